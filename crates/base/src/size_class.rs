@@ -142,7 +142,8 @@ const fn slab_pages(size: usize) -> usize {
     pages
 }
 
-const CLASSES: [ClassInfo; CLASS_COUNT] = {
+/// The same as a constant, for tables built at compile time.
+pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
     let mut classes =
         [ClassInfo { size: 0, slab_pages: 0, blocks: 0, batch: 0, cache_max: 0, reciprocal: 0 }; CLASS_COUNT];
     let mut n = 1;

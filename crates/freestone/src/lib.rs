@@ -1,1 +1,58 @@
-//! (being written)
+//! Freestone: a general-purpose memory allocator for Linux.
+//!
+//! # Should I use this?
+//!
+//! As the allocator of a Rust program, yes: two lines, see [`Freestone`]. For a program in another language take the
+//! C library of the crate `freestone-malloc`, or the command `freestone run`. Where memory must be freed all at once,
+//! see [`Heap`]. It runs on Linux only, on x86-64 with per-CPU caches, elsewhere with per-thread caches.
+//!
+//! # How it works
+//!
+//! `ARCHITECTURE.md` has the map. A request goes down as far as it must: `front` (one screen), `cache/`, `central/`,
+//! `pageheap/`, the system. `slow` holds what a fast path leaves undone, `gate` guards it.
+//!
+//! Options are read from the variable `FREESTONE_CONF` on the first request, `key:value` separated by commas:
+//! `cache` (`auto`, `cpu`, `thread`, `none`), `cache_bytes`, `check`, `count`, `report`, `verbose`.
+#![cfg_attr(not(test), no_std)]
+
+#[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04"))]
+mod allocator_api;
+mod cache;
+mod central;
+mod counters;
+mod deferred;
+mod emergency;
+mod front;
+mod gate;
+mod global;
+mod heap;
+mod hot;
+mod message;
+mod pageheap;
+pub mod raw;
+mod report;
+mod resize;
+mod slow;
+mod start;
+mod stats;
+mod sync;
+mod tls;
+mod tune;
+mod verify;
+
+pub use counters::CallCounts;
+pub use global::Freestone;
+pub use heap::Heap;
+pub use pageheap::PageHeapStats;
+pub use stats::Stats;
+pub use verify::{VerifyError, verify};
+
+/// Figures of the allocator at this moment. O(slabs + caches), takes no long lock.
+///
+/// ```
+/// let before = freestone::stats();
+/// assert!(before.live_bytes <= before.pages.mapped);
+/// ```
+pub fn stats() -> Stats {
+    raw::stats()
+}

@@ -1,1 +1,33 @@
-//! (being written)
+//! Freestone as a C library: `libfreestone_malloc.so` for `LD_PRELOAD` or linking, and a static library.
+//!
+//! Here are the symbols and the rules of C, POSIX, glibc and C++ about them, nothing else; the allocator is the crate
+//! `freestone`. One file a family: `c.rs` the C standard and POSIX, `glibc.rs` glibc's extensions, `sized.rs` the sized calls of
+//! C23 and jemalloc, `cxx.rs` the operators of C++, `exit.rs` the report at the end.
+//!
+//! No `std`: the library starts nothing, needs no constructor, and maps little. A panic would be a bug; it ends
+//! the process without unwinding into C.
+#![no_std]
+
+mod c;
+mod cxx;
+mod exit;
+mod glibc;
+#[cfg(not(test))]
+mod panic;
+mod sized;
+
+use freestone_sys::linux::Errno;
+
+/// Sets `errno` to ENOMEM and returns null.
+#[cold]
+fn no_memory() -> *mut u8 {
+    Errno(libc::ENOMEM).set();
+    core::ptr::null_mut()
+}
+
+/// Sets `errno` to EINVAL and returns null.
+#[cold]
+fn invalid() -> *mut u8 {
+    Errno(libc::EINVAL).set();
+    core::ptr::null_mut()
+}

@@ -1,1 +1,150 @@
-//! (being written)
+//! The system as one small contract: what Freestone asks of the kernel, and nothing else.
+//!
+//! [`System`] is the contract for memory. [`Linux`] keeps it with system calls; `sim::Simulated`
+//! (feature `sim`) keeps it too, watches that its caller does, and refuses on demand. Beside it,
+//! [`linux`] has the few other calls an allocator needs: futexes, rseq, membarrier, CPU numbers.
+//!
+//! Nothing here allocates, and every call leaves `errno` as it found it: `free` must, and the
+//! page heap runs inside it.
+//!
+//! # Safety
+//!
+//! This file contains no unsafe operation, only the declarations of the trait's unsafe methods and
+//! their passing on from `&S` to `S`, whose contracts are the same.
+#![cfg_attr(not(test), no_std)]
+#![allow(unsafe_code)]
+
+pub mod counters;
+pub mod linux;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+
+pub use counters::{Counters, SystemCalls};
+pub use linux::Linux;
+
+/// Why the system did not do what it was asked. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The addresses asked for are in use, or cannot be used by this process.
+    Occupied,
+    /// No memory, no address space, or too many mappings: asking for less may help.
+    Exhausted,
+    /// The kernel does not know the call, or does not allow it here.
+    Unsupported,
+}
+
+/// What [`System::move_pages`] left behind at the old addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moved {
+    /// The old range is still mapped and reads as zeros.
+    SourceClean,
+    /// The old range is no longer mapped.
+    SourceGone,
+}
+
+/// Why [`System::move_pages`] moved nothing. The contents are where they were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveRefused {
+    /// Nothing has changed, except that the target range may now read as zeros.
+    Unchanged,
+    /// The target range is no longer mapped.
+    TargetGone,
+}
+
+/// What Freestone asks of the system for memory.
+///
+/// Addresses and lengths are multiples of [`os_page_size`](System::os_page_size) and no length is
+/// zero. Every method preserves `errno`, and none of them allocates.
+pub trait System: Sync {
+    /// Maps `len` bytes at exactly `addr`: private, readable, writable, zero, not counted against
+    /// the commit limit where the kernel allows that. Never replaces an existing mapping: where
+    /// there is one, the answer is [`Refused::Occupied`].
+    fn map_at(&self, addr: usize, len: usize) -> Result<(), Refused>;
+
+    /// Maps `len` bytes like [`map_at`](System::map_at), wherever the system likes.
+    fn map(&self, len: usize) -> Result<usize, Refused>;
+
+    /// Reserves `len` bytes of addresses anywhere; they must not be touched before a `commit`.
+    fn reserve(&self, len: usize) -> Result<usize, Refused>;
+
+    /// Makes a part of a reserved range readable and writable. It reads as zeros where it was
+    /// not committed before, and keeps its contents where it was.
+    ///
+    /// # Safety
+    /// The range lies within one reservation of the caller's.
+    unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused>;
+
+    /// Drops the contents of a mapped range at once: it reads as zeros and stays mapped. When
+    /// refused (locked pages, for instance), the contents must be taken as unchanged or zero.
+    ///
+    /// # Safety
+    /// The caller owns the range, it is mapped, and nobody relies on what is in it.
+    unsafe fn purge(&self, addr: usize, len: usize) -> Result<(), Refused>;
+
+    /// Gives a range of addresses up.
+    ///
+    /// # Safety
+    /// The caller owns the range, it is mapped or reserved, and nobody uses it any more.
+    unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused>;
+
+    /// Moves the pages of `[from, from + len)` to `[to, to + len)` without copying a byte; what
+    /// was in the target is dropped. See [`Moved`] and [`MoveRefused`] for what becomes of both.
+    ///
+    /// # Safety
+    /// The caller owns both ranges, which do not overlap; both are mapped, `from` by calls of
+    /// `map_at`, `map` or `move_pages`; nobody else uses either during the call, and nobody relies
+    /// on what is in the target.
+    unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused>;
+
+    /// Bytes in an OS page, a power of two.
+    fn os_page_size(&self) -> usize;
+
+    /// The limit on this process's addresses in bytes (`RLIMIT_AS`), if there is one.
+    fn address_space_limit(&self) -> Option<usize>;
+
+    /// 64 bits that nobody outside can guess.
+    fn random(&self) -> u64;
+
+    /// What was asked so far.
+    fn calls(&self) -> SystemCalls;
+}
+
+impl<S: System> System for &S {
+    fn map_at(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        (**self).map_at(addr, len)
+    }
+    fn map(&self, len: usize) -> Result<usize, Refused> {
+        (**self).map(len)
+    }
+    fn reserve(&self, len: usize) -> Result<usize, Refused> {
+        (**self).reserve(len)
+    }
+    unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).commit(addr, len) }
+    }
+    unsafe fn purge(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).purge(addr, len) }
+    }
+    unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).release(addr, len) }
+    }
+    unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).move_pages(from, len, to) }
+    }
+    fn os_page_size(&self) -> usize {
+        (**self).os_page_size()
+    }
+    fn address_space_limit(&self) -> Option<usize> {
+        (**self).address_space_limit()
+    }
+    fn random(&self) -> u64 {
+        (**self).random()
+    }
+    fn calls(&self) -> SystemCalls {
+        (**self).calls()
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::conf::{CACHES, Conf};
+use crate::shown;
+use crate::suggest::hint;
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    Help(Topic),
+    Version,
+    Classes { json: bool },
+    Stats { term: Option<String>, markdown: bool },
+    Run(Box<RunOptions>),
+}
+
+/// What the help is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Topic {
+    All,
+    Run,
+    Classes,
+    Stats,
+}
+
+/// The options of `freestone run`.
+#[derive(Debug, Default)]
+pub struct RunOptions {
+    pub library: Option<PathBuf>,
+    pub output: Option<PathBuf>,
+    pub json: bool,
+    pub quiet: bool,
+    /// Options given as flags and in `--conf`, in their order.
+    pub conf: Conf,
+    pub command: OsString,
+    pub arguments: Vec<OsString>,
+}
+
+const COMMANDS: [&str; 4] = ["run", "classes", "stats", "help"];
+
+/// Understands a command line without its first word; the message says what is wrong.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    match parser.next().map_err(text)? {
+        None => Ok(Command::Help(Topic::All)),
+        Some(Short('h') | Long("help")) => Ok(Command::Help(Topic::All)),
+        Some(Short('V') | Long("version")) => Ok(Command::Version),
+        Some(Value(word)) => match word.to_str() {
+            Some("run") => run(parser),
+            Some("classes") => classes(parser),
+            Some("stats") => stats(parser),
+            Some("help") => help(parser),
+            _ => {
+                let word = shown(&word);
+                let hint = hint(&word, COMMANDS);
+                Err(format!("there is no command '{word}'.{hint} There are: {}", COMMANDS.join(", ")))
+            }
+        },
+        Some(other) => Err(unknown(other, "freestone", &["help", "version"])),
+    }
+}
+
+fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const OPTIONS: [&str; 8] = ["lib", "output", "json", "quiet", "no-count", "cache", "conf", "help"];
+    let mut options = RunOptions::default();
+    loop {
+        match parser.next().map_err(text)? {
+            Some(Long("lib")) => options.library = Some(parser.value().map_err(text)?.into()),
+            Some(Short('o') | Long("output")) => options.output = Some(parser.value().map_err(text)?.into()),
+            Some(Long("json")) => options.json = true,
+            Some(Short('q') | Long("quiet")) => options.quiet = true,
+            Some(Long("no-count")) => options.conf.set("count", "0"),
+            Some(Long("cache")) => {
+                let cache = shown(&parser.value().map_err(text)?);
+                if !CACHES.contains(&cache.as_str()) {
+                    let hint = hint(&cache, CACHES.iter().copied());
+                    return Err(format!("--cache cannot be '{cache}'.{hint} It takes {}", CACHES.join(", ")));
+                }
+                options.conf.set("cache", &cache);
+            }
+            Some(Long("conf")) => {
+                let conf = shown(&parser.value().map_err(text)?);
+                options.conf.add(&conf).map_err(|message| format!("--conf: {message}"))?;
+                if options.conf.get("report").is_some() {
+                    return Err("--conf: freestone run sets report itself; to keep the figures use \
+                                --json --output FILE"
+                        .into());
+                }
+            }
+            Some(Short('h') | Long("help")) => return Ok(Command::Help(Topic::Run)),
+            Some(Value(command)) => {
+                options.command = command;
+                options.arguments = parser.raw_args().map_err(text)?.collect();
+                return Ok(Command::Run(Box::new(options)));
+            }
+            Some(other) => return Err(unknown(other, "freestone run", &OPTIONS)),
+            None => return Err("freestone run: which program? Say `freestone run -- CMD ARGS…`".into()),
+        }
+    }
+}
+
+fn classes(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut json = false;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("json") => json = true,
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Classes)),
+            other => return Err(unknown(other, "freestone classes", &["json", "help"])),
+        }
+    }
+    Ok(Command::Classes { json })
+}
+
+fn stats(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut markdown = false;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("markdown") => markdown = true,
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Stats)),
+            // A term of several words need not be quoted.
+            Value(word) => words.push(shown(&word)),
+            other => return Err(unknown(other, "freestone stats", &["markdown", "help"])),
+        }
+    }
+    Ok(Command::Stats { term: (!words.is_empty()).then(|| words.join(" ")), markdown })
+}
+
+fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let Some(argument) = parser.next().map_err(text)? else {
+        return Ok(Command::Help(Topic::All));
+    };
+    let Value(word) = argument else {
+        return Err(unknown(argument, "freestone help", &[]));
+    };
+    match word.to_str() {
+        Some("run") => Ok(Command::Help(Topic::Run)),
+        Some("classes") => Ok(Command::Help(Topic::Classes)),
+        Some("stats") => Ok(Command::Help(Topic::Stats)),
+        Some("help") => Ok(Command::Help(Topic::All)),
+        _ => {
+            let word = shown(&word);
+            let hint = hint(&word, COMMANDS);
+            Err(format!("there is no command '{word}'.{hint} There are: {}", COMMANDS.join(", ")))
+        }
+    }
+}
+
+fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
+    let allowed_text = match allowed {
+        [] => "It takes no options".into(),
+        _ => format!(
+            "It takes {}",
+            allowed.iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    match argument {
+        Long(name) => {
+            let hint = hint(name, allowed.iter().copied()).replace('\'', "'--").replace("'--?", "'?");
+            format!("{command} has no option '--{name}'.{hint} {allowed_text}")
+        }
+        Short(letter) => format!("{command} has no option '-{letter}'. {allowed_text}"),
+        Value(word) => format!("{command} takes no argument, but got '{}'. {allowed_text}", shown(&word)),
+    }
+}
+
+fn text(error: lexopt::Error) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn run_options(line: &str) -> RunOptions {
+        match parsed(line) {
+            Ok(Command::Run(options)) => *options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_programs_own_options_are_left_alone() {
+        for line in ["run ls --json -q", "run -- ls --json -q"] {
+            let options = run_options(line);
+            assert_eq!(options.command, "ls");
+            assert_eq!(options.arguments, ["--json", "-q"]);
+            assert!(!options.json && !options.quiet);
+        }
+        let options = run_options("run -- env -- true");
+        assert_eq!(options.arguments, ["--", "true"]);
+        assert_eq!(run_options("run -- --odd").command, "--odd");
+    }
+
+    #[test]
+    fn options_are_understood() {
+        let options =
+            run_options("run --json -o out.json --no-count --cache thread --conf check:1,cache:cpu ls");
+        assert!(options.json);
+        assert_eq!(options.output.unwrap(), PathBuf::from("out.json"));
+        assert_eq!(options.conf.text(), "count:0,cache:cpu,check:1");
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_what_is_allowed() {
+        for (line, expected) in [
+            ("rnu ls", "Did you mean 'run'? There are: run, classes, stats, help"),
+            ("run --jsn ls", "Did you mean '--json'?"),
+            ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
+            ("run --conf nothing:1 ls", "There are:\n  cache "),
+            ("run --conf report:/x ls", "--output FILE"),
+            ("run --lib", "missing argument"),
+            ("run", "which program?"),
+            ("classes all", "takes no argument"),
+            ("stats -x", "has no option '-x'"),
+            ("--verbose", "It takes --help, --version"),
+            ("help me", "There are: run"),
+        ] {
+            let message = parsed(line).unwrap_err();
+            assert!(message.contains(expected), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn terms_of_several_words_need_no_quotes() {
+        let Ok(Command::Stats { term: Some(term), markdown: false }) = parsed("stats peak live") else {
+            panic!()
+        };
+        assert_eq!(term, "peak live");
+    }
+}

@@ -1,0 +1,172 @@
+//! The options of the library, as they are written in `FREESTONE_CONF` and in `--conf`.
+//!
+//! `key:value` pairs, separated by commas. The library checks them again when it starts; here they
+//! are checked so that a mistake stops the run instead of changing it.
+
+use crate::suggest::hint;
+
+/// Name of the environment variable that the library reads.
+pub const VARIABLE: &str = "FREESTONE_CONF";
+
+/// What an option may be set to.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Switch,
+    OneOf(&'static [&'static str]),
+    Size,
+    Directory,
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+}
+
+/// The caches one can choose.
+pub const CACHES: &[&str] = &["auto", "cpu", "thread", "none"];
+
+const KEYS: &[Key] = &[
+    Key { name: "cache", kind: Kind::OneOf(CACHES), meaning: "what a cache belongs to" },
+    Key { name: "count", kind: Kind::Switch, meaning: "count every call and its bytes exactly" },
+    Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
+    Key { name: "verbose", kind: Kind::Switch, meaning: "say at the start what was chosen" },
+    Key {
+        name: "cache_bytes",
+        kind: Kind::Size,
+        meaning: "most that the cache of one CPU holds; with cache:thread, all caches together",
+    },
+    Key { name: "check", kind: Kind::Switch, meaning: "check the heap's structures now and then (slow)" },
+];
+
+impl Kind {
+    fn allowed(self) -> String {
+        match self {
+            Kind::Switch => "0 or 1".into(),
+            Kind::OneOf(words) => words.join(", "),
+            Kind::Size => "bytes, up to 1024G, with K, M or G if you like".into(),
+            Kind::Directory => "a directory".into(),
+        }
+    }
+
+    fn accepts(self, value: &str) -> bool {
+        match self {
+            Kind::Switch => value == "0" || value == "1",
+            Kind::OneOf(words) => words.contains(&value),
+            Kind::Size => size(value).is_some(),
+            Kind::Directory => !value.is_empty(),
+        }
+    }
+}
+
+/// Bytes meant by `64K`, `1M`, `4096`; `None` when it is no size or does not fit.
+fn size(value: &str) -> Option<u64> {
+    let (digits, unit) = match value.as_bytes().last()? {
+        b'K' | b'k' => (&value[..value.len() - 1], 1 << 10),
+        b'M' | b'm' => (&value[..value.len() - 1], 1 << 20),
+        b'G' | b'g' => (&value[..value.len() - 1], 1 << 30),
+        _ => (value, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(unit).filter(|&bytes| bytes <= 1 << 40)
+}
+
+/// Every option with what it takes and means, one a line.
+pub fn listing() -> String {
+    KEYS.iter().map(|key| format!("  {:<12} {} ({})\n", key.name, key.meaning, key.kind.allowed())).collect()
+}
+
+/// Options in the order in which they were first set, each key once: the last setting holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conf {
+    pairs: Vec<(String, String)>,
+}
+
+impl Conf {
+    /// Adds what `text` sets. On a mistake the message says what is allowed.
+    pub fn add(&mut self, text: &str) -> Result<(), String> {
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (name, value) =
+                item.split_once(':').ok_or_else(|| format!("'{item}' is not of the form key:value"))?;
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                let hint = hint(name, KEYS.iter().map(|key| key.name));
+                return Err(format!(
+                    "there is no option '{name}'.{hint} There are:\n{}",
+                    listing().trim_end()
+                ));
+            };
+            if !key.kind.accepts(value) {
+                return Err(format!("{name} cannot be '{value}'; it takes {}", key.kind.allowed()));
+            }
+            self.set(name, value);
+        }
+        Ok(())
+    }
+
+    /// Sets one option whose key and value are known to be right.
+    pub fn set(&mut self, name: &str, value: &str) {
+        match self.pairs.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.pairs.push((name.into(), value.into())),
+        }
+    }
+
+    /// What the option is set to.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The text for `FREESTONE_CONF`.
+    pub fn text(&self) -> String {
+        self.pairs.iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_setting_holds() {
+        let mut conf = Conf::default();
+        conf.add("cache:cpu, count:1").unwrap();
+        conf.add("cache:thread,,cache_bytes:64M").unwrap();
+        assert_eq!(conf.text(), "cache:thread,count:1,cache_bytes:64M");
+        assert_eq!(conf.get("cache"), Some("thread"));
+        assert_eq!(conf.get("check"), None);
+    }
+
+    #[test]
+    fn values_may_hold_colons() {
+        let mut conf = Conf::default();
+        conf.add("report:/a:b").unwrap();
+        assert_eq!(conf.get("report"), Some("/a:b"));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_what_exists() {
+        let mut conf = Conf::default();
+        let unknown = conf.add("cahce:cpu").unwrap_err();
+        assert!(unknown.contains("Did you mean 'cache'?"), "{unknown}");
+        assert!(KEYS.iter().all(|key| unknown.contains(key.name)), "{unknown}");
+        assert!(conf.add("cache:gpu").unwrap_err().contains("auto, cpu, thread, none"));
+        assert!(conf.add("count:yes").unwrap_err().contains("0 or 1"));
+        assert!(conf.add("count").unwrap_err().contains("key:value"));
+        assert!(conf.add("report:").is_err());
+        assert_eq!(conf, Conf::default());
+    }
+
+    #[test]
+    fn sizes_take_a_unit_and_refuse_overflow() {
+        assert_eq!(size("4096"), Some(4096));
+        assert_eq!(size("64K"), Some(64 << 10));
+        assert_eq!(size("1024G"), Some(1 << 40));
+        for bad in ["", "K", "-1", "+1", "1.5M", "1025G", "99999999999999G", "1T"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+}

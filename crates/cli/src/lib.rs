@@ -1,0 +1,78 @@
+//! The command `freestone`: run a program on the Freestone allocator and see where its memory goes.
+//!
+//! One file a subcommand: `run.rs` starts a program and reports, `classes.rs` prints the size
+//! classes, [`explain`] says what each figure of the report means. The command knows the allocator
+//! only by the file that the allocator writes at exit ([`snapshot`]) and by the size classes of
+//! `freestone-base`.
+
+mod args;
+mod classes;
+mod conf;
+pub mod explain;
+mod help;
+mod library;
+mod os;
+mod private_dir;
+mod program;
+mod quantity;
+mod report;
+mod run;
+pub mod snapshot;
+mod suggest;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+/// Exit code for a command line that cannot be understood.
+const USAGE: u8 = 2;
+
+/// Runs the command with the arguments of this process.
+pub fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(command) => perform(command),
+        Err(message) => {
+            complain(&format!("{message}\nSee `freestone --help`."));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn perform(command: args::Command) -> ExitCode {
+    match command {
+        args::Command::Help(topic) => print(&help::text(topic)),
+        args::Command::Version => print(&format!("freestone {}\n", env!("CARGO_PKG_VERSION"))),
+        args::Command::Classes { json } => {
+            print(&if json { classes::json() } else { classes::table() });
+        }
+        args::Command::Stats { markdown: true, .. } => print(&explain::markdown()),
+        args::Command::Stats { term, .. } => match explain::answer(term.as_deref()) {
+            Ok(text) => print(&text),
+            Err(message) => {
+                complain(&message);
+                return ExitCode::from(USAGE);
+            }
+        },
+        args::Command::Run(options) => return run::run(*options),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Writes to standard output; a reader that went away is no error.
+fn print(text: &str) {
+    if let Err(error) = std::io::stdout().write_all(text.as_bytes())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        complain(&format!("cannot write to standard output: {error}"));
+    }
+}
+
+/// Writes a message to standard error; there is nobody to tell if that fails.
+fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "freestone: {message}");
+}
+
+/// Shows an argument as the user would recognise it.
+fn shown(argument: &OsString) -> String {
+    argument.to_string_lossy().into_owned()
+}

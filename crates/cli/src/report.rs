@@ -1,0 +1,70 @@
+//! The report of `freestone run`: what is in it. How it is written: [`text`], [`json`].
+
+mod classes;
+pub mod json;
+pub mod text;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::os::{End, Usage};
+use crate::private_dir::PrivateDir;
+use crate::snapshot::{self, Snapshot};
+
+/// All that is known of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Its process.
+    pub pid: u32,
+    pub end: End,
+    pub wall: Duration,
+    pub usage: Usage,
+    /// The heap of the program itself.
+    pub root: Option<Snapshot>,
+    /// Why there is none.
+    pub absent: Option<String>,
+    /// The heaps of the processes that it started, largest first.
+    pub others: Vec<Snapshot>,
+    /// Files of figures that could not be read.
+    pub broken: Vec<String>,
+}
+
+/// What the library wrote.
+#[derive(Debug, Default)]
+pub struct Collected {
+    pub root: Option<Snapshot>,
+    pub others: Vec<Snapshot>,
+    pub broken: Vec<String>,
+}
+
+/// Reads what the processes left in `dir`; `pid` is the program's own.
+pub fn collect(dir: &PrivateDir, pid: u32) -> Collected {
+    let mut collected = Collected::default();
+    let files = match dir.reports() {
+        Ok(files) => files,
+        Err(error) => {
+            collected.broken.push(format!("The figures cannot be read: {error}."));
+            return collected;
+        }
+    };
+    for (path, contents) in files {
+        let read = contents.map_err(|error| error.to_string()).and_then(|json| snapshot::read(&json));
+        match read {
+            Ok(snapshot) if snapshot.pid == pid => collected.root = Some(snapshot),
+            Ok(snapshot) => collected.others.push(snapshot),
+            Err(error) => {
+                let process = path.file_stem().map(Path::new).unwrap_or(&path).display();
+                collected.broken.push(format!("The figures of process {process} cannot be read: {error}."));
+            }
+        }
+    }
+    collected.others.sort_by_key(|other| (std::cmp::Reverse(weight(other)), other.pid));
+    collected
+}
+
+/// By what processes are ranked: the bytes that they held.
+fn weight(snapshot: &Snapshot) -> u64 {
+    snapshot.live.peak_bytes.max(snapshot.live.bytes)
+}

@@ -1,0 +1,226 @@
+//! `freestone run`: starts a program on the allocator and reports what its heap did.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use crate::args::RunOptions;
+use crate::conf::{self, Conf};
+use crate::os::{self, End};
+use crate::private_dir::PrivateDir;
+use crate::program;
+use crate::report::{self, Report};
+use crate::{complain, library, shown};
+
+/// Our own failure, before the program was started.
+const OWN_FAILURE: u8 = 125;
+
+/// Runs the program; the exit code is the program's.
+pub fn run(options: RunOptions) -> ExitCode {
+    match Job::prepare(options) {
+        Ok(job) => job.perform(),
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+/// Everything that can fail before the program starts, done.
+struct Job {
+    options: RunOptions,
+    program: Option<PathBuf>,
+    library: PathBuf,
+    conf: Conf,
+    dir: PrivateDir,
+    output: Option<File>,
+    /// Whether anybody wants a report.
+    reporting: bool,
+}
+
+impl Job {
+    fn prepare(options: RunOptions) -> Result<Job, String> {
+        let library = library::find(options.library.as_deref())?;
+        let mut conf = Conf::default();
+        if let Some(inherited) = std::env::var_os(conf::VARIABLE) {
+            conf.add(&shown(&inherited)).map_err(|message| format!("{}: {message}", conf::VARIABLE))?;
+        }
+        let output = options.output.as_deref().map(create).transpose()?;
+        let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
+        let library = preloadable(library, &dir)?;
+        let program = program::resolve(&options.command);
+        let reporting = output.is_some() || !options.quiet;
+        if reporting {
+            conf.set("count", "1");
+        }
+        conf.add(&options.conf.text())?;
+        if reporting {
+            conf.set("report", &dir.path().to_string_lossy());
+        }
+        Ok(Job { options, program, library, conf, dir, output, reporting })
+    }
+
+    fn perform(self) -> ExitCode {
+        let started = Instant::now();
+        let mut pid = 0;
+        let outcome = match os::run(&mut self.command(), |child| pid = child) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                os::run(&mut self.by_shell(), |child| pid = child)
+            }
+            outcome => outcome,
+        };
+        let wall = started.elapsed();
+        let (end, usage) = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return self.cannot_start(&error),
+        };
+        if self.reporting {
+            let collected = report::collect(&self.dir, pid);
+            let absent = match collected.root {
+                Some(_) => None,
+                None => Some(program::why_not_loaded(self.program.as_deref(), end)),
+            };
+            let command = std::iter::once(&self.options.command).chain(&self.options.arguments);
+            self.write(&Report {
+                command: command.map(shown).collect(),
+                pid,
+                end,
+                wall,
+                usage,
+                root: collected.root,
+                absent,
+                others: collected.others,
+                broken: collected.broken,
+            });
+        }
+        // The end may be by a signal, which runs no destructors.
+        drop(self);
+        match end {
+            End::Exit(code) => ExitCode::from(code as u8),
+            End::Signal(signal) => {
+                os::die_by(signal);
+                ExitCode::from((128 + signal) as u8)
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.options.command);
+        command.args(&self.options.arguments);
+        self.environment(&mut command);
+        command
+    }
+
+    /// A file without a first line that names an interpreter is a shell script, as `execvp` has it.
+    fn by_shell(&self) -> Command {
+        let mut command = Command::new("/bin/sh");
+        let file = self.program.as_deref().unwrap_or(Path::new(&self.options.command));
+        // A path that begins with a hyphen would be taken for an option.
+        let file = if file.is_relative() { Path::new(".").join(file) } else { file.to_path_buf() };
+        command.arg(file).args(&self.options.arguments);
+        self.environment(&mut command);
+        command
+    }
+
+    fn environment(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", preload(&self.library, std::env::var_os("LD_PRELOAD")));
+        let conf = self.conf.text();
+        if !conf.is_empty() {
+            command.env(conf::VARIABLE, conf);
+        }
+    }
+
+    fn cannot_start(&self, error: &io::Error) -> ExitCode {
+        let name = shown(&self.options.command);
+        let (code, why) = match error.kind() {
+            io::ErrorKind::NotFound if self.program.is_some() => {
+                (126, "its interpreter (the loader, or what its first line names) was not found".into())
+            }
+            io::ErrorKind::NotFound if name.contains('/') => (127, "there is no such file".into()),
+            io::ErrorKind::NotFound => (127, "it is not in any directory of PATH".into()),
+            io::ErrorKind::PermissionDenied => (126, "it is not executable, or access is denied".into()),
+            _ => (126, error.to_string()),
+        };
+        complain(&format!("cannot start {name}: {why}"));
+        ExitCode::from(code)
+    }
+
+    /// Writes the report; a failure is told but does not change the program's exit code.
+    fn write(&self, report: &Report) {
+        let to_terminal = self.output.is_none() && io::stderr().is_terminal();
+        let paint = report::text::Paint { on: to_terminal && colours_wanted() };
+        let text = if self.options.json {
+            report::json::render(report)
+        } else {
+            report::text::render(report, paint)
+        };
+        let written = match &self.output {
+            Some(file) => { file }.write_all(text.as_bytes()),
+            None if self.options.json => io::stderr().write_all(text.as_bytes()),
+            None => io::stderr().write_all(format!("\n{text}").as_bytes()),
+        };
+        if let Err(error) = written {
+            complain(&format!("cannot write the report: {error}"));
+        }
+    }
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| format!("cannot write the report to {}: {error}", path.display()))
+}
+
+/// See <https://no-color.org>: any value that is not empty means no.
+fn colours_wanted() -> bool {
+    let no = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !no && !dumb
+}
+
+/// The library under a name that `LD_PRELOAD` can hold: the loader splits it at colons and spaces.
+fn preloadable(library: PathBuf, dir: &PrivateDir) -> Result<PathBuf, String> {
+    let splits = |byte: &u8| *byte == b':' || byte.is_ascii_whitespace();
+    if !library.as_os_str().as_bytes().iter().any(splits) {
+        return Ok(library);
+    }
+    let link = dir.own_file(library::FILE);
+    std::os::unix::fs::symlink(&library, &link)
+        .map_err(|error| format!("cannot link {} to {}: {error}", link.display(), library.display()))?;
+    Ok(link)
+}
+
+/// The library in front of what is preloaded already.
+fn preload(library: &Path, inherited: Option<OsString>) -> OsString {
+    let mut list = library.as_os_str().to_owned();
+    if let Some(inherited) = inherited.filter(|list| !list.is_empty()) {
+        list.push(OsStr::new(":"));
+        list.push(inherited);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_preloaded_stays() {
+        let library = Path::new("/lib/a.so");
+        assert_eq!(preload(library, None), "/lib/a.so");
+        assert_eq!(preload(library, Some("".into())), "/lib/a.so");
+        assert_eq!(preload(library, Some("b.so c.so".into())), "/lib/a.so:b.so c.so");
+    }
+
+    #[test]
+    fn a_path_that_the_loader_would_split_is_linked() {
+        let dir = PrivateDir::new().unwrap();
+        let plain = PathBuf::from("/lib/a.so");
+        assert_eq!(preloadable(plain.clone(), &dir).unwrap(), plain);
+        let link = preloadable(PathBuf::from("/my files/a.so"), &dir).unwrap();
+        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("/my files/a.so"));
+        assert!(!link.to_str().unwrap().contains(' '));
+    }
+}

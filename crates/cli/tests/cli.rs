@@ -1,0 +1,326 @@
+//! The command as a user runs it. What needs the library is skipped, with a message, where it has
+//! not been built (beside the command, or where `FREESTONE_LIB` says).
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// The command in an environment without settings that the test does not make itself.
+fn freestone(arguments: &[&str]) -> Command {
+    let mut command = Command::new(EXECUTABLE);
+    command.args(arguments).env_remove("FREESTONE_CONF").env_remove("LD_PRELOAD").stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    freestone(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A directory for one test, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("freestone-cli-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The real library, or a return from the test.
+macro_rules! real_library {
+    () => {
+        match real_library() {
+            Some(path) => path,
+            None => return eprintln!("skipped: libfreestone_malloc.so is not built"),
+        }
+    };
+}
+
+/// The library of the same build, or the one that `FREESTONE_LIB` names.
+fn real_library() -> Option<String> {
+    let beside = Path::new(EXECUTABLE).parent()?.join("libfreestone_malloc.so");
+    let path = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from);
+    path.is_file().then(|| path.to_str().map(String::from))?
+}
+
+/// The text with every run of white space made one space, since the report breaks lines.
+fn words(bytes: &[u8]) -> String {
+    text(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for arguments in [&[][..], &["--help"], &["help"], &["help", "run"], &["run", "--help"], &["stats", "-h"]]
+    {
+        let output = output(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        assert!(text(&output.stdout).starts_with("freestone"), "{arguments:?}");
+        assert!(output.stderr.is_empty());
+    }
+    assert_eq!(text(&output(&["--version"]).stdout), concat!("freestone ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn mistakes_end_with_code_2_and_a_hint() {
+    for (arguments, expected) in [
+        (&["rn", "ls"][..], "Did you mean 'run'?"),
+        (&["run", "--jsno", "ls"], "Did you mean '--json'?"),
+        (&["run", "--conf", "cahce:cpu", "ls"], "Did you mean 'cache'?"),
+        (&["run"], "which program?"),
+        (&["stats", "refils"], "Did you mean 'refills'?"),
+    ] {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn classes_and_stats_print() {
+    assert!(text(&output(&["classes"]).stdout).contains("size classes up to"));
+    assert!(text(&output(&["classes", "--json"]).stdout).starts_with('['));
+    assert!(text(&output(&["stats", "peak", "live"]).stdout).contains("most bytes in live blocks"));
+    assert!(text(&output(&["stats", "--markdown"]).stdout).starts_with("# "));
+}
+
+#[test]
+fn a_missing_library_is_our_failure() {
+    let output = output(&["run", "--lib", "/nonexistent/lib.so", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("/nonexistent/lib.so, which --lib names"));
+    let output = freestone(&["run", "true"]).env("FREESTONE_LIB", "/nonexistent/lib.so").output().unwrap();
+    assert!(text(&output.stderr).contains("FREESTONE_LIB"));
+    let output = freestone(&["run", "--lib", "/etc/passwd", "true"]).output().unwrap();
+    assert!(text(&output.stderr).contains("not a shared library"));
+}
+
+#[test]
+fn exit_codes_pass_through() {
+    let library = real_library!();
+    for code in [0, 1, 42, 255] {
+        let script = format!("exit {code}");
+        let output = output(&["run", "--lib", &library, "-q", "--", "sh", "-c", &script]);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_death_by_signal_is_reproduced() {
+    let library = real_library!();
+    for signal in [SIGTERM, SIGKILL, SIGINT] {
+        let script = format!("kill -{signal} $$");
+        let output = output(&["run", "--lib", &library, "--", "sh", "-c", &script]);
+        assert_eq!(output.status.signal(), Some(signal));
+        assert!(words(&output.stderr).contains("ended by SIG"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_started_is_told_as_a_shell_tells_it() {
+    let scratch = Scratch::new("start");
+    let library = real_library!();
+    let script = scratch.path("script");
+    for (contents, mode, expected, message) in [
+        ("#!/nonexistent/interpreter\n", 0o755, 126, "interpreter"),
+        ("exit 3\n", 0o644, 126, "not executable"),
+        ("exit 3\n", 0o755, 3, ""),
+    ] {
+        fs::write(&script, contents).unwrap();
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let output = output(&["run", "-q", "--lib", &library, "--", script.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(expected), "{contents} {mode:o}: {output:?}");
+        assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
+    }
+    for (name, message) in [("no-such-command-anywhere", "PATH"), ("/no/such/file", "no such file")] {
+        let output = output(&["run", "--lib", &library, "--", name]);
+        assert_eq!(output.status.code(), Some(127));
+        assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn input_output_and_environment_pass_through() {
+    let scratch = Scratch::new("through");
+    let library = real_library!();
+    let input = scratch.path("input");
+    fs::write(&input, "hello\n").unwrap();
+    let output = freestone(&["run", "--lib", &library, "-q", "--", "cat", "-"])
+        .stdin(fs::File::open(&input).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout), "hello\n");
+    let output = freestone(&["run", "--lib", &library, "--cache", "thread", "--", "env"])
+        .env("LD_PRELOAD", &library)
+        .env("FREESTONE_CONF", "check:1,cache:cpu,report:/elsewhere")
+        .output()
+        .unwrap();
+    let environment = text(&output.stdout);
+    assert!(environment.contains(&format!("LD_PRELOAD={library}:{library}\n")), "{environment}");
+    let conf = environment.lines().find(|line| line.starts_with("FREESTONE_CONF=")).unwrap();
+    assert!(conf.starts_with("FREESTONE_CONF=check:1,cache:thread,report:/"), "{conf}");
+    assert!(conf.ends_with(",count:1") && !conf.contains("elsewhere"), "{conf}");
+}
+
+#[test]
+fn without_figures_the_report_says_why() {
+    let scratch = Scratch::new("why");
+    let library = real_library!();
+    let (source, program) = (scratch.path("main.c"), scratch.path("static"));
+    fs::write(&source, "int main(void) { return 5; }\n").unwrap();
+    let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: no static C library");
+    }
+    let out = output(&["run", "--lib", &library, "--", program.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(5));
+    assert!(words(&out.stderr).contains("statically linked"), "{}", text(&out.stderr));
+}
+
+/// Waits until the file has contents.
+fn wait_for(path: &Path) -> String {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(20) {
+        if let Ok(contents) = fs::read_to_string(path)
+            && contents.ends_with('\n')
+        {
+            return contents;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} did not appear", path.display());
+}
+
+fn send(signal: &str, child: &Child) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn signals_reach_the_program() {
+    let scratch = Scratch::new("signals");
+    let library = real_library!();
+    let (ready, seen) = (scratch.path("ready"), scratch.path("seen"));
+    let script = format!(
+        "for s in HUP INT QUIT USR1 USR2; do trap \"echo $s >> '{seen}'\" $s; done; trap 'exit 9' TERM; \
+         echo ready > '{ready}'; while :; do sleep 0.02; done",
+        seen = seen.display(),
+        ready = ready.display()
+    );
+    let mut child = freestone(&["run", "--lib", &library, "-q", "--", "sh", "-c", &script]).spawn().unwrap();
+    wait_for(&ready);
+    let mut expected = String::new();
+    for signal in ["HUP", "INT", "QUIT", "USR1", "USR2"] {
+        send(signal, &child);
+        expected.push_str(&format!("{signal}\n"));
+        let started = Instant::now();
+        while fs::read_to_string(&seen).unwrap_or_default() != expected {
+            assert!(started.elapsed() < Duration::from_secs(20), "{signal} did not arrive");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    send("TERM", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn the_program_has_the_signal_mask_of_its_parent() {
+    let library = real_library!();
+    let output = output(&["run", "--lib", &library, "-q", "--", "grep", "SigBlk", "/proc/self/status"]);
+    assert_eq!(text(&output.stdout).trim(), "SigBlk:\t0000000000000000");
+}
+
+#[test]
+fn a_report_can_go_to_a_file_or_be_json() {
+    let scratch = Scratch::new("file");
+    let library = real_library!();
+    let file = scratch.path("report");
+    let name = file.to_str().unwrap();
+    let out =
+        output(&["run", "--lib", &library, "-q", "-o", name, "--", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((text(&out.stdout), text(&out.stderr)), ("out\n", "err\n"));
+    assert!(fs::read_to_string(&file).unwrap().contains("wall time"));
+    output(&["run", "--lib", &library, "--json", "-o", name, "--", "sh", "-c", "exit 4"]);
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(json["exit_code"], 4);
+    assert_eq!(json["command"][0], "sh");
+    assert!(json["heap"].is_object() || json["heap_absent"].is_string());
+    let out = output(&["run", "--lib", &library, "-o", "/nonexistent/report", "--", "true"]);
+    assert_eq!(out.status.code(), Some(125));
+}
+
+#[test]
+fn nothing_is_left_in_the_temporary_directory() {
+    let scratch = Scratch::new("tidy");
+    let library = real_library!();
+    let tmp = scratch.path("tmp");
+    fs::create_dir(&tmp).unwrap();
+    for script in ["exit 0", "kill -TERM $$"] {
+        let out =
+            freestone(&["run", "--lib", &library, "--", "sh", "-c", script]).env("TMPDIR", &tmp).output();
+        assert!(!out.unwrap().stderr.is_empty());
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn the_library_is_found_under_a_name_with_spaces() {
+    let scratch = Scratch::new("name with spaces: and a colon");
+    let copy = scratch.path("library.so");
+    fs::copy(real_library!(), &copy).unwrap();
+    let library = copy.to_str().unwrap();
+    let out = output(&["run", "--lib", library, "-q", "--", "sh", "-c", "echo $LD_PRELOAD"]);
+    assert!(!text(&out.stdout).contains(' ') && text(&out.stdout).starts_with('/'), "{}", text(&out.stdout));
+    assert!(out.stderr.is_empty(), "{}", text(&out.stderr));
+}
+
+#[test]
+fn the_heap_of_a_real_program_is_reported() {
+    let library = real_library!();
+    for cache in ["cpu", "thread"] {
+        let script = "i=0; x=; while [ $i -lt 2000 ]; do x=\"$x$i\"; i=$((i+1)); done; \
+                      sh -c 'sh -c \"echo inner\"; exit 0'; exit 6";
+        let out = output(&["run", "--lib", &library, "--json", "--cache", cache, "--", "bash", "-c", script]);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(6), "inner\n"), "{}", text(&out.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+        let heap = &json["heap"];
+        assert_eq!(heap["pid"], json["pid"], "{}", text(&out.stderr));
+        assert!(heap["calls"]["malloc"].as_u64().unwrap() > 1000);
+        assert!(heap["live"]["peak_bytes"].as_u64() >= heap["live"]["bytes"].as_u64());
+        assert!(!heap["classes"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_text_of_a_real_program_has_every_section() {
+    let library = real_library!();
+    let out = output(&["run", "--lib", &library, "--", "bash", "-c", "x=$(seq 10000); exit 0"]);
+    let report = text(&out.stderr);
+    for section in ["Program", "Heap", "Fragmentation", "System", "Slow path", "Size classes"] {
+        assert!(report.contains(&format!("\n{section}\n")), "{report}");
+    }
+    let out = output(&["run", "--lib", &library, "--no-count", "--", "bash", "-c", "exit 0"]);
+    assert!(text(&out.stderr).contains("not counted"), "{}", text(&out.stderr));
+}

@@ -1,0 +1,117 @@
+//! Runs every named case of `cases/` under the library, in each cache mode and linked statically.
+//!
+//! A test is named `setting::program::case`. The names come from the sources, so that listing and
+//! filtering compile nothing; a program is compiled when its first case runs.
+
+mod build;
+mod process;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use build::{Linkage, Suite};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// A way of running the cases: how the program meets the library, and `FREESTONE_CONF`.
+struct Setting {
+    name: &'static str,
+    linkage: Linkage,
+    conf: &'static str,
+}
+
+const SETTINGS: [Setting; 5] = [
+    Setting { name: "cpu", linkage: Linkage::Preload, conf: "cache:cpu" },
+    Setting { name: "thread", linkage: Linkage::Preload, conf: "cache:thread" },
+    Setting { name: "none", linkage: Linkage::Preload, conf: "cache:none" },
+    Setting { name: "static", linkage: Linkage::Static, conf: "cache:cpu" },
+    Setting { name: "static_pie", linkage: Linkage::StaticPie, conf: "cache:thread" },
+];
+
+/// Programs that make sense when linked statically.
+const STATIC_PROGRAMS: [&str; 9] = [
+    "rules_malloc",
+    "rules_realloc",
+    "rules_aligned",
+    "rules_errno",
+    "extensions",
+    "libc_use",
+    "start_and_end",
+    "cxx_new",
+    "fork",
+];
+
+const BUGS: usize = 15;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let suite = match Suite::scan() {
+        Ok(suite) => Arc::new(suite),
+        Err(error) => {
+            eprintln!("cannot read the cases: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = vec![every_bug_has_a_case(&suite), programs_list_what_the_sources_name(&suite)];
+    for setting in &SETTINGS {
+        for (index, program) in suite.programs.iter().enumerate() {
+            if setting.linkage != Linkage::Preload && !STATIC_PROGRAMS.contains(&program.name.as_str()) {
+                continue;
+            }
+            for case in &program.cases {
+                let (suite, case) = (Arc::clone(&suite), case.clone());
+                let name = format!("{}::{}::{}", setting.name, program.name, case);
+                trials.push(Trial::ignorable_test(name, move || run_case(&suite, index, &case, setting)));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run_case(suite: &Suite, program: usize, case: &str, setting: &Setting) -> Result<Completion, Failed> {
+    if let Some(reason) = suite.cannot_compile(program) {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let library = suite.library()?;
+    let executable = suite.executable(program, setting.linkage)?;
+    let mut environment = vec![("FREESTONE_CONF", setting.conf.as_ref())];
+    if setting.linkage == Linkage::Preload {
+        environment.push(("FREESTONE_LIB", library.shared.as_os_str()));
+        environment.push(("LD_PRELOAD", library.shared.as_os_str()));
+    }
+    process::run(&executable, case, &environment)
+}
+
+/// Each of the fifteen bugs that other allocators had is kept away by a case of its name.
+fn every_bug_has_a_case(suite: &Arc<Suite>) -> Trial {
+    let suite = Arc::clone(suite);
+    Trial::test("suite::every_bug_has_a_case", move || {
+        let has = |bug: usize| {
+            let prefix = format!("bug{bug:02}_");
+            suite.programs.iter().flat_map(|program| &program.cases).any(|case| case.starts_with(&prefix))
+        };
+        match (1..=BUGS).find(|&bug| !has(bug)) {
+            Some(bug) => Err(format!("no case named bug{bug:02}_…").into()),
+            None => Ok(()),
+        }
+    })
+}
+
+/// A case that the scan of the sources misses would never run.
+fn programs_list_what_the_sources_name(suite: &Arc<Suite>) -> Trial {
+    let suite = Arc::clone(suite);
+    Trial::ignorable_test("suite::programs_list_what_the_sources_name", move || {
+        for (index, program) in suite.programs.iter().enumerate() {
+            if let Some(reason) = suite.cannot_compile(index) {
+                return Ok(Completion::ignored_with(reason));
+            }
+            let listed = process::list(&suite.executable(index, Linkage::Preload)?)?;
+            let (mut listed, mut named) = (listed, program.cases.clone());
+            listed.sort();
+            named.sort();
+            if listed != named {
+                return Err(format!("{}: lists {listed:?}, source names {named:?}", program.name).into());
+            }
+        }
+        Ok(Completion::Completed)
+    })
+}

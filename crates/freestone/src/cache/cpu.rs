@@ -1,0 +1,255 @@
+//! Per-CPU caches: one region a concurrency id (`mm_cid`) where the kernel has it, else one a CPU.
+//!
+//! Needs restartable sequences. glibc from 2.35 on registers an area for every thread; where it did not, each
+//! thread registers its own on its first miss, and is numbered by CPU. Until then, and after its
+//! destructors ran, such a thread's number is -1, which leads to a region of zeros: every operation misses.
+//!
+//! # Stopping all caches
+//!
+//! To look into other CPUs' regions, [`with_stopped`] swaps `HOT.regions` for zeros of the same extent and
+//! has the kernel restart every sequence under way (`membarrier`). A sequence reads the base after its start,
+//! so afterwards every running or future sequence works on zeros, and the real regions belong to the
+//! stopper alone (R1 of `region.rs`). Swapping back needs no barrier: a sequence sees the zeros or the real.
+//!
+//! # Safety
+//!
+//! - C1: `regions` are `1 + count` real regions, the first of them zeros for ever (number -1), followed by
+//!   `1 + count` regions of zeros; mapped once, never unmapped.
+//! - C2: an [`CpuAccess`] holds a real region. Nothing writes to the zeros: pushes find them full, and
+//!   headers are replaced only where the region's address matches.
+#![allow(unsafe_code)]
+
+use core::arch::asm;
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+use freestone_base::{ClassId, MAX_SMALL};
+use freestone_sys::{System, linux};
+
+use super::region::{Header, REGION_SIZE, Region};
+use super::{Access, rseq};
+use crate::hot::HOT;
+use crate::sync::Lock;
+use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::tls::{self, ThreadState};
+
+/// Number of real regions, the one for -1 not counted.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Region of cache 0.
+static REAL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// Bytes that each region may cache.
+static BUDGET: AtomicIsize = AtomicIsize::new(0);
+/// Offset from the thread pointer of the field that numbers the cache.
+static INDEX: AtomicUsize = AtomicUsize::new(0);
+/// Threads register their own areas.
+static OWN_AREAS: AtomicBool = AtomicBool::new(false);
+/// The key whose destructor unregisters a thread's own area; 0 when there is none, else the key plus one.
+static KEY: AtomicU32 = AtomicU32::new(0);
+static STOP: Lock<()> = Lock::new(());
+
+const AREA_LEN: u32 = 32;
+const CPU_ID_OFFSET: usize = 4;
+const CS_OFFSET: usize = 8;
+const MM_CID_OFFSET: usize = 24;
+/// `AT_RSEQ_FEATURE_SIZE`: bytes of the area that the kernel fills.
+const AT_RSEQ_FEATURE_SIZE: u64 = 27;
+
+/// The life of a thread's own area, in `ThreadState::stage`.
+const STAGE_NEW: u8 = 0;
+const STAGE_REGISTERED: u8 = 1;
+const STAGE_ENDED: u8 = 2;
+
+/// Makes the fast paths of free and sized free miss, whatever the mode. Before anything else is started.
+pub(crate) fn shut() {
+    HOT.rseq_cs.store(tls::offset().wrapping_add(CS_OFFSET), Ordering::Relaxed);
+    HOT.rseq_index.store(tls::offset().wrapping_add(offset_of!(ThreadState, no_cache)), Ordering::Release);
+}
+
+/// Lets the fast paths use the caches.
+pub(crate) fn open() {
+    HOT.rseq_index.store(INDEX.load(Ordering::Relaxed), Ordering::Release);
+    HOT.small_limit.store(MAX_SMALL + 1, Ordering::Release);
+}
+
+/// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
+/// for the fast paths.
+pub(crate) fn start(system: &impl System, budget: usize) -> bool {
+    if !rseq::SUPPORTED {
+        return false;
+    }
+    let (area, has_mm_cid) = match libc_area() {
+        Some(offset) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
+        None => {
+            if !register_own_area() {
+                return false;
+            }
+            OWN_AREAS.store(true, Ordering::Relaxed);
+            if let Some(key) = linux::control::ThreadKey::new(unregister_own_area) {
+                KEY.store(key.number() + 1, Ordering::Relaxed);
+            }
+            // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
+            (tls::offset(), false)
+        }
+    };
+    let count = linux::possible_cpus();
+    let Ok(base) = system.map(2 * (1 + count) * REGION_SIZE) else { return false };
+    let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base);
+    let index = if has_mm_cid { MM_CID_OFFSET } else { CPU_ID_OFFSET };
+    COUNT.store(count, Ordering::Relaxed);
+    BUDGET.store(budget as isize, Ordering::Relaxed);
+    REAL.store(base.wrapping_add(REGION_SIZE), Ordering::Relaxed);
+    HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
+    INDEX.store(area.wrapping_add(index), Ordering::Relaxed);
+    HOT.regions.store(base.wrapping_add(REGION_SIZE), Ordering::Release);
+    true
+}
+
+/// Where glibc registered its area relative to the thread pointer, if it did.
+fn libc_area() -> Option<usize> {
+    let offset_at: *const isize;
+    let size_at: *const u32;
+    // SAFETY: reads two weak symbols' addresses; null where libc does not define them.
+    unsafe {
+        asm!(
+            ".weak __rseq_offset",
+            ".weak __rseq_size",
+            "mov {0}, qword ptr [rip + __rseq_offset@GOTPCREL]",
+            "mov {1}, qword ptr [rip + __rseq_size@GOTPCREL]",
+            out(reg) offset_at, out(reg) size_at, options(nostack, preserves_flags)
+        );
+    }
+    if offset_at.is_null() || size_at.is_null() {
+        return None;
+    }
+    // SAFETY: glibc's constant, set before any code of ours runs.
+    let size = unsafe { size_at.read() };
+    // SAFETY: as above.
+    let offset = unsafe { offset_at.read() };
+    (size > 0).then_some(offset as usize)
+}
+
+/// Registers the calling thread's own area.
+fn register_own_area() -> bool {
+    let thread = tls::current();
+    if thread.stage.load(Ordering::Relaxed) != STAGE_NEW {
+        return false;
+    }
+    let area = core::ptr::from_ref::<ThreadState>(thread).cast_mut().cast::<u8>();
+    // SAFETY: the first 32 bytes of the thread's state are for this alone (tls.rs) and live as long as the
+    // thread, or until `unregister_own_area`.
+    if unsafe { linux::rseq_register(area, AREA_LEN, rseq::SIGNATURE) }.is_err() {
+        return false;
+    }
+    thread.stage.store(STAGE_REGISTERED, Ordering::Relaxed);
+    let key = KEY.load(Ordering::Relaxed);
+    if key != 0 {
+        // Where this fails the area stays registered to the end, which only a libc that unmaps the
+        // stack of a running thread would mind.
+        linux::control::ThreadKey::from_number(key - 1).set(area.cast());
+    }
+    true
+}
+
+unsafe extern "C" fn unregister_own_area(_: *mut core::ffi::c_void) {
+    let thread = tls::current();
+    if thread.stage.swap(STAGE_ENDED, Ordering::Relaxed) == STAGE_REGISTERED {
+        let area = core::ptr::from_ref::<ThreadState>(thread).cast_mut().cast::<u8>();
+        // SAFETY: the arguments of the registration; no sequence is under way in a destructor.
+        let _ = unsafe { linux::rseq_unregister(area, AREA_LEN, rseq::SIGNATURE) };
+    }
+}
+
+/// The calling thread's cache, as far as it has one at this moment.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuAccess {
+    region: Region,
+}
+
+impl CpuAccess {
+    /// `None` when the thread has no number or all caches are stopped. The gate has been entered.
+    pub(crate) fn current() -> Option<CpuAccess> {
+        // SAFETY: Q1, set by `start`.
+        let mut number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
+        if number < 0 && OWN_AREAS.load(Ordering::Relaxed) && register_own_area() {
+            // SAFETY: as above.
+            number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
+        }
+        let real = REAL.load(Ordering::Relaxed);
+        if number < 0 || HOT.regions.load(Ordering::Relaxed) != real {
+            return None;
+        }
+        let region = region(number as usize)?;
+        let state = region.state();
+        if state.active.load(Ordering::Relaxed) == 0
+            && state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            state.spare.fetch_add(BUDGET.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(CpuAccess { region })
+    }
+
+    /// Takes a block from the cache the thread is on; 0 when there is none. O(1).
+    pub(crate) fn pop(class: ClassId) -> usize {
+        // SAFETY: the mode is per CPU, so `start` has set Q1 and Q2.
+        unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
+    }
+
+    /// Puts a block into the cache the thread is on; false when it is full. O(1).
+    pub(crate) fn push(class: ClassId, block: usize) -> bool {
+        // SAFETY: as `pop`; the caller gives up the block.
+        unsafe { rseq::push(INDEX.load(Ordering::Relaxed), class.index(), block) }
+    }
+}
+
+impl Access for CpuAccess {
+    fn region(self) -> Region {
+        self.region
+    }
+
+    fn pop_batch(self, class: ClassId, out: &mut [usize]) -> usize {
+        // SAFETY: as `CpuAccess::pop`.
+        unsafe { rseq::pop_batch(INDEX.load(Ordering::Relaxed), class, out) }
+    }
+
+    fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize {
+        // SAFETY: as `CpuAccess::push`.
+        unsafe { rseq::push_batch(INDEX.load(Ordering::Relaxed), class, blocks) }
+    }
+
+    fn replace_header(self, class: ClassId, old: Header, new: Header) -> bool {
+        // SAFETY: C2, a real region; the callers in `cache` keep R2.
+        unsafe { rseq::replace_header(INDEX.load(Ordering::Relaxed), self.region, class, old, new) }
+    }
+
+    fn more_bytes(self) -> isize {
+        0
+    }
+}
+
+fn region(number: usize) -> Option<Region> {
+    if number >= COUNT.load(Ordering::Relaxed) {
+        return None;
+    }
+    let base = NonNull::new(REAL.load(Ordering::Relaxed).wrapping_add(number * REGION_SIZE))?;
+    // SAFETY: C1.
+    Some(unsafe { Region::new(base) })
+}
+
+/// The regions, to be read only for counts while caches run, or at will inside [`with_stopped`].
+pub(crate) fn regions() -> impl Iterator<Item = Region> {
+    (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
+}
+
+/// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them.
+pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
+    let _alone = STOP.lock();
+    let real = REAL.load(Ordering::Relaxed);
+    if real.is_null() || !linux::membarrier_register_rseq() {
+        return None;
+    }
+    let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
+    HOT.regions.store(zeros, Ordering::SeqCst);
+    let result = linux::membarrier_private_rseq(None).then(work);
+    HOT.regions.store(real, Ordering::Release);
+    result
+}

@@ -1,0 +1,161 @@
+//! Caches of free blocks in front of the central lists: one a concurrency id (or CPU), or one a thread.
+//!
+//! Both kinds are regions (`region.rs`) and miss in the same way (this file). They differ in who may touch a
+//! region: `cpu.rs` does it by restartable sequences, `thread.rs` by owning it.
+
+pub(crate) mod cpu;
+pub(crate) mod region;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod rseq;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "rseq_absent.rs"]
+pub(crate) mod rseq;
+pub(crate) mod thread;
+
+use freestone_base::{ClassId, class_info};
+
+use self::region::{Header, Region, capacity_limit};
+use crate::central::{Central, SlabSource};
+use crate::sync::atomic::Ordering;
+
+/// The most blocks that move at once.
+pub(crate) const MAX_BATCH: usize = 64;
+/// Blocks of a first refill: a class that is used once should not hold a batch.
+const FIRST_REFILL: usize = 4;
+
+/// How one kind of cache touches a region. Every method may find that the region is not the caller's any
+/// more (the thread moved to another CPU); it then does nothing and says so.
+pub(crate) trait Access: Copy {
+    /// The region, as it was when the caller looked.
+    fn region(self) -> Region;
+    /// Takes up to `out.len()` blocks.
+    fn pop_batch(self, class: ClassId, out: &mut [usize]) -> usize;
+    /// Puts blocks, returns how many found room.
+    fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize;
+    /// Replaces a header if it still is `old`.
+    fn replace_header(self, class: ClassId, old: Header, new: Header) -> bool;
+    /// More bytes for the region's capacities, 0 when there are none.
+    fn more_bytes(self) -> isize;
+}
+
+/// A pop missed: refills the cache and returns one block, or `None` when memory was refused.
+pub(crate) fn refill(
+    access: impl Access,
+    centrals: &[Central],
+    source: &impl SlabSource,
+    class: ClassId,
+) -> Option<usize> {
+    let info = class_info(class);
+    let state = access.region().state();
+    state.refills.fetch_add(1, Ordering::Relaxed);
+    let capacity = access.region().header(class).capacity(class);
+    let want = capacity.max(FIRST_REFILL).min(info.batch as usize);
+    grow(access, centrals, source, class, want);
+
+    let mut blocks = [0; MAX_BATCH];
+    let central = &centrals[class.index()];
+    let got = central.fetch(class, source, &state.filling[class.index()], &mut blocks[..want]);
+    if got == 0 {
+        return None;
+    }
+    // Pushed from the highest address down, so that they are handed out in the order in which they lie.
+    let rest = &mut blocks[1..got];
+    rest.reverse();
+    let put = access.push_batch(class, rest);
+    if put < rest.len() {
+        central.give_back(class, source, &rest[put..]);
+    }
+    Some(blocks[0])
+}
+
+/// A push missed: makes room in the cache, or passes a batch on to the central list.
+pub(crate) fn flush(
+    access: impl Access,
+    centrals: &[Central],
+    source: &impl SlabSource,
+    class: ClassId,
+    block: usize,
+) {
+    let info = class_info(class);
+    access.region().state().flushes.fetch_add(1, Ordering::Relaxed);
+    grow(access, centrals, source, class, info.batch as usize);
+    if access.push_batch(class, &[block]) == 1 {
+        return;
+    }
+    let mut blocks = [0; MAX_BATCH];
+    blocks[0] = block;
+    let taken = access.pop_batch(class, &mut blocks[1..info.batch as usize]);
+    centrals[class.index()].give_back(class, source, &blocks[..1 + taken]);
+}
+
+/// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.
+fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, class: ClassId, by: usize) {
+    let size = class_info(class).size as isize;
+    let region = access.region();
+    let header = region.header(class);
+    let capacity = header.capacity(class);
+    let wanted = capacity_limit(class).min(capacity + by) - capacity;
+    if wanted == 0 {
+        return;
+    }
+    let spare = &region.state().spare;
+    let mut left = spare.load(Ordering::Relaxed);
+    if left < wanted as isize * size {
+        left = spare.fetch_add(access.more_bytes(), Ordering::Relaxed);
+        left = left.max(spare.load(Ordering::Relaxed));
+    }
+    if left < wanted as isize * size {
+        shrink_another(access, centrals, source, class, wanted as isize * size);
+        left = spare.load(Ordering::Relaxed);
+    }
+    let granted = wanted.min((left.max(0) / size) as usize);
+    if granted == 0 {
+        return;
+    }
+    spare.fetch_sub(granted as isize * size, Ordering::Relaxed);
+    if !access.replace_header(class, header, header.with_capacity(class, capacity + granted)) {
+        spare.fetch_add(granted as isize * size, Ordering::Relaxed);
+    }
+}
+
+/// Classes looked at for capacity to take over, each time it is wanted.
+const VICTIMS: usize = 8;
+
+/// Takes capacity from other classes of the region, round robin, until `bytes` are spare.
+fn shrink_another(
+    access: impl Access,
+    centrals: &[Central],
+    source: &impl SlabSource,
+    keep: ClassId,
+    bytes: isize,
+) {
+    let region = access.region();
+    let state = region.state();
+    for _ in 0..VICTIMS {
+        let next = (state.victim.load(Ordering::Relaxed) + 1) % freestone_base::CLASS_COUNT as u16;
+        state.victim.store(next, Ordering::Relaxed);
+        let victim = ClassId(next as u8);
+        let header = region.header(victim);
+        let capacity = header.capacity(victim);
+        if victim == keep || capacity == 0 {
+            continue;
+        }
+        let info = class_info(victim);
+        let cut = capacity.min(info.batch as usize);
+        let room = capacity - header.len(victim);
+        if room < cut {
+            let mut blocks = [0; MAX_BATCH];
+            let taken = access.pop_batch(victim, &mut blocks[..cut - room]);
+            centrals[victim.index()].give_back(victim, source, &blocks[..taken]);
+        }
+        let header = region.header(victim);
+        let cut = cut.min(header.capacity(victim) - header.len(victim));
+        let smaller = header.with_capacity(victim, header.capacity(victim) - cut);
+        if cut > 0 && access.replace_header(victim, header, smaller) {
+            let left = state.spare.fetch_add(cut as isize * info.size as isize, Ordering::Relaxed);
+            if left + cut as isize * info.size as isize >= bytes {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The memory of one cache, and plain operations on it.
+//!
+//! A region is [`REGION_SIZE`] bytes of zeroed addresses, touched only as it is used:
+//!
+//! | byte | content |
+//! |---|---|
+//! | 0 | slot 0, always zero |
+//! | [`HEADERS_OFFSET`] | a [`Header`] word a class: `current` in the low 16 bits, `end` in the high 16 |
+//! | [`STATE_OFFSET`] | a [`RegionState`] |
+//! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then `cache_max` slots |
+//!
+//! `current` and `end` are slot numbers counted from the start of the region. The topmost cached block of a
+//! class lies in slot `current`; when the class is empty that is its sentinel, so a pop that reads zero has
+//! missed. A push misses when `current == end`. A region of zeros is a valid cache, empty and full at once:
+//! every header points at slot 0, which is itself zero.
+//!
+//! # Safety
+//!
+//! - R1: a region is touched by the operations here only while its owner is excluded: by the thread that
+//!   owns it (per-thread mode), or while all caches are stopped (per-CPU mode, see `cpu.rs`).
+//! - R2: for every class, `begin <= current <= end <= begin + cache_max`, or the header is zero; the slots
+//!   `begin + 1 ..= current` hold addresses of blocks of that class which nobody else holds.
+//! - R3: regions are never unmapped.
+#![allow(unsafe_code)]
+
+use core::ptr::NonNull;
+
+use freestone_base::{CLASS_COUNT, ClassId, class_info};
+
+use crate::pageheap::Span;
+use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+
+/// Base-two logarithm of [`REGION_SIZE`].
+pub(crate) const REGION_SHIFT: u32 = 18;
+/// Bytes of address space in a region.
+pub(crate) const REGION_SIZE: usize = 1 << REGION_SHIFT;
+
+/// Where the header table starts.
+pub(crate) const HEADERS_OFFSET: usize = 8;
+const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(64);
+const SLOTS_OFFSET: usize = (STATE_OFFSET + size_of::<RegionState>()).next_multiple_of(64);
+
+/// The sentinel slot of each class, and one past the last slot at the end.
+const BEGIN: [u16; CLASS_COUNT + 1] = {
+    let mut begin = [0u16; CLASS_COUNT + 1];
+    let mut slot = SLOTS_OFFSET / 8;
+    let mut class = 1;
+    while class < CLASS_COUNT {
+        begin[class] = slot as u16;
+        slot += 1 + cache_max(class);
+        class += 1;
+    }
+    begin[CLASS_COUNT] = slot as u16;
+    assert!(slot * 8 <= REGION_SIZE && slot <= u16::MAX as usize);
+    begin
+};
+
+const fn cache_max(class: usize) -> usize {
+    freestone_base::size_class::CLASSES[class].cache_max as usize
+}
+
+/// The sentinel slot of `class`.
+#[inline]
+pub(crate) fn begin(class: ClassId) -> u16 {
+    BEGIN[class.index()]
+}
+
+/// `current` and `end` of one class, as read at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header(pub(crate) u32);
+
+impl Header {
+    pub(crate) const fn new(current: u16, end: u16) -> Header {
+        Header(current as u32 | (end as u32) << 16)
+    }
+
+    pub(crate) const fn current(self) -> u16 {
+        self.0 as u16
+    }
+
+    pub(crate) const fn end(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Blocks that the class may hold at present.
+    pub(crate) fn capacity(self, class: ClassId) -> usize {
+        if self.0 == 0 { 0 } else { (self.end() - begin(class)) as usize }
+    }
+
+    /// Blocks that the class holds.
+    pub(crate) fn len(self, class: ClassId) -> usize {
+        if self.0 == 0 { 0 } else { (self.current() - begin(class)) as usize }
+    }
+
+    /// The header with capacity for `capacity` blocks, which is at least `len`.
+    pub(crate) fn with_capacity(self, class: ClassId, capacity: usize) -> Header {
+        let current = if self.0 == 0 { begin(class) } else { self.current() };
+        Header::new(current, begin(class) + capacity as u16)
+    }
+}
+
+/// What a region keeps beside its blocks.
+#[repr(C, align(64))]
+pub(crate) struct RegionState {
+    /// The slab from which this cache is being filled, for each class. Guarded by the class's central lock.
+    pub(crate) filling: [AtomicPtr<Span>; CLASS_COUNT],
+    /// Bytes by which capacities may still grow.
+    pub(crate) spare: AtomicIsize,
+    /// Zero until the region was given its bytes.
+    pub(crate) active: AtomicU32,
+    /// The class from which capacity is taken next.
+    pub(crate) victim: AtomicU16,
+    /// Refills and flushes, for the report.
+    pub(crate) refills: AtomicUsize,
+    pub(crate) flushes: AtomicUsize,
+    /// Free list of regions of threads that have ended (per-thread mode).
+    pub(crate) next: AtomicPtr<u8>,
+    /// The region that was made before this one (per-thread mode).
+    pub(crate) older: AtomicPtr<u8>,
+}
+
+/// A region. Copying the reference does not copy the right to use it (R1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Region(NonNull<u8>);
+
+// SAFETY: a region is plain memory; R1 says who may touch it.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Bytes of the header table, slot 0 included.
+    pub(crate) const HEADER_BYTES: usize = STATE_OFFSET;
+
+    /// # Safety
+    /// `base` starts [`REGION_SIZE`] bytes that were zero when mapped and are never unmapped (R3).
+    pub(crate) const unsafe fn new(base: NonNull<u8>) -> Region {
+        Region(base)
+    }
+
+    pub(crate) fn base(self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    fn word(self, class: ClassId) -> &'static AtomicU32 {
+        let table = self.base().wrapping_add(HEADERS_OFFSET).cast::<AtomicU32>();
+        // SAFETY: the header table lies inside the region (R3), 4-byte aligned.
+        unsafe { &*table.wrapping_add(class.index()) }
+    }
+
+    fn slot(self, slot: u16) -> &'static AtomicUsize {
+        let slots = self.base().cast::<AtomicUsize>();
+        // SAFETY: slot numbers stay below BEGIN[CLASS_COUNT] (R2), inside the region (R3).
+        unsafe { &*slots.wrapping_add(slot as usize) }
+    }
+
+    pub(crate) fn state(self) -> &'static RegionState {
+        let state = self.base().wrapping_add(STATE_OFFSET).cast::<RegionState>();
+        // SAFETY: the state lies inside the region (R3), is aligned to 64, and all zeros are a valid value.
+        unsafe { &*state }
+    }
+
+    pub(crate) fn header(self, class: ClassId) -> Header {
+        Header(self.word(class).load(Ordering::Relaxed))
+    }
+
+    /// Takes the topmost block, or `None` when the class is empty. O(1). Requires R1.
+    #[inline]
+    pub(crate) fn pop(self, class: ClassId) -> Option<usize> {
+        let header = self.header(class);
+        let block = self.slot(header.current()).load(Ordering::Relaxed);
+        if header.0 == 0 || block == 0 {
+            return None;
+        }
+        self.word(class).store(Header::new(header.current() - 1, header.end()).0, Ordering::Relaxed);
+        Some(block)
+    }
+
+    /// Puts a block on top; false when the class is full. O(1). Requires R1.
+    #[inline]
+    pub(crate) fn push(self, class: ClassId, block: usize) -> bool {
+        let header = self.header(class);
+        if header.current() >= header.end() {
+            return false;
+        }
+        self.slot(header.current() + 1).store(block, Ordering::Relaxed);
+        self.word(class).store(Header::new(header.current() + 1, header.end()).0, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes up to `out.len()` blocks, topmost first; returns how many. Requires R1.
+    pub(crate) fn pop_batch(self, class: ClassId, out: &mut [usize]) -> usize {
+        for (taken, place) in out.iter_mut().enumerate() {
+            match self.pop(class) {
+                Some(block) => *place = block,
+                None => return taken,
+            }
+        }
+        out.len()
+    }
+
+    /// Puts blocks, `blocks[0]` first; returns how many found room. Requires R1.
+    pub(crate) fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize {
+        blocks.iter().take_while(|&&block| self.push(class, block)).count()
+    }
+
+    /// Replaces the header. Requires R1 and keeps R2.
+    pub(crate) fn set_header(self, class: ClassId, header: Header) {
+        self.word(class).store(header.0, Ordering::Relaxed);
+    }
+
+    /// Calls `visit` for every cached block of `class`. Requires R1 (the owner may not change it meanwhile).
+    pub(crate) fn for_each_block(self, class: ClassId, mut visit: impl FnMut(usize)) {
+        let header = self.header(class);
+        if header.0 != 0 {
+            for slot in begin(class) + 1..=header.current() {
+                visit(self.slot(slot).load(Ordering::Relaxed));
+            }
+        }
+    }
+}
+
+/// The capacity, in blocks, beyond which a class never grows.
+pub(crate) fn capacity_limit(class: ClassId) -> usize {
+    class_info(class).cache_max as usize
+}

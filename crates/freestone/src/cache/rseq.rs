@@ -1,0 +1,238 @@
+//! Operations on the calling CPU's cache, as restartable sequences (x86-64).
+//!
+//! Each sequence announces itself by storing the address of its descriptor in the thread's `rseq_cs` field,
+//! then reads the number of its cache, works, and commits with one store. When the kernel preempts, migrates
+//! or signals the thread between announcement and commit, the thread resumes at the abort handler, which
+//! starts anew. So between the first read and the commit nobody else can have used the same cache, and no
+//! lock and no atomic instruction is needed. (P. Turner, A. Hunter, LPC 2013; the ABI in `linux/rseq.h`.)
+//!
+//! The base of the regions is read *inside* the sequence. Whoever swaps it and then makes the kernel abort
+//! all running sequences (`membarrier`) knows that no sequence works on the old regions any more.
+//!
+//! # Safety
+//!
+//! - Q1: `HOT.rseq_cs` is the offset of a field of an rseq area that every thread has, and `index` that of a number in
+//!   it, which is registered with the kernel or reads -1; region -1 is all zeros for ever.
+//! - Q2: `HOT.regions` points at as many regions as there are cache numbers (the real ones or zeros).
+//! - R2, R3 of `region.rs`. A commit keeps R2, because the header it is based on cannot have changed.
+//! - A region of zeros is never written: pushes find it full, [`replace_header`] is told the region's address.
+#![allow(unsafe_code)]
+
+use core::arch::asm;
+use core::mem::offset_of;
+
+use freestone_base::ClassId;
+
+use super::region::{HEADERS_OFFSET, Header, REGION_SHIFT, Region};
+use crate::hot::{HOT, Hot};
+use crate::sync::atomic::Ordering;
+
+/// Whether this processor has them here.
+pub(crate) const SUPPORTED: bool = true;
+/// The signature before every abort handler, as glibc registers it on x86.
+pub(crate) const SIGNATURE: u32 = 0x5305_3053;
+
+/// Wraps the body of a sequence: descriptor, abort handler, announcement. The labels: 33 restart, 44 start,
+/// 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region.
+macro_rules! sequence {
+    ($index:expr; $($body:literal),* ; $($operands:tt)*) => {
+        asm!(
+            ".pushsection __rseq_cs, \"aw\", @progbits",
+            ".p2align 5",
+            "22:",
+            ".long 0, 0",
+            ".quad 44f, 55f - 44f, 66f",
+            ".popsection",
+            ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
+            ".byte 0x0f, 0xb9, 0x3d", // ud1: makes the signature an operand, so that disassemblers keep step
+            ".long 0x53053053",
+            "66:",
+            "jmp 33f",
+            ".popsection",
+            "33:",
+            "lea {t}, [rip + 22b]",
+            "mov qword ptr fs:[{cs}], {t}",
+            "44:",
+            "movsxd {t}, dword ptr fs:[{index}]",
+            "shl {t}, {shift}",
+            "add {t}, qword ptr [rip + {hot} + {regions}]",
+            $($body,)*
+            "55:",
+            t = out(reg) _,
+            cs = in(reg) HOT.rseq_cs.load(Ordering::Relaxed),
+            shift = const REGION_SHIFT,
+            hot = sym HOT,
+            index = in(reg) $index,
+            regions = const offset_of!(Hot, regions),
+            headers = const HEADERS_OFFSET,
+            $($operands)*
+        )
+    };
+}
+
+/// Takes the topmost block of `class`; zero when there is none. O(1).
+///
+/// # Safety
+/// Q1 and Q2 hold: the allocator has started.
+#[inline(always)]
+pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
+    let block: usize;
+    // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
+    unsafe {
+        sequence!(index;
+            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {block}, qword ptr [{t} + {current}*8]",
+            "test {block}, {block}",
+            "jz 55f",
+            "dec {current:e}",
+            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            class = in(reg) class,
+            current = out(reg) _,
+            block = out(reg) block,
+            options(nostack)
+        );
+    }
+    block
+}
+
+/// Puts `block` on top of `class`; false when it is full. O(1).
+///
+/// # Safety
+/// As [`pop`]; the caller gives up the block.
+#[inline(always)]
+pub(crate) unsafe fn push(index: usize, class: usize, block: usize) -> bool {
+    // SAFETY: Q1, Q2; the slot written lies below `end` (R2), and only the commit makes it count.
+    unsafe {
+        sequence!(index;
+            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
+            "jae {full}",
+            "inc {current:e}",
+            "mov qword ptr [{t} + {current}*8], {block}",
+            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            class = in(reg) class,
+            current = out(reg) _,
+            block = in(reg) block,
+            full = label { return false },
+            options(nostack)
+        );
+    }
+    true
+}
+
+/// Takes up to `out.len()` blocks, topmost first; returns how many. O(n).
+///
+/// # Safety
+/// As [`pop`].
+pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) -> usize {
+    let taken: usize;
+    // SAFETY: Q1, Q2; copies at most out.len() slots of the class into `out`; the commit keeps R2.
+    unsafe {
+        sequence!(index;
+            "xor {n:e}, {n:e}",
+            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "77:",
+            "cmp {n}, {most}",
+            "jae 88f",
+            "mov {block}, qword ptr [{t} + {current}*8]",
+            "test {block}, {block}",
+            "jz 88f",
+            "mov qword ptr [{out} + {n}*8], {block}",
+            "inc {n}",
+            "dec {current:e}",
+            "jmp 77b",
+            "88:",
+            "test {n}, {n}",
+            "jz 55f",
+            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            class = in(reg) class.index(),
+            current = out(reg) _,
+            block = out(reg) _,
+            n = out(reg) taken,
+            most = in(reg) out.len(),
+            out = in(reg) out.as_mut_ptr(),
+            options(nostack)
+        );
+    }
+    taken
+}
+
+/// Puts blocks, `blocks[0]` first; returns how many found room. O(n).
+///
+/// # Safety
+/// As [`push`]; the caller gives up the blocks that found room.
+pub(crate) unsafe fn push_batch(index: usize, class: ClassId, blocks: &[usize]) -> usize {
+    let put: usize;
+    // SAFETY: Q1, Q2; writes only slots up to `end` (R2), and only the commit makes them count.
+    unsafe {
+        sequence!(index;
+            "xor {n:e}, {n:e}",
+            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "77:",
+            "cmp {n}, {most}",
+            "jae 88f",
+            "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
+            "jae 88f",
+            "mov {block}, qword ptr [{blocks} + {n}*8]",
+            "inc {current:e}",
+            "mov qword ptr [{t} + {current}*8], {block}",
+            "inc {n}",
+            "jmp 77b",
+            "88:",
+            "test {n}, {n}",
+            "jz 55f",
+            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            class = in(reg) class.index(),
+            current = out(reg) _,
+            block = out(reg) _,
+            n = out(reg) put,
+            most = in(reg) blocks.len(),
+            blocks = in(reg) blocks.as_ptr(),
+            options(nostack)
+        );
+    }
+    put
+}
+
+/// Replaces the header of `class` if the calling CPU's region is `region` and the header still is `old`.
+///
+/// # Safety
+/// As [`pop`]; `region` is a real one, not one of the zeros; `new` keeps R2.
+pub(crate) unsafe fn replace_header(
+    index: usize,
+    region: Region, class: ClassId, old: Header, new: Header) -> bool {
+    let replaced: u32;
+    // SAFETY: Q1, Q2; commits only when both comparisons hold inside the sequence.
+    unsafe {
+        sequence!(index;
+            "xor {done:e}, {done:e}",
+            "cmp {t}, {region}",
+            "jne 55f",
+            "cmp dword ptr [{t} + {class}*4 + {headers}], {old:e}",
+            "jne 55f",
+            "inc {done:e}",
+            "mov dword ptr [{t} + {class}*4 + {headers}], {new:e}";
+            class = in(reg) class.index(),
+            region = in(reg) region.base(),
+            old = in(reg) old.0,
+            new = in(reg) new.0,
+            done = out(reg) replaced,
+            options(nostack)
+        );
+    }
+    replaced != 0
+}
+
+/// The number of the cache that the calling thread would use now; negative when it is not registered.
+///
+/// # Safety
+/// Q1 holds.
+pub(crate) unsafe fn cache_number(index: usize) -> i32 {
+    let number: i32;
+    // SAFETY: Q1, a read of the thread's own area.
+    unsafe {
+        asm!("mov {n:e}, dword ptr fs:[{index}]", n = out(reg) number,
+             index = in(reg) index, options(nostack, readonly, preserves_flags));
+    }
+    number
+}

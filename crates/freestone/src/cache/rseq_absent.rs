@@ -1,0 +1,39 @@
+//! Where restartable sequences are not written for the processor: nothing is ever cached this way, and the
+//! allocator uses per-thread caches.
+
+use freestone_base::ClassId;
+
+use super::region::{Header, Region};
+
+pub(crate) const SUPPORTED: bool = false;
+pub(crate) const SIGNATURE: u32 = 0;
+
+pub(crate) fn pop(_index: usize, _class: usize) -> usize {
+    0
+}
+
+pub(crate) fn push(_index: usize, _class: usize, _block: usize) -> bool {
+    false
+}
+
+pub(crate) fn pop_batch(_index: usize, _class: ClassId, _out: &mut [usize]) -> usize {
+    0
+}
+
+pub(crate) fn push_batch(_index: usize, _class: ClassId, _blocks: &[usize]) -> usize {
+    0
+}
+
+pub(crate) fn replace_header(
+    _index: usize,
+    _region: Region,
+    _class: ClassId,
+    _old: Header,
+    _new: Header,
+) -> bool {
+    false
+}
+
+pub(crate) fn cache_number(_index: usize) -> i32 {
+    -1
+}

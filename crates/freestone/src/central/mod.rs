@@ -1,0 +1,238 @@
+//! The central list of one size class: its slabs, and what passes between caches.
+//!
+//! Slabs with free blocks are bucketed by fullness. Refills draw from the fullest, so that the emptiest
+//! can empty themselves and go back to the page heap. A slab from which a cache is being filled is in no
+//! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line.
+//!
+//! Lock order: the lock of a class, then the page heap's. Never two classes at once.
+
+pub(crate) mod slab;
+mod transfer;
+
+use core::ptr::null_mut;
+
+use freestone_base::{ClassId, ClassInfo, class_info};
+
+use self::transfer::Transfer;
+use crate::message::Fault;
+use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
+use crate::sync::Lock;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+
+/// Where slabs come from and go back to.
+pub(crate) trait SlabSource {
+    /// A new slab, all blocks free; `None` when memory is refused.
+    fn take_slab(&self, class: ClassId) -> Option<SpanRef>;
+    /// Takes back a slab whose blocks are all free.
+    fn return_slab(&self, span: SpanRef);
+    /// The span that contains `addr`.
+    fn span_of(&self, addr: usize) -> Option<SpanRef>;
+    /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
+    fn take_foreign(&self, block: usize) -> bool;
+}
+
+const BUCKETS: usize = 8;
+
+/// The central list of one class.
+#[repr(align(128))]
+pub(crate) struct Central {
+    state: Lock<State>,
+}
+
+struct State {
+    /// Slabs with free blocks, fullest first, none being filled from.
+    partial: [SpanList; BUCKETS],
+    transfer: Transfer,
+    slabs: usize,
+    /// Blocks whose free bits are set, in all slabs.
+    free_blocks: usize,
+}
+
+/// What a class's slabs hold, for the report.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct CentralStats {
+    pub(crate) slabs: usize,
+    pub(crate) free_in_slabs: usize,
+    pub(crate) in_transfer: usize,
+}
+
+impl Central {
+    pub(crate) const fn new() -> Central {
+        let partial = [const { SpanList::new() }; BUCKETS];
+        Central { state: Lock::new(State { partial, transfer: Transfer::new(), slabs: 0, free_blocks: 0 }) }
+    }
+
+    /// Takes up to `out.len()` blocks; returns how many, 0 only when memory was refused. `filling` is the
+    /// asking cache's place for the slab that it is being filled from.
+    pub(crate) fn fetch(
+        &self,
+        class: ClassId,
+        source: &impl SlabSource,
+        filling: &AtomicPtr<Span>,
+        out: &mut [usize],
+    ) -> usize {
+        let info = class_info(class);
+        let mut state = self.state.lock();
+        let mut got = state.transfer.take(out);
+        while got < out.len() {
+            let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
+                Some(span) => span,
+                None => {
+                    let next = state.fullest().or_else(|| if got == 0 { state.grow(class, source) } else { None });
+                    let Some(span) = next else { break };
+                    span.set_filling(true);
+                    filling.store(span.as_ptr(), Ordering::Relaxed);
+                    span
+                }
+            };
+            let taken = slab::take(span, info, &mut out[got..]);
+            got += taken;
+            state.free_blocks -= taken;
+            if span.free_blocks() == 0 {
+                span.set_filling(false);
+                filling.store(null_mut(), Ordering::Relaxed);
+            }
+        }
+        got
+    }
+
+    /// Takes blocks back from a cache. A misused address ends the process with a message.
+    pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
+        let info = class_info(class);
+        let mut state = self.state.lock();
+        if blocks.len() >= info.batch as usize / 2 && state.transfer.put(info, blocks) {
+            return;
+        }
+        state.put_all(class, source, blocks);
+    }
+
+    /// Moves the blocks in transfer to their slabs, so that empty slabs go back.
+    pub(crate) fn drain(&self, class: ClassId, source: &impl SlabSource) {
+        let mut state = self.state.lock();
+        let mut batch = [0; 64];
+        loop {
+            let taken = state.transfer.take(&mut batch);
+            if taken == 0 {
+                return;
+            }
+            state.put_all(class, source, &batch[..taken]);
+        }
+    }
+
+    /// Ends the filling of a cache from its present slab, which others may then use, or which goes back.
+    pub(crate) fn stop_filling(&self, source: &impl SlabSource, filling: &AtomicPtr<Span>) {
+        let mut state = self.state.lock();
+        let Some(span) = SpanRef::from_ptr(filling.swap(null_mut(), Ordering::Relaxed)) else { return };
+        span.set_filling(false);
+        state.file(source, span, None);
+    }
+
+    pub(crate) fn stats(&self) -> CentralStats {
+        let state = self.state.lock();
+        CentralStats {
+            slabs: state.slabs,
+            free_in_slabs: state.free_blocks,
+            in_transfer: state.transfer.blocks().len(),
+        }
+    }
+
+    /// Checks the buckets, their slabs, and that no block in transfer is marked free.
+    pub(crate) fn verify(&self, class: ClassId, source: &impl SlabSource) -> Result<(), &'static str> {
+        let info = class_info(class);
+        let state = self.state.lock();
+        for (bucket, list) in state.partial.iter().enumerate() {
+            for span in list.iter() {
+                if span.state() != SpanState::Slab || span.class() != class || span.is_filling() {
+                    return Err("a central list holds a span that is no idle slab of its class");
+                }
+                if span.free_blocks() == 0 || span.free_blocks() == span.blocks() || bucket_of(span) != bucket {
+                    return Err("a slab is in the wrong bucket");
+                }
+                slab::verify(span)?;
+            }
+        }
+        for &block in state.transfer.blocks() {
+            match source.span_of(block) {
+                Some(span) if span.class() == class && !slab::is_free(span, info, block) => {}
+                None => {}
+                Some(_) => return Err("a block in transfer is free or of another class"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn fullest(&mut self) -> Option<SpanRef> {
+        self.partial.iter_mut().find_map(SpanList::pop)
+    }
+
+    fn grow(&mut self, class: ClassId, source: &impl SlabSource) -> Option<SpanRef> {
+        let span = source.take_slab(class)?;
+        self.slabs += 1;
+        self.free_blocks += span.blocks();
+        Some(span)
+    }
+
+    fn put_all(&mut self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
+        for &block in blocks {
+            if let Err(fault) = self.put(class, class_info(class), source, block) {
+                fault.abort(block, class);
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        class: ClassId,
+        info: &ClassInfo,
+        source: &impl SlabSource,
+        block: usize,
+    ) -> Result<(), Fault> {
+        let Some(span) = source.span_of(block) else {
+            return if source.take_foreign(block) { Ok(()) } else { Err(Fault::InvalidFree) };
+        };
+        if span.state() != SpanState::Slab || span.class() != class {
+            return Err(Fault::InvalidFree);
+        }
+        let before = (span.free_blocks() > 0).then(|| bucket_of(span));
+        slab::put(span, info, block)?;
+        self.free_blocks += 1;
+        if !span.is_filling() {
+            self.file(source, span, before);
+        }
+        Ok(())
+    }
+
+    /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.
+    fn file(&mut self, source: &impl SlabSource, span: SpanRef, before: Option<usize>) {
+        let free = span.free_blocks();
+        let after = (free > 0 && free < span.blocks()).then(|| bucket_of(span));
+        if before != after {
+            if let Some(bucket) = before {
+                self.partial[bucket].remove(span);
+            }
+            if let Some(bucket) = after {
+                self.partial[bucket].push(span);
+            }
+        }
+        if free == span.blocks() {
+            self.slabs -= 1;
+            self.free_blocks -= free;
+            source.return_slab(span);
+        }
+    }
+}
+
+fn bucket_of(span: SpanRef) -> usize {
+    (span.free_blocks() * BUCKETS / span.blocks()).min(BUCKETS - 1)
+}
+
+impl From<slab::Misuse> for Fault {
+    fn from(misuse: slab::Misuse) -> Fault {
+        match misuse {
+            slab::Misuse::NotABlock => Fault::InvalidFree,
+            slab::Misuse::AlreadyFree => Fault::DoubleFree,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The fast paths. One screen for taking a block, one for giving it back.
+//!
+//! ```text
+//! take ── size below the gate? ── class by table ── pop ── block
+//!   └ no, or the pop missed ──────────────────────────────── slow::allocate
+//! give ── page in the window? ── class by page map ── push ── done
+//!   └ no, or the push missed ─────────────────────────────── slow::release
+//! ```
+//!
+//! Everything unusual fails a test that the usual case needs anyway: before start, in per-thread mode, and while calls
+//! are counted the size limit is zero and the cache's number -1, which is always empty and full; a large block's class
+//! is 0, and class 0 is always full; null lies outside every window.
+//!
+//! # Safety
+//!
+//! - F1: when `HOT.small_limit` is not zero, or the page map covers a page, everything else in `HOT` is set.
+//! - F2: a block that is given back was handed out by this allocator, is live, and is not used afterwards.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+
+use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
+use freestone_base::{ClassId, class_of, class_of_aligned};
+
+use crate::cache::rseq;
+use crate::counters::Call;
+use crate::hot::HOT;
+use crate::slow::{self, LEVELS};
+use crate::sync::atomic::Ordering;
+
+#[inline(always)]
+fn pop(class: ClassId) -> *mut u8 {
+    // SAFETY: F1: a gate was open, so the allocator has started.
+    let block = unsafe { rseq::pop(HOT.rseq_index.load(Ordering::Relaxed), class.index()) };
+    core::ptr::with_exposed_provenance_mut(block)
+}
+
+#[inline(always)]
+fn push(class: ClassId, block: *mut u8) -> bool {
+    // SAFETY: F1: a gate was open, so the allocator has started; F2.
+    unsafe { rseq::push(HOT.rseq_index.load(Ordering::Relaxed), class.index(), block.expose_provenance()) }
+}
+
+/// The class in one of the two tables, for a size that has passed the gate.
+#[inline(always)]
+fn class_in(table: &'static [u8], size: usize) -> ClassId {
+    // SAFETY: F1: the gate lets through only sizes up to MAX_SMALL, which is what the tables cover.
+    ClassId(unsafe { *table.get_unchecked((size + 7) / 8) })
+}
+
+/// malloc: `size` bytes, aligned to 16 (8 below 16 bytes); null when memory is refused. O(1).
+#[inline(always)]
+pub fn malloc(size: usize) -> *mut u8 {
+    if size < HOT.small_limit.load(Ordering::Acquire) {
+        let block = pop(class_in(&CLASS_TABLE, size));
+        if !block.is_null() {
+            return block;
+        }
+    }
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
+#[inline(always)]
+pub fn calloc(size: usize) -> *mut u8 {
+    if size < HOT.small_limit.load(Ordering::Acquire) {
+        let block = pop(class_in(&CLASS_TABLE, size));
+        if !block.is_null() {
+            // SAFETY: the block is ours, at least `size` bytes long.
+            unsafe { block.write_bytes(0, size) };
+            return block;
+        }
+    }
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, true, Call::Calloc)
+}
+
+/// An allocation with a Rust layout; `zeroed` as in [`calloc`]. The class follows from size and alignment
+/// alone, so that [`dealloc`] finds it again.
+#[inline(always)]
+pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if size < HOT.small_limit.load(Ordering::Acquire) && align <= MALLOC_ALIGN {
+        let block = pop(class_of_layout(size, align));
+        if !block.is_null() {
+            if zeroed {
+                // SAFETY: the block is ours, at least `size` bytes long.
+                unsafe { block.write_bytes(0, size) };
+            }
+            return block;
+        }
+    }
+    slow::allocate(class_of_aligned(size, align), size, align, zeroed, Call::Malloc)
+}
+
+#[inline(always)]
+fn class_of_layout(size: usize, align: usize) -> ClassId {
+    if align <= 8 {
+        class_in(&WORD_CLASS_TABLE, size)
+    } else {
+        class_in(&CLASS_TABLE, if size < align { align } else { size })
+    }
+}
+
+/// free. Null is allowed. O(1).
+///
+/// # Safety
+/// F2, or null.
+#[inline(always)]
+pub unsafe fn free(block: *mut u8) {
+    let map = LEVELS.pages.page_map();
+    if let Some(page) = map.index_of(block.addr())
+        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { slow::release(block, None, Call::Malloc) }
+}
+
+/// Frees a block that `malloc` or `calloc` gave for exactly `size` bytes, without looking it up. O(1).
+///
+/// # Safety
+/// F2, or null; `size` is the size asked for.
+#[inline(always)]
+pub unsafe fn free_sized(block: *mut u8, size: usize) {
+    if size < HOT.small_limit.load(Ordering::Acquire)
+        && !block.is_null()
+        && push(class_in(&CLASS_TABLE, size), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { slow::release(block, class_of(size), Call::Malloc) }
+}
+
+/// Frees a block that [`alloc`] gave for this layout, without looking it up. O(1).
+///
+/// # Safety
+/// F2; the layout is that of the allocation.
+#[inline(always)]
+pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
+    let (size, align) = (layout.size(), layout.align());
+    if size < HOT.small_limit.load(Ordering::Acquire)
+        && align <= MALLOC_ALIGN
+        && push(class_of_layout(size, align), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { slow::release(block, class_of_aligned(size, align), Call::Malloc) }
+}
+
+/// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.
+#[inline]
+pub fn aligned(size: usize, align: usize) -> *mut u8 {
+    let align = align.max(MALLOC_ALIGN);
+    let class = class_of_aligned(size, align);
+    if let Some(class) = class
+        && size < HOT.small_limit.load(Ordering::Acquire)
+    {
+        let block = pop(class);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    slow::allocate(class, size, align, false, Call::Aligned)
+}

@@ -1,0 +1,37 @@
+//! What the fast paths read beside the page map: one cache line, written only when the allocator starts and while
+//! its caches are stopped.
+
+use crate::cache::region::{REGION_SIZE, Region};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize};
+
+/// The fast paths' view of the allocator.
+///
+/// Publication: all other fields are stored before `small_limit` (Release), and before the page map covers
+/// anything; the fast paths load `small_limit`, or the page map's length, first (Acquire).
+#[repr(C, align(64))]
+pub(crate) struct Hot {
+    /// Sizes below this many bytes may try the per-CPU cache. Zero before the start, in per-thread mode and
+    /// while calls are counted.
+    pub(crate) small_limit: AtomicUsize,
+    /// Offset from the thread pointer of the `rseq_cs` field of the registered area.
+    pub(crate) rseq_cs: AtomicUsize,
+    /// Offset from the thread pointer of the field that numbers the cache: `mm_cid`, or `cpu_id`; or of a
+    /// field that reads -1, where the fast path shall always miss.
+    pub(crate) rseq_index: AtomicUsize,
+    /// Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
+    pub(crate) regions: AtomicPtr<u8>,
+}
+
+/// Stands for the region of -1 until there are regions: only its header table is ever read.
+#[repr(align(64))]
+struct Zeros([AtomicUsize; Region::HEADER_BYTES / 8]);
+
+static ZEROS: Zeros = Zeros([const { AtomicUsize::new(0) }; Region::HEADER_BYTES / 8]);
+
+/// The one instance.
+pub(crate) static HOT: Hot = Hot {
+    small_limit: AtomicUsize::new(0),
+    rseq_cs: AtomicUsize::new(0),
+    rseq_index: AtomicUsize::new(0),
+    regions: AtomicPtr::new((&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE)),
+};

@@ -1,0 +1,273 @@
+//! The page heap: spans of pages, cut from extents of the window and merged again.
+//!
+//! The window, from its base up to `top`, is tiled by spans without gaps: free ones, slabs, large blocks,
+//! and holes where addresses were not to be had. Free spans lie in one of two indexes, by whether all
+//! their pages are clean. Everything is guarded by one lock; only the page map is read without it.
+//!
+//! Any refusal by the system leaves everything as it was, at most with more free memory than before.
+//!
+//! # Safety
+//!
+//! Invariant H1: the pages of a span in use belong to whoever was handed the span; those of a free span to the
+//! page heap; both are mapped. So the pages of a span may be purged by its owner, or moved by the page
+//! heap on its owner's demand, and cleared before they are handed out.
+#![allow(unsafe_code)]
+
+mod cut;
+mod dirty;
+mod extent;
+mod index;
+mod list;
+mod meta;
+mod pagemap;
+mod purge;
+mod resize;
+mod span;
+mod state;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use core::ptr::with_exposed_provenance_mut;
+
+use freestone_base::{Bytes, ClassId, PAGE_SIZE, PageCount, class_info};
+use freestone_sys::System;
+
+pub(crate) use list::SpanList;
+pub(crate) use pagemap::PageMap;
+pub(crate) use span::{Span, SpanRef, SpanState};
+
+use crate::sync::Lock;
+use state::{Op, State};
+
+/// No span has this many pages or more: 16 TiB.
+const SPAN_PAGES_END: usize = 1 << 31;
+
+/// Where all spans come from.
+pub(crate) struct PageHeap<S: System> {
+    system: S,
+    map: PageMap,
+    state: Lock<State>,
+}
+
+/// What the page heap holds. Bytes unless said otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageHeapStats {
+    /// Mapped from the system for user memory: slabs, large blocks and what is free.
+    pub mapped: usize,
+    /// The most that was ever mapped.
+    pub mapped_peak: usize,
+    /// In slabs.
+    pub slabs: usize,
+    /// In spans of large blocks.
+    pub large: usize,
+    /// Large blocks: how many.
+    pub large_blocks: usize,
+    /// The most that was ever in slabs and large blocks together.
+    pub used_peak: usize,
+    /// Free and dirty.
+    pub free_dirty: usize,
+    /// Free and clean.
+    pub free_clean: usize,
+    /// Addresses in the window that are not ours.
+    pub holes: usize,
+    /// Metadata handed out.
+    pub metadata: usize,
+    /// Metadata mapped from the system.
+    pub metadata_mapped: usize,
+    /// Page map committed; most of it is never touched.
+    pub page_map: usize,
+}
+
+impl<S: System> PageHeap<S> {
+    /// An empty page heap; it asks nothing of the system before its first use.
+    pub(crate) const fn new(system: S) -> Self {
+        PageHeap { system, map: PageMap::new(), state: Lock::new(State::new()) }
+    }
+
+    /// The page map, for look-ups without the lock.
+    #[inline]
+    pub(crate) fn page_map(&self) -> &PageMap {
+        &self.map
+    }
+
+    /// The system underneath.
+    pub(crate) fn system(&self) -> &S {
+        &self.system
+    }
+
+    /// Runs `act` under the lock.
+    fn locked<R>(&self, act: impl FnOnce(&mut Op<'_, S>) -> R) -> R {
+        let mut state = self.state.lock();
+        act(&mut Op { system: &self.system, map: &self.map, state: &mut state })
+    }
+
+    /// A slab of `class`, all blocks free; `None` when memory is refused.
+    pub(crate) fn alloc_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.slab(class, SpanState::Slab, 0)
+    }
+
+    /// A slab of `class` for a first-class heap, which the page map's classes do not show.
+    pub(crate) fn alloc_heap_slab(&self, class: ClassId, heap: usize) -> Option<SpanRef> {
+        self.slab(class, SpanState::HeapSlab, heap)
+    }
+
+    fn slab(&self, class: ClassId, state: SpanState, heap: usize) -> Option<SpanRef> {
+        let info = class_info(class);
+        let blocks = info.blocks as usize;
+        self.locked(|op| {
+            let span = op.take(info.slab_pages as usize, 1, blocks.div_ceil(64))?;
+            let dirty = span.dirty_pages();
+            span.forget_use();
+            span.set_zeroed(dirty == 0);
+            span.set_slab(class, info.blocks);
+            span.set_heap(heap);
+            span.fill_bitmap(blocks);
+            op.put_to_use(span, state);
+            Some(span)
+        })
+    }
+
+    /// A large block of `bytes` at a multiple of `align`, a power of two; `None` when memory is refused or
+    /// there cannot be so much. With `zeroed`, it reads as zeros: only pages that may not are cleared.
+    pub(crate) fn alloc_large(&self, bytes: usize, align: usize, zeroed: bool) -> Option<SpanRef> {
+        self.large(bytes, align, zeroed, SpanState::Large, 0)
+    }
+
+    /// A large block of a first-class heap.
+    pub(crate) fn alloc_heap_large(
+        &self,
+        bytes: usize,
+        align: usize,
+        zeroed: bool,
+        heap: usize,
+    ) -> Option<SpanRef> {
+        self.large(bytes, align, zeroed, SpanState::HeapLarge, heap)
+    }
+
+    fn large(
+        &self,
+        bytes: usize,
+        align: usize,
+        zeroed: bool,
+        state: SpanState,
+        heap: usize,
+    ) -> Option<SpanRef> {
+        debug_assert!(align.is_power_of_two());
+        let pages = pages_for(bytes)?;
+        let span = self.locked(|op| {
+            let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
+            let dirty = span.dirty_pages();
+            span.forget_use();
+            span.set_zeroed(dirty == 0);
+            span.set_requested(bytes);
+            span.set_heap(heap);
+            op.put_to_use(span, state);
+            Some(span)
+        })?;
+        if zeroed && !span.is_zeroed() {
+            self.clear_dirty(span);
+        }
+        Some(span)
+    }
+
+    /// Makes a span that was just handed out read as zeros, without the lock: nobody else uses it or changes
+    /// its dirty bits.
+    fn clear_dirty(&self, span: SpanRef) {
+        let base = self.map.base();
+        let first = self.map.index(span);
+        let end = first + span.pages().0;
+        let mut from = first;
+        while let Some(run) = dirty::next_run(&self.map, from..end) {
+            let at = with_exposed_provenance_mut::<u8>((base + run.start) * PAGE_SIZE);
+            // SAFETY: H1: pages of a span that was handed to this thread and has no other user yet.
+            unsafe { at.write_bytes(0, run.len() * PAGE_SIZE) };
+            from = run.end;
+        }
+        span.set_zeroed(true);
+    }
+
+    /// Takes a span back that is in use by nobody. What it held is lost; a very large one goes back to the
+    /// system at once, before the lock is taken.
+    pub(crate) fn free(&self, span: SpanRef) {
+        let purged = purge::at_once(&self.system, span);
+        self.locked(|op| {
+            op.give_back(span, purged);
+            op.limit_dirty();
+        });
+    }
+
+    /// Makes a large block hold `bytes` without copying: in place, or, with `may_move`, by moving its pages.
+    /// Returns its span then. `None`, with nothing changed, where copying is the only way.
+    pub(crate) fn resize(&self, span: SpanRef, bytes: usize, may_move: bool) -> Option<SpanRef> {
+        let wanted = pages_for(bytes.checked_add(span.colour())?)?;
+        let had = span.pages().0;
+        if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
+            return if may_move { self.move_grow(span, bytes) } else { None };
+        }
+        if wanted < had {
+            // Without a record for the rest, the block just stays longer than it must.
+            self.shrink(span, PageCount(wanted));
+        }
+        span.set_requested(bytes);
+        Some(span)
+    }
+
+    /// Makes a large block `pages` long without moving it, if what follows it is free or can be had.
+    /// The block's requested size is the caller's to set.
+    pub(crate) fn grow_in_place(&self, span: SpanRef, pages: PageCount) -> bool {
+        pages.0 < SPAN_PAGES_END && self.locked(|op| op.grow_in_place(span, pages.0)).is_some()
+    }
+
+    /// Cuts a large block down to its first `pages` pages; false, with nothing changed, when no record for
+    /// the rest could be had.
+    pub(crate) fn shrink(&self, span: SpanRef, pages: PageCount) -> bool {
+        self.locked(|op| {
+            let shrunk = op.shrink(span, pages.0).is_some();
+            op.limit_dirty();
+            shrunk
+        })
+    }
+
+    /// Moves a large block to a longer span that holds `bytes` behind its colour, without copying: the kernel
+    /// moves its pages. The old span is gone. `None`, with nothing changed, where that cannot be
+    /// done; copying may still be possible.
+    pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize) -> Option<SpanRef> {
+        let pages = pages_for(bytes.checked_add(span.colour())?)?;
+        let moved = self.locked(|op| op.move_grow(span, pages))?;
+        moved.set_requested(bytes);
+        Some(moved)
+    }
+
+    /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was.
+    pub(crate) fn purge(&self, most: PageCount) -> PageCount {
+        PageCount(self.locked(|op| op.purge(most.0)))
+    }
+
+    /// Returns all dirty pages to the system.
+    pub(crate) fn purge_all(&self) -> PageCount {
+        self.purge(PageCount(usize::MAX))
+    }
+
+    /// `len` bytes of zeroed metadata at a multiple of `align`, for ever.
+    pub(crate) fn alloc_bytes(&self, len: usize, align: usize) -> Option<usize> {
+        self.locked(|op| op.state.meta.bytes(op.system, len, align))
+    }
+
+    /// What the page heap holds now.
+    pub(crate) fn stats(&self) -> PageHeapStats {
+        self.locked(|op| op.stats())
+    }
+
+    /// Checks every span, both indexes, the page map and the counts against each other.
+    pub(crate) fn verify(&self) -> Result<(), &'static str> {
+        self.locked(|op| op.verify())
+    }
+}
+
+/// The pages of a large block, if there can be so many.
+fn pages_for(bytes: usize) -> Option<usize> {
+    let pages = Bytes(bytes.max(1)).pages()?.0;
+    (pages < SPAN_PAGES_END).then_some(pages)
+}

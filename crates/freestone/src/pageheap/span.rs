@@ -1,0 +1,365 @@
+//! The record of a span, and the copyable reference to it.
+//!
+//! # Safety
+//!
+//! Invariant P1: every non-null `*mut Span` in this crate is the address of a record that the metadata pool
+//! made. Records are zeroed when first made, are never unmapped, and never become anything but records, so
+//! a reference to one is valid for ever; all fields are atomics, so reading a record that
+//! has meanwhile become another span's is a wrong answer at worst, which the reader detects under the lock
+//! that guards what it is about to do.
+//!
+//! Invariant P2: `lines` is set before a record is first handed out and never again, and `words` never exceeds
+//! the words that lie in those lines behind the header.
+//!
+//! Accesses are relaxed: the lock of the page heap or of the span's class orders them.
+#![allow(unsafe_code)]
+
+use core::ops::Deref;
+use core::ptr::{NonNull, with_exposed_provenance_mut};
+
+use freestone_base::{ClassId, PAGE_SHIFT, PAGE_SIZE, PageCount};
+
+use crate::sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
+
+/// Bytes in a metadata line: the header of a record, or eight words of its bitmap.
+pub(crate) const LINE: usize = 64;
+/// Bitmap words in one line.
+pub(crate) const LINE_WORDS: usize = LINE / 8;
+/// Most bitmap words of a record: 4096 blocks.
+pub(crate) const MAX_WORDS: usize = 64;
+
+/// What a span is at present.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum SpanState {
+    /// The record describes no span.
+    Unused = 0,
+    /// In the page heap's index.
+    Free = 1,
+    /// Serves one size class of the global allocator.
+    Slab = 2,
+    /// One large block of the global allocator.
+    Large = 3,
+    /// Serves one size class of a first-class heap.
+    HeapSlab = 4,
+    /// One large block of a first-class heap.
+    HeapLarge = 5,
+    /// Addresses in the window that are not ours: skipped, or lost.
+    Hole = 6,
+}
+
+impl SpanState {
+    const ALL: [SpanState; 7] = [
+        SpanState::Unused,
+        SpanState::Free,
+        SpanState::Slab,
+        SpanState::Large,
+        SpanState::HeapSlab,
+        SpanState::HeapLarge,
+        SpanState::Hole,
+    ];
+
+    /// Whether blocks of a size class lie in the span.
+    pub(crate) fn is_slab(self) -> bool {
+        matches!(self, SpanState::Slab | SpanState::HeapSlab)
+    }
+
+    /// Whether the span is one large block.
+    pub(crate) fn is_large(self) -> bool {
+        matches!(self, SpanState::Large | SpanState::HeapLarge)
+    }
+}
+
+/// The record of a span. A slab's bitmap of free blocks follows it in memory.
+#[repr(C, align(64))]
+pub(crate) struct Span {
+    start: AtomicUsize,
+    /// Requested bytes of a large block; dirty pages of a free span.
+    amount: AtomicUsize,
+    heap: AtomicUsize,
+    prev: AtomicPtr<Span>,
+    next: AtomicPtr<Span>,
+    pages: AtomicU32,
+    colour: AtomicU32,
+    blocks: AtomicU16,
+    free_blocks: AtomicU16,
+    fresh_from: AtomicU16,
+    hint: AtomicU16,
+    owner: AtomicU16,
+    state: AtomicU8,
+    class: AtomicU8,
+    filling: AtomicU8,
+    zeroed: AtomicU8,
+    words: AtomicU8,
+    lines: AtomicU8,
+}
+
+const _: () = assert!(size_of::<Span>() == LINE);
+
+impl Span {
+    /// The address of the first byte.
+    pub(crate) fn start(&self) -> usize {
+        self.start.load(Relaxed)
+    }
+
+    /// The address after the last byte.
+    pub(crate) fn end(&self) -> usize {
+        self.start() + self.bytes()
+    }
+
+    /// The pages in the span.
+    pub(crate) fn pages(&self) -> PageCount {
+        PageCount(self.pages.load(Relaxed) as usize)
+    }
+
+    /// The bytes in the span.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pages().bytes()
+    }
+
+    /// The number of the first page.
+    pub(super) fn first_page(&self) -> usize {
+        self.start() >> PAGE_SHIFT
+    }
+
+    /// Describes another range from now on.
+    pub(super) fn set_range(&self, first_page: usize, pages: usize) {
+        debug_assert!(pages > 0 && pages <= u32::MAX as usize);
+        self.start.store(first_page * PAGE_SIZE, Relaxed);
+        self.pages.store(pages as u32, Relaxed);
+    }
+
+    /// What the span is.
+    pub(crate) fn state(&self) -> SpanState {
+        // Only values of the enum are ever stored.
+        SpanState::ALL[self.state.load(Relaxed) as usize]
+    }
+
+    pub(super) fn set_state(&self, state: SpanState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    /// The class a slab serves, else [`ClassId::NONE`].
+    pub(crate) fn class(&self) -> ClassId {
+        ClassId(self.class.load(Relaxed))
+    }
+
+    /// Blocks in a slab.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.load(Relaxed) as usize
+    }
+
+    /// Makes the record a slab's: the class, and how many blocks it has, all free.
+    pub(super) fn set_slab(&self, class: ClassId, blocks: u16) {
+        self.class.store(class.0, Relaxed);
+        self.blocks.store(blocks, Relaxed);
+        self.free_blocks.store(blocks, Relaxed);
+    }
+
+    /// Blocks of a slab whose free bits are set.
+    pub(crate) fn free_blocks(&self) -> usize {
+        self.free_blocks.load(Relaxed) as usize
+    }
+
+    /// Notes how many free bits are set.
+    pub(crate) fn set_free_blocks(&self, count: usize) {
+        self.free_blocks.store(count as u16, Relaxed);
+    }
+
+    /// Blocks at or above this number have never been handed out.
+    pub(crate) fn fresh_from(&self) -> usize {
+        self.fresh_from.load(Relaxed) as usize
+    }
+
+    /// Notes that blocks below `block` have been handed out.
+    pub(crate) fn set_fresh_from(&self, block: usize) {
+        self.fresh_from.store(block as u16, Relaxed);
+    }
+
+    /// No bitmap word below this one has a free bit.
+    pub(crate) fn hint(&self) -> usize {
+        self.hint.load(Relaxed) as usize
+    }
+
+    /// Notes where to look for free bits first.
+    pub(crate) fn set_hint(&self, word: usize) {
+        self.hint.store(word as u16, Relaxed);
+    }
+
+    /// The cache that carves from the slab: its index + 1, or 0.
+    pub(crate) fn owner(&self) -> u16 {
+        self.owner.load(Relaxed)
+    }
+
+    /// Notes which cache carves from the slab.
+    pub(crate) fn set_owner(&self, owner: u16) {
+        self.owner.store(owner, Relaxed);
+    }
+
+    /// Whether a cache is being filled from the slab.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.filling.load(Relaxed) != 0
+    }
+
+    /// Notes whether a cache is being filled from the slab.
+    pub(crate) fn set_filling(&self, filling: bool) {
+        self.filling.store(filling as u8, Relaxed);
+    }
+
+    /// Whether the span read as zeros when it was handed out.
+    pub(crate) fn is_zeroed(&self) -> bool {
+        self.zeroed.load(Relaxed) != 0
+    }
+
+    pub(super) fn set_zeroed(&self, zeroed: bool) {
+        self.zeroed.store(zeroed as u8, Relaxed);
+    }
+
+    /// Bytes from the start of the span to its first block.
+    pub(crate) fn colour(&self) -> usize {
+        self.colour.load(Relaxed) as usize
+    }
+
+    /// Moves the first block up; before any block is handed out.
+    pub(crate) fn set_colour(&self, colour: usize) {
+        self.colour.store(colour as u32, Relaxed);
+    }
+
+    /// The bytes that were asked for, of a large block.
+    pub(crate) fn requested(&self) -> usize {
+        self.amount.load(Relaxed)
+    }
+
+    /// Notes the bytes that were asked for.
+    pub(crate) fn set_requested(&self, bytes: usize) {
+        self.amount.store(bytes, Relaxed);
+    }
+
+    /// The dirty pages of a free span.
+    pub(super) fn dirty_pages(&self) -> usize {
+        self.amount.load(Relaxed)
+    }
+
+    pub(super) fn set_dirty_pages(&self, pages: usize) {
+        self.amount.store(pages, Relaxed);
+    }
+
+    /// The first-class heap that the span belongs to, or 0.
+    pub(crate) fn heap(&self) -> usize {
+        self.heap.load(Relaxed)
+    }
+
+    pub(super) fn set_heap(&self, heap: usize) {
+        self.heap.store(heap, Relaxed);
+    }
+
+    /// Lines of the record, header included.
+    pub(super) fn lines(&self) -> usize {
+        self.lines.load(Relaxed) as usize
+    }
+
+    pub(super) fn prev(&self) -> &AtomicPtr<Span> {
+        &self.prev
+    }
+
+    pub(super) fn next(&self) -> &AtomicPtr<Span> {
+        &self.next
+    }
+
+    /// Forgets the span that the record described; only `lines` stays.
+    pub(super) fn reset(&self) {
+        self.set_state(SpanState::Unused);
+        self.start.store(0, Relaxed);
+        self.pages.store(0, Relaxed);
+        self.forget_use();
+    }
+
+    /// Forgets all but range and state: what a slab or a large block had noted about itself.
+    pub(super) fn forget_use(&self) {
+        self.set_slab(ClassId::NONE, 0);
+        self.set_fresh_from(0);
+        self.set_hint(0);
+        self.set_owner(0);
+        self.set_filling(false);
+        self.set_zeroed(false);
+        self.set_colour(0);
+        self.set_requested(0);
+        self.set_heap(0);
+        self.words.store(0, Relaxed);
+    }
+}
+
+/// A reference to a record: one word, copyable, valid for ever (P1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(crate) struct SpanRef(NonNull<Span>);
+
+// SAFETY: P1: records live for ever and all their fields are atomics.
+unsafe impl Send for SpanRef {}
+// SAFETY: as above.
+unsafe impl Sync for SpanRef {}
+
+impl Deref for SpanRef {
+    type Target = Span;
+
+    #[inline]
+    fn deref(&self) -> &Span {
+        // SAFETY: P1.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl SpanRef {
+    /// The reference for a pointer that is null or came from [`as_ptr`](SpanRef::as_ptr) (P1).
+    #[inline]
+    pub(crate) fn from_ptr(span: *mut Span) -> Option<SpanRef> {
+        NonNull::new(span).map(SpanRef)
+    }
+
+    /// The record at `addr`: exactly `lines` zeroed lines that the metadata pool gives to it for ever.
+    pub(super) fn make(addr: usize, lines: usize) -> Option<SpanRef> {
+        let span = SpanRef::from_ptr(with_exposed_provenance_mut(addr))?;
+        span.lines.store(lines as u8, Relaxed);
+        Some(span)
+    }
+
+    /// The address of the record.
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut Span {
+        self.0.as_ptr()
+    }
+
+    /// The address of the first block of a slab, or of a large block.
+    #[inline]
+    pub(crate) fn first_block(self) -> usize {
+        self.start() + self.colour()
+    }
+
+    /// Bytes that a large block holds.
+    pub(crate) fn usable_bytes(self) -> usize {
+        self.bytes() - self.colour()
+    }
+
+    /// The bitmap of free blocks: 1 means free.
+    #[inline]
+    pub(crate) fn bitmap(&self) -> &[AtomicU64] {
+        let words = self.words.load(Relaxed) as usize;
+        // SAFETY: one past the header stays within or at the end of the record's lines (P2).
+        let first = unsafe { self.0.as_ptr().add(1) }.cast::<AtomicU64>();
+        // SAFETY: P2: so many words lie behind the header, for ever, and they are atomics.
+        unsafe { core::slice::from_raw_parts(first, words) }
+    }
+
+    /// Sets the first `blocks` bits of a bitmap just long enough for them.
+    pub(super) fn fill_bitmap(self, blocks: usize) {
+        let words = blocks.div_ceil(64);
+        assert!(words <= (self.lines() - 1) * LINE_WORDS);
+        self.words.store(words as u8, Relaxed);
+        for (index, word) in self.bitmap().iter().enumerate() {
+            let rest = blocks - index * 64;
+            word.store(if rest >= 64 { u64::MAX } else { (1 << rest) - 1 }, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! The page heap as a whole, on the simulated system: by example, at random, and with every call refused.
+
+use std::collections::HashSet;
+use std::ptr::with_exposed_provenance_mut;
+
+use freestone_sys::sim::{CallKind, MoveMode, Simulated};
+use freestone_sys::{Linux, SystemCalls};
+use proptest::prelude::*;
+
+use super::*;
+
+type Heap<'a> = PageHeap<&'a Simulated>;
+
+/// A word at the beginning and one at the end of each page.
+fn marks(span: SpanRef, pages: usize) -> impl Iterator<Item = *mut u64> {
+    let places = (0..2 * pages).map(|n| n / 2 * PAGE_SIZE + n % 2 * (PAGE_SIZE - 8));
+    places.map(move |offset| {
+        assert!(offset < span.bytes());
+        with_exposed_provenance_mut::<u64>(span.start() + offset)
+    })
+}
+
+fn write(span: SpanRef, tag: u64) {
+    for (n, mark) in marks(span, span.pages().0).enumerate() {
+        // SAFETY: within a span that the test owns.
+        unsafe { mark.write_volatile(tag + n as u64) }
+    }
+}
+
+fn holds(span: SpanRef, pages: usize, tag: u64) -> bool {
+    marks(span, pages).enumerate().all(|(n, mark)| {
+        // SAFETY: within a span that the test owns.
+        unsafe { mark.read_volatile() == tag + n as u64 }
+    })
+}
+
+fn reads_as_zeros(span: SpanRef) -> bool {
+    let at = with_exposed_provenance_mut::<u64>(span.start());
+    // SAFETY: the pages of a span that the test owns.
+    let words = unsafe { std::slice::from_raw_parts(at, span.bytes() / 8) };
+    words.iter().all(|&word| word == 0)
+}
+
+fn large(heap: &Heap, pages: usize) -> SpanRef {
+    heap.alloc_large(pages * PAGE_SIZE, 1, false).unwrap()
+}
+
+fn checked(heap: &Heap) -> PageHeapStats {
+    assert_eq!(heap.verify(), Ok(()));
+    heap.stats()
+}
+
+fn dirty_pages(heap: &Heap) -> usize {
+    checked(heap).free_dirty / PAGE_SIZE
+}
+
+#[test]
+fn an_unused_heap_asks_nothing_of_the_system() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    assert_eq!(checked(&heap), PageHeapStats::default());
+    assert_eq!(heap.system().calls(), SystemCalls::default());
+}
+
+#[test]
+fn a_slab_has_all_blocks_free_and_is_known_by_all_its_pages() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    for class in ClassId::all() {
+        let info = class_info(class);
+        let span = heap.alloc_slab(class).unwrap();
+        assert_eq!((span.class(), span.free_blocks()), (class, info.blocks as usize));
+        let bits: u32 = span
+            .bitmap()
+            .iter()
+            .map(|word| word.load(std::sync::atomic::Ordering::Relaxed).count_ones())
+            .sum();
+        assert_eq!(bits, info.blocks as u32);
+        for addr in (span.start()..span.end()).step_by(PAGE_SIZE) {
+            assert_eq!((heap.page_map().span_of(addr), heap.page_map().class_of(addr)), (Some(span), class));
+        }
+        let private = heap.alloc_heap_slab(class, 77).unwrap();
+        assert_eq!((private.heap(), private.state()), (77, SpanState::HeapSlab));
+        assert_eq!(heap.page_map().class_of(private.start()), ClassId::NONE);
+        assert_eq!(heap.page_map().span_of(private.end() - 1), Some(private));
+        checked(&heap);
+    }
+}
+
+#[test]
+fn neighbours_merge_whatever_the_order_of_freeing() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let system = Simulated::new();
+        let heap = Heap::new(&system);
+        let spans = [3, 70, 5].map(|pages| large(&heap, pages));
+        for span in order {
+            heap.free(spans[span]);
+            checked(&heap);
+        }
+        let stats = heap.stats();
+        assert_eq!(heap.alloc_large(stats.mapped, 1, false).unwrap().bytes(), stats.mapped);
+        assert_eq!(heap.stats().mapped, stats.mapped);
+    }
+}
+
+#[test]
+fn dirty_pages_are_reused_first_and_only_they_are_cleared() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 10);
+    assert!(span.is_zeroed() && reads_as_zeros(span));
+    write(span, 1);
+    let start = span.start();
+    let _fence = large(&heap, 1);
+    heap.free(span);
+    assert_eq!(checked(&heap).free_dirty, 10 * PAGE_SIZE);
+    let again = heap.alloc_large(10 * PAGE_SIZE, 1, true).unwrap();
+    assert_eq!(again.start(), start);
+    assert!(again.is_zeroed() && reads_as_zeros(again));
+}
+
+#[test]
+fn alignments_up_to_many_gibibytes_are_met() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    for shift in 0..34 {
+        let _odd = large(&heap, 1);
+        let span = heap.alloc_large(100_000, 1 << shift, false).unwrap();
+        assert_eq!((span.start() % (1 << shift), span.pages().0), (0, 13));
+        checked(&heap);
+        if shift % 2 == 0 {
+            heap.free(span);
+            checked(&heap);
+        }
+    }
+    assert!(heap.alloc_large(1, 1 << 63, false).is_none());
+    checked(&heap);
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_without_a_trace() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let kept = large(&heap, 1);
+    let before = checked(&heap);
+    for bytes in [usize::MAX, isize::MAX as usize, SPAN_PAGES_END * PAGE_SIZE] {
+        assert!(heap.alloc_large(bytes, 1, true).is_none());
+        assert!(!heap.grow_in_place(kept, PageCount(bytes / PAGE_SIZE)));
+        assert!(heap.move_grow(kept, bytes).is_none());
+        let after = checked(&heap);
+        assert_eq!((after.mapped, after.large), (before.mapped, before.large));
+    }
+}
+
+#[test]
+fn a_block_grows_into_what_is_free_behind_it_and_shrinks_back() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 10);
+    write(span, 5);
+    for pages in [11, 64, 65, 66, 1000, 20_000] {
+        assert!(heap.grow_in_place(span, PageCount(pages)), "{pages}");
+        assert!(holds(span, 10, 5) && span.pages().0 == pages);
+        checked(&heap);
+    }
+    for pages in [500, 65, 64, 10, 1] {
+        assert!(heap.shrink(span, PageCount(pages)));
+        assert!(span.pages().0 == pages && checked(&heap).large == pages * PAGE_SIZE);
+    }
+    let _next = large(&heap, 1);
+    assert!(!heap.grow_in_place(span, PageCount(2)));
+    checked(&heap);
+}
+
+#[test]
+fn resizing_keeps_the_contents_and_the_place_of_the_block_in_its_span() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 50);
+    span.set_colour(128);
+    write(span, 4);
+    let grown = heap.resize(span, 60 * PAGE_SIZE, false).unwrap();
+    assert_eq!((grown, span.pages().0, span.first_block()), (span, 61, span.start() + 128));
+    assert_eq!((span.requested(), span.usable_bytes()), (60 * PAGE_SIZE, 61 * PAGE_SIZE - 128));
+    let _next = large(&heap, 1);
+    assert!(heap.resize(span, 61 * PAGE_SIZE, false).is_none());
+    let moved = heap.resize(span, 100 * PAGE_SIZE - 128, true).unwrap();
+    assert!(holds(moved, 50, 4) && moved.pages().0 == 100 && moved.colour() == 128);
+    let shrunk = heap.resize(moved, 1, true).unwrap();
+    assert!(shrunk == moved && moved.pages().0 == 1 && holds(moved, 1, 4));
+    assert!(heap.resize(moved, usize::MAX, true).is_none());
+    checked(&heap);
+}
+
+#[test]
+fn a_block_moves_without_copying_and_leaves_clean_pages() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = heap.alloc_large(200 * PAGE_SIZE, 1, false).unwrap();
+    span.set_colour(64);
+    write(span, 9);
+    let _next = large(&heap, 1);
+    let bytes = 1000 * PAGE_SIZE - 64;
+    let moved = heap.move_grow(span, bytes).unwrap();
+    assert!(holds(moved, 200, 9));
+    assert_eq!((moved.colour(), moved.requested()), (64, bytes));
+    let stats = checked(&heap);
+    assert_eq!((stats.large, stats.large_blocks, stats.free_dirty), (1001 * PAGE_SIZE, 2, 0));
+    let again = heap.alloc_large(200 * PAGE_SIZE, 1, false).unwrap();
+    assert!(reads_as_zeros(again));
+}
+
+#[test]
+fn a_move_that_loses_addresses_leaves_a_hole() {
+    for mode in [MoveMode::SourceGone, MoveMode::TargetGone] {
+        let system = Simulated::new();
+        let heap = Heap::new(&system);
+        let span = large(&heap, 200);
+        let _next = large(&heap, 1);
+        write(span, 3);
+        system.next_move(mode);
+        let moved = heap.move_grow(span, 300 * PAGE_SIZE);
+        assert_eq!(moved.is_some(), mode == MoveMode::SourceGone);
+        let now = moved.unwrap_or(span);
+        assert!(holds(now, 200, 3));
+        let stats = checked(&heap);
+        assert_eq!(stats.mapped + stats.metadata_mapped + stats.page_map, system.mapped_bytes());
+        heap.free(now);
+        assert!(heap.alloc_large(400 * PAGE_SIZE, 1, true).is_some_and(reads_as_zeros));
+        checked(&heap);
+    }
+}
+
+#[test]
+fn occupied_addresses_are_skipped_and_left_alone() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 1);
+    let top = span.start() + heap.stats().mapped;
+    let foreign = Linux::new();
+    foreign.map_at(top + (1 << 20), PAGE_SIZE).unwrap();
+    foreign.map_at(top + (64 << 20), PAGE_SIZE).unwrap();
+    let beyond = large(&heap, 10_000);
+    assert!(beyond.start() > top + (64 << 20));
+    checked(&heap);
+    let still = large(&heap, 10_000);
+    write(beyond, 1);
+    write(still, 2);
+    assert!(holds(beyond, 10_000, 1));
+    let stats = checked(&heap);
+    assert_eq!(stats.mapped + stats.metadata_mapped + stats.page_map, system.mapped_bytes());
+    for addr in [top + (1 << 20), top + (64 << 20)] {
+        // SAFETY: mapped above, used by nobody.
+        unsafe { foreign.release(addr, PAGE_SIZE) }.unwrap();
+    }
+}
+
+#[test]
+fn purging_takes_the_longest_spans_first_and_no_more_than_asked() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let spans: Vec<_> = [300, 1, 5, 1, 40, 1].map(|pages| large(&heap, pages)).into();
+    spans.iter().for_each(|&span| write(span, 8));
+    for span in [0, 2, 4] {
+        heap.free(spans[span]);
+    }
+    assert_eq!(dirty_pages(&heap), 345);
+    assert_eq!(heap.purge(PageCount(100)), PageCount(100));
+    assert_eq!(dirty_pages(&heap), 245);
+    assert_eq!(heap.purge(PageCount(210)), PageCount(210));
+    assert_eq!(dirty_pages(&heap), 35);
+    system.refuse_all(true);
+    assert_eq!(heap.purge_all(), PageCount(0));
+    assert_eq!(dirty_pages(&heap), 35);
+    system.refuse_all(false);
+    assert_eq!(heap.purge_all(), PageCount(35));
+    assert_eq!(dirty_pages(&heap), 0);
+    assert!(heap.alloc_large(300 * PAGE_SIZE, 1, false).is_some_and(reads_as_zeros));
+}
+
+#[test]
+fn dirty_memory_stays_within_its_limit() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let spans: Vec<_> = (0..64).map(|_| large(&heap, 128)).collect();
+    for span in spans {
+        heap.free(span);
+        assert!(checked(&heap).free_dirty <= 8 << 20);
+    }
+    let huge = large(&heap, 5000);
+    write(huge, 1);
+    let purges = system.calls().purge;
+    heap.free(huge);
+    assert_eq!(system.calls().purge, purges + 1);
+    assert!(checked(&heap).free_dirty <= 8 << 20);
+}
+
+#[test]
+fn the_window_widens_when_it_is_full() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let slab = heap.alloc_slab(ClassId(3)).unwrap();
+    let spans = [50usize << 30, 50 << 30, 1 << 40].map(|bytes| heap.alloc_large(bytes, 1, true).unwrap());
+    write(slab, 1);
+    checked(&heap);
+    assert_eq!(heap.page_map().class_of(slab.start()), ClassId(3));
+    spans.map(|span| heap.free(span));
+    heap.free(slab);
+    checked(&heap);
+}
+
+#[test]
+fn threads_share_a_heap() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    std::thread::scope(|scope| {
+        for thread in 1..=4u64 {
+            let heap = &heap;
+            scope.spawn(move || {
+                let mut held = Vec::new();
+                for round in 0..600u64 {
+                    let tag = thread << 32 | round << 16;
+                    let span = heap
+                        .alloc_large((1 + round as usize * 7 % 90) * PAGE_SIZE, 1, round % 3 == 0)
+                        .unwrap();
+                    assert!(!span.is_zeroed() || reads_as_zeros(span));
+                    write(span, tag);
+                    held.push((span, tag));
+                    if round % 2 == 1 {
+                        let (span, tag) = held.swap_remove(round as usize * 31 % held.len());
+                        assert!(holds(span, span.pages().0, tag));
+                        heap.free(span);
+                    }
+                }
+                for (span, tag) in held {
+                    assert!(holds(span, span.pages().0, tag));
+                    heap.free(span);
+                }
+            });
+        }
+    });
+    assert_eq!(checked(&heap).large, 0);
+}
+
+/// Does a little of everything; what it held at the end is freed.
+fn little_of_everything(heap: &Heap) {
+    let mut held: Vec<SpanRef> = Vec::new();
+    held.extend(heap.alloc_slab(ClassId(1)));
+    held.extend(heap.alloc_large(3 << 20, 1 << 22, true));
+    if let Some(span) = heap.alloc_large(1 << 20, 1, false) {
+        write(span, 6);
+        heap.grow_in_place(span, PageCount(400));
+        held.extend(heap.alloc_large(9 << 20, 1, false));
+        let span = heap.move_grow(span, 5 << 20).unwrap_or(span);
+        heap.shrink(span, PageCount(70));
+        assert!(holds(span, 70, 6));
+        held.push(span);
+    }
+    heap.alloc_bytes(300_000, 64);
+    held.into_iter().for_each(|span| heap.free(span));
+    heap.purge_all();
+    assert!(heap.alloc_large(2 << 20, 1, true).is_none_or(|span| reads_as_zeros(span)));
+}
+
+#[test]
+fn every_call_may_be_refused_once_or_from_then_on() {
+    let system = Simulated::new();
+    little_of_everything(&Heap::new(&system));
+    let calls = system.call_count();
+    assert!(calls > 10);
+    for n in 1..=calls {
+        for lasting in [false, true] {
+            let system = Simulated::new();
+            let heap = Heap::new(&system);
+            if lasting {
+                system.refuse_from(n)
+            } else {
+                system.refuse_nth(n, None)
+            }
+            little_of_everything(&heap);
+            checked(&heap);
+            system.forgive();
+            little_of_everything(&heap);
+            let stats = checked(&heap);
+            assert_eq!(stats.slabs, 0);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Slab(u8),
+    Large { pages: usize, align: u32, zeroed: bool },
+    Free(usize),
+    Grow(usize, usize),
+    Shrink(usize, usize),
+    MoveGrow(usize, usize),
+    Purge(usize),
+    Refuse(u64, Option<CallKind>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pages = prop_oneof![1..70usize, 60..600usize, 3000..5000usize];
+    let kind = prop_oneof![
+        Just(None),
+        Just(Some(CallKind::Map)),
+        Just(Some(CallKind::Commit)),
+        Just(Some(CallKind::Purge)),
+        Just(Some(CallKind::Move)),
+    ];
+    let step = prop_oneof![
+        4 => (1..freestone_base::CLASS_COUNT as u8).prop_map(Step::Slab),
+        4 => (pages, 0..24u32, any::<bool>()).prop_map(|(pages, align, zeroed)| Step::Large { pages, align, zeroed }),
+        6 => any::<usize>().prop_map(Step::Free),
+        2 => (any::<usize>(), 1..300usize).prop_map(|(which, more)| Step::Grow(which, more)),
+        2 => (any::<usize>(), any::<usize>()).prop_map(|(which, pages)| Step::Shrink(which, pages)),
+        2 => (any::<usize>(), 1..300usize).prop_map(|(which, more)| Step::MoveGrow(which, more)),
+        1 => (1..2000usize).prop_map(Step::Purge),
+        2 => (1..5u64, kind).prop_map(|(n, kind)| Step::Refuse(n, kind)),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// Takes a step; `held` has what is in use, with its tag and how many of its pages bear it.
+fn take_step(heap: &Heap, system: &Simulated, held: &mut Vec<(SpanRef, u64, usize)>, step: Step, tag: u64) {
+    let pick = |which: usize, held: &[(SpanRef, u64, usize)]| {
+        let larges: Vec<_> = (0..held.len()).filter(|&n| held[n].0.state() == SpanState::Large).collect();
+        (!larges.is_empty()).then(|| larges[which % larges.len()])
+    };
+    let hold = |span: Option<SpanRef>, held: &mut Vec<(SpanRef, u64, usize)>| {
+        if let Some(span) = span {
+            assert!(!span.is_zeroed() || reads_as_zeros(span));
+            write(span, tag);
+            held.push((span, tag, span.pages().0));
+        }
+    };
+    match step {
+        Step::Slab(class) => hold(heap.alloc_slab(ClassId(class)), held),
+        Step::Large { pages, align, zeroed } => {
+            let span = heap.alloc_large(pages * PAGE_SIZE - 3, 1 << align, zeroed);
+            assert!(span.is_none_or(|span| span.start() % (1 << align) == 0 && span.pages().0 == pages));
+            assert!(span.is_none_or(|span| span.is_zeroed() || !zeroed));
+            hold(span, held);
+        }
+        Step::Free(which) if !held.is_empty() => heap.free(held.swap_remove(which % held.len()).0),
+        Step::Free(_) => {}
+        Step::Grow(which, more) => {
+            if let Some(n) = pick(which, held) {
+                let span = held[n].0;
+                let pages = span.pages().0 + more;
+                if heap.grow_in_place(span, PageCount(pages)) {
+                    assert_eq!(span.pages().0, pages);
+                }
+            }
+        }
+        Step::Shrink(which, pages) => {
+            if let Some(n) = pick(which, held) {
+                let pages = 1 + pages % held[n].0.pages().0;
+                if heap.shrink(held[n].0, PageCount(pages)) {
+                    held[n].2 = held[n].2.min(pages);
+                }
+            }
+        }
+        Step::MoveGrow(which, more) => {
+            if let Some(n) = pick(which, held) {
+                let bytes = held[n].0.bytes() + more * PAGE_SIZE;
+                if let Some(span) = heap.move_grow(held[n].0, bytes) {
+                    assert_eq!(span.bytes(), bytes);
+                    held[n].0 = span;
+                }
+            }
+        }
+        Step::Purge(most) => assert!(heap.purge(PageCount(most)).0 <= most),
+        Step::Refuse(n, kind) => system.refuse_nth(n, kind),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_keeps_the_invariants_and_the_contents(steps in steps()) {
+        let system = Simulated::new();
+        let heap = Heap::new(&system);
+        let mut held = Vec::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            take_step(&heap, &system, &mut held, step, (n as u64 + 1) << 32);
+            let stats = checked(&heap);
+            let distinct: HashSet<_> = held.iter().map(|(span, ..)| span.start()).collect();
+            prop_assert_eq!(distinct.len(), held.len());
+            let used: usize = held.iter().map(|(span, ..)| span.bytes()).sum();
+            prop_assert_eq!((stats.slabs + stats.large, stats.used_peak >= used), (used, true));
+        }
+        for (span, tag, pages) in held {
+            prop_assert!(holds(span, pages, tag));
+            heap.free(span);
+            checked(&heap);
+        }
+        system.forgive();
+        let stats = heap.stats();
+        prop_assert_eq!(stats.slabs + stats.large, 0);
+        heap.purge_all();
+        prop_assert_eq!(dirty_pages(&heap), 0);
+    }
+}

@@ -1,0 +1,124 @@
+//! The allocator's operations without the types of Rust's allocator traits: what the C library is made of.
+//!
+//! # Safety
+//!
+//! F2 of `front.rs`: what is passed back was handed out by this allocator, is live, and is not used afterwards.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::fmt::Write;
+
+use freestone_base::text::FixedText;
+use freestone_base::{Bytes, ClassId, PAGE_SIZE, class_info, class_of_aligned};
+use freestone_sys::System;
+
+pub use crate::front::{aligned, calloc, free, free_sized, malloc};
+pub use crate::report::write_if_asked as write_report;
+pub use crate::resize::realloc;
+
+use crate::slow::{self, LEVELS};
+use crate::stats::Stats;
+use crate::{gate, message, start};
+
+/// Frees a block that [`aligned`] gave for this size and alignment, without looking it up.
+///
+/// # Safety
+/// `block` is live and not used afterwards; the layout is that of the allocation.
+#[inline(always)]
+pub unsafe fn free_layout(block: *mut u8, layout: Layout) {
+    // SAFETY: the caller's promise.
+    unsafe { crate::front::dealloc(block, layout) }
+}
+
+/// The bytes that the block at this address holds; 0 for null and for what is none of ours. O(1).
+pub fn usable_size(block: *mut u8) -> usize {
+    slow::usable_size_of(block.addr())
+}
+
+/// The bytes that a block for such a request would hold; 0 when there can be none.
+pub fn good_size(size: usize, align: usize) -> usize {
+    if size > isize::MAX as usize || !align.is_power_of_two() {
+        return 0;
+    }
+    match class_of_aligned(size, align.max(16)) {
+        Some(class) => class_info(class).size as usize,
+        None => size.next_multiple_of(PAGE_SIZE),
+    }
+}
+
+/// Bytes in an OS page.
+pub fn os_page_size() -> usize {
+    LEVELS.pages.system().os_page_size()
+}
+
+/// Returns all free memory to the system, cached blocks first to their slabs; the bytes returned.
+pub fn trim() -> usize {
+    let Some(inside) = gate::enter() else { return 0 };
+    start::ensure();
+    slow::empty_caches();
+    let purged = LEVELS.pages.purge_all().bytes();
+    drop(inside);
+    purged
+}
+
+/// Figures of this moment.
+pub fn stats() -> Stats {
+    match gate::enter() {
+        Some(inside) => {
+            start::ensure();
+            let stats = crate::stats::collect();
+            drop(inside);
+            stats
+        }
+        None => Stats::empty(),
+    }
+}
+
+/// `malloc_stats`: a few lines to standard error.
+pub fn print_stats() {
+    let stats = stats();
+    let mut text = FixedText::<480>::new();
+    let _ = write!(
+        text,
+        "live {} in {} blocks, cached {}, free dirty {}, free clean {}, metadata {}, mapped {}",
+        Bytes(stats.live_bytes),
+        stats.live_blocks,
+        Bytes(stats.cached_bytes),
+        Bytes(stats.pages.free_dirty),
+        Bytes(stats.pages.free_clean),
+        Bytes(stats.pages.metadata + stats.pages.page_map),
+        Bytes(stats.pages.mapped),
+    );
+    message::say(&text);
+}
+
+/// `malloc_info`: XML, ended by a NUL.
+pub fn xml() -> FixedText<16384> {
+    let stats = stats();
+    let mut text = FixedText::new();
+    let _ = writeln!(text, "<malloc version=\"freestone-1\">\n<sizes>");
+    for class in ClassId::all() {
+        let entry = stats.classes[class.index()];
+        if entry.slabs > 0 {
+            let _ = writeln!(
+                text,
+                "<size bytes=\"{}\" slabs=\"{}\" free=\"{}\" cached=\"{}\"/>",
+                class_info(class).size,
+                entry.slabs,
+                entry.free_in_slabs,
+                entry.in_caches + entry.in_transfer
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "</sizes>\n<live blocks=\"{}\" bytes=\"{}\"/>\n<large blocks=\"{}\" bytes=\"{}\"/>",
+        stats.live_blocks, stats.live_bytes, stats.large_blocks, stats.large_bytes
+    );
+    let _ = writeln!(
+        text,
+        "<system type=\"current\" size=\"{}\"/>\n<system type=\"max\" size=\"{}\"/>\n</malloc>\0",
+        stats.pages.mapped, stats.pages.mapped_peak
+    );
+    text
+}

@@ -1,0 +1,370 @@
+//! What happens when a fast path cannot serve: start, misses, large blocks, counting, misuse.
+//!
+//! ```text
+//! allocate ─ per-thread pop ─ gate ─┬ refused: emergency::alloc
+//!                                   ├ small: cache::refill ─ central.fetch ─ pageheap.alloc_slab
+//!                                   └ large: pageheap.alloc_large
+//! release ── per-thread push ─ gate ┬ refused: emergency::free, or deferred
+//!                                   ├ small: cache::flush ─ central.give_back ─ pageheap.free
+//!                                   └ large: pageheap.free
+//! ```
+//!
+//! # Safety
+//!
+//! - F2 of `front.rs`.
+//! - S1: an address that the page map or a size ascribes to a class is a block of that class, or the process
+//!   ends when it reaches the central list.
+#![allow(unsafe_code)]
+
+use core::ptr::null_mut;
+
+use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, class_info};
+use freestone_sys::{Linux, linux};
+
+use crate::cache::cpu::CpuAccess;
+use crate::cache::region::Region;
+use crate::cache::thread::{self, ThreadAccess};
+use crate::cache::{self, MAX_BATCH, cpu};
+use crate::central::{Central, SlabSource};
+use crate::counters::{self, Call};
+use crate::deferred::Deferred;
+use crate::gate::{self, Inside};
+use crate::message::Fault;
+use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
+use crate::start::{self, Mode};
+use crate::sync::atomic::AtomicPtr;
+use crate::{emergency, heap};
+
+/// The general-purpose allocator's levels below the caches.
+pub(crate) struct Levels {
+    pub(crate) pages: PageHeap<Linux>,
+    pub(crate) centrals: [Central; CLASS_COUNT],
+    /// What is filled from when a thread has no cache.
+    uncached: [AtomicPtr<Span>; CLASS_COUNT],
+    deferred: Deferred,
+}
+
+/// The one instance.
+pub(crate) static LEVELS: Levels = Levels {
+    pages: PageHeap::new(Linux::new()),
+    centrals: [const { Central::new() }; CLASS_COUNT],
+    uncached: [const { AtomicPtr::new(null_mut()) }; CLASS_COUNT],
+    deferred: Deferred::new(),
+};
+
+impl SlabSource for PageHeap<Linux> {
+    fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.alloc_slab(class)
+    }
+
+    fn return_slab(&self, span: SpanRef) {
+        self.free(span);
+    }
+
+    fn span_of(&self, addr: usize) -> Option<SpanRef> {
+        self.page_map().span_of(addr)
+    }
+
+    fn take_foreign(&self, block: usize) -> bool {
+        emergency::free(core::ptr::with_exposed_provenance_mut(block))
+    }
+}
+
+/// Serves a request; null when memory is refused. `class` is `None` for a large block.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    if let Some(class) = class
+        && start::mode() == Mode::Thread
+        && !start::counting()
+        && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
+    {
+        return finish(block, size, zeroed);
+    }
+    if size > isize::MAX as usize {
+        return refused();
+    }
+    let Some(inside) = gate::enter() else { return allocate_elsewhere(class, size, align, zeroed) };
+    start::ensure();
+    let began = start::counting().then(linux::monotonic_ns);
+    free_deferred();
+    let block = match class {
+        Some(class) => small_or_reclaim(class),
+        None => large_or_reclaim(size, align, zeroed),
+    };
+    if start::counting() && block != 0 {
+        let bytes = if class.is_none() { usable_size_of(block) } else { 0 };
+        counters::on_alloc(call, class.unwrap_or(ClassId::NONE), size, bytes);
+    }
+    if let Some(began) = began {
+        counters::on_slow(linux::monotonic_ns() - began);
+    }
+    drop(inside);
+    if block == 0 { refused() } else { finish(block, size, zeroed && class.is_some()) }
+}
+
+fn refused() -> *mut u8 {
+    if start::counting() {
+        counters::on_failure();
+    }
+    null_mut()
+}
+
+/// A large block comes cleared from the page heap; a small one is cleared here.
+fn finish(block: usize, size: usize, clear: bool) -> *mut u8 {
+    let block: *mut u8 = core::ptr::with_exposed_provenance_mut(block);
+    if clear {
+        // SAFETY: the block is ours and holds `size` bytes.
+        unsafe { block.write_bytes(0, size) };
+    }
+    block
+}
+
+/// For a thread that may not enter. The block is as large and as aligned as its class wants, because a sized
+/// free may put it into a cache.
+fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+    let (room, align) = match class {
+        Some(class) => (class_info(class).size as usize, class_info(class).align()),
+        None => (size, align),
+    };
+    let block = emergency::alloc(LEVELS.pages.system(), room, align);
+    if start::counting() {
+        counters::on_emergency();
+    }
+    if block.is_null() { block } else { finish(block.expose_provenance(), size, zeroed) }
+}
+
+fn small_or_reclaim(class: ClassId) -> usize {
+    small(class).or_else(|| reclaim().then(|| small(class)).flatten()).unwrap_or(0)
+}
+
+fn small(class: ClassId) -> Option<usize> {
+    let Levels { pages, centrals, .. } = &LEVELS;
+    match start::mode() {
+        Mode::Cpu => {
+            // Counted calls come here without having tried.
+            let block = CpuAccess::pop(class);
+            if block != 0 {
+                return Some(block);
+            }
+            if let Some(access) = CpuAccess::current() {
+                return cache::refill(access, centrals, pages, class);
+            }
+        }
+        Mode::Thread => {
+            if let Some(access) = ThreadAccess::current(pages.system()) {
+                use crate::cache::Access;
+                return access
+                    .region()
+                    .pop(class)
+                    .or_else(|| cache::refill(access, centrals, pages, class));
+            }
+        }
+        Mode::None => {}
+    }
+    let mut block = [0];
+    let got = centrals[class.index()].fetch(class, pages, &LEVELS.uncached[class.index()], &mut block);
+    (got == 1).then_some(block[0])
+}
+
+fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
+    let attempt = || LEVELS.pages.alloc_large(size, align, zeroed).map(|span| span.first_block());
+    attempt().or_else(|| reclaim().then(attempt).flatten()).unwrap_or(0)
+}
+
+/// Memory was refused: returns every cached block to its slab, so that whole spans can serve. False when
+/// nothing could be done.
+fn reclaim() -> bool {
+    empty_caches();
+    LEVELS.pages.purge_all();
+    true
+}
+
+/// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call) {
+    if block.is_null() {
+        return;
+    }
+    let addr = block.expose_provenance();
+    let class = class.unwrap_or_else(|| class_at(addr));
+    if class != ClassId::NONE
+        && start::mode() == Mode::Thread
+        && !start::counting()
+        && thread::with_own(|region| region.push(class, addr)) == Some(true)
+    {
+        return;
+    }
+    let Some(inside) = gate::enter() else {
+        if !emergency::free(block) {
+            // SAFETY: F2; every block holds 8 bytes, aligned to 8.
+            unsafe { LEVELS.deferred.push(block) };
+        }
+        return;
+    };
+    start::ensure();
+    let began = start::counting().then(linux::monotonic_ns);
+    free_deferred();
+    release_inside(addr, class, call);
+    if let Some(began) = began {
+        counters::on_slow(linux::monotonic_ns() - began);
+    }
+    drop(inside);
+}
+
+fn class_at(addr: usize) -> ClassId {
+    LEVELS.pages.page_map().class_of(addr)
+}
+
+fn release_inside(addr: usize, class: ClassId, call: Call) {
+    if class == ClassId::NONE {
+        return release_large(addr, call);
+    }
+    if start::counting() {
+        counters::on_free(call, class, 0);
+    }
+    let Levels { pages, centrals, .. } = &LEVELS;
+    match start::mode() {
+        Mode::Cpu => {
+            if CpuAccess::push(class, addr) {
+                return;
+            }
+            if let Some(access) = CpuAccess::current() {
+                return cache::flush(access, centrals, pages, class, addr);
+            }
+        }
+        Mode::Thread => {
+            if let Some(access) = ThreadAccess::current(pages.system()) {
+                use crate::cache::Access;
+                if !access.region().push(class, addr) {
+                    cache::flush(access, centrals, pages, class, addr);
+                }
+                return;
+            }
+        }
+        Mode::None => {}
+    }
+    centrals[class.index()].give_back(class, pages, &[addr]);
+}
+
+fn release_large(addr: usize, call: Call) {
+    match LEVELS.pages.page_map().span_of(addr) {
+        Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
+            if start::counting() {
+                counters::on_free(call, ClassId::NONE, span.usable_bytes());
+            }
+            LEVELS.pages.free(span);
+        }
+        Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
+            heap::release(span, addr);
+        }
+        Some(_) => Fault::InvalidFree.abort(addr, ClassId::NONE),
+        None => {
+            let block = core::ptr::with_exposed_provenance_mut(addr);
+            if !emergency::free(block) && !linux::control::is_brk_heap(addr) {
+                Fault::InvalidFree.abort(addr, ClassId::NONE);
+            }
+            // A block that libc's own allocator made on the brk heap before us: left to it.
+        }
+    }
+}
+
+fn free_deferred() {
+    if !LEVELS.deferred.is_empty() {
+        LEVELS.deferred.take_all(|block| {
+            let addr = block.expose_provenance();
+            release_inside(addr, class_at(addr), Call::Malloc);
+        });
+    }
+}
+
+/// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
+pub(crate) fn usable_size_of(addr: usize) -> usize {
+    let class = class_at(addr);
+    if class != ClassId::NONE {
+        return class_info(class).size as usize;
+    }
+    match LEVELS.pages.page_map().span_of(addr) {
+        Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
+        Some(span) if matches!(span.state(), SpanState::Large | SpanState::HeapLarge) => span.usable_bytes(),
+        Some(_) => 0,
+        None => {
+            let block = core::ptr::with_exposed_provenance_mut(addr);
+            if emergency::owns(block) { emergency::size_of_block(block) } else { 0 }
+        }
+    }
+}
+
+/// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
+/// `None`: allocate, copy and free instead.
+pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    let inside = gate::enter()?;
+    let span = LEVELS.pages.page_map().span_of(addr)?;
+    if span.state() != SpanState::Large || span.first_block() != addr {
+        return None;
+    }
+    let old_bytes = span.usable_bytes();
+    let resized = LEVELS.pages.resize(span, new_size, may_move)?;
+    if start::counting() {
+        counters::on_resize(old_bytes, resized.usable_bytes());
+    }
+    drop(inside);
+    Some(core::ptr::with_exposed_provenance_mut(resized.first_block()))
+}
+
+/// Whether a block of this many usable bytes is a large one.
+pub(crate) fn is_large(usable: usize) -> bool {
+    usable > MAX_SMALL
+}
+
+/// Returns what one region holds to the central lists. The caller has the region to itself.
+pub(crate) fn empty_region(region: Region) {
+    let Levels { pages, centrals, .. } = &LEVELS;
+    for class in ClassId::all() {
+        let mut blocks = [0; MAX_BATCH];
+        loop {
+            let taken = region.pop_batch(class, &mut blocks);
+            if taken == 0 {
+                break;
+            }
+            centrals[class.index()].give_back(class, pages, &blocks[..taken]);
+        }
+        centrals[class.index()].stop_filling(pages, &region.state().filling[class.index()]);
+    }
+}
+
+/// Returns every cached block that can be reached to its slab. The gate has been entered.
+pub(crate) fn empty_caches() {
+    let Levels { pages, centrals, uncached, .. } = &LEVELS;
+    match start::mode() {
+        Mode::Cpu => {
+            cpu::with_stopped(|| cpu::regions().for_each(empty_region));
+        }
+        Mode::Thread => {
+            if let Some(access) = ThreadAccess::current(pages.system()) {
+                use crate::cache::Access;
+                empty_region(access.region());
+            }
+        }
+        Mode::None => {}
+    }
+    for class in ClassId::all() {
+        let central = &centrals[class.index()];
+        central.stop_filling(pages, &uncached[class.index()]);
+        central.drain(class, pages);
+    }
+}
+
+/// Enters the gate, waiting for a fork to end. Only where nothing of libc's is held, as at a thread's end.
+pub(crate) fn enter_patiently() -> Inside {
+    loop {
+        match gate::enter() {
+            Some(inside) => return inside,
+            None => linux::control::yield_now(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How the allocator comes to life, on its first request: options, kind of cache, fork handlers, gates.
+
+use core::fmt::Write;
+
+use freestone_base::text::FixedText;
+use freestone_sys::linux;
+
+use crate::cache::{cpu, thread};
+use crate::slow::LEVELS;
+use crate::sync::Lock;
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use crate::tune::{CacheKind, Config};
+use crate::{gate, message};
+
+/// The kind of cache in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    /// Not started, or no cache at all.
+    None = 0,
+    /// One cache a concurrency id or CPU.
+    Cpu = 1,
+    /// One cache a thread.
+    Thread = 2,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::None => "none",
+            Mode::Cpu => "cpu",
+            Mode::Thread => "thread",
+        }
+    }
+}
+
+static MODE: AtomicU8 = AtomicU8::new(0);
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static CHECKING: AtomicBool = AtomicBool::new(false);
+static STARTED: AtomicBool = AtomicBool::new(false);
+static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
+static STARTED_NS: AtomicU64 = AtomicU64::new(0);
+/// The process that the report is about: not a `vfork` child, which shares our memory.
+static PROCESS: AtomicI64 = AtomicI64::new(0);
+
+/// The kind of cache in use.
+#[inline]
+pub(crate) fn mode() -> Mode {
+    match MODE.load(Ordering::Relaxed) {
+        1 => Mode::Cpu,
+        2 => Mode::Thread,
+        _ => Mode::None,
+    }
+}
+
+/// Whether every call is counted.
+#[inline]
+pub(crate) fn counting() -> bool {
+    COUNTING.load(Ordering::Relaxed)
+}
+
+/// Whether the slow path walks all invariants now and then.
+#[inline]
+pub(crate) fn checking() -> bool {
+    CHECKING.load(Ordering::Relaxed)
+}
+
+pub(crate) fn config() -> Config {
+    *CONFIG.lock()
+}
+
+/// Time since the allocator started, in nanoseconds.
+pub(crate) fn elapsed_ns() -> u64 {
+    linux::monotonic_ns() - STARTED_NS.load(Ordering::Relaxed)
+}
+
+/// Whether the calling process is the one that started the allocator, or a child of fork.
+pub(crate) fn is_own_process() -> bool {
+    PROCESS.load(Ordering::Relaxed) == i64::from(linux::process_id())
+}
+
+/// Starts the allocator if nobody has. The gate has been entered, so what libc allocates in here is served by
+/// the emergency allocator.
+#[inline]
+pub(crate) fn ensure() {
+    // Acquire pairs with the Release below: whoever sees the start sees the mode.
+    if !STARTED.load(Ordering::Acquire) {
+        start();
+    }
+}
+
+#[cold]
+fn start() {
+    let mut config = CONFIG.lock();
+    if STARTED.load(Ordering::Relaxed) {
+        return;
+    }
+    *config = Config::read();
+    cpu::shut();
+    STARTED_NS.store(linux::monotonic_ns(), Ordering::Relaxed);
+    PROCESS.store(i64::from(linux::process_id()), Ordering::Relaxed);
+    if !linux::control::at_fork(gate::before_fork, gate::after_fork_in_parent, gate::after_fork_in_child) {
+        tell("fork handlers could not be registered; fork only while one thread runs");
+    }
+    let mode = choose(&config);
+    MODE.store(mode as u8, Ordering::Relaxed);
+    COUNTING.store(config.count, Ordering::Relaxed);
+    CHECKING.store(config.check, Ordering::Relaxed);
+    STARTED.store(true, Ordering::Release);
+    if mode == Mode::Cpu && !config.count && !config.check {
+        cpu::open();
+    }
+    if config.verbose {
+        let mut text = FixedText::<160>::new();
+        let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
+        message::say(&text);
+    }
+}
+
+fn choose(config: &Config) -> Mode {
+    if matches!(config.cache, CacheKind::Auto | CacheKind::Cpu) {
+        if cpu::start(LEVELS.pages.system(), config.cache_bytes) {
+            return Mode::Cpu;
+        }
+        if config.cache == CacheKind::Cpu {
+            tell("cache:cpu cannot take effect here (no restartable sequences); using cache:thread");
+        }
+    }
+    if config.cache == CacheKind::None {
+        return Mode::None;
+    }
+    thread::start(config.cache_bytes);
+    Mode::Thread
+}
+
+fn tell(words: &str) {
+    let mut text = FixedText::<160>::new();
+    let _ = text.write_str(words);
+    message::say(&text);
+}
+
+/// In a fork's child: a process of its own.
+pub(crate) fn forked_child() {
+    PROCESS.store(i64::from(linux::process_id()), Ordering::Relaxed);
+    STARTED_NS.store(linux::monotonic_ns(), Ordering::Relaxed);
+}

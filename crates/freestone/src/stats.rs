@@ -1,0 +1,148 @@
+//! Figures of the allocator, gathered when asked for.
+
+use freestone_base::{CLASS_COUNT, ClassId, class_info};
+use freestone_sys::{System, SystemCalls};
+
+use crate::cache::region::Region;
+use crate::cache::{cpu, thread};
+use crate::counters::{self, CallCounts};
+use crate::pageheap::PageHeapStats;
+use crate::slow::LEVELS;
+use crate::start::{self, Mode};
+use crate::sync::atomic::Ordering;
+
+/// Figures of one size class, in blocks unless said otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClassStats {
+    pub(crate) allocs: u64,
+    pub(crate) frees: u64,
+    /// Bytes requested in all allocations.
+    pub(crate) requested: u64,
+    pub(crate) slabs: usize,
+    pub(crate) free_in_slabs: usize,
+    pub(crate) in_caches: usize,
+    pub(crate) in_transfer: usize,
+}
+
+/// A snapshot of the allocator's figures. Bytes unless said otherwise.
+///
+/// Gathered without stopping anybody: under load the figures belong to slightly different moments.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// Bytes in live blocks: as the classes round them, without what is cached.
+    pub live_bytes: usize,
+    /// Live blocks.
+    pub live_blocks: usize,
+    /// The highest `live_bytes` so far; followed only while calls are counted.
+    pub peak_live_bytes: usize,
+    /// Estimate of the bytes that were requested for the live blocks; while calls are counted.
+    pub requested_live: usize,
+    /// Bytes requested in all allocations; while calls are counted.
+    pub requested_total: u64,
+    /// The same as the classes rounded them.
+    pub allocated_total: u64,
+    /// Bytes in blocks that lie in caches and transfer caches.
+    pub cached_bytes: usize,
+    /// Live large blocks.
+    pub large_blocks: usize,
+    /// Bytes in live large blocks.
+    pub large_bytes: usize,
+    /// Refills of a cache from its central list.
+    pub refills: usize,
+    /// Flushes of a cache to its central list.
+    pub flushes: usize,
+    /// Calls, while they are counted.
+    pub calls: CallCounts,
+    /// What the page heap holds.
+    pub pages: PageHeapStats,
+    /// What was asked of the system.
+    pub system: SystemCalls,
+    pub(crate) classes: [ClassStats; CLASS_COUNT],
+}
+
+/// Gathers the figures. O(slabs + caches).
+pub(crate) fn collect() -> Stats {
+    let pages = LEVELS.pages.stats();
+    let calls = counters::call_counts();
+    let mut stats = Stats {
+        requested_total: calls.large_requested,
+        allocated_total: calls.large_requested,
+        large_blocks: pages.large_blocks,
+        large_bytes: pages.large,
+        calls,
+        pages,
+        system: LEVELS.pages.system().calls(),
+        ..Stats::empty()
+    };
+    match start::mode() {
+        Mode::Cpu => cpu::regions().for_each(|region| stats.add_region(region)),
+        Mode::Thread => thread::regions().for_each(|region| stats.add_region(region)),
+        Mode::None => {}
+    }
+    for class in ClassId::all() {
+        stats.add_class(class);
+    }
+    stats.live_blocks += stats.large_blocks;
+    stats.live_bytes += stats.large_bytes;
+    stats.requested_live += stats.large_bytes;
+    stats.peak_live_bytes = (calls.peak_live_bytes.max(0) as usize).max(stats.live_bytes);
+    stats
+}
+
+impl Stats {
+    /// All figures zero.
+    pub(crate) fn empty() -> Stats {
+        Stats {
+            live_bytes: 0,
+            live_blocks: 0,
+            peak_live_bytes: 0,
+            requested_live: 0,
+            requested_total: 0,
+            allocated_total: 0,
+            cached_bytes: 0,
+            large_blocks: 0,
+            large_bytes: 0,
+            refills: 0,
+            flushes: 0,
+            calls: CallCounts::default(),
+            pages: PageHeapStats::default(),
+            system: SystemCalls::default(),
+            classes: [ClassStats::default(); CLASS_COUNT],
+        }
+    }
+
+    fn add_region(&mut self, region: Region) {
+        let state = region.state();
+        if state.active.load(Ordering::Relaxed) == 0 && start::mode() == Mode::Cpu {
+            return;
+        }
+        self.refills += state.refills.load(Ordering::Relaxed);
+        self.flushes += state.flushes.load(Ordering::Relaxed);
+        for class in ClassId::all() {
+            self.classes[class.index()].in_caches += region.header(class).len(class);
+        }
+    }
+
+    fn add_class(&mut self, class: ClassId) {
+        let info = class_info(class);
+        let size = info.size as usize;
+        let counts = counters::class_counts(class);
+        let central = LEVELS.centrals[class.index()].stats();
+        let entry = &mut self.classes[class.index()];
+        entry.allocs = counts.allocs;
+        entry.frees = counts.frees;
+        entry.requested = counts.requested;
+        entry.slabs = central.slabs;
+        entry.free_in_slabs = central.free_in_slabs;
+        entry.in_transfer = central.in_transfer;
+        let idle = entry.free_in_slabs + entry.in_caches + entry.in_transfer;
+        let live = (entry.slabs * info.blocks as usize).saturating_sub(idle);
+        self.live_blocks += live;
+        self.live_bytes += live * size;
+        self.cached_bytes += (entry.in_caches + entry.in_transfer) * size;
+        self.requested_total += counts.requested;
+        self.allocated_total += counts.allocs * size as u64;
+        let mean = if counts.allocs == 0 { size } else { (counts.requested / counts.allocs) as usize };
+        self.requested_live += live * mean;
+    }
+}

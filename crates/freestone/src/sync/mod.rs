@@ -1,0 +1,13 @@
+//! Atomics and locks. Under `--cfg loom` the atomics are the model checker's.
+
+mod lock;
+
+pub(crate) use lock::Lock;
+
+/// The atomics that the whole crate uses.
+pub(crate) mod atomic {
+    pub(crate) use core::sync::atomic::{
+        AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+        AtomicUsize, Ordering,
+    };
+}

@@ -1,0 +1,189 @@
+//! The operators of C++: every `new` and `delete`, by their mangled names.
+//!
+//! A `new` that may throw asks the new-handler until there is memory, then throws `std::bad_alloc`. Handler and
+//! exception come from the C++ runtime, which is found when it is needed: a C program has none. An exception passes
+//! through these frames and no others of ours, hence `C-unwind`, and nothing here has a destructor.
+//!
+//! A delete with a size goes by the size alone: the class follows from what was passed to `new`.
+//!
+//! # Safety
+//!
+//! As `c.rs`; a sized delete is passed the size and alignment of its `new`.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::arch::asm;
+use core::ffi::c_void;
+
+use freestone::raw;
+use freestone_sys::linux::{control, write_all};
+
+/// `std::nothrow_t const&`: an address that nobody looks at.
+type NoThrow = *const c_void;
+type Handler = Option<extern "C-unwind" fn()>;
+
+macro_rules! weak {
+    ($name:literal as $type:ty) => {{
+        let address: *const c_void;
+        // SAFETY: reads the address of a weak symbol, null where nobody defines it.
+        unsafe {
+            asm!(concat!(".weak ", $name), concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+                 out(reg) address, options(nostack, preserves_flags));
+        }
+        // SAFETY: a function pointer with a niche at null has the same representation.
+        unsafe { core::mem::transmute::<*const c_void, Option<$type>>(address) }
+    }};
+}
+
+/// No memory for `new`: calls the new-handler and returns, or throws.
+#[cold]
+extern "C-unwind" fn handle_refusal() {
+    let get = weak!("_ZSt15get_new_handlerv" as extern "C-unwind" fn() -> Handler);
+    if let Some(handler) = get.and_then(|get| get()) {
+        return handler();
+    }
+    if let Some(throw) = weak!("_ZSt17__throw_bad_allocv" as extern "C-unwind" fn() -> !) {
+        throw();
+    }
+    write_all(2, b"freestone: operator new: out of memory, and no C++ runtime to throw std::bad_alloc\n");
+    control::abort()
+}
+
+#[cold]
+extern "C-unwind" fn new_slow(size: usize, align: usize) -> *mut u8 {
+    loop {
+        handle_refusal();
+        let block = raw::aligned(size, align);
+        if !block.is_null() {
+            return block;
+        }
+    }
+}
+
+/// The alignment of a `new` that states none.
+const DEFAULT: usize = 16;
+
+#[inline(always)]
+fn nothrow(size: usize, align: usize) -> *mut u8 {
+    // A handler that throws ends in a null here, which would need a catch: without exceptions in
+    // this language the handler is not asked, as with most allocators.
+    raw::aligned(size, align)
+}
+
+#[inline(always)]
+unsafe fn delete_sized(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::free_sized(block, size) }
+}
+
+#[inline(always)]
+unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
+    match Layout::from_size_align(size, align) {
+        // SAFETY: the caller's promise: the size and alignment of its `new`.
+        Ok(layout) if !block.is_null() => unsafe { raw::free_layout(block, layout) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { raw::free(block) },
+    }
+}
+
+macro_rules! operators {
+    ($($new:ident $new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
+       $delete:ident $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
+       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal;)*) => {$(
+        #[doc = concat!("`operator new", $what, "(size_t)`.")]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $new(size: usize) -> *mut u8 {
+            let block = raw::malloc(size);
+            if block.is_null() { new_slow(size, DEFAULT) } else { block }
+        }
+
+        #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $new_nothrow(size: usize, _: NoThrow) -> *mut u8 {
+            raw::malloc(size)
+        }
+
+        #[doc = concat!("`operator new", $what, "(size_t, align_val_t)`.")]
+        #[unsafe(no_mangle)]
+        pub extern "C-unwind" fn $new_aligned(size: usize, align: usize) -> *mut u8 {
+            let block = raw::aligned(size, align);
+            if block.is_null() { new_slow(size, align) } else { block }
+        }
+
+        #[doc = concat!("`operator new", $what, "(size_t, align_val_t, nothrow)`.")]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $new_aligned_nothrow(size: usize, align: usize, _: NoThrow) -> *mut u8 {
+            nothrow(size, align)
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete(block: *mut u8) {
+            // SAFETY: the caller's promise.
+            unsafe { raw::free(block) }
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new` for this size.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete_sized(block: *mut u8, size: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { delete_sized(block, size) }
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete_aligned(block: *mut u8, _align: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { raw::free(block) }
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*, size_t, align_val_t)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new` for this size and alignment.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
+            // SAFETY: the caller's promise.
+            unsafe { delete_aligned_sized(block, size, align) }
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*, nothrow)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete_nothrow(block: *mut u8, _: NoThrow) {
+            // SAFETY: the caller's promise.
+            unsafe { raw::free(block) }
+        }
+
+        #[doc = concat!("`operator delete", $what, "(void*, align_val_t, nothrow)`.")]
+        ///
+        /// # Safety
+        /// `block` is null or came from the matching `new`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $delete_aligned_nothrow(block: *mut u8, _align: usize, _: NoThrow) {
+            // SAFETY: the caller's promise.
+            unsafe { raw::free(block) }
+        }
+    )*};
+}
+
+operators! {
+    _Znwm _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
+    _ZdlPv _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
+    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "";
+
+    _Znam _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
+    _ZdaPv _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
+    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]";
+}

@@ -1,0 +1,50 @@
+//! The sized calls of C23, and jemalloc's `sdallocx` and `nallocx`.
+//!
+//! C's `realloc` may leave a block in a larger class than its size says, so these look the block up, as `free` does;
+//! the size is the caller's promise, not ours to rely on. (C++ has no realloc: its sized deletes go by the size.)
+//!
+//! # Safety
+//!
+//! As `c.rs`.
+#![allow(unsafe_code)]
+
+use core::ffi::c_int;
+
+use freestone::raw;
+
+/// C23 `free_sized`.
+///
+/// # Safety
+/// `block` is null or a live block of `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(block: *mut u8, _size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::free(block) }
+}
+
+/// C23 `free_aligned_sized`.
+///
+/// # Safety
+/// `block` is null or a live block of `size` bytes aligned to `align`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, _size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::free(block) }
+}
+
+/// jemalloc's `sdallocx`.
+///
+/// # Safety
+/// `block` is a live block of `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sdallocx(block: *mut u8, _size: usize, _flags: c_int) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::free(block) }
+}
+
+/// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits
+/// of `flags` are the logarithm of the alignment.
+#[unsafe(no_mangle)]
+pub extern "C" fn nallocx(size: usize, flags: c_int) -> usize {
+    raw::good_size(size, 1 << (flags & 63))
+}

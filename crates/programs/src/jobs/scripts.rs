@@ -1,0 +1,71 @@
+//! Perl, Ruby, Lua and PHP: interpreters whose every string and table comes from malloc.
+
+use crate::job::{Job, Need, Outcome};
+use crate::place::Place;
+
+/// The family's jobs.
+pub const JOBS: &[Job] = &[
+    job(
+        "perl",
+        "perl: hashes, regular expressions, growing strings, interpreter threads",
+        &[Need::command("perl", "perl")],
+        perl,
+    ),
+    job(
+        "ruby",
+        "ruby: objects, the compacting collector, threads, fibers, fork",
+        &[Need::command("ruby", "ruby")],
+        ruby,
+    ),
+    job(
+        "lua",
+        "lua: tables, strings, coroutines, both kinds of collection",
+        &[Need::command("lua5.4", "lua5.4")],
+        lua,
+    ),
+    job(
+        "php",
+        "php with USE_ZEND_ALLOC=0: arrays, objects, JSON, regular expressions",
+        &[Need::command("php", "php-cli")],
+        php,
+    ),
+];
+
+const fn job(
+    name: &'static str,
+    about: &'static str,
+    needs: &'static [Need],
+    run: fn(&mut Place) -> Outcome,
+) -> Job {
+    Job { name, about, needs, limit: 120, tabled: true, prepare: None, run }
+}
+
+fn perl(place: &mut Place) -> Outcome {
+    let script = place.write("work.pl", include_str!("scripts/work.pl"))?;
+    let step = place.subject("perl").arg(script).arg(place.scale().pick("3", "100"));
+    place.run_and_note("script", step.env("PERL_HASH_SEED", "0"))?;
+    Ok(())
+}
+
+fn ruby(place: &mut Place) -> Outcome {
+    let script = place.write("work.rb", include_str!("scripts/work.rb"))?;
+    let step = place.subject("ruby").arg(script).arg(place.scale().pick("3", "80"));
+    place.run_and_note("script", step)?;
+    Ok(())
+}
+
+fn lua(place: &mut Place) -> Outcome {
+    let script = place.write("work.lua", include_str!("scripts/work.lua"))?;
+    let step = place.subject("lua5.4").arg(script).arg(place.scale().pick("15", "400"));
+    place.run_and_note("script", step)?;
+    Ok(())
+}
+
+fn php(place: &mut Place) -> Outcome {
+    let script = place.write("work.php", include_str!("scripts/work.php"))?;
+    // Without its initialisation file php loads no extensions. It loads them with RTLD_DEEPBIND, so that
+    // they call the C library's free with blocks of the preloaded malloc: no preload survives that.
+    let step = place.subject("php").arg("-n").arg(script).arg(place.scale().pick("25", "800"));
+    place.run_and_note("script", step.env("USE_ZEND_ALLOC", "0"))?;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Every job in every setting of the library, each a test of its own name: `redis::thread`.
+//!
+//! A job whose programs are not installed is reported as ignored, with the packages to install.
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use freestone_programs::job::{Job, Scale};
+use freestone_programs::library;
+use freestone_programs::session::{Bench, Session};
+use freestone_programs::setting::Setting;
+use freestone_programs::{jobs, library::FILE_NAME};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// The settings under test, made from the library when the first test asks: listing the tests, or running
+/// none of them, builds nothing.
+struct Library {
+    session: Arc<Session>,
+    settings: OnceLock<Result<Vec<Setting>, String>>,
+}
+
+impl Library {
+    fn setting(&self, number: usize) -> Result<&Setting, String> {
+        let settings = self.settings.get_or_init(|| {
+            let library = library::find_or_build()?;
+            let copy = self.session.adopt(&library).map_err(|failure| failure.to_string())?;
+            Ok(Setting::of_library(&copy))
+        });
+        settings.as_ref().map(|settings| &settings[number]).map_err(String::clone)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let session = match Scale::from_environment().map(Session::new) {
+        Ok(Ok(session)) => session,
+        Ok(Err(failure)) => return refuse(&failure.to_string()),
+        Err(error) => return refuse(&error),
+    };
+    let library = Arc::new(Library { session: session.clone(), settings: OnceLock::new() });
+    // The names must be known before the library is built, so they follow from its file name.
+    let named = std::env::var_os("FREESTONE_LIB").filter(|path| !path.is_empty());
+    let names = Setting::of_library(named.unwrap_or(FILE_NAME.into()).as_ref());
+    let trials = jobs::all()
+        .into_iter()
+        .flat_map(|job| {
+            let bench = Arc::new(session.bench(job));
+            let trial = |(number, setting): (usize, &Setting)| {
+                let (bench, library) = (bench.clone(), library.clone());
+                let name = format!("{}::{}", job.name, setting.name);
+                Trial::ignorable_test(name, move || check(job, &bench, &library, number))
+            };
+            names.iter().enumerate().map(trial).collect::<Vec<_>>()
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn check(job: &Job, bench: &Bench, library: &Library, number: usize) -> Result<Completion, Failed> {
+    let missing = job.missing();
+    if !missing.is_empty() {
+        return Ok(Completion::ignored_with(format!("needs: apt-get install {}", missing.join(" "))));
+    }
+    bench.check(library.setting(number)?)?;
+    Ok(Completion::Completed)
+}
+
+fn refuse(error: &str) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}

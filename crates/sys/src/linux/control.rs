@@ -1,0 +1,150 @@
+//! What ends, yields or forks the process, and what runs around that.
+//!
+//! # Safety
+//!
+//! The libc functions called here take no pointers but those of functions and of NUL-terminated constants.
+#![allow(unsafe_code)]
+
+use core::ffi::{c_int, c_void};
+
+/// Ends the process by SIGABRT.
+pub fn abort() -> ! {
+    // SAFETY: no precondition.
+    unsafe { libc::abort() }
+}
+
+/// Lets another thread run.
+pub fn yield_now() {
+    // SAFETY: no precondition.
+    unsafe { libc::sched_yield() };
+}
+
+/// Has functions called around every fork: before, after in the parent, after in the child. May allocate.
+/// False when libc had no room.
+pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
+    unsafe extern "C" {
+        fn pthread_atfork(
+            before: Option<unsafe extern "C" fn()>,
+            parent: Option<unsafe extern "C" fn()>,
+            child: Option<unsafe extern "C" fn()>,
+        ) -> c_int;
+    }
+    // SAFETY: the functions live as long as this code.
+    unsafe { pthread_atfork(Some(before), Some(parent), Some(child)) == 0 }
+}
+
+/// A slot of thread-specific data whose destructor runs when a thread ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadKey(libc::pthread_key_t);
+
+impl ThreadKey {
+    /// A new key; `None` when all are in use.
+    pub fn new(destructor: unsafe extern "C" fn(*mut c_void)) -> Option<ThreadKey> {
+        let mut key = 0;
+        // SAFETY: `key` is a valid place; the destructor lives as long as this code.
+        let result = unsafe { libc::pthread_key_create(&mut key, Some(destructor)) };
+        (result == 0).then_some(ThreadKey(key))
+    }
+
+    /// Sets the calling thread's value; the destructor runs at the thread's end when it is not null. May
+    /// allocate. False when libc had no memory.
+    pub fn set(self, value: *const c_void) -> bool {
+        // SAFETY: the key exists; the value is only ever handed to the destructor.
+        unsafe { libc::pthread_setspecific(self.0, value) == 0 }
+    }
+
+    /// The key as a number, to be kept in an atomic.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The key with the number that [`ThreadKey::number`] gave.
+    pub fn from_number(number: u32) -> ThreadKey {
+        ThreadKey(number)
+    }
+}
+
+/// The end of the heap that libc keeps by `brk`, in which blocks of another allocator may lie.
+pub fn program_break() -> usize {
+    // SAFETY: a query, it moves nothing.
+    unsafe { libc::sbrk(0) }.addr()
+}
+
+/// Whether `addr` lies on the heap that libc keeps by `brk`: between the end of the program's own image and
+/// the program break.
+pub fn is_brk_heap(addr: usize) -> bool {
+    addr >= image_end() && addr < program_break()
+}
+
+/// One past the last byte of the program's image, from the program headers that the kernel passed. 0 if
+/// unknown.
+fn image_end() -> usize {
+    const AT_PHDR: u64 = 3;
+    const AT_PHNUM: u64 = 5;
+    const PT_LOAD: u32 = 1;
+    const PT_PHDR: u32 = 6;
+    let headers = super::auxiliary_value(AT_PHDR);
+    let count = super::auxiliary_value(AT_PHNUM);
+    let mut bias = 0;
+    let mut end = 0;
+    for n in 0..if headers == 0 { 0 } else { count } {
+        let at = headers + n * size_of::<libc::Elf64_Phdr>();
+        // SAFETY: the kernel says that `count` program headers lie there, mapped for as long as the program.
+        let header = unsafe { core::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(at).read() };
+        match header.p_type {
+            PT_PHDR => bias = headers - header.p_vaddr as usize,
+            PT_LOAD => end = end.max((header.p_vaddr + header.p_memsz) as usize),
+            _ => {}
+        }
+    }
+    bias + end
+}
+
+/// A file that was created to be written once, closed when dropped.
+pub struct NewFile(c_int);
+
+impl NewFile {
+    /// Creates (or empties) the file at `path`, which ends with a NUL. `None` when that cannot be.
+    pub fn create(path: &[u8]) -> Option<NewFile> {
+        let path = core::ffi::CStr::from_bytes_until_nul(path).ok()?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        // SAFETY: a terminated string; the mode goes with O_CREAT.
+        let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+        (file >= 0).then_some(NewFile(file))
+    }
+
+    /// Appends `bytes`; false when the file cannot take them.
+    pub fn write(&self, bytes: &[u8]) -> bool {
+        super::write_all(self.0, bytes)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // SAFETY: our own descriptor, closed once.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// Reads the start of the file at `path`, which ends with a NUL; returns how many bytes were read.
+pub fn read_start(path: &[u8], into: &mut [u8]) -> usize {
+    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return 0 };
+    // SAFETY: a terminated string.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return 0;
+    }
+    // SAFETY: the buffer is as long as said.
+    let got = unsafe { libc::read(file, into.as_mut_ptr().cast::<c_void>(), into.len()) };
+    // SAFETY: our own descriptor, closed once.
+    unsafe { libc::close(file) };
+    got.max(0) as usize
+}
+
+/// Ends the process at once: no handlers, no finalisers.
+pub fn exit_now(status: c_int) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    }
+}

@@ -1,0 +1,209 @@
+//! Linux, through libc's thin wrappers: none of those used here allocates.
+//!
+//! # Safety
+//!
+//! Each method is one or a few memory system calls. They are sound because the contract of
+//! [`System`] makes the caller the owner of every range that is changed, and because new ranges are
+//! only ever taken where nothing is mapped (`MAP_FIXED_NOREPLACE`, or no fixed address at all).
+#![allow(unsafe_code)]
+
+pub mod control;
+mod cpus;
+mod environ;
+mod errno;
+mod futex;
+mod membarrier;
+pub mod process;
+mod rseq;
+
+use core::ptr::without_provenance_mut;
+
+use libc::{c_int, c_void};
+
+pub use cpus::possible_cpus;
+pub use environ::environment;
+pub use errno::{Errno, PreservedErrno};
+pub use futex::{Waited, futex_wait, futex_wake};
+pub use membarrier::{membarrier_private_rseq, membarrier_register_rseq};
+pub use process::{
+    abort, auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all, yield_now,
+};
+pub use rseq::{rseq_register, rseq_unregister};
+
+use crate::counters::{CallKind, Counters};
+use crate::{MoveRefused, Moved, Refused, System, SystemCalls};
+
+/// The real system.
+pub struct Linux {
+    counters: Counters,
+}
+
+impl Linux {
+    /// Usable in a `static`.
+    pub const fn new() -> Linux {
+        Linux { counters: Counters::new() }
+    }
+}
+
+impl Default for Linux {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
+const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+fn refusal(errno: Errno) -> Refused {
+    match errno.0 {
+        libc::EEXIST => Refused::Occupied,
+        libc::ENOMEM | libc::EAGAIN => Refused::Exhausted,
+        _ => Refused::Unsupported,
+    }
+}
+
+fn pointer(addr: usize) -> *mut c_void {
+    without_provenance_mut(addr)
+}
+
+/// A new anonymous mapping, never over an old one: without `MAP_FIXED_NOREPLACE` in `flags`, `addr`
+/// is a hint.
+fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Result<usize, Refused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: an anonymous mapping where nothing is mapped touches nobody's memory; no caller
+    // passes MAP_FIXED.
+    let at = unsafe { libc::mmap(pointer(addr), len, protection, ANONYMOUS | flags, -1, 0) };
+    if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(at.expose_provenance()) }
+}
+
+/// Turns libc's 0 or -1 into a result.
+fn outcome(returned: c_int) -> Result<(), Refused> {
+    if returned == 0 { Ok(()) } else { Err(refusal(Errno::last())) }
+}
+
+fn unmap(addr: usize, len: usize) -> Result<(), Refused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: callers pass a range that they own and that nobody uses.
+    outcome(unsafe { libc::munmap(pointer(addr), len) })
+}
+
+fn map_exactly(addr: usize, len: usize) -> Result<(), Refused> {
+    let at = new_mapping(addr, len, RW, libc::MAP_FIXED_NOREPLACE)?;
+    if at != addr {
+        // Kernels before 4.17 take the address as a hint.
+        let _ = unmap(at, len);
+        return Err(Refused::Occupied);
+    }
+    Ok(())
+}
+
+/// `mremap` of `[from, from + len)` onto `[to, to + len)`.
+///
+/// # Safety
+/// As for [`System::move_pages`].
+unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), Errno> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | flags;
+    // SAFETY: the caller owns both ranges and relies on nothing in the target.
+    let at = unsafe { libc::mremap(pointer(from), len, len, flags, pointer(to)) };
+    if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Moves with `MREMAP_DONTUNMAP`, which leaves no hole for others to map into; where the kernel
+/// (before 5.7) or the kind of mapping does not allow it, moves plainly and fills the hole.
+///
+/// # Safety
+/// As for [`System::move_pages`].
+unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: the caller's promise.
+    let kept = unsafe { remap(from, len, to, libc::MREMAP_DONTUNMAP) };
+    if kept.is_ok() {
+        return Ok(Moved::SourceClean);
+    }
+    // SAFETY: the caller's promise; a refused call has moved nothing. Its target may be gone, which
+    // a fixed remap does not mind.
+    match unsafe { remap(from, len, to, 0) } {
+        Ok(()) if map_exactly(from, len).is_ok() => Ok(Moved::SourceClean),
+        Ok(()) => Ok(Moved::SourceGone),
+        // The kernel clears the target before it looks at everything that can fail.
+        Err(_) => match map_exactly(to, len) {
+            Ok(()) | Err(Refused::Occupied) => Err(MoveRefused::Unchanged),
+            Err(_) => Err(MoveRefused::TargetGone),
+        },
+    }
+}
+
+impl System for Linux {
+    fn map_at(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let outcome = map_exactly(addr, len);
+        self.counters.count(CallKind::Map, len, &outcome);
+        outcome
+    }
+
+    fn map(&self, len: usize) -> Result<usize, Refused> {
+        let outcome = new_mapping(0, len, RW, 0);
+        self.counters.count(CallKind::Map, len, &outcome);
+        outcome
+    }
+
+    fn reserve(&self, len: usize) -> Result<usize, Refused> {
+        let outcome = new_mapping(0, len, libc::PROT_NONE, 0);
+        self.counters.count(CallKind::Reserve, len, &outcome);
+        outcome
+    }
+
+    unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: the range is a part of a reservation of the caller's.
+        let outcome = outcome(unsafe { libc::mprotect(pointer(addr), len, RW) });
+        self.counters.count(CallKind::Commit, len, &outcome);
+        outcome
+    }
+
+    unsafe fn purge(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: the caller owns the range and relies on nothing in it.
+        let outcome = outcome(unsafe { libc::madvise(pointer(addr), len, libc::MADV_DONTNEED) });
+        self.counters.count(CallKind::Purge, len, &outcome);
+        outcome
+    }
+
+    unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let outcome = unmap(addr, len);
+        self.counters.count(CallKind::Release, len, &outcome);
+        outcome
+    }
+
+    unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
+        // SAFETY: the caller's promise is the same.
+        let outcome = unsafe { move_pages(from, len, to) };
+        self.counters.count(CallKind::Move, len, &outcome);
+        outcome
+    }
+
+    fn os_page_size(&self) -> usize {
+        match auxiliary_value(libc::AT_PAGESZ) {
+            0 => 4096,
+            size => size,
+        }
+    }
+
+    fn address_space_limit(&self) -> Option<usize> {
+        let _preserved = PreservedErrno::new();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is ours and of the type that the call fills.
+        let returned = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+        (returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+    }
+
+    fn random(&self) -> u64 {
+        random_bits()
+    }
+
+    fn calls(&self) -> SystemCalls {
+        self.counters.snapshot()
+    }
+}
+
+#[cfg(test)]
+mod tests;

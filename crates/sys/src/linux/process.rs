@@ -1,0 +1,154 @@
+//! Facts about this process, and bytes to and from files, without libc's buffers.
+//!
+//! # Safety
+//!
+//! Each call passes a buffer of its own frame or a borrowed slice, with its true length.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+
+use libc::{c_int, c_ulong, c_void};
+
+use super::errno::{Errno, PreservedErrno};
+
+/// A value from the auxiliary vector that the kernel gave the process, 0 when it has none.
+pub fn auxiliary_value(key: c_ulong) -> usize {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: reads libc's copy of the vector; no preconditions.
+    unsafe { libc::getauxval(key) as usize }
+}
+
+/// Nanoseconds on a clock that never goes back.
+pub fn monotonic_ns() -> u64 {
+    let _preserved = PreservedErrno::new();
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is ours and of the type that the call fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The number of this process, from the kernel at each call: right in a forked child too.
+pub fn process_id() -> i32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::getpid() }
+}
+
+/// The kernel's number of this thread.
+pub fn thread_id() -> i32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// Lets another thread have this CPU.
+pub fn yield_now() {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: no preconditions.
+    unsafe { libc::sched_yield() };
+}
+
+/// Ends the process with `SIGABRT`.
+pub fn abort() -> ! {
+    // SAFETY: no preconditions; does not return.
+    unsafe { libc::abort() }
+}
+
+/// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more.
+pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
+    let _preserved = PreservedErrno::new();
+    while !bytes.is_empty() {
+        // SAFETY: the slice is readable for its length.
+        let written = unsafe { libc::write(file, bytes.as_ptr().cast::<c_void>(), bytes.len()) };
+        match written {
+            1.. => bytes = &bytes[written as usize..],
+            0 => return false,
+            _ if Errno::last() == Errno(libc::EINTR) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The beginning of the file at `path`, as much as fits `buffer`; `None` when it cannot be read.
+pub(super) fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: a terminated string; the call keeps nothing of it.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return None;
+    }
+    let mut len = 0;
+    let complete = loop {
+        let rest = &mut buffer[len..];
+        // SAFETY: the rest of the buffer is writable for its length.
+        let read = unsafe { libc::read(file, rest.as_mut_ptr().cast::<c_void>(), rest.len()) };
+        match read {
+            1.. => len += read as usize,
+            0 => break true,
+            _ if Errno::last() == Errno(libc::EINTR) => {}
+            _ => break false,
+        }
+    };
+    // SAFETY: the file was opened above and is closed once.
+    unsafe { libc::close(file) };
+    complete.then_some(&buffer[..len])
+}
+
+/// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave
+/// the process at its start.
+pub fn random_bits() -> u64 {
+    let _preserved = PreservedErrno::new();
+    let mut bits = [0u8; 8];
+    let at = bits.as_mut_ptr().cast::<c_void>();
+    // SAFETY: eight writable bytes.
+    let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
+    if got == bits.len() as libc::c_long {
+        return u64::from_ne_bytes(bits);
+    }
+    let start = match auxiliary_value(libc::AT_RANDOM) {
+        0 => 0,
+        address => {
+            let at = core::ptr::with_exposed_provenance::<u64>(address);
+            // SAFETY: the kernel put sixteen bytes there, which stay readable.
+            unsafe { at.read_unaligned() }
+        }
+    };
+    // The sixteen bytes are the same at each call: the clock and a mixing step tell calls apart.
+    mix(start ^ monotonic_ns())
+}
+
+/// Spreads every bit of the input over the output (the finaliser of SplitMix64).
+const fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_agree_with_the_standard_library() {
+        assert_eq!(process_id() as u32, std::process::id());
+        assert!(thread_id() > 0);
+        assert_eq!(auxiliary_value(libc::AT_PAGESZ) % 4096, 0);
+        let before = monotonic_ns();
+        assert!(monotonic_ns() >= before);
+        assert_ne!(random_bits(), random_bits());
+        assert_ne!(mix(1), mix(2));
+    }
+
+    #[test]
+    fn writing_to_a_closed_file_fails_and_keeps_errno() {
+        Errno(5).set();
+        assert!(!write_all(-1, b"x"));
+        assert_eq!(Errno::last(), Errno(5));
+    }
+
+    #[test]
+    fn a_file_is_read_as_far_as_the_buffer_goes() {
+        let mut buffer = [0; 4];
+        assert_eq!(read_file(c"/proc/self/comm", &mut buffer).map(<[u8]>::len), Some(4));
+        assert_eq!(read_file(c"/no/such/file", &mut buffer), None);
+    }
+}

@@ -1,0 +1,426 @@
+//! A simulated system for tests: real memory, a model of every range, and refusals on demand.
+//!
+//! Whatever its caller does that the contract of [`System`] forbids ends the test with a message:
+//! purging or moving what is not mapped, releasing twice, committing outside a reservation.
+//! Without `std` and without allocating, so that a whole allocator can run on it.
+//!
+//! # Safety
+//!
+//! Invariant M1: the model is touched only by the holder of `busy`, through [`Held`]. Memory itself
+//! is handled by [`Linux`], under the same contract, once the model has agreed.
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::hint::spin_loop;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
+
+pub use crate::counters::CallKind;
+use crate::{Linux, MoveRefused, Moved, Refused, System, SystemCalls};
+
+/// How the next move that is not refused ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveMode {
+    /// The pages move; the old range stays mapped and reads as zeros.
+    Clean,
+    /// The pages move; the old range is no longer mapped.
+    SourceGone,
+    /// Nothing moves, and the target range is no longer mapped.
+    TargetGone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Reserved,
+    Mapped,
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    from: usize,
+    to: usize,
+    kind: Kind,
+}
+
+const RANGES: usize = 1024;
+
+struct Model {
+    /// Sorted, apart, and no two neighbours of a kind touch.
+    ranges: [Range; RANGES],
+    count: usize,
+    calls: u64,
+    refuse_nth: Option<(u64, Option<CallKind>)>,
+    refuse_from: Option<u64>,
+    refuse_all: bool,
+    move_mode: MoveMode,
+}
+
+/// A system for tests.
+pub struct Simulated {
+    linux: Linux,
+    busy: AtomicBool,
+    model: UnsafeCell<Model>,
+}
+
+// SAFETY: M1.
+unsafe impl Sync for Simulated {}
+
+struct Held<'a>(&'a Simulated);
+
+impl Deref for Held<'_> {
+    type Target = Model;
+    fn deref(&self) -> &Model {
+        // SAFETY: M1, this is the holder.
+        unsafe { &*self.0.model.get() }
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Model {
+        // SAFETY: M1, this is the holder, borrowed exclusively.
+        unsafe { &mut *self.0.model.get() }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Pairs with the exchange in `hold`.
+        self.0.busy.store(false, Release);
+    }
+}
+
+impl Simulated {
+    /// A system with no ranges, which refuses nothing.
+    pub const fn new() -> Simulated {
+        let nothing = Range { from: 0, to: 0, kind: Kind::Reserved };
+        let model = Model {
+            ranges: [nothing; RANGES],
+            count: 0,
+            calls: 0,
+            refuse_nth: None,
+            refuse_from: None,
+            refuse_all: false,
+            move_mode: MoveMode::Clean,
+        };
+        Simulated { linux: Linux::new(), busy: AtomicBool::new(false), model: UnsafeCell::new(model) }
+    }
+
+    fn hold(&self) -> Held<'_> {
+        while self.busy.compare_exchange_weak(false, true, Acquire, Acquire).is_err() {
+            spin_loop();
+        }
+        Held(self)
+    }
+
+    /// Refuses the `n`-th call from now on (the next is 1), counting only those of `kind` if given.
+    pub fn refuse_nth(&self, n: u64, kind: Option<CallKind>) {
+        self.hold().refuse_nth = Some((n, kind));
+    }
+
+    /// Refuses the `n`-th call from now on and all that follow, until [`forgive`](Self::forgive).
+    pub fn refuse_from(&self, n: u64) {
+        self.hold().refuse_from = Some(n);
+    }
+
+    /// Refuses everything, or no longer.
+    pub fn refuse_all(&self, refuse: bool) {
+        self.hold().refuse_all = refuse;
+    }
+
+    /// Forgets all refusals asked for.
+    pub fn forgive(&self) {
+        let mut model = self.hold();
+        model.refuse_nth = None;
+        model.refuse_from = None;
+        model.refuse_all = false;
+    }
+
+    /// Chooses how the next move that is not refused ends.
+    pub fn next_move(&self, mode: MoveMode) {
+        self.hold().move_mode = mode;
+    }
+
+    /// Calls so far, refused ones included: to refuse each in turn.
+    pub fn call_count(&self) -> u64 {
+        self.hold().calls
+    }
+
+    /// Bytes mapped at present, reservations that are not committed left out.
+    pub fn mapped_bytes(&self) -> usize {
+        let model = self.hold();
+        let mapped = |range: &&Range| range.kind == Kind::Mapped;
+        model.ranges[..model.count].iter().filter(mapped).map(|range| range.to - range.from).sum()
+    }
+
+    fn check_shape(&self, addr: usize, len: usize) {
+        let os_page = self.linux.os_page_size();
+        assert!(len > 0 && len % os_page == 0 && addr % os_page == 0, "odd range {addr:#x} + {len:#x}");
+    }
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Simulated {
+    /// Gives back what the test left mapped.
+    fn drop(&mut self) {
+        let model = self.hold();
+        for range in &model.ranges[..model.count] {
+            // SAFETY: mapped through this system, whose end is the end of its users.
+            let _ = unsafe { self.linux.release(range.from, range.to - range.from) };
+        }
+    }
+}
+
+impl Model {
+    /// Counts a call; whether it is to be refused.
+    fn refuses(&mut self, kind: CallKind) -> bool {
+        self.calls += 1;
+        let mut refuse = self.refuse_all;
+        if let Some((n, only)) = self.refuse_nth
+            && only.is_none_or(|only| only == kind)
+        {
+            refuse |= n <= 1;
+            self.refuse_nth = (n > 1).then_some((n - 1, only));
+        }
+        if let Some(n) = self.refuse_from {
+            refuse |= n <= 1;
+            self.refuse_from = Some(n.saturating_sub(1));
+        }
+        refuse
+    }
+
+    /// Whether all of the range is of `kind`, or of any kind when `None`.
+    fn covered(&self, from: usize, to: usize, kind: Option<Kind>) -> bool {
+        let mut at = from;
+        for range in &self.ranges[..self.count] {
+            if range.from <= at && at < range.to && kind.is_none_or(|kind| kind == range.kind) {
+                at = range.to;
+            }
+        }
+        at >= to
+    }
+
+    /// Makes the range `kind`, or nothing.
+    fn set(&mut self, from: usize, to: usize, kind: Option<Kind>) {
+        let mut old = [Range { from: 0, to: 0, kind: Kind::Reserved }; RANGES];
+        let count = core::mem::take(&mut self.count);
+        old[..count].copy_from_slice(&self.ranges[..count]);
+        for range in &old[..count] {
+            self.append(Range { to: range.to.min(from), ..*range });
+        }
+        if let Some(kind) = kind {
+            self.append(Range { from, to, kind });
+        }
+        for range in &old[..count] {
+            self.append(Range { from: range.from.max(to), ..*range });
+        }
+    }
+
+    fn append(&mut self, range: Range) {
+        if range.from >= range.to {
+            return;
+        }
+        if let Some(last) = self.count.checked_sub(1).map(|last| &mut self.ranges[last])
+            && last.to == range.from
+            && last.kind == range.kind
+        {
+            last.to = range.to;
+            return;
+        }
+        assert!(self.count < RANGES, "the simulated system has no room for more ranges");
+        self.ranges[self.count] = range;
+        self.count += 1;
+    }
+
+    /// Notes a new range that the real system has given.
+    fn add(&mut self, addr: usize, len: usize, kind: Kind) {
+        self.set(addr, addr + len, Some(kind));
+    }
+}
+
+impl System for Simulated {
+    fn map_at(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        if model.refuses(CallKind::Map) {
+            return Err(Refused::Exhausted);
+        }
+        self.linux.map_at(addr, len)?;
+        model.add(addr, len, Kind::Mapped);
+        Ok(())
+    }
+
+    fn map(&self, len: usize) -> Result<usize, Refused> {
+        self.check_shape(0, len);
+        let mut model = self.hold();
+        if model.refuses(CallKind::Map) {
+            return Err(Refused::Exhausted);
+        }
+        let addr = self.linux.map(len)?;
+        model.add(addr, len, Kind::Mapped);
+        Ok(addr)
+    }
+
+    fn reserve(&self, len: usize) -> Result<usize, Refused> {
+        self.check_shape(0, len);
+        let mut model = self.hold();
+        if model.refuses(CallKind::Reserve) {
+            return Err(Refused::Exhausted);
+        }
+        let addr = self.linux.reserve(len)?;
+        model.add(addr, len, Kind::Reserved);
+        Ok(addr)
+    }
+
+    unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        assert!(model.covered(addr, addr + len, None), "commit outside a reservation: {addr:#x}");
+        if model.refuses(CallKind::Commit) {
+            return Err(Refused::Exhausted);
+        }
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.commit(addr, len) }?;
+        model.add(addr, len, Kind::Mapped);
+        Ok(())
+    }
+
+    unsafe fn purge(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        let mapped = model.covered(addr, addr + len, Some(Kind::Mapped));
+        assert!(mapped, "purge of what is not mapped: {addr:#x} + {len:#x}");
+        if model.refuses(CallKind::Purge) {
+            return Err(Refused::Exhausted);
+        }
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.purge(addr, len) }
+    }
+
+    unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        assert!(model.covered(addr, addr + len, None), "release of what is not ours: {addr:#x} + {len:#x}");
+        if model.refuses(CallKind::Release) {
+            return Err(Refused::Exhausted);
+        }
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.release(addr, len) }?;
+        model.set(addr, addr + len, None);
+        Ok(())
+    }
+
+    unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
+        self.check_shape(from, len);
+        self.check_shape(to, len);
+        let mut model = self.hold();
+        assert!(from + len <= to || to + len <= from, "a move onto itself: {from:#x} to {to:#x}");
+        for start in [from, to] {
+            let mapped = model.covered(start, start + len, Some(Kind::Mapped));
+            assert!(mapped, "a move from or to what is not mapped: {start:#x} + {len:#x}");
+        }
+        if model.refuses(CallKind::Move) {
+            return Err(MoveRefused::Unchanged);
+        }
+        match core::mem::replace(&mut model.move_mode, MoveMode::Clean) {
+            MoveMode::Clean => {
+                // SAFETY: the caller's promise, which the model confirms.
+                unsafe { self.linux.move_pages(from, len, to) }
+            }
+            MoveMode::SourceGone => {
+                // SAFETY: as above.
+                unsafe { self.linux.move_pages(from, len, to) }?;
+                // SAFETY: the contents have moved away, and the contract lets the range go.
+                unsafe { self.linux.release(from, len) }.map_err(|_| MoveRefused::Unchanged)?;
+                model.set(from, from + len, None);
+                Ok(Moved::SourceGone)
+            }
+            MoveMode::TargetGone => {
+                // SAFETY: the contract lets the target go.
+                unsafe { self.linux.release(to, len) }.map_err(|_| MoveRefused::Unchanged)?;
+                model.set(to, to + len, None);
+                Err(MoveRefused::TargetGone)
+            }
+        }
+    }
+
+    fn os_page_size(&self) -> usize {
+        self.linux.os_page_size()
+    }
+
+    fn address_space_limit(&self) -> Option<usize> {
+        self.linux.address_space_limit()
+    }
+
+    fn random(&self) -> u64 {
+        self.linux.random()
+    }
+
+    fn calls(&self) -> SystemCalls {
+        self.linux.calls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEN: usize = 64 << 10;
+
+    #[test]
+    fn calls_are_refused_when_asked_and_change_nothing() {
+        let system = Simulated::new();
+        system.refuse_nth(2, Some(CallKind::Map));
+        let addr = system.map(LEN).unwrap();
+        assert!(system.reserve(LEN).is_ok());
+        assert_eq!(system.map(LEN), Err(Refused::Exhausted));
+        assert_eq!(system.mapped_bytes(), LEN);
+        system.refuse_from(2);
+        assert!(system.map(LEN).is_ok() && system.map(LEN).is_err() && system.map(LEN).is_err());
+        system.forgive();
+        system.refuse_all(true);
+        // SAFETY: our own mapping.
+        assert!(unsafe { system.purge(addr, LEN) }.is_err());
+        assert_eq!(system.call_count(), 7);
+    }
+
+    #[test]
+    fn parts_of_ranges_come_and_go() {
+        let system = Simulated::new();
+        let addr = system.map(4 * LEN).unwrap();
+        // SAFETY: our own mapping, unused.
+        unsafe { system.release(addr + LEN, LEN) }.unwrap();
+        assert_eq!(system.mapped_bytes(), 3 * LEN);
+        system.map_at(addr + LEN, LEN).unwrap();
+        // SAFETY: our own mapping, unused.
+        unsafe { system.purge(addr, 4 * LEN) }.unwrap();
+        assert_eq!(system.map_at(addr, LEN), Err(Refused::Occupied));
+    }
+
+    #[test]
+    #[should_panic(expected = "release of what is not ours")]
+    fn releasing_twice_is_noticed() {
+        let system = Simulated::new();
+        let addr = system.map(LEN).unwrap();
+        // SAFETY: our own mapping, unused.
+        unsafe { system.release(addr, LEN) }.unwrap();
+        // SAFETY: forbidden, and stopped before it reaches the kernel.
+        let _ = unsafe { system.release(addr, LEN) };
+    }
+
+    #[test]
+    #[should_panic(expected = "purge of what is not mapped")]
+    fn purging_a_reservation_is_noticed() {
+        let system = Simulated::new();
+        let addr = system.reserve(LEN).unwrap();
+        // SAFETY: forbidden, and stopped before it reaches the kernel.
+        let _ = unsafe { system.purge(addr, LEN) };
+    }
+}
