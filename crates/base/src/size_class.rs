@@ -164,7 +164,7 @@ const fn table(least_align: usize) -> [u8; TABLE_LEN] {
     let mut slot = 0;
     while slot < TABLE_LEN {
         while (CLASSES[class].size as usize) < slot * 8
-            || (slot > 1 && CLASSES[class].size as usize % least_align != 0)
+            || (slot > 1 && !(CLASSES[class].size as usize).is_multiple_of(least_align))
         {
             class += 1;
         }
@@ -210,7 +210,7 @@ pub fn class_of(size: usize) -> Option<ClassId> {
     if size > MAX_SMALL {
         return None;
     }
-    Some(ClassId(CLASS_TABLE[(size + 7) / 8]))
+    Some(ClassId(CLASS_TABLE[size.div_ceil(8)]))
 }
 
 /// Like [`class_of`], for a caller content with 8 bytes of alignment. O(1).
@@ -224,7 +224,7 @@ pub fn class_of_word(size: usize) -> Option<ClassId> {
     if size > MAX_SMALL {
         return None;
     }
-    Some(ClassId(WORD_CLASS_TABLE[(size + 7) / 8]))
+    Some(ClassId(WORD_CLASS_TABLE[size.div_ceil(8)]))
 }
 
 /// The smallest class whose blocks hold `size` bytes at `align`, or `None` when none does.

@@ -126,9 +126,9 @@ pub fn why_not_loaded(path: Option<&Path>, end: os::End) -> String {
                  did not take place.",
                 os::signal_name(signal)
             ),
-            os::End::Exit(_) => "Either it left by _exit, without the normal end of a process at which the \
-                 library writes, or it cleared its environment and started itself anew, or the loader refused \
-                 the library (it then said so above), or it could not write to the temporary directory."
+            os::End::Exit(_) => "Either it never asked for memory, or it ended past the C library by a direct system call, or it \
+                 cleared its environment and started itself anew, or the loader refused the library (it then said so \
+                 above), or the library could not write to the temporary directory."
                 .into(),
         },
     }
@@ -186,7 +186,7 @@ mod tests {
         assert!(why_not_loaded(Some(&path), os::End::Exit(0)).contains("setuid"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(why_not_loaded(Some(&path), os::End::Signal(15)).contains("SIGTERM"));
-        assert!(why_not_loaded(Some(&path), os::End::Exit(0)).contains("_exit"));
+        assert!(why_not_loaded(Some(&path), os::End::Exit(0)).contains("never asked for memory"));
         std::fs::remove_file(&path).unwrap();
     }
 

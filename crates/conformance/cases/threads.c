@@ -269,6 +269,7 @@ CASE(bug14_producer_and_consumer_do_not_grow) {
 
 #if defined(__x86_64__) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
 #include <sys/rseq.h>
+#define RSEQ_PROBLEM (__rseq_size == 0 ? "this C library registered no restartable sequences" : NULL)
 
 static int unregister_rseq(void) {
     struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
@@ -292,18 +293,6 @@ static void *churn_one_class(void *bare) {
     }
     for (int i = 0; i < KEPT; i++) free(kept[i]);
     return NULL;
-}
-
-/* Threads for which the kernel no longer aborts anything, beside threads for which it does. */
-CASE(bug13_threads_that_unregistered_rseq) {
-    if (__rseq_size == 0) skip("this C library registered no restartable sequences");
-    pthread_t threads[8];
-    for (uintptr_t i = 0; i < 8; i++) threads[i] = spawn(churn_one_class, (void *)(i % 2), 0);
-    for (int i = 0; i < 8; i++) {
-        void *failed = NULL;
-        CHECK(pthread_join(threads[i], &failed) == 0);
-        if (failed) skip("restartable sequences cannot be unregistered here");
-    }
 }
 
 /* The program has a critical section of its own under way whenever it allocates: rseq_cs is shared. */
@@ -335,16 +324,30 @@ static void *churn_with_own_sections(void *unused) {
     return NULL;
 }
 
+#else
+#define RSEQ_PROBLEM "written for x86-64 and glibc 2.35 or newer"
+static void *churn_one_class(void *bare) { return bare; }
+static void *churn_with_own_sections(void *unused) { return unused; }
+#endif
+
+/* Threads for which the kernel no longer aborts anything, beside threads for which it does. */
+CASE(bug13_threads_that_unregistered_rseq) {
+    if (RSEQ_PROBLEM) skip(RSEQ_PROBLEM);
+    pthread_t threads[8];
+    for (uintptr_t i = 0; i < 8; i++) threads[i] = spawn(churn_one_class, (void *)(i % 2), 0);
+    for (int i = 0; i < 8; i++) {
+        void *failed = NULL;
+        CHECK(pthread_join(threads[i], &failed) == 0);
+        if (failed) skip("restartable sequences cannot be unregistered here");
+    }
+}
+
 CASE(bug13_program_with_critical_sections_of_its_own) {
-    if (__rseq_size == 0) skip("this C library registered no restartable sequences");
+    if (RSEQ_PROBLEM) skip(RSEQ_PROBLEM);
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) threads[i] = spawn(churn_with_own_sections, NULL, 0);
     for (int i = 0; i < 4; i++) join(threads[i]);
 }
-#else
-CASE(bug13_threads_that_unregistered_rseq) { skip("written for x86-64 and glibc 2.35 or newer"); }
-CASE(bug13_program_with_critical_sections_of_its_own) { skip("written for x86-64 and glibc 2.35 or newer"); }
-#endif
 
 /* A vfork child shares our memory and thread-locals, but is another task for the kernel. */
 CASE(vfork_child_allocates) {

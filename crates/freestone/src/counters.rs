@@ -45,24 +45,23 @@ struct Shard {
 
 impl Shard {
     const fn new() -> Shard {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Shard {
-            malloc: ZERO,
-            calloc: ZERO,
-            aligned: ZERO,
-            realloc: ZERO,
-            realloc_in_place: ZERO,
-            free: ZERO,
-            failed: ZERO,
-            allocs: [ZERO; CLASS_COUNT],
-            frees: [ZERO; CLASS_COUNT],
-            requested: [ZERO; CLASS_COUNT],
-            large_allocs: ZERO,
-            large_frees: ZERO,
-            large_requested: ZERO,
-            slow_entries: ZERO,
-            slow_ns: ZERO,
-            emergency: ZERO,
+            malloc: AtomicU64::new(0),
+            calloc: AtomicU64::new(0),
+            aligned: AtomicU64::new(0),
+            realloc: AtomicU64::new(0),
+            realloc_in_place: AtomicU64::new(0),
+            free: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            allocs: [const { AtomicU64::new(0) }; CLASS_COUNT],
+            frees: [const { AtomicU64::new(0) }; CLASS_COUNT],
+            requested: [const { AtomicU64::new(0) }; CLASS_COUNT],
+            large_allocs: AtomicU64::new(0),
+            large_frees: AtomicU64::new(0),
+            large_requested: AtomicU64::new(0),
+            slow_entries: AtomicU64::new(0),
+            slow_ns: AtomicU64::new(0),
+            emergency: AtomicU64::new(0),
             pending: AtomicI64::new(0),
         }
     }

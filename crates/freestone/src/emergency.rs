@@ -89,7 +89,7 @@ impl Chunk {
             if end > len {
                 return None;
             }
-            let next = (state & !OFFSET_MASK) + ONE_LIVE | (end / GRANULE) as u64;
+            let next = ((state & !OFFSET_MASK) + ONE_LIVE) | (end / GRANULE) as u64;
             // Acquire pairs with the Release of the free that emptied the chunk: its bytes are ours now.
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => {

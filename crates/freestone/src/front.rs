@@ -45,7 +45,7 @@ fn push(class: ClassId, block: *mut u8) -> bool {
 #[inline(always)]
 fn class_in(table: &'static [u8], size: usize) -> ClassId {
     // SAFETY: F1: the gate lets through only sizes up to MAX_SMALL, which is what the tables cover.
-    ClassId(unsafe { *table.get_unchecked((size + 7) / 8) })
+    ClassId(unsafe { *table.get_unchecked((size + 7) >> 3) })
 }
 
 /// malloc: `size` bytes, aligned to 16 (8 below 16 bytes); null when memory is refused. O(1).

@@ -206,13 +206,13 @@ mod tests {
 
     #[test]
     fn a_heap_serves_all_sizes_and_goes_at_once() {
-        let before = LEVELS.pages.stats().slabs.0 + LEVELS.pages.stats().large.0;
+        let before = LEVELS.pages.stats().slabs + LEVELS.pages.stats().large;
         let heap = Heap::new().unwrap();
         let mut blocks = Vec::new();
         for n in 0..2000usize {
             let layout = Layout::from_size_align(1 + n * 37 % 70_000, 1 << (n % 8)).unwrap();
             let block = heap.allocate_zeroed(layout).unwrap();
-            assert!(block.addr().get() % layout.align() == 0);
+            assert!(block.addr().get().is_multiple_of(layout.align()));
             // SAFETY: ours, that long.
             let bytes = unsafe { core::slice::from_raw_parts_mut(block.as_ptr(), layout.size()) };
             assert!(bytes.iter().all(|&byte| byte == 0));
@@ -228,8 +228,8 @@ mod tests {
             }
         }
         drop(heap);
-        let after = LEVELS.pages.stats().slabs.0 + LEVELS.pages.stats().large.0;
-        assert!(after <= before + 64, "{before} {after}");
+        let after = LEVELS.pages.stats().slabs + LEVELS.pages.stats().large;
+        assert!(after <= before + (1 << 20), "{before} {after}");
         LEVELS.pages.verify().unwrap();
     }
 }

@@ -24,9 +24,11 @@ pub(crate) struct Hot {
 
 /// Stands for the region of -1 until there are regions: only its header table is ever read.
 #[repr(align(64))]
-struct Zeros([AtomicUsize; Region::HEADER_BYTES / 8]);
+struct Zeros {
+    _header: [u8; Region::HEADER_BYTES],
+}
 
-static ZEROS: Zeros = Zeros([const { AtomicUsize::new(0) }; Region::HEADER_BYTES / 8]);
+static ZEROS: Zeros = Zeros { _header: [0; Region::HEADER_BYTES] };
 
 /// The one instance.
 pub(crate) static HOT: Hot = Hot {

@@ -31,13 +31,21 @@ impl Fault {
             write!(text, "{} (address {addr:#x}, size class {} bytes)", self.words(), class_info(class).size)
         };
         say(&text);
-        freestone_sys::linux::process::abort()
+        freestone_sys::linux::control::abort()
     }
+}
+
+/// Says which invariant is broken and ends the process by SIGABRT.
+pub(crate) fn broken(what: impl core::fmt::Display) -> ! {
+    let mut text = FixedText::<160>::new();
+    let _ = write!(text, "internal check failed: {what}");
+    say(&text);
+    freestone_sys::linux::control::abort()
 }
 
 /// Writes one line to standard error, headed by the allocator's name.
 pub(crate) fn say<const N: usize>(text: &FixedText<N>) {
     let mut line = FixedText::<512>::new();
     let _ = writeln!(line, "freestone: {}", core::str::from_utf8(text.as_bytes()).unwrap_or("?"));
-    freestone_sys::linux::process::write_all(2, line.as_bytes());
+    freestone_sys::linux::write_all(2, line.as_bytes());
 }

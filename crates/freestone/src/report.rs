@@ -11,10 +11,13 @@ use freestone_sys::linux;
 use freestone_sys::linux::control::NewFile;
 
 use crate::stats::{ClassStats, Stats};
-use crate::{start, stats};
+use crate::{gate, start, stats};
 
 /// Writes the report if one was asked for. Called as the process ends; harmless at any other time, and more than once.
 pub fn write_if_asked() {
+    // A program that never allocated has not started us yet.
+    let Some(inside) = gate::enter() else { return };
+    start::ensure();
     let config = start::config();
     if config.report().is_empty() || !start::is_own_process() {
         return;
@@ -26,6 +29,7 @@ pub fn write_if_asked() {
     let mut out = Out { file, buffer: FixedText::new() };
     let _ = json(&mut out);
     out.flush();
+    drop(inside);
 }
 
 /// Text on its way to a file.

@@ -24,15 +24,15 @@ use freestone_sys::{Linux, linux};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
-use crate::cache::{self, MAX_BATCH, cpu};
+use crate::cache::{self, Access, MAX_BATCH, cpu};
 use crate::central::{Central, SlabSource};
 use crate::counters::{self, Call};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
-use crate::message::Fault;
+use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
-use crate::sync::atomic::AtomicPtr;
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::{emergency, heap};
 
 /// The general-purpose allocator's levels below the caches.
@@ -86,28 +86,52 @@ pub(crate) fn allocate(class: Option<ClassId>, size: usize, align: usize, zeroed
     }
     let Some(inside) = gate::enter() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
-    let began = start::counting().then(linux::monotonic_ns);
     free_deferred();
     let block = match class {
         Some(class) => small_or_reclaim(class),
-        None => large_or_reclaim(size, align, zeroed),
+        None => timed(|| large_or_reclaim(size, align, zeroed)),
     };
     if start::counting() && block != 0 {
         let bytes = if class.is_none() { usable_size_of(block) } else { 0 };
         counters::on_alloc(call, class.unwrap_or(ClassId::NONE), size, bytes);
     }
-    if let Some(began) = began {
-        counters::on_slow(linux::monotonic_ns() - began);
-    }
     drop(inside);
+    walk_sometimes();
     if block == 0 { refused() } else { finish(block, size, zeroed && class.is_some()) }
 }
 
+/// While calls are counted, times what would be slow without counting as well.
+fn timed<R>(work: impl FnOnce() -> R) -> R {
+    if !start::counting() {
+        return work();
+    }
+    let began = linux::monotonic_ns();
+    let result = work();
+    counters::on_slow(linux::monotonic_ns() - began);
+    result
+}
+
+/// The answer where there is no memory, for C with its `errno`.
 fn refused() -> *mut u8 {
     if start::counting() {
         counters::on_failure();
     }
+    linux::Errno(libc::ENOMEM).set();
     null_mut()
+}
+
+/// Entries between two walks, where `check:1` asks for them.
+const WALK_EVERY: u32 = 4096;
+
+/// With `check:1`, walks all invariants now and then. Outside the gate.
+fn walk_sometimes() {
+    static ENTRIES: AtomicU32 = AtomicU32::new(0);
+    if start::checking()
+        && ENTRIES.fetch_add(1, Ordering::Relaxed).is_multiple_of(WALK_EVERY)
+        && let Err(broken) = crate::verify::verify()
+    {
+        message::broken(broken);
+    }
 }
 
 /// A large block comes cleared from the page heap; a small one is cleared here.
@@ -131,7 +155,7 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
     if start::counting() {
         counters::on_emergency();
     }
-    if block.is_null() { block } else { finish(block.expose_provenance(), size, zeroed) }
+    if block.is_null() { refused() } else { finish(block.expose_provenance(), size, zeroed) }
 }
 
 fn small_or_reclaim(class: ClassId) -> usize {
@@ -148,22 +172,20 @@ fn small(class: ClassId) -> Option<usize> {
                 return Some(block);
             }
             if let Some(access) = CpuAccess::current() {
-                return cache::refill(access, centrals, pages, class);
+                return timed(|| cache::refill(access, centrals, pages, class));
             }
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
-                use crate::cache::Access;
-                return access
-                    .region()
-                    .pop(class)
-                    .or_else(|| cache::refill(access, centrals, pages, class));
+                let refill = || timed(|| cache::refill(access, centrals, pages, class));
+                return access.region().pop(class).or_else(refill);
             }
         }
         Mode::None => {}
     }
     let mut block = [0];
-    let got = centrals[class.index()].fetch(class, pages, &LEVELS.uncached[class.index()], &mut block);
+    let central = &centrals[class.index()];
+    let got = timed(|| central.fetch(class, pages, &LEVELS.uncached[class.index()], &mut block));
     (got == 1).then_some(block[0])
 }
 
@@ -207,13 +229,10 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     };
     start::ensure();
-    let began = start::counting().then(linux::monotonic_ns);
     free_deferred();
     release_inside(addr, class, call);
-    if let Some(began) = began {
-        counters::on_slow(linux::monotonic_ns() - began);
-    }
     drop(inside);
+    walk_sometimes();
 }
 
 fn class_at(addr: usize) -> ClassId {
@@ -234,21 +253,20 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
                 return;
             }
             if let Some(access) = CpuAccess::current() {
-                return cache::flush(access, centrals, pages, class, addr);
+                return timed(|| cache::flush(access, centrals, pages, class, addr));
             }
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
-                use crate::cache::Access;
                 if !access.region().push(class, addr) {
-                    cache::flush(access, centrals, pages, class, addr);
+                    timed(|| cache::flush(access, centrals, pages, class, addr));
                 }
                 return;
             }
         }
         Mode::None => {}
     }
-    centrals[class.index()].give_back(class, pages, &[addr]);
+    timed(|| centrals[class.index()].give_back(class, pages, &[addr]));
 }
 
 fn release_large(addr: usize, call: Call) {
@@ -257,7 +275,7 @@ fn release_large(addr: usize, call: Call) {
             if start::counting() {
                 counters::on_free(call, ClassId::NONE, span.usable_bytes());
             }
-            LEVELS.pages.free(span);
+            timed(|| LEVELS.pages.free(span));
         }
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
             heap::release(span, addr);
@@ -346,7 +364,6 @@ pub(crate) fn empty_caches() {
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
-                use crate::cache::Access;
                 empty_region(access.region());
             }
         }

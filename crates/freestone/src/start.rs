@@ -107,7 +107,7 @@ fn start() {
     COUNTING.store(config.count, Ordering::Relaxed);
     CHECKING.store(config.check, Ordering::Relaxed);
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !config.count && !config.check {
+    if mode == Mode::Cpu && !config.count {
         cpu::open();
     }
     if config.verbose {

@@ -6,6 +6,7 @@ use freestone_sys::{System, SystemCalls};
 use crate::cache::region::Region;
 use crate::cache::{cpu, thread};
 use crate::counters::{self, CallCounts};
+use crate::emergency;
 use crate::pageheap::PageHeapStats;
 use crate::slow::LEVELS;
 use crate::start::{self, Mode};
@@ -51,6 +52,8 @@ pub struct Stats {
     pub refills: usize,
     /// Flushes of a cache to its central list.
     pub flushes: usize,
+    /// Bytes mapped for the emergency allocator, which serves signal handlers and fork handlers.
+    pub emergency_bytes: usize,
     /// Calls, while they are counted.
     pub calls: CallCounts,
     /// What the page heap holds.
@@ -69,6 +72,7 @@ pub(crate) fn collect() -> Stats {
         allocated_total: calls.large_requested,
         large_blocks: pages.large_blocks,
         large_bytes: pages.large,
+        emergency_bytes: emergency::mapped_bytes(),
         calls,
         pages,
         system: LEVELS.pages.system().calls(),
@@ -104,6 +108,7 @@ impl Stats {
             large_bytes: 0,
             refills: 0,
             flushes: 0,
+            emergency_bytes: 0,
             calls: CallCounts::default(),
             pages: PageHeapStats::default(),
             system: SystemCalls::default(),
@@ -142,7 +147,7 @@ impl Stats {
         self.cached_bytes += (entry.in_caches + entry.in_transfer) * size;
         self.requested_total += counts.requested;
         self.allocated_total += counts.allocs * size as u64;
-        let mean = if counts.allocs == 0 { size } else { (counts.requested / counts.allocs) as usize };
+        let mean = counts.requested.checked_div(counts.allocs).map_or(size, |mean| mean as usize);
         self.requested_live += live * mean;
     }
 }

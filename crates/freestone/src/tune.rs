@@ -73,7 +73,7 @@ impl Config {
         }
         // SAFETY: as with getenv, nobody may change the environment at this moment.
         if let Some(text) = unsafe { linux::environment(b"FREESTONE_CONF") } {
-            config.parse(text, |problem| message::say(problem));
+            config.parse(text, message::say);
         }
         config
     }

@@ -65,7 +65,7 @@ pub unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
 /// `place` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_memalign(place: *mut *mut u8, align: usize, size: usize) -> c_int {
-    if !align.is_power_of_two() || align % size_of::<*mut u8>() != 0 {
+    if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut u8>()) {
         return libc::EINVAL;
     }
     let errno = freestone_sys::linux::PreservedErrno::new();

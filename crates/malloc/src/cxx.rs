@@ -12,28 +12,15 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::arch::asm;
 use core::ffi::c_void;
 
 use freestone::raw;
-use freestone_sys::linux::{control, write_all};
+
+use crate::unwind::{self, weak};
 
 /// `std::nothrow_t const&`: an address that nobody looks at.
 type NoThrow = *const c_void;
 type Handler = Option<extern "C-unwind" fn()>;
-
-macro_rules! weak {
-    ($name:literal as $type:ty) => {{
-        let address: *const c_void;
-        // SAFETY: reads the address of a weak symbol, null where nobody defines it.
-        unsafe {
-            asm!(concat!(".weak ", $name), concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]"),
-                 out(reg) address, options(nostack, preserves_flags));
-        }
-        // SAFETY: a function pointer with a niche at null has the same representation.
-        unsafe { core::mem::transmute::<*const c_void, Option<$type>>(address) }
-    }};
-}
 
 /// No memory for `new`: calls the new-handler and returns, or throws.
 #[cold]
@@ -42,11 +29,7 @@ extern "C-unwind" fn handle_refusal() {
     if let Some(handler) = get.and_then(|get| get()) {
         return handler();
     }
-    if let Some(throw) = weak!("_ZSt17__throw_bad_allocv" as extern "C-unwind" fn() -> !) {
-        throw();
-    }
-    write_all(2, b"freestone: operator new: out of memory, and no C++ runtime to throw std::bad_alloc\n");
-    control::abort()
+    unwind::throw_bad_alloc()
 }
 
 #[cold]
@@ -63,11 +46,10 @@ extern "C-unwind" fn new_slow(size: usize, align: usize) -> *mut u8 {
 /// The alignment of a `new` that states none.
 const DEFAULT: usize = 16;
 
-#[inline(always)]
-fn nothrow(size: usize, align: usize) -> *mut u8 {
-    // A handler that throws ends in a null here, which would need a catch: without exceptions in
-    // this language the handler is not asked, as with most allocators.
-    raw::aligned(size, align)
+/// No memory for a `new` that must not throw: the same, with whatever is thrown caught.
+#[cold]
+fn nothrow_slow(size: usize, align: usize) -> *mut u8 {
+    unwind::catching(new_slow, size, align)
 }
 
 #[inline(always)]
@@ -78,7 +60,7 @@ unsafe fn delete_sized(block: *mut u8, size: usize) {
 
 #[inline(always)]
 unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
-    match Layout::from_size_align(size, align) {
+    match Layout::from_size_align(size, align.max(DEFAULT)) {
         // SAFETY: the caller's promise: the size and alignment of its `new`.
         Ok(layout) if !block.is_null() => unsafe { raw::free_layout(block, layout) },
         // SAFETY: the caller's promise.
@@ -100,7 +82,8 @@ macro_rules! operators {
         #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
         #[unsafe(no_mangle)]
         pub extern "C" fn $new_nothrow(size: usize, _: NoThrow) -> *mut u8 {
-            raw::malloc(size)
+            let block = raw::malloc(size);
+            if block.is_null() { nothrow_slow(size, DEFAULT) } else { block }
         }
 
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t)`.")]
@@ -113,7 +96,8 @@ macro_rules! operators {
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t, nothrow)`.")]
         #[unsafe(no_mangle)]
         pub extern "C" fn $new_aligned_nothrow(size: usize, align: usize, _: NoThrow) -> *mut u8 {
-            nothrow(size, align)
+            let block = raw::aligned(size, align);
+            if block.is_null() { nothrow_slow(size, align) } else { block }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*)`.")]

@@ -108,13 +108,13 @@ fn info<T>(number: impl Fn(usize) -> T) -> MallInfo<T> {
         hblkhd: number(stats.large_bytes),
         usmblks: number(0),
         fsmblks: number(stats.cached_bytes),
-        uordblks: number(small_live + stats.large_bytes),
+        uordblks: number(small_live),
         fordblks: number(small_mapped.saturating_sub(small_live)),
         keepcost: number(stats.pages.free_dirty),
     }
 }
 
-/// `mallinfo2`: live bytes in `uordblks` (large ones included), free ones in `fordblks`.
+/// `mallinfo2`: live bytes of small blocks in `uordblks`, of large ones in `hblkhd`, free ones in `fordblks`.
 #[unsafe(no_mangle)]
 pub extern "C" fn mallinfo2() -> MallInfo<usize> {
     info(|bytes| bytes)

@@ -157,7 +157,10 @@ impl Simulated {
 
     fn check_shape(&self, addr: usize, len: usize) {
         let os_page = self.linux.os_page_size();
-        assert!(len > 0 && len % os_page == 0 && addr % os_page == 0, "odd range {addr:#x} + {len:#x}");
+        assert!(
+            len > 0 && len.is_multiple_of(os_page) && addr.is_multiple_of(os_page),
+            "odd range {addr:#x} + {len:#x}"
+        );
     }
 }
 

@@ -273,8 +273,8 @@ fn slow_path(page: &mut Page, root: &Snapshot, wall: Duration) {
     page.section("Slow path");
     let slow = &root.slow_path;
     let mut entries = count(slow.entries);
-    if root.counted && slow.entries > 0 {
-        entries.push_str(&format!(", one in {} calls", count(root.calls.total() / slow.entries)));
+    if let Some(calls) = root.calls.total().checked_div(slow.entries).filter(|&calls| calls > 1) {
+        entries.push_str(&format!(", one in {} calls", count(calls)));
     }
     page.line("entries", entries);
     let share = percent(slow.ns, wall.as_nanos() as u64).unwrap_or("0 %".into());

@@ -134,8 +134,6 @@ impl Suite {
             if !archive.exists() {
                 return Err(format!("no archive {} (crate type staticlib)", archive.display()));
             }
-            // Our own archive changes with every build of the library: never trust an old program.
-            let _ = fs::remove_file(&output);
             flags.extend([suffix.into(), "-DCONFORMANCE_STATIC".into()]);
             tail.insert(0, archive.into());
         }
@@ -160,7 +158,11 @@ impl Suite {
         tail: &[OsString],
     ) -> Result<(), String> {
         let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
-        let newest = modified(source).map_err(|error| error.to_string())?.max(self.newest_header);
+        let mut newest = modified(source).map_err(|error| error.to_string())?.max(self.newest_header);
+        for input in tail {
+            // The library's archive; what is no file is a flag.
+            newest = modified(Path::new(input)).map_or(newest, |built| built.max(newest));
+        }
         if modified(output).is_ok_and(|built| built > newest) {
             return Ok(());
         }

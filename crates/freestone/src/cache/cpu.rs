@@ -145,7 +145,7 @@ fn register_own_area() -> bool {
     if key != 0 {
         // Where this fails the area stays registered to the end, which only a libc that unmaps the
         // stack of a running thread would mind.
-        linux::control::ThreadKey::from_number(key - 1).set(area.cast());
+        linux::control::ThreadKey::from_number(key - 1).arm();
     }
     true
 }

@@ -93,7 +93,7 @@ impl ThreadAccess {
             return None;
         }
         let region = take_idle().or_else(|| make(system))?;
-        if !ThreadKey::from_number(key - 1).set(region.base().cast()) {
+        if !ThreadKey::from_number(key - 1).arm() {
             put_idle(region);
             return None;
         }

@@ -1,12 +1,7 @@
 //! Memory for the allocator's own records, apart from user memory.
 //!
-//! Bytes are cut from chunks mapped from the system and are never given back: records are reused
-//! as records only (invariant P1 of [`span`](super::span)), other bytes not at all.
-//!
-//! # Safety
-//!
-//! The only unsafe call releases the ends of a range mapped just before, which nobody has seen.
-#![allow(unsafe_code)]
+//! Records are cut from chunks mapped from the system and are never given back: they are reused as
+//! records only (invariant P1 of [`span`](super::span)).
 
 use freestone_sys::System;
 
@@ -35,7 +30,7 @@ impl MetaPool {
         MetaPool { cursor: 0, end: 0, next_chunk: FIRST_CHUNK, unused, used: 0, mapped: 0 }
     }
 
-    /// Bytes handed out; those of unused records not counted.
+    /// Bytes in records that are in use.
     pub(crate) fn used(&self) -> usize {
         self.used
     }
@@ -43,20 +38,6 @@ impl MetaPool {
     /// Bytes mapped from the system.
     pub(crate) fn mapped(&self) -> usize {
         self.mapped
-    }
-
-    /// `len` bytes of zeros at a multiple of `align`, a power of two; for ever.
-    pub(crate) fn bytes(&mut self, system: &impl System, len: usize, align: usize) -> Option<usize> {
-        let len = len.max(1).checked_next_multiple_of(16)?;
-        if len > LAST_CHUNK / 16 || align > FIRST_CHUNK / 16 {
-            return self.own_mapping(system, len, align);
-        }
-        if self.cut(len, align).is_none() {
-            self.refill(system, len.max(align) + align)?;
-        }
-        let addr = self.cut(len, align)?;
-        self.end_cut(addr, len);
-        Some(addr)
     }
 
     /// A record with room for `words` bitmap words, all fields zero but the state `Unused`.
@@ -67,8 +48,13 @@ impl MetaPool {
             self.used += lines * LINE;
             return Some(span);
         }
-        let addr = self.bytes(system, lines * LINE, LINE)?;
-        SpanRef::make(addr, lines)
+        if self.end - self.cursor < lines * LINE {
+            self.refill(system)?;
+        }
+        let span = SpanRef::make(self.cursor, lines)?;
+        self.cursor += lines * LINE;
+        self.used += lines * LINE;
+        Some(span)
     }
 
     /// Takes back a record that is in no list and in no page map entry.
@@ -79,52 +65,22 @@ impl MetaPool {
         self.unused[span.lines()].push(span);
     }
 
-    /// Where `len` bytes at `align` would lie in the present chunk.
-    fn cut(&self, len: usize, align: usize) -> Option<usize> {
-        let addr = self.cursor.checked_next_multiple_of(align)?;
-        (self.cursor != 0 && addr.checked_add(len)? <= self.end).then_some(addr)
-    }
-
-    fn end_cut(&mut self, addr: usize, len: usize) {
-        self.used += len;
-        self.cursor = addr + len;
-    }
-
-    /// Begins a new chunk of at least `least` bytes; a smaller one where the usual size is refused.
-    fn refill(&mut self, system: &impl System, least: usize) -> Option<()> {
+    /// Begins a new chunk; a short one where the usual size is refused.
+    fn refill(&mut self, system: &impl System) -> Option<()> {
         let os_page = system.os_page_size();
-        let least = least.next_multiple_of(os_page);
-        let size = self.next_chunk.next_multiple_of(os_page).max(least);
-        let (addr, size) = match system.map(size) {
-            Ok(addr) => (addr, size),
-            Err(_) => (system.map(least).ok()?, least),
+        let usual = self.next_chunk.next_multiple_of(os_page);
+        let (addr, size) = match system.map(usual) {
+            Ok(addr) => (addr, usual),
+            Err(_) => (system.map(os_page).ok()?, os_page),
         };
         self.mapped += size;
         // Mappings often lie side by side: then the rest of the old chunk stays of use.
-        if addr != self.end || self.end == 0 {
+        if addr != self.end {
             self.cursor = addr;
         }
         self.end = addr + size;
         self.next_chunk = (self.next_chunk * 2).min(LAST_CHUNK);
         Some(())
-    }
-
-    fn own_mapping(&mut self, system: &impl System, len: usize, align: usize) -> Option<usize> {
-        let os_page = system.os_page_size();
-        let len = len.checked_next_multiple_of(os_page)?;
-        let slack = align.saturating_sub(os_page);
-        let mapped = system.map(len.checked_add(slack)?).ok()?;
-        let addr = mapped.next_multiple_of(align);
-        for (from, to) in [(mapped, addr), (addr + len, mapped + len + slack)] {
-            if from < to {
-                // SAFETY: an end of the mapping just made, unseen by anybody.
-                let kept = unsafe { system.release(from, to - from) }.is_err();
-                self.mapped += if kept { to - from } else { 0 };
-            }
-        }
-        self.mapped += len;
-        self.used += len;
-        Some(addr)
     }
 }
 
@@ -153,25 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_aligned_zero_and_apart() {
+    fn records_lie_apart_in_whole_lines() {
         let system = Simulated::new();
         let mut pool = MetaPool::new();
         let mut ranges = Vec::new();
-        for (len, align) in
-            [(1, 1), (100, 64), (5000, 4096), (1 << 20, 64), (100, 1 << 16), (64, 64)].repeat(20)
-        {
-            let addr = pool.bytes(&system, len, align).unwrap();
-            assert_eq!(addr % align, 0);
-            // SAFETY: the pool has just handed out these bytes, and this is their only user.
-            let bytes = unsafe {
-                core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut::<u8>(addr), len)
-            };
-            assert!(bytes.iter().all(|&byte| byte == 0));
-            bytes.fill(1);
-            ranges.push((addr, addr + len));
+        for words in [0, 64, 1, 8, 9, 33].repeat(500) {
+            let span = pool.record(&system, words).unwrap();
+            let start = span.as_ptr().addr();
+            assert!(start.is_multiple_of(LINE) && (span.lines() - 1) * LINE_WORDS >= words);
+            ranges.push((start, start + span.lines() * LINE));
         }
         ranges.sort();
         assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        assert_eq!(pool.used(), ranges.iter().map(|(from, to)| to - from).sum());
         assert!(pool.used() <= pool.mapped());
     }
 
@@ -181,7 +131,6 @@ mod tests {
         let mut pool = MetaPool::new();
         system.refuse_all(true);
         assert!(pool.record(&system, 64).is_none());
-        assert!(pool.bytes(&system, 1 << 20, 64).is_none());
         assert_eq!((pool.used(), pool.mapped()), (0, 0));
         system.refuse_all(false);
         assert!(pool.record(&system, 64).is_some());

@@ -72,7 +72,7 @@ pub struct PageHeapStats {
     pub free_clean: usize,
     /// Addresses in the window that are not ours.
     pub holes: usize,
-    /// Metadata handed out.
+    /// Metadata in use: the records of spans.
     pub metadata: usize,
     /// Metadata mapped from the system.
     pub metadata_mapped: usize,
@@ -248,11 +248,6 @@ impl<S: System> PageHeap<S> {
     /// Returns all dirty pages to the system.
     pub(crate) fn purge_all(&self) -> PageCount {
         self.purge(PageCount(usize::MAX))
-    }
-
-    /// `len` bytes of zeroed metadata at a multiple of `align`, for ever.
-    pub(crate) fn alloc_bytes(&self, len: usize, align: usize) -> Option<usize> {
-        self.locked(|op| op.state.meta.bytes(op.system, len, align))
     }
 
     /// What the page heap holds now.

@@ -13,18 +13,24 @@ use freestone_sys::System;
 
 use super::dirty;
 use super::index::BINS;
-use super::span::SpanRef;
+use super::span::{SpanRef, is_whole_os_pages};
 use super::state::Op;
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// Spans of at least this many pages (32 MiB) are purged when they are freed.
 const AT_ONCE: usize = (32 << 20) >> PAGE_SHIFT;
-/// Fewer dirty pages than this (8 MiB) are always kept for reuse.
-const ALWAYS_KEPT: usize = (8 << 20) >> PAGE_SHIFT;
+/// Fewer dirty pages than this (64 MiB) are always kept for reuse.
+const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
+
+/// How many dirty pages are kept while `used` pages are in use.
+pub(super) fn dirty_limit(used: usize) -> usize {
+    ALWAYS_KEPT.max(used / 2)
+}
 
 /// Purges a span that is about to be freed if it is very long; whether it was.
 pub(super) fn at_once(system: &impl System, span: SpanRef) -> bool {
     let os_page = system.os_page_size();
-    if span.pages().0 < AT_ONCE || span.start() % os_page != 0 || span.bytes() % os_page != 0 {
+    if span.pages().0 < AT_ONCE || !is_whole_os_pages(span, os_page) {
         return false;
     }
     // SAFETY: the span's owner gives it back; it is mapped (H1).
@@ -32,10 +38,10 @@ pub(super) fn at_once(system: &impl System, span: SpanRef) -> bool {
 }
 
 impl<S: System> Op<'_, S> {
-    /// The rule, until something runs in the background: where dirty pages exceed an eighth of those in use,
+    /// The rule, until something runs in the background: where dirty pages exceed half of those in use,
     /// they go back down to three quarters of that, so that not every free that follows makes a system call.
     pub(super) fn limit_dirty(&mut self) {
-        let limit = ALWAYS_KEPT.max(self.state.counts.used() / 8);
+        let limit = dirty_limit(self.state.counts.used());
         if self.state.counts.free_dirty > limit {
             self.purge(self.state.counts.free_dirty - limit / 4 * 3);
         }
@@ -52,7 +58,7 @@ impl<S: System> Op<'_, S> {
                 if purged >= most {
                     return purged;
                 }
-                next = SpanRef::from_ptr(span.next().load(crate::sync::atomic::Ordering::Relaxed));
+                next = SpanRef::from_ptr(span.next().load(Relaxed));
                 purged += self.purge_span(span, most - purged);
             }
             end = bin;

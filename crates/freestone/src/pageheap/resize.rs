@@ -9,7 +9,7 @@
 use freestone_sys::{MoveRefused, Moved, System};
 
 use super::dirty;
-use super::span::{SpanRef, SpanState};
+use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
 
 impl<S: System> Op<'_, S> {
@@ -61,6 +61,7 @@ impl<S: System> Op<'_, S> {
         span.set_range(span.first_page(), pages);
         self.map.enter(span);
         *self.state.counts.of(span.state()) -= less;
+        span.set_requested(span.requested().min(span.usable_bytes()));
         let first = self.map.index(rest);
         dirty::set(self.map, first..first + less);
         self.merge_and_file(rest);
@@ -70,7 +71,7 @@ impl<S: System> Op<'_, S> {
     /// Takes a span of `pages` pages and moves the pages of a large block to its beginning.
     pub(super) fn move_grow(&mut self, span: SpanRef, pages: usize) -> Option<SpanRef> {
         let os_page = self.system.os_page_size();
-        if pages < span.pages().0 || span.start() % os_page != 0 || span.bytes() % os_page != 0 {
+        if pages < span.pages().0 || !is_whole_os_pages(span, os_page) {
             return None;
         }
         let align = os_page.div_ceil(freestone_base::PAGE_SIZE);

@@ -85,9 +85,7 @@ pub(crate) struct Span {
     colour: AtomicU32,
     blocks: AtomicU16,
     free_blocks: AtomicU16,
-    fresh_from: AtomicU16,
     hint: AtomicU16,
-    owner: AtomicU16,
     state: AtomicU8,
     class: AtomicU8,
     filling: AtomicU8,
@@ -98,15 +96,15 @@ pub(crate) struct Span {
 
 const _: () = assert!(size_of::<Span>() == LINE);
 
+/// Whether a span begins and ends between OS pages: only then can the system handle all of it alone.
+pub(super) fn is_whole_os_pages(span: SpanRef, os_page: usize) -> bool {
+    span.start().is_multiple_of(os_page) && span.bytes().is_multiple_of(os_page)
+}
+
 impl Span {
     /// The address of the first byte.
     pub(crate) fn start(&self) -> usize {
         self.start.load(Relaxed)
-    }
-
-    /// The address after the last byte.
-    pub(crate) fn end(&self) -> usize {
-        self.start() + self.bytes()
     }
 
     /// The pages in the span.
@@ -168,16 +166,6 @@ impl Span {
         self.free_blocks.store(count as u16, Relaxed);
     }
 
-    /// Blocks at or above this number have never been handed out.
-    pub(crate) fn fresh_from(&self) -> usize {
-        self.fresh_from.load(Relaxed) as usize
-    }
-
-    /// Notes that blocks below `block` have been handed out.
-    pub(crate) fn set_fresh_from(&self, block: usize) {
-        self.fresh_from.store(block as u16, Relaxed);
-    }
-
     /// No bitmap word below this one has a free bit.
     pub(crate) fn hint(&self) -> usize {
         self.hint.load(Relaxed) as usize
@@ -186,16 +174,6 @@ impl Span {
     /// Notes where to look for free bits first.
     pub(crate) fn set_hint(&self, word: usize) {
         self.hint.store(word as u16, Relaxed);
-    }
-
-    /// The cache that carves from the slab: its index + 1, or 0.
-    pub(crate) fn owner(&self) -> u16 {
-        self.owner.load(Relaxed)
-    }
-
-    /// Notes which cache carves from the slab.
-    pub(crate) fn set_owner(&self, owner: u16) {
-        self.owner.store(owner, Relaxed);
     }
 
     /// Whether a cache is being filled from the slab.
@@ -279,9 +257,7 @@ impl Span {
     /// Forgets all but range and state: what a slab or a large block had noted about itself.
     pub(super) fn forget_use(&self) {
         self.set_slab(ClassId::NONE, 0);
-        self.set_fresh_from(0);
         self.set_hint(0);
-        self.set_owner(0);
         self.set_filling(false);
         self.set_zeroed(false);
         self.set_colour(0);

@@ -90,7 +90,12 @@ fn verify_record(span: SpanRef) -> Result<(), &'static str> {
         if span.bitmap().len() != span.blocks().div_ceil(64) {
             return Err("a slab's bitmap has the wrong length");
         }
-    } else if !span.bitmap().is_empty() || span.class().0 != 0 {
+        return Ok(());
+    }
+    if span.state().is_large() && span.requested() > span.bytes() {
+        return Err("a large block holds less than was asked for");
+    }
+    if !span.bitmap().is_empty() || span.class().0 != 0 {
         return Err("a span that is no slab has a bitmap or a class");
     }
     Ok(())

@@ -28,12 +28,21 @@ pub const JOBS: &[Job] = &[
     },
     Job {
         name: "cpp-program",
-        about: "a C++ program: containers, alignments, futures, blocks freed by other threads, bad_alloc",
+        about: "a C++ program: containers, alignments, futures, blocks freed by other threads",
         needs: &[GXX],
         limit: 120,
         tabled: true,
         prepare: Some(build_program),
         run: program,
+    },
+    Job {
+        name: "cpp-refusal",
+        about: "a C++ program that asks for too much: bad_alloc is thrown, nothrow new returns null",
+        needs: &[GXX],
+        limit: 60,
+        tabled: false,
+        prepare: Some(build_program),
+        run: refusal,
     },
     Job {
         name: "clang",
@@ -70,7 +79,7 @@ fn generate(place: &mut Place) -> Outcome {
         ));
     }
     text.push_str("int main(void) {\n  unsigned sum = 0;\n  for (unsigned n = 0; n < 2000; n++) {\n");
-    text.push_str("    char *text = malloc(n + 20);\n    memset(text, 'a' + n % 26, n);\n");
+    text.push_str("    char *text = malloc(n + 20);\n    memset(text, 'a' + n % 26, n + 20);\n");
     text.push_str(&format!("    sum += f{}(n) + text[n / 2];\n    free(text);\n  }}\n", functions - 1));
     text.push_str("  printf(\"%u\\n\", sum);\n}\n");
     place.write("program.c", text)?;
@@ -128,5 +137,12 @@ fn program(place: &mut Place) -> Outcome {
         let step = place.subject(&program.to_string_lossy());
         place.run_and_note("program", step)?;
     }
+    Ok(())
+}
+
+fn refusal(place: &mut Place) -> Outcome {
+    let program = place.inputs().join("work");
+    let step = place.subject(&program.to_string_lossy()).arg("refusal");
+    place.run_and_note("program", step)?;
     Ok(())
 }

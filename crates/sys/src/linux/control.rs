@@ -46,9 +46,9 @@ impl ThreadKey {
         (result == 0).then_some(ThreadKey(key))
     }
 
-    /// Sets the calling thread's value; the destructor runs at the thread's end when it is not null. May
-    /// allocate. False when libc had no memory.
-    pub fn set(self, value: *const c_void) -> bool {
+    /// Has the destructor run when the calling thread ends. May allocate. False when libc had no memory.
+    pub fn arm(self) -> bool {
+        let value = core::ptr::without_provenance::<c_void>(1);
         // SAFETY: the key exists; the value is only ever handed to the destructor.
         unsafe { libc::pthread_setspecific(self.0, value) == 0 }
     }

@@ -116,13 +116,17 @@ unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), 
 unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise.
-    let kept = unsafe { remap(from, len, to, libc::MREMAP_DONTUNMAP) };
-    if kept.is_ok() {
+    let mut moved = unsafe { remap(from, len, to, libc::MREMAP_DONTUNMAP) };
+    if moved.is_ok() {
         return Ok(Moved::SourceClean);
     }
-    // SAFETY: the caller's promise; a refused call has moved nothing. Its target may be gone, which
-    // a fixed remap does not mind.
-    match unsafe { remap(from, len, to, 0) } {
+    // An unknown flag is refused before anything is touched. After any other error the target may be gone
+    // and its addresses another's, onto whom nothing must be moved.
+    if moved == Err(Errno(libc::EINVAL)) {
+        // SAFETY: the caller's promise; nothing has changed.
+        moved = unsafe { remap(from, len, to, 0) };
+    }
+    match moved {
         Ok(()) if map_exactly(from, len).is_ok() => Ok(Moved::SourceClean),
         Ok(()) => Ok(Moved::SourceGone),
         // The kernel clears the target before it looks at everything that can fail.

@@ -114,7 +114,21 @@ std::uint64_t work(unsigned seed) {
     return sum;
 }
 
-int main() {
+// More than any allocator can give.
+int refusal() {
+    try {
+        volatile std::size_t most = PTRDIFF_MAX - 64;
+        std::cout << std::vector<char>(most).size() << '\n';
+    } catch (std::exception const&) {
+        std::cout << "refused\n";
+    }
+    volatile std::size_t most = PTRDIFF_MAX - 64;
+    std::cout << (new (std::nothrow) char[most] == nullptr) << '\n';
+    return 0;
+}
+
+int main(int count, char**) {
+    if (count > 1) return refusal();
     std::vector<std::future<std::uint64_t>> futures;
     for (unsigned seed = 0; seed < 8; ++seed) futures.push_back(std::async(std::launch::async, work, seed));
     for (auto& future : futures) std::cout << future.get() << '\n';
@@ -126,12 +140,4 @@ int main() {
         std::thread taker([&] { for (auto& block : blocks) block.reset(); });
         taker.join();
     }
-    try {
-        volatile std::size_t most = PTRDIFF_MAX - 64;
-        std::cout << std::vector<char>(most).size() << '\n';
-    } catch (std::exception const&) {
-        std::cout << "refused\n";
-    }
-    volatile std::size_t most = PTRDIFF_MAX - 64;
-    std::cout << (new (std::nothrow) char[most] == nullptr) << '\n';
 }
