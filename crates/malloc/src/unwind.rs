@@ -73,7 +73,7 @@ core::arch::global_asm!(
     ".type freestone_call_catching, @function",
     "freestone_call_catching:",
     ".cfi_startproc",
-    ".cfi_personality 0x1b, freestone_catch_all",
+    ".cfi_personality 0x1b, {catch_all}",
     "sub rsp, 8",
     ".cfi_adjust_cfa_offset 8",
     "mov rax, rdi",
@@ -87,12 +87,14 @@ core::arch::global_asm!(
     ".cfi_adjust_cfa_offset 8",
     "freestone_landing:",
     "mov rdi, rax",
-    "call freestone_swallow",
+    "call {swallow}",
     "xor eax, eax",
     "jmp 22b",
     ".cfi_endproc",
     ".size freestone_call_catching, . - freestone_call_catching",
     ".popsection",
+    catch_all = sym catch_all,
+    swallow = sym swallow,
 );
 
 /// Runs `work(size, align)`, null when it throws. The exception is caught and forgotten.
@@ -106,8 +108,7 @@ pub(crate) fn catching(
 }
 
 /// The personality routine of `freestone_call_catching`: every exception ends there. (Itanium C++ ABI, level I.)
-#[unsafe(no_mangle)]
-extern "C" fn freestone_catch_all(
+extern "C" fn catch_all(
     _version: c_int,
     actions: c_int,
     _class: u64,
@@ -135,8 +136,7 @@ extern "C" fn freestone_catch_all(
 }
 
 /// Ends a caught exception.
-#[unsafe(no_mangle)]
-extern "C" fn freestone_swallow(exception: *mut c_void) {
+extern "C" fn swallow(exception: *mut c_void) {
     if let (Some(begin), Some(end)) = (
         weak!("__cxa_begin_catch" as extern "C" fn(*mut c_void) -> *mut c_void),
         weak!("__cxa_end_catch" as extern "C" fn()),

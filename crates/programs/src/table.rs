@@ -52,10 +52,9 @@ pub fn measure(plan: Plan, mut progress: impl FnMut(&str)) -> Outcome<Table> {
     let session = Session::new(plan.scale)?;
     let mut settings = Vec::new();
     for peer in &plan.peers {
-        let library = session.adopt(&peer.library)?;
-        // Copied or not makes no difference to speed; the C library itself must stay where it is, or the
-        // process would hold it twice.
-        let library = if peer.name == "glibc" { peer.library.clone() } else { library };
+        // The C library stays where it is: a copy of it would be a second C library in the process.
+        let library =
+            if peer.name == "glibc" { peer.library.clone() } else { session.adopt(&peer.library)? };
         settings.push(Setting::preload(&peer.name, &library));
     }
     let benches: Vec<Bench> = plan.jobs.iter().map(|job| session.bench(job)).collect();
@@ -213,7 +212,7 @@ impl Table {
         let peers = self.plan.peers.iter().enumerate().map(|(column, peer)| {
             let [time, time_to_glibc, peak, peak_to_glibc] = self.means(column);
             json!({
-                "name": peer.name, "library": peer.library, "origin": peer.origin,
+                "name": peer.name, "origin": peer.origin,
                 "time_to_fastest": time, "time_to_glibc": time_to_glibc,
                 "peak_to_leanest": peak, "peak_to_glibc": peak_to_glibc,
             })

@@ -133,7 +133,7 @@ fn build_program(place: &mut Place) -> Outcome {
 
 fn program(place: &mut Place) -> Outcome {
     let program = place.inputs().join("work");
-    for _ in 0..place.scale().pick(1, 30) {
+    for _ in 0..place.scale().pick(4, 100) {
         let step = place.subject(&program.to_string_lossy());
         place.run_and_note("program", step)?;
     }
