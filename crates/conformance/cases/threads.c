@@ -271,30 +271,6 @@ CASE(bug14_producer_and_consumer_do_not_grow) {
 #include <sys/rseq.h>
 #define RSEQ_PROBLEM (__rseq_size == 0 ? "this C library registered no restartable sequences" : NULL)
 
-static int unregister_rseq(void) {
-    struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
-    /* The kernel wants the length of the registration: 32 at first, more with newer C libraries. */
-    for (unsigned length = 32; length <= 256; length += 1)
-        if (syscall(SYS_rseq, area, length, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0) return 1;
-    return 0;
-}
-
-static void *churn_one_class(void *bare) {
-    if (bare && !unregister_rseq()) return bare;
-    enum { KEPT = 100 };
-    void *kept[KEPT] = {0};
-    unsigned state = (unsigned)(uintptr_t)&kept | 1;
-    for (int i = 0; i < 300000; i++) {
-        unsigned slot = random_next(&state) % KEPT;
-        if (kept[slot]) CHECK(whole(kept[slot], 48, slot));
-        free(kept[slot]);
-        kept[slot] = hide(malloc(48));
-        fill(kept[slot], 48, slot);
-    }
-    for (int i = 0; i < KEPT; i++) free(kept[i]);
-    return NULL;
-}
-
 /* The program has a critical section of its own under way whenever it allocates: rseq_cs is shared. */
 static void *churn_with_own_sections(void *unused) {
     (void)unused;
@@ -326,21 +302,8 @@ static void *churn_with_own_sections(void *unused) {
 
 #else
 #define RSEQ_PROBLEM "written for x86-64 and glibc 2.35 or newer"
-static void *churn_one_class(void *bare) { return bare; }
 static void *churn_with_own_sections(void *unused) { return unused; }
 #endif
-
-/* Threads for which the kernel no longer aborts anything, beside threads for which it does. */
-CASE(bug13_threads_that_unregistered_rseq) {
-    if (RSEQ_PROBLEM) skip(RSEQ_PROBLEM);
-    pthread_t threads[8];
-    for (uintptr_t i = 0; i < 8; i++) threads[i] = spawn(churn_one_class, (void *)(i % 2), 0);
-    for (int i = 0; i < 8; i++) {
-        void *failed = NULL;
-        CHECK(pthread_join(threads[i], &failed) == 0);
-        if (failed) skip("restartable sequences cannot be unregistered here");
-    }
-}
 
 CASE(bug13_program_with_critical_sections_of_its_own) {
     if (RSEQ_PROBLEM) skip(RSEQ_PROBLEM);

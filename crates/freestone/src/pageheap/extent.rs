@@ -32,10 +32,14 @@ impl<S: System> Op<'_, S> {
     /// returns that span. `adjacent`: only if it directly follows what is there.
     pub(super) fn extend(&mut self, pages: usize, align: usize, adjacent: bool) -> Option<SpanRef> {
         let new = self.record(0)?;
+        if !adjacent && let Some(span) = self.refill_hole(new, pages, align) {
+            return Some(span);
+        }
         let placed =
             if self.state.top == 0 { self.first(pages, align) } else { self.next(pages, align, adjacent) };
         let Some((index, mapped)) = placed else {
             self.state.meta.recycle(new);
+            self.state.tight |= !adjacent;
             return None;
         };
         self.state.top = index + mapped;
@@ -45,6 +49,30 @@ impl<S: System> Op<'_, S> {
         let counts = &mut self.state.counts;
         counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
         Some(span)
+    }
+
+    /// Maps the front of a hole that was released before and is long enough, and enters it as free under the record
+    /// `new`. Few holes exist, and only where memory is short.
+    fn refill_hole(&mut self, new: SpanRef, pages: usize, align: usize) -> Option<SpanRef> {
+        let needed = if align > 1 { pages.checked_add(align)? } else { pages };
+        let hole = self.state.released.iter().find(|hole| hole.pages().0 >= needed)?;
+        let (first, len) = (hole.first_page(), hole.pages().0);
+        let mapped = self.sizes(needed)?.into_iter().map(|size| size.min(len)).find(|&size| {
+            self.system.map_at(first * PAGE_SIZE, size * PAGE_SIZE).is_ok()
+        })?;
+        self.state.released.remove(hole);
+        self.map.leave(hole);
+        self.state.counts.leave(hole);
+        if mapped == len {
+            self.state.meta.recycle(hole);
+        } else {
+            hole.set_range(first + mapped, len - mapped);
+            self.put_to_use(hole, SpanState::Hole);
+            self.state.released.push(hole);
+        }
+        new.set_range(first, mapped);
+        new.set_dirty_pages(0);
+        Some(self.merge_and_file(new))
     }
 
     /// Pages of an OS page, or 1 where that is no longer than a page.

@@ -13,7 +13,7 @@ use freestone_sys::System;
 
 use super::dirty;
 use super::index::BINS;
-use super::span::{SpanRef, is_whole_os_pages};
+use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -21,6 +21,9 @@ use crate::sync::atomic::Ordering::Relaxed;
 const AT_ONCE: usize = (32 << 20) >> PAGE_SHIFT;
 /// Fewer dirty pages than this (64 MiB) are always kept for reuse.
 const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
+
+/// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
+const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// How many dirty pages are kept while `used` pages are in use.
 pub(super) fn dirty_limit(used: usize) -> usize {
@@ -45,6 +48,27 @@ impl<S: System> Op<'_, S> {
         if self.state.counts.free_dirty > limit {
             self.purge(self.state.counts.free_dirty - limit / 4 * 3);
         }
+    }
+
+    /// Gives the addresses of a long free span back to the system, if memory was refused before: then addresses or
+    /// mappings are limited, and whoever limits them (`RLIMIT_AS`, `RLIMIT_DATA`) lets thread stacks and files
+    /// have only what we leave. The hole is mapped anew when there is need.
+    pub(super) fn release_addresses(&mut self, span: SpanRef) {
+        if !self.state.tight
+            || span.pages().0 < RELEASED
+            || !is_whole_os_pages(span, self.system.os_page_size())
+            // SAFETY: pages of a free span, which are mapped and ours (H1).
+            || unsafe { self.system.release(span.start(), span.bytes()) }.is_err()
+        {
+            return;
+        }
+        let first = self.map.index(span);
+        self.unfile(span);
+        self.map.leave(span);
+        dirty::clear(self.map, first..first + span.pages().0);
+        span.set_dirty_pages(0);
+        self.put_to_use(span, SpanState::Hole);
+        self.state.released.push(span);
     }
 
     /// Purges up to `most` dirty pages, from the longest spans first; how many it was. Spans that the system

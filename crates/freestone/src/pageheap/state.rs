@@ -7,7 +7,7 @@ use super::index::Index;
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
 use super::span::{SpanRef, SpanState};
-use super::{PageHeapStats, dirty};
+use super::{PageHeapStats, SpanList, dirty};
 
 /// Everything that the lock guards.
 pub(super) struct State {
@@ -18,6 +18,10 @@ pub(super) struct State {
     pub(super) clean: Index,
     /// Pages of the window that are tiled by spans.
     pub(super) top: usize,
+    /// Memory was refused at least once.
+    pub(super) tight: bool,
+    /// Holes that were ours and may be mapped again.
+    pub(super) released: SpanList,
     pub(super) counts: Counts,
 }
 
@@ -80,6 +84,8 @@ impl State {
             dirty: Index::new(),
             clean: Index::new(),
             top: 0,
+            tight: false,
+            released: SpanList::new(),
             counts: Counts {
                 slabs: 0,
                 large: 0,
@@ -122,7 +128,8 @@ impl<S: System> Op<'_, S> {
             dirty::set(self.map, first..first + pages);
         }
         span.set_dirty_pages(if purged { 0 } else { pages });
-        self.merge_and_file(span);
+        let merged = self.merge_and_file(span);
+        self.release_addresses(merged);
     }
 
     /// Files a span that is in no list and not entered, with its range and dirty pages set, as free: merged

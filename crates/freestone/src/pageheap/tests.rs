@@ -510,3 +510,24 @@ proptest! {
         prop_assert_eq!(dirty_pages(&heap), 0);
     }
 }
+
+#[test]
+fn once_memory_was_refused_free_addresses_go_back_and_are_mapped_again() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let kept = large(&heap, 10);
+    let freed: Vec<_> = (0..8).map(|_| large(&heap, 512)).collect();
+    system.refuse_all(true);
+    assert!(heap.alloc_large(1 << 40, 1, false).is_none());
+    system.refuse_all(false);
+    system.forgive();
+    freed.into_iter().for_each(|span| heap.free(span));
+    let mapped = checked(&heap).mapped;
+    assert!(mapped <= 8 << 20, "{mapped}");
+    let again = large(&heap, 2000);
+    write(again, 3);
+    heap.free(again);
+    heap.free(kept);
+    assert!(checked(&heap).mapped <= 8 << 20);
+    assert!(heap.alloc_large(1 << 20, 1, true).is_some_and(reads_as_zeros));
+}
