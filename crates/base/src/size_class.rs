@@ -55,6 +55,8 @@ pub struct ClassInfo {
     pub cache_max: u16,
     /// `ceil(2^40 / size)`: offset × this >> 40 is the exact block number inside a slab.
     reciprocal: u64,
+    /// `2^16 × 8 / blocks`, for [`ClassInfo::eighths`].
+    eighths: u32,
 }
 
 impl ClassInfo {
@@ -67,6 +69,7 @@ impl ClassInfo {
             batch: clamp((32 << 10) / size, 2, 64) as u16,
             cache_max: clamp((128 << 10) / size, 4, 512) as u16,
             reciprocal: (1u64 << 40).div_ceil(size as u64),
+            eighths: (8 << 16) / (slab_pages * PAGE_SIZE / size) as u32,
         }
     }
 
@@ -74,6 +77,12 @@ impl ClassInfo {
     #[inline]
     pub const fn block_at(&self, offset: usize) -> usize {
         ((offset as u64 * self.reciprocal) >> 40) as usize
+    }
+
+    /// How many eighths of a slab `blocks` are, rounded down (at a border perhaps one less). O(1), no division.
+    #[inline]
+    pub const fn eighths(&self, blocks: usize) -> usize {
+        (blocks * self.eighths as usize) >> 16
     }
 
     /// The alignment, in bytes, that every block of the class has (at most a page).
@@ -145,7 +154,7 @@ const fn slab_pages(size: usize) -> usize {
 /// The same as a constant, for tables built at compile time.
 pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
     let mut classes =
-        [ClassInfo { size: 0, slab_pages: 0, blocks: 0, batch: 0, cache_max: 0, reciprocal: 0 }; CLASS_COUNT];
+        [ClassInfo { size: 0, slab_pages: 0, blocks: 0, batch: 0, cache_max: 0, reciprocal: 0, eighths: 0 }; CLASS_COUNT];
     let mut n = 1;
     while n < CLASS_COUNT {
         classes[n] = ClassInfo::new(SIZES[n - 1] as usize);

@@ -48,6 +48,14 @@ struct State {
     free_blocks: usize,
 }
 
+/// Blocks that come back one after the other to the same slab.
+struct Run {
+    span: SpanRef,
+    /// Where the slab lay before, and how many free blocks it had.
+    bucket: Option<usize>,
+    before: usize,
+}
+
 /// What a class's slabs hold, for the report.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct CentralStats {
@@ -145,7 +153,7 @@ impl Central {
                 if span.state() != SpanState::Slab || span.class() != class || span.is_filling() {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
-                if span.free_blocks() == 0 || span.free_blocks() == span.blocks() || bucket_of(span) != bucket {
+                if span.free_blocks() == 0 || span.free_blocks() == span.blocks() || bucket_of(span, info) != Some(bucket) {
                     return Err("a slab is in the wrong bucket");
                 }
                 slab::verify(span)?;
@@ -174,40 +182,47 @@ impl State {
         Some(span)
     }
 
+    /// Puts blocks back into their slabs. Blocks that come in a row from one slab cost one look at its bucket.
     fn put_all(&mut self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
+        let info = class_info(class);
+        let mut run: Option<Run> = None;
         for &block in blocks {
-            if let Err(fault) = self.put(class, class_info(class), source, block) {
-                fault.abort(block, class);
+            let Some(span) = source.span_of(block) else {
+                if !source.take_foreign(block) {
+                    Fault::InvalidFree.abort(block, class);
+                }
+                continue;
+            };
+            if run.as_ref().is_none_or(|run| run.span != span) {
+                if let Some(run) = run.take() {
+                    self.end(source, run);
+                }
+                if span.state() != SpanState::Slab || span.class() != class {
+                    Fault::InvalidFree.abort(block, class);
+                }
+                run = Some(Run { span, bucket: bucket_of(span, info), before: span.free_blocks() });
             }
+            if let Err(misuse) = slab::put(span, info, block) {
+                Fault::from(misuse).abort(block, class);
+            }
+        }
+        if let Some(run) = run {
+            self.end(source, run);
         }
     }
 
-    fn put(
-        &mut self,
-        class: ClassId,
-        info: &ClassInfo,
-        source: &impl SlabSource,
-        block: usize,
-    ) -> Result<(), Fault> {
-        let Some(span) = source.span_of(block) else {
-            return if source.take_foreign(block) { Ok(()) } else { Err(Fault::InvalidFree) };
-        };
-        if span.state() != SpanState::Slab || span.class() != class {
-            return Err(Fault::InvalidFree);
+    /// The last block of a run has been put back: the slab moves to where its fullness wants it.
+    fn end(&mut self, source: &impl SlabSource, run: Run) {
+        self.free_blocks += run.span.free_blocks() - run.before;
+        if !run.span.is_filling() {
+            self.file(source, run.span, run.bucket);
         }
-        let before = (span.free_blocks() > 0).then(|| bucket_of(span));
-        slab::put(span, info, block)?;
-        self.free_blocks += 1;
-        if !span.is_filling() {
-            self.file(source, span, before);
-        }
-        Ok(())
     }
 
     /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.
     fn file(&mut self, source: &impl SlabSource, span: SpanRef, before: Option<usize>) {
         let free = span.free_blocks();
-        let after = (free > 0 && free < span.blocks()).then(|| bucket_of(span));
+        let after = bucket_of(span, class_info(span.class()));
         if before != after {
             if let Some(bucket) = before {
                 self.partial[bucket].remove(span);
@@ -224,8 +239,10 @@ impl State {
     }
 }
 
-fn bucket_of(span: SpanRef) -> usize {
-    (span.free_blocks() * BUCKETS / span.blocks()).min(BUCKETS - 1)
+/// The bucket for a slab's fullness; none when it has no free block, or nothing else.
+fn bucket_of(span: SpanRef, info: &ClassInfo) -> Option<usize> {
+    let free = span.free_blocks();
+    (free > 0 && free < span.blocks()).then(|| info.eighths(free).min(BUCKETS - 1))
 }
 
 impl From<slab::Misuse> for Fault {
