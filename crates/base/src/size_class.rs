@@ -7,6 +7,10 @@
 //! The classes 24, 40 and 56 are aligned to 8 bytes only. C promises 16, so [`class_of`] skips
 //! them; [`class_of_word`] uses them where the caller states that 8 is enough (Rust layouts do).
 //!
+//! Powers of two from 1 KiB on are *coloured*: their slabs start at varying distances from a page, so that the
+//! first lines of blocks do not all fall into the same few sets of a cache (Bonwick 1994). They are aligned to 64
+//! bytes only; requests for more go to *aligned twins* of these classes, whose slabs are not coloured.
+//!
 //! All look-ups are O(1): one table read. The tables are built and proved at compile time.
 
 use crate::units::PAGE_SIZE;
@@ -15,7 +19,9 @@ use crate::units::PAGE_SIZE;
 pub const MAX_SMALL: usize = 32 << 10;
 
 /// Number of classes, the unused class 0 included.
-pub const CLASS_COUNT: usize = 1 + SIZES.len();
+pub const CLASS_COUNT: usize = 1 + SIZES.len() + TWINS.len();
+/// The first class that is an aligned twin.
+const FIRST_TWIN: usize = 1 + SIZES.len();
 
 /// The alignment, in bytes, that malloc promises for every block of at least this size.
 pub const MALLOC_ALIGN: usize = 16;
@@ -53,6 +59,10 @@ pub struct ClassInfo {
     pub batch: u16,
     /// Most blocks of this class that one cache may hold.
     pub cache_max: u16,
+    /// The alignment, in bytes, that every block of the class has.
+    pub align: u16,
+    /// Distances from the start of a slab at which its first block may lie, `align` (at least 64) bytes apart.
+    pub colours: u16,
     /// `ceil(2^40 / size)`: offset × this >> 40 is the exact block number inside a slab.
     reciprocal: u64,
     /// `2^16 × 8 / blocks`, for [`ClassInfo::eighths`].
@@ -60,16 +70,25 @@ pub struct ClassInfo {
 }
 
 impl ClassInfo {
-    const fn new(size: usize) -> ClassInfo {
-        let slab_pages = slab_pages(size);
+    const fn new(size: usize, twin: bool) -> ClassInfo {
+        let coloured = is_coloured(size) && !twin;
+        let area = if coloured { clamp(size, 0, COLOUR_SPAN) } else { 0 };
+        let slab_pages = slab_pages(size, area);
+        let blocks = (slab_pages * PAGE_SIZE - area) / size;
+        let natural = clamp(1 << size.trailing_zeros(), 8, PAGE_SIZE);
+        let align = if coloured { COLOUR_STEP } else { natural };
+        let step = clamp(align, COLOUR_STEP, PAGE_SIZE);
+        let tail = slab_pages * PAGE_SIZE - blocks * size;
         ClassInfo {
             size: size as u32,
+            align: align as u16,
+            colours: clamp(tail / step + 1, 1, clamp(COLOUR_SPAN / step, 1, COLOUR_SPAN)) as u16,
             slab_pages: slab_pages as u16,
-            blocks: (slab_pages * PAGE_SIZE / size) as u16,
+            blocks: blocks as u16,
             batch: clamp((32 << 10) / size, 2, 64) as u16,
             cache_max: clamp((128 << 10) / size, 4, 512) as u16,
             reciprocal: (1u64 << 40).div_ceil(size as u64),
-            eighths: (8 << 16) / (slab_pages * PAGE_SIZE / size) as u32,
+            eighths: (8 << 16) / blocks as u32,
         }
     }
 
@@ -85,11 +104,11 @@ impl ClassInfo {
         (blocks * self.eighths as usize) >> 16
     }
 
-    /// The alignment, in bytes, that every block of the class has (at most a page).
+    /// Where the first block lies in the `n`-th slab, in bytes from its start. O(1).
     #[inline]
-    pub const fn align(&self) -> usize {
-        let natural = 1usize << self.size.trailing_zeros();
-        if natural < PAGE_SIZE { natural } else { PAGE_SIZE }
+    pub const fn colour(&self, n: usize) -> usize {
+        let step = if (self.align as usize) < COLOUR_STEP { COLOUR_STEP } else { self.align as usize };
+        n % self.colours as usize * step
     }
 
     /// Bytes of a slab that no block covers.
@@ -108,6 +127,18 @@ const fn clamp(value: usize, low: usize, high: usize) -> usize {
         value
     }
 }
+
+/// A cache line: colours lie so far apart.
+const COLOUR_STEP: usize = 64;
+/// After so many bytes the sets of a first-level cache repeat (64 sets of 64 bytes).
+const COLOUR_SPAN: usize = 4096;
+
+const fn is_coloured(size: usize) -> bool {
+    size.is_power_of_two() && size >= 1024
+}
+
+/// Aligned twins of the coloured classes.
+const TWINS: [u32; 6] = [1024, 2048, 4096, 8192, 16384, 32768];
 
 /// Classes to each doubling, from 64 B to 32 KiB.
 const STEPS: [usize; 9] = [4, 8, 8, 8, 8, 8, 8, 8, 8];
@@ -135,29 +166,46 @@ const fn sizes() -> [u32; 8 + 4 + 8 * 8] {
     sizes
 }
 
-/// The fewest pages that hold enough blocks to be worth a slab and leave at most 1/32 unused.
-const fn slab_pages(size: usize) -> usize {
+/// The fewest pages that hold enough blocks to be worth a slab, and `area` bytes, and leave at most 1/32 unused.
+const fn slab_pages(size: usize, area: usize) -> usize {
     let least_blocks = if size <= 1024 {
-        32
+        31
     } else if size <= 8192 {
         16
     } else {
         8
     };
     let mut pages = 4;
-    while pages * PAGE_SIZE < least_blocks * size || (pages * PAGE_SIZE % size) * 32 > pages * PAGE_SIZE {
+    loop {
+        let bytes = pages * PAGE_SIZE;
+        let blocks = (bytes - area) / size;
+        if blocks >= least_blocks && (bytes - blocks * size) * 32 <= bytes {
+            return pages;
+        }
         pages += 1;
     }
-    pages
 }
+
+const NO_CLASS: ClassInfo = ClassInfo {
+    size: 0,
+    slab_pages: 0,
+    blocks: 0,
+    batch: 0,
+    cache_max: 0,
+    align: 0,
+    colours: 0,
+    reciprocal: 0,
+    eighths: 0,
+};
 
 /// The same as a constant, for tables built at compile time.
 pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
-    let mut classes =
-        [ClassInfo { size: 0, slab_pages: 0, blocks: 0, batch: 0, cache_max: 0, reciprocal: 0, eighths: 0 }; CLASS_COUNT];
+    let mut classes = [NO_CLASS; CLASS_COUNT];
     let mut n = 1;
     while n < CLASS_COUNT {
-        classes[n] = ClassInfo::new(SIZES[n - 1] as usize);
+        let twin = n >= FIRST_TWIN;
+        let size = if twin { TWINS[n - FIRST_TWIN] } else { SIZES[n - 1] };
+        classes[n] = ClassInfo::new(size as usize, twin);
         n += 1;
     }
     classes
@@ -256,7 +304,16 @@ fn class_of_over_aligned(size: usize, align: usize) -> Option<ClassId> {
         return None;
     }
     let first = class_of(size.max(align).next_multiple_of(align))?;
-    (first.0..CLASS_COUNT as u8).map(ClassId).find(|&class| class_info(class).align() >= align)
+    let fits = |class: &ClassId| class_info(*class).align as usize >= align;
+    let plain = (first.0..FIRST_TWIN as u8).map(ClassId).find(fits);
+    let holds = |class: &ClassId| class_info(*class).size as usize >= size.max(align);
+    let twin = (FIRST_TWIN as u8..CLASS_COUNT as u8).map(ClassId).find(holds);
+    let size_of = |class: ClassId| class_info(class).size;
+    match (plain, twin) {
+        (Some(plain), Some(twin)) if size_of(twin) < size_of(plain) => Some(twin),
+        (None, twin) => twin,
+        (plain, _) => plain,
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +327,7 @@ mod tests {
             let info = class_info(class);
             assert!(info.size as usize >= size);
             assert!(size <= 8 || info.size % 16 == 0, "{size}");
+            assert!(class.index() < FIRST_TWIN);
             let smaller = ClassId::all().filter(|&c| class_info(c).size % 16 == 0 && c < class).last();
             if let Some(smaller) = smaller {
                 assert!((class_info(smaller).size as usize) < size.max(9), "{size}");
@@ -303,6 +361,26 @@ mod tests {
     }
 
     #[test]
+    fn coloured_slabs_spread_the_first_lines_of_their_blocks_over_all_cache_sets() {
+        for class in ClassId::all() {
+            let info = class_info(class);
+            let mut sets = std::collections::HashSet::new();
+            for slab in 0..info.colours as usize {
+                let colour = info.colour(slab);
+                assert!(
+                    colour + info.blocks as usize * info.size as usize
+                        <= info.slab_pages as usize * PAGE_SIZE
+                );
+                assert!(colour.is_multiple_of(info.align as usize));
+                sets.extend((0..info.blocks as usize).map(|n| (colour + n * info.size as usize) / 64 % 64));
+            }
+            if is_coloured(info.size as usize) && class.index() < FIRST_TWIN {
+                assert_eq!(sets.len(), 64, "{info:?}");
+            }
+        }
+    }
+
+    #[test]
     fn block_numbers_are_exact_at_every_offset() {
         for class in ClassId::all() {
             let info = class_info(class);
@@ -319,7 +397,7 @@ mod tests {
             for size in (0..=MAX_SMALL).step_by(7) {
                 if let Some(class) = class_of_aligned(size, align) {
                     let info = class_info(class);
-                    assert!(info.size as usize >= size && info.align() >= align, "{size} {align}");
+                    assert!(info.size as usize >= size && info.align as usize >= align, "{size} {align}");
                 }
             }
             assert!(class_of_aligned(align, align).is_some());

@@ -34,7 +34,7 @@ fn rows() -> Vec<Row> {
             Row {
                 class: class.0,
                 size: info.size,
-                align: info.align(),
+                align: info.align as usize,
                 least,
                 slab_pages: info.slab_pages,
                 slab_bytes: usize::from(info.slab_pages) * PAGE_SIZE,

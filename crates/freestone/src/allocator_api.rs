@@ -13,14 +13,16 @@ use crate::{Freestone, Heap, front, heap};
 
 /// Allocates by layout; a layout of size zero gets a dangling pointer of its alignment.
 fn sized(layout: Layout, take: impl FnOnce() -> Option<NonNull<u8>>) -> Option<NonNull<[u8]>> {
-    let block = if layout.size() == 0 { NonNull::new(core::ptr::without_provenance_mut(layout.align())) } else { take() };
+    let block = if layout.size() == 0 {
+        NonNull::new(core::ptr::without_provenance_mut(layout.align()))
+    } else {
+        take()
+    };
     block.map(|block| NonNull::slice_from_raw_parts(block, layout.size()))
 }
 
 fn global(layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
-    sized(layout, || {
-        NonNull::new(front::alloc(layout, zeroed))
-    })
+    sized(layout, || NonNull::new(front::alloc(layout, zeroed)))
 }
 
 /// # Safety
@@ -34,7 +36,12 @@ unsafe fn global_free(block: NonNull<u8>, layout: Layout) {
 
 /// # Safety
 /// The block was allocated with `old`.
-unsafe fn global_resize(block: NonNull<u8>, old: Layout, new: Layout, zero_tail: bool) -> Option<NonNull<[u8]>> {
+unsafe fn global_resize(
+    block: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+    zero_tail: bool,
+) -> Option<NonNull<[u8]>> {
     if old.size() == 0 || new.size() == 0 || old.align() != new.align() {
         let fresh = global(new, zero_tail)?;
         let kept = old.size().min(new.size());

@@ -31,32 +31,69 @@ struct Chunk {
     state: AtomicU64,
 }
 
-static POOL: [Chunk; CHUNKS] =
-    [const { Chunk { base: AtomicPtr::new(null_mut()), len: AtomicUsize::new(0), state: AtomicU64::new(0) } };
-        CHUNKS];
+impl Chunk {
+    const fn new() -> Chunk {
+        Chunk { base: AtomicPtr::new(null_mut()), len: AtomicUsize::new(0), state: AtomicU64::new(0) }
+    }
+}
+
+/// All chunks; a type of its own so that a model checker can have many small ones.
+pub(crate) struct Pool<const N: usize> {
+    chunks: [Chunk; N],
+}
+
+static POOL: Pool<CHUNKS> = Pool::new();
 
 /// Marks a chunk that somebody is setting up.
 const CLAIMED: usize = 1;
 const ONE_LIVE: u64 = 1 << 32;
 const OFFSET_MASK: u64 = ONE_LIVE - 1;
+/// The longest chunk whose every offset fits the low half of the state.
+const CHUNK_MAX: usize = OFFSET_MASK as usize * GRANULE;
 
 /// Allocates; null when memory is refused or all chunks are taken. Lock-free, O(chunks).
 pub(crate) fn alloc(system: &impl System, size: usize, align: usize) -> *mut u8 {
-    let Some(need) = size.checked_add(HEADER + align.max(GRANULE)) else { return null_mut() };
-    for chunk in &POOL {
-        let len = match chunk.len.load(Ordering::Acquire) {
-            0 => match set_up(system, chunk, need.max(CHUNK)) {
-                Some(len) => len,
-                None => continue,
-            },
-            CLAIMED => continue,
-            len => len,
-        };
-        if let Some(block) = chunk.bump(len, size, align.max(GRANULE)) {
-            return block;
-        }
+    POOL.alloc(system, size, align)
+}
+
+impl<const N: usize> Pool<N> {
+    pub(crate) const fn new() -> Pool<N> {
+        Pool { chunks: [const { Chunk::new() }; N] }
     }
-    null_mut()
+
+    /// As the function [`alloc`].
+    pub(crate) fn alloc(&self, system: &impl System, size: usize, align: usize) -> *mut u8 {
+        // A block of its own address even for nothing: one at a chunk's end would not be found again.
+        let size = size.max(1);
+        let need = size.checked_add(HEADER + align.max(GRANULE));
+        let Some(need) = need.filter(|&need| need <= CHUNK_MAX / 2) else { return null_mut() };
+        for chunk in &self.chunks {
+            let len = match chunk.len.load(Ordering::Acquire) {
+                0 => match set_up(system, chunk, need.max(CHUNK)) {
+                    Some(len) => len,
+                    None => continue,
+                },
+                CLAIMED => continue,
+                len => len,
+            };
+            if let Some(block) = chunk.bump(len, size, align.max(GRANULE)) {
+                return block;
+            }
+        }
+        null_mut()
+    }
+
+    fn find(&self, block: *mut u8) -> Option<&Chunk> {
+        self.chunks.iter().find(|chunk| {
+            let len = chunk.len.load(Ordering::Acquire);
+            len > CLAIMED && block.addr().wrapping_sub(chunk.base.load(Ordering::Relaxed).addr()) < len
+        })
+    }
+
+    /// As the function [`free`].
+    pub(crate) fn free(&self, block: *mut u8) -> bool {
+        self.find(block).is_some_and(Chunk::release)
+    }
 }
 
 fn set_up(system: &impl System, chunk: &Chunk, need: usize) -> Option<usize> {
@@ -103,18 +140,27 @@ impl Chunk {
             }
         }
     }
-}
 
-fn find(block: *mut u8) -> Option<&'static Chunk> {
-    POOL.iter().find(|chunk| {
-        let len = chunk.len.load(Ordering::Acquire);
-        len > CLAIMED && block.addr().wrapping_sub(chunk.base.load(Ordering::Relaxed).addr()) < len
-    })
+    /// Counts one live block less; false when there is none.
+    fn release(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if state < ONE_LIVE {
+                return false;
+            }
+            let next = if state < 2 * ONE_LIVE { 0 } else { state - ONE_LIVE };
+            // Release: our use of the block ends before another's begins (Acquire in `bump`).
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+    }
 }
 
 /// Whether the emergency allocator handed out `block`. O(chunks).
 pub(crate) fn owns(block: *mut u8) -> bool {
-    find(block).is_some()
+    POOL.find(block).is_some()
 }
 
 /// The size that was asked for. `block` is a live block of the emergency allocator.
@@ -126,24 +172,12 @@ pub(crate) fn size_of_block(block: *mut u8) -> usize {
 
 /// Frees a block; false when it is none of ours. Lock-free, O(chunks).
 pub(crate) fn free(block: *mut u8) -> bool {
-    let Some(chunk) = find(block) else { return false };
-    let mut state = chunk.state.load(Ordering::Relaxed);
-    loop {
-        if state < ONE_LIVE {
-            return false;
-        }
-        let next = if state < 2 * ONE_LIVE { 0 } else { state - ONE_LIVE };
-        // Release: our use of the block ends before another's begins (Acquire in `bump`).
-        match chunk.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return true,
-            Err(now) => state = now,
-        }
-    }
+    POOL.free(block)
 }
 
 /// Bytes mapped for the emergency allocator.
 pub(crate) fn mapped_bytes() -> usize {
-    POOL.iter().map(|chunk| chunk.len.load(Ordering::Relaxed)).filter(|&len| len > CLAIMED).sum()
+    POOL.chunks.iter().map(|chunk| chunk.len.load(Ordering::Relaxed)).filter(|&len| len > CLAIMED).sum()
 }
 
 #[cfg(test)]
@@ -159,7 +193,7 @@ mod tests {
             let align = 1 << (n % 9);
             let block = alloc(&system, n, align);
             assert!(!block.is_null() && block.addr() % align == 0 && owns(block));
-            assert_eq!(size_of_block(block), n);
+            assert_eq!(size_of_block(block), n.max(1));
             live.push((block.addr(), n));
         }
         live.sort_unstable();

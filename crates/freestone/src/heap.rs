@@ -88,7 +88,13 @@ impl Heap {
     fn serve(&self, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
         let class = class_of_aligned(layout.size(), layout.align());
         let Some(inside) = gate::enter() else {
-            return NonNull::new(slow::allocate(class, layout.size(), layout.align(), zeroed, crate::counters::Call::Malloc));
+            return NonNull::new(slow::allocate(
+                class,
+                layout.size(),
+                layout.align(),
+                zeroed,
+                crate::counters::Call::Malloc,
+            ));
         };
         start::ensure();
         let id = self.state.as_ptr().expose_provenance();

@@ -70,7 +70,11 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &byte in &self.0[..self.1] {
-            f.write_char(if (b' '..b'\x7f').contains(&byte) && byte != b'"' && byte != b'\\' { byte.into() } else { '?' })?;
+            f.write_char(if (b' '..b'\x7f').contains(&byte) && byte != b'"' && byte != b'\\' {
+                byte.into()
+            } else {
+                '?'
+            })?;
         }
         Ok(())
     }
@@ -97,7 +101,13 @@ fn json(out: &mut impl Write) -> fmt::Result {
         out,
         "\"calls\":{{\"malloc\":{},\"calloc\":{},\"realloc\":{},\"realloc_in_place\":{},\"aligned\":{},\
          \"free\":{},\"failed\":{}}},",
-        calls.malloc, calls.calloc, calls.realloc, calls.realloc_in_place, calls.aligned, calls.free, calls.failed
+        calls.malloc,
+        calls.calloc,
+        calls.realloc,
+        calls.realloc_in_place,
+        calls.aligned,
+        calls.free,
+        calls.failed
     )?;
     write!(
         out,

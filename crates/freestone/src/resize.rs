@@ -16,6 +16,10 @@ use crate::message::Fault;
 use crate::slow;
 use crate::start;
 
+/// From this size on a large block that must move is moved by its page tables; below, copying costs less than the
+/// system call and the page faults on the old place.
+const MOVE_PAGES: usize = 256 << 10;
+
 /// realloc of a live block to `new_size` bytes, which is not zero. Null when memory is refused; the old block
 /// then stands. Small blocks stay while the class fits, down to half of it; large ones grow in place or move
 /// by page tables, which copies nothing.
@@ -35,7 +39,7 @@ pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     }
     if slow::is_large(usable)
         && class_of(new_size).is_none()
-        && let Some(resized) = slow::resize_large(addr, new_size, true)
+        && let Some(resized) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
         return resized_in_place(resized);
     }
@@ -92,7 +96,7 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
             return resized_in_place(block);
         }
         // Moving pages keeps an alignment of a page, no more.
-        let may_move = align <= freestone_base::PAGE_SIZE;
+        let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
         if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
             return resized_in_place(resized);
         }

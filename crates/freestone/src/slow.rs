@@ -18,7 +18,7 @@
 
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -32,7 +32,7 @@ use crate::gate::{self, Inside};
 use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
-use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{emergency, heap};
 
 /// The general-purpose allocator's levels below the caches.
@@ -73,7 +73,13 @@ impl SlabSource for PageHeap<Linux> {
 /// Serves a request; null when memory is refused. `class` is `None` for a large block.
 #[cold]
 #[inline(never)]
-pub(crate) fn allocate(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+pub(crate) fn allocate(
+    class: Option<ClassId>,
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    call: Call,
+) -> *mut u8 {
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -148,7 +154,7 @@ fn finish(block: usize, size: usize, clear: bool) -> *mut u8 {
 /// free may put it into a cache.
 fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let (room, align) = match class {
-        Some(class) => (class_info(class).size as usize, class_info(class).align()),
+        Some(class) => (class_info(class).size as usize, class_info(class).align as usize),
         None => (size, align),
     };
     let block = emergency::alloc(LEVELS.pages.system(), room, align);
@@ -189,8 +195,31 @@ fn small(class: ClassId) -> Option<usize> {
     (got == 1).then_some(block[0])
 }
 
+/// Large blocks from this size on get room for their colour; smaller ones only what their last page leaves.
+const COLOURED: usize = 256 << 10;
+
+/// How far from its page a large block starts, so that the first lines of many of them do not all fall into one set of
+/// a cache: each takes the next cache line within an OS page.
+fn colour_of_large(size: usize, align: usize) -> usize {
+    const LINE: usize = 64;
+    const SPAN: usize = 4096;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let slack = size.wrapping_neg() % PAGE_SIZE;
+    let room = if size >= COLOURED { SPAN - LINE } else { slack.min(SPAN - LINE) };
+    if align > LINE || room < LINE {
+        return 0;
+    }
+    NEXT.fetch_add(1, Ordering::Relaxed) % (room / LINE + 1) * LINE
+}
+
 fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
-    let attempt = || LEVELS.pages.alloc_large(size, align, zeroed).map(|span| span.first_block());
+    let colour = colour_of_large(size, align);
+    let Some(room) = size.checked_add(colour) else { return 0 };
+    let attempt = || {
+        let span = LEVELS.pages.alloc_large(room, align, zeroed)?;
+        span.set_colour(colour);
+        Some(span.first_block())
+    };
     attempt().or_else(|| reclaim().then(attempt).flatten()).unwrap_or(0)
 }
 

@@ -170,7 +170,9 @@ mod tests {
     fn parse(text: &str) -> (Config, Vec<String>) {
         let mut config = Config::DEFAULT;
         let mut said = Vec::new();
-        config.parse(text.as_bytes(), |problem| said.push(String::from_utf8(problem.as_bytes().into()).unwrap()));
+        config.parse(text.as_bytes(), |problem| {
+            said.push(String::from_utf8(problem.as_bytes().into()).unwrap())
+        });
         (config, said)
     }
 

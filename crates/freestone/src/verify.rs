@@ -58,7 +58,10 @@ fn walk() -> Result<(), &'static str> {
 fn walk_region(region: Region) -> Result<(), &'static str> {
     for class in ClassId::all() {
         let header = region.header(class);
-        if header.0 != 0 && (header.current() > header.end() || header.capacity(class) > crate::cache::region::capacity_limit(class)) {
+        if header.0 != 0
+            && (header.current() > header.end()
+                || header.capacity(class) > crate::cache::region::capacity_limit(class))
+        {
             return Err("a cache's header is out of bounds");
         }
         let mut result = Ok(());

@@ -38,7 +38,8 @@ fn collections_work_on_the_allocator_and_on_heaps() {
     fill(&heap);
     fill_newer(&heap);
     // What is leaked into a heap goes with it.
-    let leaked = allocator_api2_02::boxed::Box::leak(allocator_api2_02::boxed::Box::new_in([1u64; 1000], &heap));
+    let leaked =
+        allocator_api2_02::boxed::Box::leak(allocator_api2_02::boxed::Box::new_in([1u64; 1000], &heap));
     assert_eq!(leaked.iter().sum::<u64>(), 1000);
     drop(heap);
     freestone::verify().unwrap();

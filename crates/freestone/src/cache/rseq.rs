@@ -200,7 +200,11 @@ pub(crate) unsafe fn push_batch(index: usize, class: ClassId, blocks: &[usize]) 
 /// As [`pop`]; `region` is a real one, not one of the zeros; `new` keeps R2.
 pub(crate) unsafe fn replace_header(
     index: usize,
-    region: Region, class: ClassId, old: Header, new: Header) -> bool {
+    region: Region,
+    class: ClassId,
+    old: Header,
+    new: Header,
+) -> bool {
     let replaced: u32;
     // SAFETY: Q1, Q2; commits only when both comparisons hold inside the sequence.
     unsafe {

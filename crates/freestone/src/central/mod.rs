@@ -86,7 +86,8 @@ impl Central {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
                 Some(span) => span,
                 None => {
-                    let next = state.fullest().or_else(|| if got == 0 { state.grow(class, source) } else { None });
+                    let next =
+                        state.fullest().or_else(|| if got == 0 { state.grow(class, source) } else { None });
                     let Some(span) = next else { break };
                     span.set_filling(true);
                     filling.store(span.as_ptr(), Ordering::Relaxed);
@@ -153,7 +154,10 @@ impl Central {
                 if span.state() != SpanState::Slab || span.class() != class || span.is_filling() {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
-                if span.free_blocks() == 0 || span.free_blocks() == span.blocks() || bucket_of(span, info) != Some(bucket) {
+                if span.free_blocks() == 0
+                    || span.free_blocks() == span.blocks()
+                    || bucket_of(span, info) != Some(bucket)
+                {
                     return Err("a slab is in the wrong bucket");
                 }
                 slab::verify(span)?;

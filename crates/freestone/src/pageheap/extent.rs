@@ -45,10 +45,7 @@ impl<S: System> Op<'_, S> {
         self.state.top = index + mapped;
         new.set_range(self.map.base() + index, mapped);
         new.set_dirty_pages(0);
-        let span = self.merge_and_file(new);
-        let counts = &mut self.state.counts;
-        counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
-        Some(span)
+        Some(self.file_new(new))
     }
 
     /// Maps the front of a hole that was released before and is long enough, and enters it as free under the record
@@ -57,9 +54,11 @@ impl<S: System> Op<'_, S> {
         let needed = if align > 1 { pages.checked_add(align)? } else { pages };
         let hole = self.state.released.iter().find(|hole| hole.pages().0 >= needed)?;
         let (first, len) = (hole.first_page(), hole.pages().0);
-        let mapped = self.sizes(needed)?.into_iter().map(|size| size.min(len)).find(|&size| {
-            self.system.map_at(first * PAGE_SIZE, size * PAGE_SIZE).is_ok()
-        })?;
+        let mapped = self
+            .sizes(needed)?
+            .into_iter()
+            .map(|size| size.min(len))
+            .find(|&size| self.system.map_at(first * PAGE_SIZE, size * PAGE_SIZE).is_ok())?;
         self.state.released.remove(hole);
         self.map.leave(hole);
         self.state.counts.leave(hole);
@@ -72,7 +71,15 @@ impl<S: System> Op<'_, S> {
         }
         new.set_range(first, mapped);
         new.set_dirty_pages(0);
-        Some(self.merge_and_file(new))
+        Some(self.file_new(new))
+    }
+
+    /// Files memory that was just mapped.
+    fn file_new(&mut self, new: SpanRef) -> SpanRef {
+        let span = self.merge_and_file(new);
+        let counts = &mut self.state.counts;
+        counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
+        span
     }
 
     /// Pages of an OS page, or 1 where that is no longer than a page.

@@ -123,6 +123,8 @@ impl<S: System> PageHeap<S> {
             span.set_zeroed(dirty == 0);
             span.set_slab(class, info.blocks);
             span.set_heap(heap);
+            op.state.coloured += 1;
+            span.set_colour(info.colour(op.state.coloured));
             span.fill_bitmap(blocks);
             op.put_to_use(span, state);
             Some(span)

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) clean: Index,
     /// Pages of the window that are tiled by spans.
     pub(super) top: usize,
+    /// Slabs made so far: the next one's colour.
+    pub(super) coloured: usize,
     /// Memory was refused at least once.
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
@@ -84,6 +86,7 @@ impl State {
             dirty: Index::new(),
             clean: Index::new(),
             top: 0,
+            coloured: 0,
             tight: false,
             released: SpanList::new(),
             counts: Counts {

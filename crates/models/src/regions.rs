@@ -1,0 +1,6 @@
+//! Placeholder.
+/// .
+#[derive(Clone, Copy)]
+pub enum Fault {
+    None,
+}

@@ -1,0 +1,71 @@
+//! The lock-free files of the allocator under loom, whole and with faults on purpose.
+
+use freestone_models::models::{deferred, emergency, gate};
+use freestone_models::sync::Fault;
+
+#[test]
+fn deferred_frees_are_neither_lost_nor_doubled() {
+    deferred::nothing_is_lost_or_doubled(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn deferred_frees_need_their_memory_orders() {
+    deferred::nothing_is_lost_or_doubled(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn deferred_frees_need_whole_exchanges() {
+    deferred::nothing_is_lost_or_doubled(Fault::TornExchange);
+}
+
+#[test]
+fn emergency_blocks_are_apart() {
+    emergency::blocks_are_apart(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn emergency_blocks_need_their_memory_orders() {
+    emergency::blocks_are_apart(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn emergency_blocks_need_whole_exchanges() {
+    emergency::blocks_are_apart(Fault::TornExchange);
+}
+
+#[test]
+fn emergency_chunks_are_set_up_once() {
+    emergency::chunks_are_set_up_once(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn emergency_chunks_need_their_claim_to_be_whole() {
+    emergency::chunks_are_set_up_once(Fault::TornExchange);
+}
+
+#[test]
+#[should_panic]
+fn emergency_chunks_need_their_memory_orders() {
+    emergency::chunks_are_set_up_once(Fault::Relaxed);
+}
+
+#[test]
+fn nobody_is_inside_during_a_fork() {
+    gate::nobody_is_inside_during_a_fork(Fault::None);
+}
+
+#[test]
+fn nobody_is_inside_during_two_forks() {
+    gate::nobody_is_inside_during_two_forks(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn the_gate_needs_its_memory_orders() {
+    gate::nobody_is_inside_during_a_fork(Fault::Relaxed);
+}
