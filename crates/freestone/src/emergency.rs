@@ -61,6 +61,16 @@ impl<const N: usize> Pool<N> {
         Pool { chunks: [const { Chunk::new() }; N] }
     }
 
+    /// For the model checker, whose atomics are made on their first use: makes all.
+    #[cfg(loom)]
+    pub(crate) fn touch(&self) {
+        for chunk in &self.chunks {
+            chunk.base.load(Ordering::Relaxed);
+            chunk.len.load(Ordering::Relaxed);
+            chunk.state.load(Ordering::Relaxed);
+        }
+    }
+
     /// As the function [`alloc`].
     pub(crate) fn alloc(&self, system: &impl System, size: usize, align: usize) -> *mut u8 {
         // A block of its own address even for nothing: one at a chunk's end would not be found again.

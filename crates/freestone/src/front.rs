@@ -48,7 +48,7 @@ fn class_in(table: &'static [u8], size: usize) -> ClassId {
     ClassId(unsafe { *table.get_unchecked((size + 7) >> 3) })
 }
 
-/// malloc: `size` bytes, aligned to 16 (8 below 16 bytes); null when memory is refused. O(1).
+/// malloc: `size` bytes, aligned to 16 (to 8 up to 8 bytes); null when memory is refused. O(1).
 #[inline(always)]
 pub fn malloc(size: usize) -> *mut u8 {
     if size < HOT.small_limit.load(Ordering::Acquire) {

@@ -13,7 +13,7 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use freestone_base::{CLASS_COUNT, ClassId, class_info, class_of_aligned};
 
@@ -22,7 +22,14 @@ use crate::message::Fault;
 use crate::pageheap::{SpanList, SpanRef, SpanState};
 use crate::slow::{self, LEVELS};
 use crate::sync::Lock;
+use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::{front, gate, start};
+
+struct Record {
+    state: Lock<State>,
+    /// Links heaps that were dropped where they could not be destroyed.
+    next_doomed: AtomicPtr<Record>,
+}
 
 struct State {
     /// Slabs with free blocks.
@@ -47,7 +54,7 @@ struct State {
 /// drop(heap); // the block is gone with it
 /// ```
 pub struct Heap {
-    state: NonNull<Lock<State>>,
+    record: NonNull<Record>,
 }
 
 // SAFETY: the state is guarded by its lock.
@@ -58,21 +65,21 @@ unsafe impl Sync for Heap {}
 impl Heap {
     /// A new, empty heap; `None` when memory is refused.
     pub fn new() -> Option<Heap> {
-        let block = front::alloc(Layout::new::<Lock<State>>(), false);
-        let state = NonNull::new(block.cast::<Lock<State>>())?;
-        let empty = Lock::new(State {
+        let block = front::alloc(Layout::new::<Record>(), false);
+        let record = NonNull::new(block.cast::<Record>())?;
+        let empty = State {
             partial: [const { SpanList::new() }; CLASS_COUNT],
             full: SpanList::new(),
             large: SpanList::new(),
-        });
+        };
         // SAFETY: a fresh block of that layout.
-        unsafe { state.write(empty) };
-        Some(Heap { state })
+        unsafe { record.write(Record { state: Lock::new(empty), next_doomed: AtomicPtr::new(null_mut()) }) };
+        Some(Heap { record })
     }
 
-    fn lock(&self) -> &Lock<State> {
+    fn record(&self) -> &Record {
         // SAFETY: K1.
-        unsafe { self.state.as_ref() }
+        unsafe { self.record.as_ref() }
     }
 
     /// A block of the heap; `None` when memory is refused. O(1) but for new slabs.
@@ -97,8 +104,8 @@ impl Heap {
             ));
         };
         start::ensure();
-        let id = self.state.as_ptr().expose_provenance();
-        let mut state = self.lock().lock();
+        let id = self.record.as_ptr().expose_provenance();
+        let mut state = self.record().state.lock();
         let addr = match class {
             Some(class) => state.take_small(class, id)?,
             None => {
@@ -174,28 +181,71 @@ impl State {
 
 /// Frees the block at `addr`, which lies in a span of a heap. The gate has been entered.
 pub(crate) fn release(span: SpanRef, addr: usize) {
-    let heap = core::ptr::with_exposed_provenance::<Lock<State>>(span.heap());
+    let heap = core::ptr::with_exposed_provenance::<Record>(span.heap());
     // SAFETY: K1.
     let heap = unsafe { &*heap };
-    if let Err(fault) = heap.lock().put(span, addr) {
+    if let Err(fault) = heap.state.lock().put(span, addr) {
         fault.abort(addr, span.class());
     }
 }
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        let inside = slow::enter_patiently();
-        let mut state = self.lock().lock();
-        let State { partial, full, large } = &mut *state;
-        for list in partial.iter_mut().chain([full, large]) {
-            while let Some(span) = list.pop() {
-                LEVELS.pages.free(span);
+        match gate::enter() {
+            Some(inside) => {
+                // Frees of this heap's blocks may still wait.
+                slow::free_deferred();
+                destroy(self.record());
+                drop(inside);
+                // SAFETY: K1: allocated with this layout, and no span leads here any more.
+                unsafe { front::dealloc(self.record.as_ptr().cast(), Layout::new::<Record>()) };
             }
+            None => doom(self.record()),
         }
-        drop(state);
-        drop(inside);
-        // SAFETY: K1: the block was allocated with this layout, and no span leads here any more.
-        unsafe { front::dealloc(self.state.as_ptr().cast(), Layout::new::<Lock<State>>()) };
+    }
+}
+
+/// Returns every span of a heap.
+fn destroy(heap: &Record) {
+    let mut state = heap.state.lock();
+    let State { partial, full, large } = &mut *state;
+    for list in partial.iter_mut().chain([full, large]) {
+        while let Some(span) = list.pop() {
+            LEVELS.pages.free(span);
+        }
+    }
+}
+
+/// Heaps dropped by a thread that was inside already, or while the process forked. Pushed one by one and taken all at
+/// once, as `deferred.rs` does.
+static DOOMED: AtomicPtr<Record> = AtomicPtr::new(null_mut());
+
+fn doom(heap: &Record) {
+    let mut first = DOOMED.load(Ordering::Relaxed);
+    loop {
+        heap.next_doomed.store(first, Ordering::Relaxed);
+        let own = core::ptr::from_ref(heap).cast_mut();
+        // Release: who takes the heap finds its link (Acquire in `destroy_doomed`).
+        match DOOMED.compare_exchange_weak(first, own, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// Destroys the heaps that could not be destroyed where they were dropped. The gate has been entered.
+pub(crate) fn destroy_doomed() {
+    if DOOMED.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let mut next = DOOMED.swap(null_mut(), Ordering::Acquire);
+    while let Some(record) = NonNull::new(next) {
+        // SAFETY: K1: dropped, but its record not yet freed.
+        let heap = unsafe { record.as_ref() };
+        next = heap.next_doomed.load(Ordering::Relaxed);
+        destroy(heap);
+        // A sized push into a cache, or the slow path's own release; not through the gate, where we are.
+        slow::release_record(record.as_ptr().cast(), Layout::new::<Record>());
     }
 }
 

@@ -9,7 +9,7 @@ use core::alloc::Layout;
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
-use freestone_base::{Bytes, ClassId, PAGE_SIZE, class_info, class_of, class_of_aligned};
+use freestone_base::{Bytes, ClassId, class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
 pub use crate::front::{aligned, calloc, free, free_sized, malloc};
@@ -43,7 +43,8 @@ pub fn good_size(size: usize, align: usize) -> usize {
     let class = if align <= 8 { class_of(size) } else { class_of_aligned(size, align) };
     match class {
         Some(class) => class_info(class).size as usize,
-        None => size.next_multiple_of(PAGE_SIZE),
+        // A large block's colour takes whole cache lines of its last page.
+        None => size.next_multiple_of(64),
     }
 }
 

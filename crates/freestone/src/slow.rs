@@ -16,9 +16,10 @@
 //!   ends when it reaches the central list.
 #![allow(unsafe_code)]
 
+use core::alloc::Layout;
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, PAGE_SIZE, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, PAGE_SIZE, class_info, class_of_aligned};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -320,13 +321,22 @@ fn release_large(addr: usize, call: Call) {
     }
 }
 
-fn free_deferred() {
+/// Does what could not be done where it was asked for. The gate has been entered.
+pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {
         LEVELS.deferred.take_all(|block| {
             let addr = block.expose_provenance();
             release_inside(addr, class_at(addr), Call::Malloc);
         });
     }
+    heap::destroy_doomed();
+}
+
+/// Frees a block of our own, made by `front::alloc` with this layout. The gate has been entered.
+pub(crate) fn release_record(block: *mut u8, layout: Layout) {
+    let addr = block.expose_provenance();
+    let class = class_of_aligned(layout.size(), layout.align()).unwrap_or_else(|| class_at(addr));
+    release_inside(addr, class, Call::Inner);
 }
 
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
@@ -337,7 +347,7 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     }
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
-        Some(span) if matches!(span.state(), SpanState::Large | SpanState::HeapLarge) => span.usable_bytes(),
+        Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
         Some(_) => 0,
         None => {
             let block = core::ptr::with_exposed_provenance_mut(addr);

@@ -129,7 +129,10 @@ fn choose(config: &Config) -> Mode {
     if config.cache == CacheKind::None {
         return Mode::None;
     }
-    thread::start(config.cache_bytes);
+    if !thread::start(config.cache_bytes) {
+        tell("cache:thread cannot take effect here (no pthread key is left); using cache:none");
+        return Mode::None;
+    }
     Mode::Thread
 }
 

@@ -6,6 +6,10 @@
 //!
 //! A delete with a size goes by the size alone: the class follows from what was passed to `new`.
 //!
+//! A program may replace some of the operators with its own. By the standard, those that it leaves alone call the ones
+//! that it replaced: `new[]` and nothrow `new` call `new`, every `delete` calls the plain one of its alignment. So
+//! each of these looks whether its base is still ours (`base.rs`) before it takes the short way.
+//!
 //! # Safety
 //!
 //! As `c.rs`; a sized delete is passed the size and alignment of its `new`.
@@ -16,6 +20,7 @@ use core::ffi::c_void;
 
 use freestone::raw;
 
+use crate::base;
 use crate::unwind::{self, weak};
 
 /// `std::nothrow_t const&`: an address that nobody looks at.
@@ -53,9 +58,77 @@ fn nothrow_slow(size: usize, align: usize) -> *mut u8 {
 }
 
 #[inline(always)]
-unsafe fn delete_sized(block: *mut u8, size: usize) {
+fn new(size: usize) -> *mut u8 {
+    let block = raw::malloc(size);
+    if block.is_null() { new_slow(size, DEFAULT) } else { block }
+}
+
+#[inline(always)]
+fn new_aligned(size: usize, align: usize) -> *mut u8 {
+    let block = raw::aligned(size, align);
+    if block.is_null() { new_slow(size, align) } else { block }
+}
+
+#[inline(always)]
+fn new_derived(size: usize) -> *mut u8 {
+    if base::NEW.is_own() { new(size) } else { call_new(size, DEFAULT) }
+}
+
+#[inline(always)]
+fn new_aligned_derived(size: usize, align: usize) -> *mut u8 {
+    if base::NEW_ALIGNED.is_own() { new_aligned(size, align) } else { call_new_aligned(size, align) }
+}
+
+#[inline(always)]
+unsafe fn delete_aligned(block: *mut u8, _align: usize) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free_sized(block, size) }
+    unsafe { raw::free(block) }
+}
+
+#[inline(always)]
+unsafe fn delete_derived(block: *mut u8) {
+    if base::DELETE.is_own() {
+        // SAFETY: the caller's promise.
+        unsafe { raw::free(block) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { call_delete(block) }
+    }
+}
+
+#[inline(always)]
+unsafe fn delete_aligned_derived(block: *mut u8, align: usize) {
+    if base::DELETE_ALIGNED.is_own() {
+        // SAFETY: the caller's promise.
+        unsafe { raw::free(block) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { call_delete_aligned(block, align) }
+    }
+}
+
+/// Calls whatever the program has as `operator new(size_t)`.
+#[cold]
+extern "C-unwind" fn call_new(size: usize, _align: usize) -> *mut u8 {
+    base::address!("_Znwm" as extern "C-unwind" fn(usize) -> *mut u8)(size)
+}
+
+/// Calls whatever the program has as `operator new(size_t, align_val_t)`.
+#[cold]
+extern "C-unwind" fn call_new_aligned(size: usize, align: usize) -> *mut u8 {
+    base::address!("_ZnwmSt11align_val_t" as extern "C-unwind" fn(usize, usize) -> *mut u8)(size, align)
+}
+
+/// Calls whatever the program has as `operator delete(void*)`.
+#[cold]
+unsafe fn call_delete(block: *mut u8) {
+    base::address!("_ZdlPv" as extern "C" fn(*mut u8))(block);
+}
+
+/// Calls whatever the program has as `operator delete(void*, align_val_t)`.
+#[cold]
+unsafe fn call_delete_aligned(block: *mut u8, align: usize) {
+    base::address!("_ZdlPvSt11align_val_t" as extern "C" fn(*mut u8, usize))(block, align);
 }
 
 #[inline(always)]
@@ -71,17 +144,20 @@ unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
 macro_rules! operators {
     ($($new:ident $new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
        $delete:ident $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
-       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal;)*) => {$(
+       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal,
+       $new_body:expr, $new_aligned_body:expr, $delete_body:expr, $delete_aligned_body:expr;)*) => {$(
         #[doc = concat!("`operator new", $what, "(size_t)`.")]
         #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $new(size: usize) -> *mut u8 {
-            let block = raw::malloc(size);
-            if block.is_null() { new_slow(size, DEFAULT) } else { block }
+            $new_body(size)
         }
 
         #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
         #[unsafe(no_mangle)]
         pub extern "C" fn $new_nothrow(size: usize, _: NoThrow) -> *mut u8 {
+            if !base::NEW.is_own() {
+                return unwind::catching(call_new, size, DEFAULT);
+            }
             let block = raw::malloc(size);
             if block.is_null() { nothrow_slow(size, DEFAULT) } else { block }
         }
@@ -89,13 +165,15 @@ macro_rules! operators {
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t)`.")]
         #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $new_aligned(size: usize, align: usize) -> *mut u8 {
-            let block = raw::aligned(size, align);
-            if block.is_null() { new_slow(size, align) } else { block }
+            $new_aligned_body(size, align)
         }
 
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t, nothrow)`.")]
         #[unsafe(no_mangle)]
         pub extern "C" fn $new_aligned_nothrow(size: usize, align: usize, _: NoThrow) -> *mut u8 {
+            if !base::NEW_ALIGNED.is_own() {
+                return unwind::catching(call_new_aligned, size, align);
+            }
             let block = raw::aligned(size, align);
             if block.is_null() { nothrow_slow(size, align) } else { block }
         }
@@ -107,7 +185,7 @@ macro_rules! operators {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete(block: *mut u8) {
             // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+            unsafe { $delete_body(block) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
@@ -116,8 +194,12 @@ macro_rules! operators {
         /// `block` is null or came from the matching `new` for this size.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_sized(block: *mut u8, size: usize) {
+            if !base::DELETE.is_own() {
+                // SAFETY: the caller's promise.
+                return unsafe { call_delete(block) };
+            }
             // SAFETY: the caller's promise.
-            unsafe { delete_sized(block, size) }
+            unsafe { raw::free_sized(block, size) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]
@@ -125,9 +207,9 @@ macro_rules! operators {
         /// # Safety
         /// `block` is null or came from the matching `new`.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete_aligned(block: *mut u8, _align: usize) {
+        pub unsafe extern "C" fn $delete_aligned(block: *mut u8, align: usize) {
             // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+            unsafe { $delete_aligned_body(block, align) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, size_t, align_val_t)`.")]
@@ -136,6 +218,10 @@ macro_rules! operators {
         /// `block` is null or came from the matching `new` for this size and alignment.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
+            if !base::DELETE_ALIGNED.is_own() {
+                // SAFETY: the caller's promise.
+                return unsafe { call_delete_aligned(block, align) };
+            }
             // SAFETY: the caller's promise.
             unsafe { delete_aligned_sized(block, size, align) }
         }
@@ -147,7 +233,7 @@ macro_rules! operators {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_nothrow(block: *mut u8, _: NoThrow) {
             // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+            unsafe { delete_derived(block) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t, nothrow)`.")]
@@ -155,9 +241,9 @@ macro_rules! operators {
         /// # Safety
         /// `block` is null or came from the matching `new`.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete_aligned_nothrow(block: *mut u8, _align: usize, _: NoThrow) {
+        pub unsafe extern "C" fn $delete_aligned_nothrow(block: *mut u8, align: usize, _: NoThrow) {
             // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+            unsafe { delete_aligned_derived(block, align) }
         }
     )*};
 }
@@ -165,9 +251,11 @@ macro_rules! operators {
 operators! {
     _Znwm _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
     _ZdlPv _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
-    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "";
+    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "",
+    new, new_aligned, raw::free, delete_aligned;
 
     _Znam _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
     _ZdaPv _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
-    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]";
+    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]",
+    new_derived, new_aligned_derived, delete_derived, delete_aligned_derived;
 }

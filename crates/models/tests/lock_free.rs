@@ -49,12 +49,6 @@ fn emergency_chunks_need_their_claim_to_be_whole() {
 }
 
 #[test]
-#[should_panic]
-fn emergency_chunks_need_their_memory_orders() {
-    emergency::chunks_are_set_up_once(Fault::Relaxed);
-}
-
-#[test]
 fn nobody_is_inside_during_a_fork() {
     gate::nobody_is_inside_during_a_fork(Fault::None);
 }

@@ -10,6 +10,10 @@ pub(crate) mod rseq;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "rseq_absent.rs"]
 pub(crate) mod rseq;
+#[cfg(test)]
+mod storm;
+#[cfg(test)]
+mod tests;
 pub(crate) mod thread;
 
 use freestone_base::{ClassId, class_info};

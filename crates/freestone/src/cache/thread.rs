@@ -43,12 +43,13 @@ struct Idle {
 
 const STAGE_ENDED: u8 = 2;
 
-/// Prepares per-thread mode. May allocate.
-pub(crate) fn start(budget: usize) {
+/// Prepares per-thread mode. May allocate. False when libc has no key left, without which a thread's cache could
+/// not be emptied when it ends: then nothing is cached.
+pub(crate) fn start(budget: usize) -> bool {
     COMMON.store(budget as isize, Ordering::Relaxed);
-    if let Some(key) = ThreadKey::new(thread_ends) {
-        KEY.store(key.number() + 1, Ordering::Relaxed);
-    }
+    let Some(key) = ThreadKey::new(thread_ends) else { return false };
+    KEY.store(key.number() + 1, Ordering::Relaxed);
+    true
 }
 
 /// The calling thread's cache. While it exists the thread is marked busy.

@@ -7,6 +7,8 @@
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
 pub(crate) mod slab;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use core::ptr::null_mut;
@@ -109,7 +111,7 @@ impl Central {
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         let info = class_info(class);
         let mut state = self.state.lock();
-        if blocks.len() >= info.batch as usize / 2 && state.transfer.put(info, blocks) {
+        if blocks.len() > 1 && blocks.len() >= info.batch as usize / 2 && state.transfer.put(info, blocks) {
             return;
         }
         state.put_all(class, source, blocks);

@@ -14,6 +14,8 @@ use crate::sync::{Fault, check};
 const HALF: usize = 600 << 10;
 const GRANULE: usize = 16;
 const CHUNK: usize = 1 << 20;
+/// More granules than small blocks ever reach in the models below.
+const GRANULES: usize = 16;
 
 /// A system that has memory for `CHUNKS` chunks, the same in each execution.
 struct Memory<const CHUNKS: usize> {
@@ -76,8 +78,8 @@ impl<const CHUNKS: usize> System for Memory<CHUNKS> {
 struct World<const CHUNKS: usize> {
     pool: Pool<CHUNKS>,
     system: Memory<CHUNKS>,
-    /// The first granules of each chunk, and one that stands for the rest.
-    contents: Vec<[Contents; 9]>,
+    /// The first granules of each chunk, and one cell that stands for the rest.
+    contents: Vec<[Contents; GRANULES + 1]>,
 }
 
 impl<const CHUNKS: usize> World<CHUNKS> {
@@ -87,8 +89,7 @@ impl<const CHUNKS: usize> World<CHUNKS> {
             system: Memory::new(),
             contents: (0..CHUNKS).map(|_| std::array::from_fn(|_| Contents::new())).collect(),
         };
-        // First use of every atomic; nothing can be found yet.
-        assert!(!world.pool.free(std::ptr::null_mut()));
+        world.pool.touch();
         Arc::new(world)
     }
 

@@ -20,7 +20,7 @@ struct World<const SHARDS: usize> {
 /// Two threads enter and leave, `ENTRIES` times each, while `FORKERS` threads fork. No forking thread ever finds
 /// somebody inside, and all come to an end.
 fn forks<const SHARDS: usize, const ENTRIES: usize, const FORKERS: usize>(fault: Fault) {
-    check(fault, Some(3), || {
+    check(fault, Some(2), || {
         let world =
             Arc::new(World { gate: Gate::<SHARDS>::new(), heap: std::array::from_fn(|_| Contents::new()) });
         world.gate.close(0, || unreachable!("nobody is inside yet"));

@@ -1,0 +1,280 @@
+//! A central list on a page heap on the simulated system: at random against a model, with every system call
+//! refused in turn, and from many threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use freestone_base::class_of;
+use freestone_sys::sim::Simulated;
+use freestone_testkit::{Refusal, fail_each};
+use proptest::prelude::*;
+
+use super::*;
+use crate::pageheap::PageHeap;
+
+type Heap<'a> = PageHeap<&'a Simulated>;
+
+impl SlabSource for Heap<'_> {
+    fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.alloc_slab(class)
+    }
+
+    fn return_slab(&self, span: SpanRef) {
+        self.free(span);
+    }
+
+    fn span_of(&self, addr: usize) -> Option<SpanRef> {
+        self.page_map().span_of(addr)
+    }
+
+    fn take_foreign(&self, _: usize) -> bool {
+        false
+    }
+}
+
+const PLACES: usize = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Fetch { place: usize, count: usize },
+    GiveBack { first: usize, count: usize },
+    Drain,
+    StopFilling { place: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..PLACES, 1..=64usize).prop_map(|(place, count)| Op::Fetch { place, count }),
+        4 => (any::<usize>(), 1..=64usize).prop_map(|(first, count)| Op::GiveBack { first, count }),
+        1 => Just(Op::Drain),
+        1 => (0..PLACES).prop_map(|place| Op::StopFilling { place }),
+    ]
+}
+
+/// A central list, the caches' places, and the model: which blocks are out.
+struct Subject<'a> {
+    class: ClassId,
+    heap: Heap<'a>,
+    central: Central,
+    places: [AtomicPtr<Span>; PLACES],
+    out: BTreeSet<usize>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(system: &'a Simulated, class: ClassId) -> Self {
+        let places = [const { AtomicPtr::new(null_mut()) }; PLACES];
+        Subject { class, heap: Heap::new(system), central: Central::new(), places, out: BTreeSet::new() }
+    }
+
+    fn filling(&self, place: usize) -> Option<SpanRef> {
+        SpanRef::from_ptr(self.places[place].load(Ordering::Relaxed))
+    }
+
+    fn span(&self, block: usize) -> SpanRef {
+        self.heap.span_of(block).expect("a block lies in a span")
+    }
+
+    fn act(&mut self, op: Op) {
+        match op {
+            Op::Fetch { place, count } => self.fetch(place, count),
+            Op::GiveBack { first, count } => self.give_back(first, count),
+            Op::Drain => self.central.drain(self.class, &self.heap),
+            Op::StopFilling { place } => self.central.stop_filling(&self.heap, &self.places[place]),
+        }
+        self.check();
+    }
+
+    /// Fetches, and checks which blocks it were. Returns nothing only when memory was refused.
+    fn fetch(&mut self, place: usize, count: usize) {
+        let before = self.filling(place);
+        let (in_transfer, partial) = {
+            let state = self.central.state.lock();
+            let partial = state.partial.iter().map(|list| list.iter().collect::<Vec<_>>());
+            (state.transfer.blocks().to_vec(), partial.collect::<Vec<_>>())
+        };
+        let mut blocks = vec![0; count];
+        let got = self.central.fetch(self.class, &self.heap, &self.places[place], &mut blocks);
+        blocks.truncate(got);
+        let passed_on = got.min(in_transfer.len());
+        assert_eq!(blocks[..passed_on], in_transfer[in_transfer.len() - passed_on..]);
+        for &block in &blocks {
+            assert!(self.out.insert(block), "a block was handed out twice");
+        }
+        // What was not in transfer comes from the slab being filled from, then from one of the fullest.
+        let fresh = &blocks[passed_on..];
+        let mut taken = BTreeMap::<usize, Vec<usize>>::new();
+        for &block in fresh {
+            taken.entry(self.span(block).start()).or_default().push(block);
+        }
+        if let (Some(before), Some(&first)) = (before, fresh.first()) {
+            assert_eq!(self.span(first), before);
+        }
+        let next = fresh.iter().map(|&block| self.span(block)).find(|&span| Some(span) != before);
+        if let (Some(next), Some(fullest)) = (next, partial.iter().find(|list| !list.is_empty())) {
+            assert!(fullest.contains(&next), "a fuller slab was passed over");
+        }
+        let info = class_info(self.class);
+        for blocks in taken.values() {
+            assert!(blocks.is_sorted());
+            let (span, last) = (self.span(blocks[0]), blocks[blocks.len() - 1]);
+            let mut below = (span.first_block()..last).step_by(info.size as usize);
+            assert!(!below.any(|block| slab::is_free(span, info, block)), "a lower block was passed over");
+        }
+    }
+
+    fn give_back(&mut self, first: usize, count: usize) {
+        let blocks: Vec<usize> = self.out.iter().copied().collect();
+        if blocks.is_empty() {
+            return;
+        }
+        let count = count.min(blocks.len()).min(class_info(self.class).batch as usize);
+        let back: Vec<usize> =
+            blocks.iter().cycle().skip(first % blocks.len()).take(count).copied().collect();
+        back.iter().for_each(|block| assert!(self.out.remove(block)));
+        self.central.give_back(self.class, &self.heap, &back);
+    }
+
+    fn check(&self) {
+        assert_eq!(self.central.verify(self.class, &self.heap), Ok(()));
+        assert_eq!(self.heap.verify(), Ok(()));
+        let stats = self.central.stats();
+        let info = class_info(self.class);
+        let all = stats.slabs * info.blocks as usize;
+        assert_eq!(stats.free_in_slabs + stats.in_transfer + self.out.len(), all);
+        assert_eq!(
+            self.heap.stats().slabs,
+            stats.slabs * info.slab_pages as usize * freestone_base::PAGE_SIZE
+        );
+        let filling: Vec<SpanRef> = (0..PLACES).filter_map(|place| self.filling(place)).collect();
+        for (n, span) in filling.iter().enumerate() {
+            assert!(span.is_filling() && span.free_blocks() > 0);
+            assert!(!filling[..n].contains(span), "two caches are being filled from one slab");
+        }
+        for &block in &self.out {
+            assert!(!slab::is_free(self.span(block), info, block), "a block that is out is marked free");
+        }
+    }
+
+    /// Gives everything back, after which nothing may be left.
+    fn end(mut self) {
+        while !self.out.is_empty() {
+            self.act(Op::GiveBack { first: 0, count: 64 });
+        }
+        self.act(Op::Drain);
+        (0..PLACES).for_each(|place| self.act(Op::StopFilling { place }));
+        assert_eq!((self.central.stats().slabs, self.heap.stats().slabs), (0, 0));
+    }
+}
+
+fn class(size: usize) -> ClassId {
+    class_of(size).expect("a small size")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn blocks_are_out_once_and_come_from_where_they_should(
+        size in prop_oneof![Just(208usize), Just(1024), Just(5000), Just(32 << 10)],
+        ops in proptest::collection::vec(op(), 1..80),
+    ) {
+        let system = Simulated::new();
+        let mut subject = Subject::new(&system, class(size));
+        ops.into_iter().for_each(|op| subject.act(op));
+        subject.end();
+    }
+}
+
+#[test]
+fn places_never_share_a_slab_though_one_is_stopped_while_others_fill() {
+    let system = Simulated::new();
+    let mut subject = Subject::new(&system, class(1024));
+    for place in [0, 1, 2, 1, 0] {
+        subject.act(Op::Fetch { place, count: 5 });
+    }
+    let slab = subject.filling(0);
+    assert!((1..PLACES).all(|place| subject.filling(place) != slab));
+    subject.act(Op::StopFilling { place: 0 });
+    for _ in 0..10 {
+        subject.act(Op::Fetch { place: 1, count: 5 });
+    }
+    subject.end();
+}
+
+#[test]
+fn every_call_refused_leaves_all_as_it_was() {
+    let refused = fail_each(|n| {
+        let system = Simulated::new();
+        let mut subject = Subject::new(&system, class(8 << 10));
+        system.refuse_nth(n as u64 + 1, None);
+        for round in 0..12 {
+            subject.act(Op::Fetch { place: round % PLACES, count: 40 });
+            if round % 4 == 3 {
+                subject.act(Op::GiveBack { first: round * 7, count: 30 });
+            }
+        }
+        let met = system.call_count() > n as u64;
+        system.forgive();
+        let before = subject.out.len();
+        subject.act(Op::Fetch { place: 0, count: 4 });
+        assert!(subject.out.len() > before, "memory is to be had again");
+        subject.end();
+        if met { Refusal::Met } else { Refusal::NotMet }
+    });
+    assert!(refused >= 3, "{refused}");
+}
+
+#[test]
+fn many_threads_pass_blocks_through_one_list() {
+    const THREADS: usize = 8;
+    let system = Simulated::new();
+    let subject = Subject::new(&system, class(1024));
+    let Subject { class, heap, central, .. } = &subject;
+    let class = *class;
+    std::thread::scope(|scope| {
+        for seed in 1..=THREADS {
+            scope.spawn(move || {
+                let filling = AtomicPtr::new(null_mut());
+                let mut rng = freestone_testkit::Rng::new(seed as u64);
+                let mut held = Vec::new();
+                for _ in 0..if cfg!(debug_assertions) { 400 } else { 4000 } {
+                    let mut blocks = [0; 32];
+                    let count = 1 + rng.below(32);
+                    if held.len() < 200 && rng.below(3) != 0 {
+                        let got = central.fetch(class, heap, &filling, &mut blocks[..count]);
+                        for &block in &blocks[..got] {
+                            let mark: *mut usize = core::ptr::with_exposed_provenance_mut(block);
+                            mark_block(mark, seed);
+                            held.push(block);
+                        }
+                    } else {
+                        let count = count.min(held.len());
+                        let back = held.split_off(held.len() - count);
+                        back.iter()
+                            .for_each(|&block| check_mark(core::ptr::with_exposed_provenance(block), seed));
+                        central.give_back(class, heap, &back);
+                    }
+                    if rng.below(50) == 0 {
+                        central.stop_filling(heap, &filling);
+                        central.drain(class, heap);
+                    }
+                }
+                held.chunks(32).for_each(|back| central.give_back(class, heap, back));
+                central.stop_filling(heap, &filling);
+            });
+        }
+    });
+    subject.check();
+    subject.end();
+}
+
+#[allow(unsafe_code)]
+fn mark_block(mark: *mut usize, seed: usize) {
+    // SAFETY: the first word of a block that was handed to this thread.
+    unsafe { mark.write_volatile(seed) }
+}
+
+#[allow(unsafe_code)]
+fn check_mark(mark: *const usize, seed: usize) {
+    // SAFETY: the first word of a block that this thread holds.
+    assert_eq!(unsafe { mark.read_volatile() }, seed, "a block had two holders");
+}

@@ -1,6 +1,0 @@
-//! Placeholder.
-/// .
-#[derive(Clone, Copy)]
-pub enum Fault {
-    None,
-}
