@@ -77,9 +77,9 @@ impl<const N: usize> Pool<N> {
         let size = size.max(1);
         let need = size.checked_add(HEADER + align.max(GRANULE));
         let Some(need) = need.filter(|&need| need <= CHUNK_MAX / 2) else { return null_mut() };
-        for chunk in &self.chunks {
+        for (number, chunk) in self.chunks.iter().enumerate() {
             let len = match chunk.len.load(Ordering::Acquire) {
-                0 => match set_up(system, chunk, need.max(CHUNK)) {
+                0 => match set_up(system, chunk, need.max(CHUNK << (number / 2))) {
                     Some(len) => len,
                     None => continue,
                 },

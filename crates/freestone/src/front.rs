@@ -79,7 +79,10 @@ pub fn calloc(size: usize) -> *mut u8 {
 #[inline(always)]
 pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
-    if size < HOT.small_limit.load(Ordering::Acquire) && align <= MALLOC_ALIGN {
+    if align > MALLOC_ALIGN {
+        return alloc_over_aligned(size, align, zeroed);
+    }
+    if size < HOT.small_limit.load(Ordering::Acquire) {
         let block = pop(class_of_layout(size, align));
         if !block.is_null() {
             if zeroed {
@@ -90,6 +93,23 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         }
     }
     slow::allocate(class_of_aligned(size, align), size, align, zeroed, Call::Malloc)
+}
+
+fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
+    let class = class_of_aligned(size, align);
+    if let Some(class) = class
+        && size < HOT.small_limit.load(Ordering::Acquire)
+    {
+        let block = pop(class);
+        if !block.is_null() {
+            if zeroed {
+                // SAFETY: the block is ours, at least `size` bytes long.
+                unsafe { block.write_bytes(0, size) };
+            }
+            return block;
+        }
+    }
+    slow::allocate(class, size, align, zeroed, Call::Aligned)
 }
 
 #[inline(always)]
@@ -140,10 +160,12 @@ pub unsafe fn free_sized(block: *mut u8, size: usize) {
 #[inline(always)]
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     let (size, align) = (layout.size(), layout.align());
-    if size < HOT.small_limit.load(Ordering::Acquire)
-        && align <= MALLOC_ALIGN
-        && push(class_of_layout(size, align), block)
-    {
+    if align > MALLOC_ALIGN {
+        // Its class takes longer to work out than to look up.
+        // SAFETY: F2.
+        return unsafe { free(block) };
+    }
+    if size < HOT.small_limit.load(Ordering::Acquire) && push(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.
@@ -153,15 +175,5 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.
 #[inline]
 pub fn aligned(size: usize, align: usize) -> *mut u8 {
-    let align = align.max(MALLOC_ALIGN);
-    let class = class_of_aligned(size, align);
-    if let Some(class) = class
-        && size < HOT.small_limit.load(Ordering::Acquire)
-    {
-        let block = pop(class);
-        if !block.is_null() {
-            return block;
-        }
-    }
-    slow::allocate(class, size, align, false, Call::Aligned)
+    alloc_over_aligned(size, align.max(MALLOC_ALIGN), false)
 }

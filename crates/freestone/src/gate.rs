@@ -14,9 +14,16 @@
 //! heap is whole. Caches need no such care: every operation on them commits with one store.
 
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use freestone_sys::linux::{control, monotonic_ns};
+
 use crate::tls::{self, ThreadState};
 
 const SHARDS: usize = 16;
+
+/// `ThreadState::busy` of a thread that must not be entered again.
+const MARKED: u8 = 1;
+/// The same, and the thread stands in the count.
+const COUNTED: u8 = 2;
 
 #[repr(align(128))]
 struct Shard(AtomicUsize);
@@ -52,9 +59,10 @@ impl<const N: usize> Gate<N> {
         if busy.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        busy.store(1, Ordering::Relaxed);
+        busy.store(MARKED, Ordering::Relaxed);
         let shard = &self.inside[shard];
         shard.0.fetch_add(1, Ordering::SeqCst);
+        busy.store(COUNTED, Ordering::Relaxed);
         let inside = Entry { shard, busy };
         if self.forking.load(Ordering::SeqCst) != 0 {
             return None;
@@ -68,6 +76,13 @@ impl<const N: usize> Gate<N> {
         while self.inside.iter().map(|shard| shard.0.load(Ordering::SeqCst)).sum::<usize>() > own {
             wait();
         }
+    }
+
+    /// The same for a caller that a signal interrupted inside or at the gate: it may hold a lock that others inside wait
+    /// for, or stand in the count without knowing. So it waits only while `wait` says yes.
+    pub(crate) fn close_in_handler(&self, own: usize, wait: impl Fn() -> bool) {
+        self.forking.fetch_add(1, Ordering::SeqCst);
+        while self.inside.iter().map(|shard| shard.0.load(Ordering::SeqCst)).sum::<usize>() > own && wait() {}
     }
 
     /// Ends one fork.
@@ -89,6 +104,7 @@ impl<const N: usize> Gate<N> {
 impl Drop for Entry<'_> {
     #[inline]
     fn drop(&mut self) {
+        self.busy.store(MARKED, Ordering::Relaxed);
         // Release: whoever sees the count fall sees what was done inside.
         self.shard.0.fetch_sub(1, Ordering::Release);
         self.busy.store(0, Ordering::Relaxed);
@@ -102,7 +118,7 @@ fn shard_of(thread: &ThreadState) -> usize {
 
 /// Entries of the calling thread: a signal handler may fork on top of the allocator, whose thread goes on in the child.
 fn own_entries(thread: &ThreadState) -> usize {
-    usize::from(thread.busy.load(Ordering::Relaxed) != 0)
+    usize::from(thread.busy.load(Ordering::Relaxed) == COUNTED)
 }
 
 /// Enters, or returns `None` when the thread is inside already or the process forks.
@@ -112,20 +128,62 @@ pub(crate) fn enter() -> Option<Inside> {
     GATE.enter(&thread.busy, shard_of(thread))
 }
 
+/// Enters, waiting a moment for a fork of another thread to be done, or returns `None`. Forks seldom take
+/// longer; the wait is bounded because the forking thread may be waiting for a lock of libc that the caller holds.
+pub(crate) fn enter_patiently() -> Option<Inside> {
+    let thread = tls::current();
+    let mut patience = None;
+    loop {
+        if let Some(inside) = GATE.enter(&thread.busy, shard_of(thread)) {
+            return Some(inside);
+        }
+        let own = thread.busy.load(Ordering::Relaxed) != 0 || thread.forking.load(Ordering::Relaxed) != 0;
+        if own || !patience.get_or_insert_with(Patience::new).wait() {
+            return None;
+        }
+    }
+}
+
+/// A wait that ends: 10 ms at most.
+struct Patience {
+    until_ns: u64,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience { until_ns: monotonic_ns() + 10_000_000 }
+    }
+
+    /// Lets others run; false when the time is up.
+    fn wait(&self) -> bool {
+        control::yield_now();
+        monotonic_ns() < self.until_ns
+    }
+}
+
 /// Before fork, in the parent: holds new entries off and waits until everybody else has left.
 pub(crate) extern "C" fn before_fork() {
-    GATE.close(own_entries(tls::current()), freestone_sys::linux::process::yield_now);
+    let thread = tls::current();
+    thread.forking.store(1, Ordering::Relaxed);
+    if thread.busy.load(Ordering::Relaxed) == 0 {
+        GATE.close(0, control::yield_now);
+    } else {
+        let patience = Patience::new();
+        GATE.close_in_handler(own_entries(thread), || patience.wait());
+    }
 }
 
 /// After fork, in the parent.
 pub(crate) extern "C" fn after_fork_in_parent() {
     GATE.open();
+    tls::current().forking.store(0, Ordering::Relaxed);
 }
 
 /// After fork, in the child, which has one thread: forks that other threads had begun are gone.
 pub(crate) extern "C" fn after_fork_in_child() {
     let thread = tls::current();
     GATE.reopen_alone(own_entries(thread), shard_of(thread));
+    thread.forking.store(0, Ordering::Relaxed);
     crate::start::forked_child();
 }
 

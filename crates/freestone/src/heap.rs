@@ -94,7 +94,7 @@ impl Heap {
 
     fn serve(&self, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
         let class = class_of_aligned(layout.size(), layout.align());
-        let Some(inside) = gate::enter() else {
+        let Some(inside) = gate::enter_patiently() else {
             return NonNull::new(slow::allocate(
                 class,
                 layout.size(),
@@ -191,10 +191,8 @@ pub(crate) fn release(span: SpanRef, addr: usize) {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        match gate::enter() {
+        match gate::enter_patiently() {
             Some(inside) => {
-                // Frees of this heap's blocks may still wait.
-                slow::free_deferred();
                 destroy(self.record());
                 drop(inside);
                 // SAFETY: K1: allocated with this layout, and no span leads here any more.

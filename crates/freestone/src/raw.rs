@@ -30,6 +30,12 @@ pub unsafe fn free_layout(block: *mut u8, layout: Layout) {
     unsafe { crate::front::dealloc(block, layout) }
 }
 
+/// To be called in a child of `vfork` before it can allocate: takes the thread's cache away, since the kernel
+/// does not protect the child's use of it.
+pub fn in_vfork_child() {
+    crate::cache::cpu::forget_number();
+}
+
 /// The bytes that the block at this address holds; 0 for null and for what is none of ours. O(1).
 pub fn usable_size(block: *mut u8) -> usize {
     slow::usable_size_of(block.addr())

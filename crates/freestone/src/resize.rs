@@ -18,7 +18,7 @@ use crate::start;
 
 /// From this size on a large block that must move is moved by its page tables; below, copying costs less than the
 /// system call and the page faults on the old place.
-const MOVE_PAGES: usize = 256 << 10;
+const MOVE_PAGES: usize = 1 << 20;
 
 /// realloc of a live block to `new_size` bytes, which is not zero. Null when memory is refused; the old block
 /// then stands. Small blocks stay while the class fits, down to half of it; large ones grow in place or move
@@ -31,7 +31,13 @@ pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
     if usable == 0 {
-        Fault::InvalidFree.abort(addr, ClassId::NONE);
+        let Some(most) = slow::libc_block_bytes(addr) else { Fault::InvalidFree.abort(addr, ClassId::NONE) };
+        let to = front::malloc(new_size);
+        if !to.is_null() {
+            // SAFETY: both hold that many bytes, and one of them is libc's.
+            unsafe { to.copy_from_nonoverlapping(block, most.min(new_size)) };
+        }
+        return to;
     }
     let fits = new_size <= usable && new_size >= usable / 2;
     if fits && !slow::is_large(usable) {

@@ -91,7 +91,7 @@ pub(crate) fn allocate(
     if size > isize::MAX as usize {
         return refused();
     }
-    let Some(inside) = gate::enter() else { return allocate_elsewhere(class, size, align, zeroed) };
+    let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
     free_deferred();
     let block = match class {
@@ -252,7 +252,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let Some(inside) = gate::enter() else {
-        if !emergency::free(block) {
+        let of_heap = LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0);
+        // A block of a first-class heap goes with its heap, which may be gone before anybody sees to a deferred free.
+        if !of_heap && !emergency::free(block) {
             // SAFETY: F2; every block holds 8 bytes, aligned to 8.
             unsafe { LEVELS.deferred.push(block) };
         }
@@ -310,8 +312,8 @@ fn release_large(addr: usize, call: Call) {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
             heap::release(span, addr);
         }
-        Some(_) => Fault::InvalidFree.abort(addr, ClassId::NONE),
-        None => {
+        Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
+        _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
             if !emergency::free(block) && !linux::control::is_brk_heap(addr) {
                 Fault::InvalidFree.abort(addr, ClassId::NONE);
@@ -339,6 +341,11 @@ pub(crate) fn release_record(block: *mut u8, layout: Layout) {
     release_inside(addr, class, Call::Inner);
 }
 
+/// The most that a block of libc's own allocator can hold that lies at `addr`; `None` when it cannot be one.
+pub(crate) fn libc_block_bytes(addr: usize) -> Option<usize> {
+    linux::control::is_brk_heap(addr).then(|| linux::control::program_break() - addr)
+}
+
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
 pub(crate) fn usable_size_of(addr: usize) -> usize {
     let class = class_at(addr);
@@ -348,8 +355,8 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
         Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
-        Some(_) => 0,
-        None => {
+        Some(span) if span.state() != SpanState::Hole => 0,
+        _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
             if emergency::owns(block) { emergency::size_of_block(block) } else { 0 }
         }
@@ -416,7 +423,7 @@ pub(crate) fn empty_caches() {
 }
 
 /// Enters the gate, waiting for a fork to end. Only where nothing of libc's is held, as at a thread's end.
-pub(crate) fn enter_patiently() -> Inside {
+pub(crate) fn enter_at_last() -> Inside {
     loop {
         match gate::enter() {
             Some(inside) => return inside,

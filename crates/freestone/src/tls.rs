@@ -31,6 +31,8 @@ pub(crate) struct ThreadState {
     pub(crate) busy: AtomicU8,
     /// Stage of the thread's life, see `cache::cpu` and `cache::thread`.
     pub(crate) stage: AtomicU8,
+    /// Nonzero while the thread forks.
+    pub(crate) forking: AtomicU8,
     /// Always -1: the cache number of a thread that shall use no per-CPU cache.
     pub(crate) no_cache: AtomicU32,
 }
@@ -76,7 +78,7 @@ pub(crate) fn offset() -> usize {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn thread_pointer() -> usize {
+pub(crate) fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: the x86-64 ABI keeps the thread pointer itself at fs:0.
     unsafe {
@@ -86,7 +88,7 @@ fn thread_pointer() -> usize {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn thread_pointer() -> usize {
+pub(crate) fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads a register.
     unsafe { asm!("mrs {0}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags)) };

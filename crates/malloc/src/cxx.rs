@@ -41,15 +41,15 @@ extern "C-unwind" fn handle_refusal() {
 extern "C-unwind" fn new_slow(size: usize, align: usize) -> *mut u8 {
     loop {
         handle_refusal();
-        let block = raw::aligned(size, align);
+        let block = if align == DEFAULT { raw::malloc(size) } else { raw::aligned(size, align) };
         if !block.is_null() {
             return block;
         }
     }
 }
 
-/// The alignment of a `new` that states none.
-const DEFAULT: usize = 16;
+/// Stands for the alignment of a `new` that states none.
+const DEFAULT: usize = 0;
 
 /// No memory for a `new` that must not throw: the same, with whatever is thrown caught.
 #[cold]
@@ -133,7 +133,7 @@ unsafe fn call_delete_aligned(block: *mut u8, align: usize) {
 
 #[inline(always)]
 unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
-    match Layout::from_size_align(size, align.max(DEFAULT)) {
+    match Layout::from_size_align(size, align.max(16)) {
         // SAFETY: the caller's promise: the size and alignment of its `new`.
         Ok(layout) if !block.is_null() => unsafe { raw::free_layout(block, layout) },
         // SAFETY: the caller's promise.

@@ -17,6 +17,7 @@ mod glibc;
 mod panic;
 mod sized;
 mod unwind;
+mod vfork;
 
 use freestone_sys::linux::Errno;
 

@@ -10,19 +10,29 @@
 //!
 //! Each model can be run with a fault on purpose, a [`sync::Fault`] or one of [`regions::Fault`]; the tests demand that
 //! the checker finds each of them.
+//!
+//! Nothing here is compiled as a unit test: the allocator's files bring tests that are not for checked atomics.
 
+#[cfg(not(test))]
 #[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
 #[path = "../../freestone/src/deferred.rs"]
 mod deferred;
+#[cfg(not(test))]
 #[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
 #[path = "../../freestone/src/emergency.rs"]
 mod emergency;
+#[cfg(not(test))]
 #[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
 #[path = "../../freestone/src/gate.rs"]
 mod gate;
 
+#[cfg(not(test))]
 pub mod models;
+#[cfg(not(test))]
 pub mod regions;
+#[cfg(not(test))]
 mod start;
+#[cfg(not(test))]
 pub mod sync;
+#[cfg(not(test))]
 mod tls;

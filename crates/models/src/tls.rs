@@ -4,6 +4,7 @@ use crate::sync::atomic::AtomicU8;
 
 pub(crate) struct ThreadState {
     pub(crate) busy: AtomicU8,
+    pub(crate) forking: AtomicU8,
 }
 
 pub(crate) fn current() -> &'static ThreadState {

@@ -41,6 +41,8 @@ static REAL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static BUDGET: AtomicIsize = AtomicIsize::new(0);
 /// Offset from the thread pointer of the field that numbers the cache.
 static INDEX: AtomicUsize = AtomicUsize::new(0);
+/// Offset from the thread pointer of the registered area; 0 when there is none.
+static AREA: AtomicUsize = AtomicUsize::new(0);
 /// Threads register their own areas.
 static OWN_AREAS: AtomicBool = AtomicBool::new(false);
 /// The key whose destructor unregisters a thread's own area; 0 when there is none, else the key plus one.
@@ -80,13 +82,14 @@ pub(crate) fn start(system: &impl System, budget: usize) -> bool {
     let (area, has_mm_cid) = match libc_area() {
         Some(offset) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
         None => {
+            // The key first: this thread's area, too, is unregistered when the thread ends.
+            if let Some(key) = linux::control::ThreadKey::new(unregister_own_area) {
+                KEY.store(key.number() + 1, Ordering::Relaxed);
+            }
             if !register_own_area() {
                 return false;
             }
             OWN_AREAS.store(true, Ordering::Relaxed);
-            if let Some(key) = linux::control::ThreadKey::new(unregister_own_area) {
-                KEY.store(key.number() + 1, Ordering::Relaxed);
-            }
             // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
             (tls::offset(), false)
         }
@@ -96,6 +99,7 @@ pub(crate) fn start(system: &impl System, budget: usize) -> bool {
     let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base);
     let index = if has_mm_cid { MM_CID_OFFSET } else { CPU_ID_OFFSET };
     COUNT.store(count, Ordering::Relaxed);
+    AREA.store(area, Ordering::Relaxed);
     BUDGET.store(budget as isize, Ordering::Relaxed);
     REAL.store(base.wrapping_add(REGION_SIZE), Ordering::Relaxed);
     HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
@@ -105,6 +109,13 @@ pub(crate) fn start(system: &impl System, budget: usize) -> bool {
 }
 
 /// Where glibc registered its area relative to the thread pointer, if it did.
+#[cfg(not(target_arch = "x86_64"))]
+fn libc_area() -> Option<usize> {
+    None
+}
+
+/// Where glibc registered its area relative to the thread pointer, if it did.
+#[cfg(target_arch = "x86_64")]
 fn libc_area() -> Option<usize> {
     let offset_at: *const isize;
     let size_at: *const u32;
@@ -126,6 +137,21 @@ fn libc_area() -> Option<usize> {
     // SAFETY: as above.
     let offset = unsafe { offset_at.read() };
     (size > 0).then_some(offset as usize)
+}
+
+/// In a child of `vfork`, which runs on its parent's thread-local data without being registered with the kernel: takes
+/// the cache number away, which may be another thread's by now. The kernel writes the parent's anew when it next
+/// moves the parent to another CPU or id; until then the parent goes without a cache.
+pub(crate) fn forget_number() {
+    let area = AREA.load(Ordering::Relaxed);
+    if area != 0 {
+        for field in [CPU_ID_OFFSET, MM_CID_OFFSET] {
+            let at = tls::thread_pointer().wrapping_add(area).wrapping_add(field);
+            let field = core::ptr::with_exposed_provenance::<AtomicU32>(at);
+            // SAFETY: a field of the area that every thread has (Q1 of rseq.rs).
+            unsafe { &*field }.store(u32::MAX, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Registers the calling thread's own area.

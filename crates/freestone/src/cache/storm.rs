@@ -20,7 +20,7 @@ use crate::start::{self, Mode};
 use crate::{front, gate, slow};
 
 const THREADS: usize = 8;
-const ROUNDS: usize = if cfg!(debug_assertions) { 60_000 } else { 400_000 };
+const ROUNDS: usize = 1_500_000;
 /// Served by a class that nothing else in these tests uses.
 const SIZE: usize = 176;
 
@@ -118,7 +118,9 @@ fn work(thread: usize, cpus: &[usize]) -> Vec<Held> {
                 let put = access.push_batch(class, &blocks[..taken]);
                 drop(inside);
                 let rest = blocks[put..taken].iter();
-                held.extend(rest.map(|&block| Held::new(core::ptr::with_exposed_provenance_mut(block), mark)));
+                held.extend(
+                    rest.map(|&block| Held::new(core::ptr::with_exposed_provenance_mut(block), mark)),
+                );
             }
             _ if held.len() < 40 || held.len() < 160 && rng.chance(1, 2) => {
                 held.push(Held::new(front::malloc(SIZE), mark));
@@ -133,9 +135,21 @@ fn work(thread: usize, cpus: &[usize]) -> Vec<Held> {
     held
 }
 
+fn start_now() {
+    let inside = gate::enter().expect("not inside");
+    start::ensure();
+    drop(inside);
+}
+
+fn empty_all() {
+    let inside = gate::enter().expect("not inside");
+    slow::empty_caches();
+    drop(inside);
+}
+
 #[test]
 fn nothing_is_lost_in_a_storm_of_signals_and_migrations() {
-    drop(gate::enter().map(|_inside| start::ensure()));
+    start_now();
     if start::mode() != Mode::Cpu {
         return;
     }
@@ -149,19 +163,22 @@ fn nothing_is_lost_in_a_storm_of_signals_and_migrations() {
             .map(|thread| {
                 scope.spawn(move || {
                     let held = work(thread, cpus);
-                    held.into_iter().map(|held| (held.block.expose_provenance(), held.mark)).collect::<Vec<_>>()
+                    held.into_iter()
+                        .map(|held| (held.block.expose_provenance(), held.mark))
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
         scope.spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 crate::verify().expect("sound while all run");
-                drop(gate::enter().map(|_inside| slow::empty_caches()));
-                std::thread::sleep(Duration::from_millis(5));
+                empty_all();
+                std::thread::sleep(Duration::from_micros(300));
             }
         });
         let held = threads.into_iter().flat_map(|thread| thread.join().unwrap());
-        let held = held.map(|(block, mark)| Held { block: core::ptr::with_exposed_provenance_mut(block), mark });
+        let held =
+            held.map(|(block, mark)| Held { block: core::ptr::with_exposed_provenance_mut(block), mark });
         let held = held.collect();
         done.store(true, Ordering::Relaxed);
         held
@@ -178,7 +195,7 @@ fn nothing_is_lost_in_a_storm_of_signals_and_migrations() {
     crate::verify().expect("sound at the end");
     // With all caches emptied every block of the class is in a slab again, and every slab is gone.
     let class = class_of(SIZE).expect("a small size");
-    drop(gate::enter().map(|_inside| slow::empty_caches()));
+    empty_all();
     let stats = LEVELS.centrals[class.index()].stats();
     assert_eq!(stats.free_in_slabs + stats.in_transfer, stats.slabs * class_info(class).blocks as usize);
 }

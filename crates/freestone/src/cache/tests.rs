@@ -173,7 +173,11 @@ impl<'a> Subject<'a> {
             }
         }
         assert!(self.regions.iter().all(|region| region.state().spare.load(Ordering::Relaxed) >= 0));
-        assert_eq!(self.spare() + granted + self.common.get(), self.bytes, "bytes of capacity were lost or made");
+        assert_eq!(
+            self.spare() + granted + self.common.get(),
+            self.bytes,
+            "bytes of capacity were lost or made"
+        );
     }
 
     /// Frees everything and empties everything; nothing may be left.

@@ -150,7 +150,7 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
 unsafe extern "C" fn thread_ends(_: *mut c_void) {
     let thread = tls::current();
     let Some(region) = own_region(thread) else { return };
-    let inside = crate::slow::enter_patiently();
+    let inside = crate::slow::enter_at_last();
     thread.region.store(null_mut(), Ordering::Relaxed);
     thread.stage.store(STAGE_ENDED, Ordering::Relaxed);
     crate::slow::empty_region(region);

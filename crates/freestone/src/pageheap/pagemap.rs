@@ -39,7 +39,7 @@ const AHEAD: usize = (8 << 30) >> PAGE_SHIFT;
 const ENTERED_WHOLE: usize = 64;
 
 /// The page map. `base_page`, `len` and `classes` are read by the fast path.
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct PageMap {
     /// The number of the window's first page. Fixed once `len` is not 0.
     pub(crate) base_page: AtomicUsize,
@@ -226,7 +226,7 @@ impl PageMap {
             match Arrays::reserve(system, window) {
                 Some(arrays) => break arrays,
                 None if window == least => return None,
-                None => window = (window / 2).max(least),
+                None => window = (window / 2).next_multiple_of(64).clamp(least, window - 1),
             }
         };
         let Some(bytes) = arrays.commit(system, 0, least) else {
@@ -254,7 +254,7 @@ impl PageMap {
                 unsafe { &*entry }.store(span, Relaxed);
             }
         }
-        for word in 0..len / 64 {
+        for word in 0..len.div_ceil(64) {
             let bits = self.dirty_word(word).load(Relaxed);
             if bits != 0 {
                 // SAFETY: as above.

@@ -6,11 +6,18 @@
 //! taken out of the free ones just before. Both are mapped and belong to nobody else (H1).
 #![allow(unsafe_code)]
 
+use freestone_base::PAGE_SHIFT;
 use freestone_sys::{MoveRefused, Moved, System};
 
 use super::dirty;
 use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
+
+/// Blocks are moved so often, then only very long ones: each move may leave a mapping that merges with no neighbour any
+/// more, and a process has 65,530 (`vm.max_map_count`).
+const MOST_MOVES: usize = 2_000;
+/// Pages from which on a block is always moved (32 MiB): copying would take milliseconds.
+const ALWAYS_MOVED: usize = (32 << 20) >> PAGE_SHIFT;
 
 impl<S: System> Op<'_, S> {
     /// Adds the pages that follow a large block to it. `None`, the block unchanged, if they are not free.
@@ -71,6 +78,9 @@ impl<S: System> Op<'_, S> {
     /// Takes a span of `pages` pages and moves the pages of a large block to its beginning.
     pub(super) fn move_grow(&mut self, span: SpanRef, pages: usize) -> Option<SpanRef> {
         let os_page = self.system.os_page_size();
+        if self.state.moves >= MOST_MOVES && pages < ALWAYS_MOVED {
+            return None;
+        }
         if pages < span.pages().0 || !is_whole_os_pages(span, os_page) {
             return None;
         }
@@ -83,6 +93,7 @@ impl<S: System> Op<'_, S> {
         // SAFETY: the owner of the block asks for it, the target was free until just now.
         match unsafe { self.system.move_pages(span.start(), span.bytes(), target.start()) } {
             Ok(moved) => {
+                self.state.moves += 1;
                 self.state.meta.recycle(spare);
                 self.succeed(span, target);
                 self.leave_behind(span, moved);

@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) top: usize,
     /// Slabs made so far: the next one's colour.
     pub(super) coloured: usize,
+    /// Moves of large blocks so far.
+    pub(super) moves: usize,
     /// Memory was refused at least once.
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
@@ -87,6 +89,7 @@ impl State {
             clean: Index::new(),
             top: 0,
             coloured: 0,
+            moves: 0,
             tight: false,
             released: SpanList::new(),
             counts: Counts {

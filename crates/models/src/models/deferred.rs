@@ -1,6 +1,6 @@
 //! Frees left to others: blocks are pushed from two threads while two take.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use loom::thread;
 
@@ -39,7 +39,7 @@ impl World {
 /// Every block that was pushed is taken once, and whoever takes it sees what its last holder wrote.
 pub fn nothing_is_lost_or_doubled(fault: Fault) {
     check(fault, Some(3), || {
-        let world = Arc::new(World {
+        let world = Rc::new(World {
             deferred: Deferred::new(),
             memory: Default::default(),
             contents: std::array::from_fn(|_| Contents::new()),

@@ -1,7 +1,8 @@
 //! The emergency allocator: chunks set up, filled, emptied and started anew by several threads.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
+use std::sync::Mutex;
 
 use freestone_sys::{MoveRefused, Moved, Refused, System, SystemCalls};
 use loom::thread;
@@ -83,14 +84,14 @@ struct World<const CHUNKS: usize> {
 }
 
 impl<const CHUNKS: usize> World<CHUNKS> {
-    fn new() -> Arc<Self> {
+    fn new() -> Rc<Self> {
         let world = World {
             pool: Pool::new(),
             system: Memory::new(),
             contents: (0..CHUNKS).map(|_| std::array::from_fn(|_| Contents::new())).collect(),
         };
         world.pool.touch();
-        Arc::new(world)
+        Rc::new(world)
     }
 
     /// Allocates, and writes to header and block.
@@ -115,10 +116,9 @@ impl<const CHUNKS: usize> World<CHUNKS> {
         assert!(from >= GRANULE && from + size <= CHUNK);
         let cells = &self.contents[chunk];
         let rest = cells.len() - 1;
-        for granule in from / GRANULE - 1..(from + size).div_ceil(GRANULE).min(rest) {
-            cells[granule].write();
-        }
-        if (from + size).div_ceil(GRANULE) > rest {
+        let end = (from + size).div_ceil(GRANULE);
+        cells[from / GRANULE - 1..end.min(rest)].iter().for_each(Contents::write);
+        if end > rest {
             cells[rest].write();
         }
     }

@@ -1,6 +1,6 @@
 //! The gate: threads enter and leave while others fork.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use loom::thread;
 
@@ -22,7 +22,7 @@ struct World<const SHARDS: usize> {
 fn forks<const SHARDS: usize, const ENTRIES: usize, const FORKERS: usize>(fault: Fault) {
     check(fault, Some(2), || {
         let world =
-            Arc::new(World { gate: Gate::<SHARDS>::new(), heap: std::array::from_fn(|_| Contents::new()) });
+            Rc::new(World { gate: Gate::<SHARDS>::new(), heap: std::array::from_fn(|_| Contents::new()) });
         world.gate.close(0, || unreachable!("nobody is inside yet"));
         world.gate.open();
         let enterers: Vec<_> = (0..ENTERERS)

@@ -1,4 +1,4 @@
-//! The models that run the allocator's own source files under loom.
+//! The models that run the allocator's own source files under loom, which runs all threads of a model on one.
 
 pub mod deferred;
 pub mod emergency;

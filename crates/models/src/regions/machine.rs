@@ -96,7 +96,7 @@ impl Machine {
         }
     }
 
-    /// The CPU a thread is on, and, in a sequence, the region behind the base as it is now; `None` for zeros.
+    /// An act that reads the number of the CPU that the thread is on.
     pub fn cpu(&self, thread: usize) -> impl Fn(&mut State) -> usize + use<> {
         move |state| state.threads[thread].cpu
     }

@@ -45,6 +45,15 @@ pub const JOBS: &[Job] = &[
         run: refusal,
     },
     Job {
+        name: "cpp-replaced",
+        about: "a C++ program that replaces operator new and delete, and relies on the others calling them",
+        needs: &[GXX],
+        limit: 60,
+        tabled: false,
+        prepare: Some(build_replaced),
+        run: replaced,
+    },
+    Job {
         name: "clang",
         about: "clang++ compiling much of the standard library",
         needs: &[Need::command("clang++", "clang"), GXX],
@@ -137,6 +146,21 @@ fn program(place: &mut Place) -> Outcome {
         let step = place.subject(&program.to_string_lossy());
         place.run_and_note("program", step)?;
     }
+    Ok(())
+}
+
+fn build_replaced(place: &mut Place) -> Outcome {
+    place.write("replaced.cc", include_str!("scripts/replaced.cc"))?;
+    let flags = ["-O1", "-std=c++20", "-fsized-deallocation", "-w"];
+    let step = place.tool("g++").args(flags).args(["replaced.cc", "-o", "replaced"]);
+    place.run(step)?;
+    Ok(())
+}
+
+fn replaced(place: &mut Place) -> Outcome {
+    let program = place.inputs().join("replaced");
+    let step = place.subject(&program.to_string_lossy());
+    place.run_and_note("program", step)?;
     Ok(())
 }
 

@@ -2,23 +2,22 @@
 //!
 //! # Safety
 //!
-//! Raw file calls on a buffer of this frame, and the affinity mask of this thread into a set of
-//! this frame.
+//! Raw file calls and the affinity mask of this thread, both into buffers of this frame.
 #![allow(unsafe_code)]
-
-use core::mem::{size_of, zeroed};
 
 use super::process::read_file;
 
 /// One more than the largest CPU number this machine can ever have; at least 1.
 ///
-/// From the list of possible CPUs where `/sys` is mounted, else from the thread's affinity.
+/// From the list of possible CPUs where `/sys` is mounted, else from the length of the kernel's CPU masks, which is at
+/// least as large. Never from a mask itself: affinity may change.
 pub fn possible_cpus() -> usize {
     let mut buffer = [0u8; 256];
     read_file(c"/sys/devices/system/cpu/possible", &mut buffer)
+        .filter(|list| list.len() < 256)
         .and_then(end_of_cpu_list)
-        .or_else(end_of_affinity)
-        .unwrap_or(1)
+        .or_else(bits_of_cpu_mask)
+        .unwrap_or(MASK_BYTES * 8)
 }
 
 /// One more than the largest number in a list like `0-3,8,10-11`.
@@ -32,18 +31,16 @@ fn end_of_cpu_list(list: &[u8]) -> Option<usize> {
     largest?.checked_add(1)
 }
 
-fn end_of_affinity() -> Option<usize> {
-    // SAFETY: a CPU set is an array of integers; all zero is a valid one.
-    let mut set: libc::cpu_set_t = unsafe { zeroed() };
+/// Longer than the masks of any kernel there is.
+const MASK_BYTES: usize = 1024;
+
+/// The system call, unlike libc's function, returns how many bytes the kernel's mask has.
+fn bits_of_cpu_mask() -> Option<usize> {
+    let mut mask = [0u8; MASK_BYTES];
     let _preserved = super::PreservedErrno::new();
-    // SAFETY: the set is ours and as long as stated.
-    let returned = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
-    if returned != 0 {
-        return None;
-    }
-    // SAFETY: CPU_ISSET reads within the set for every number below CPU_SETSIZE.
-    let is_set = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
-    (0..libc::CPU_SETSIZE as usize).rev().find(is_set).map(|cpu| cpu + 1)
+    // SAFETY: the mask is ours and as long as stated.
+    let returned = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, MASK_BYTES, mask.as_mut_ptr()) };
+    usize::try_from(returned).ok().filter(|&bytes| bytes > 0).map(|bytes| bytes * 8)
 }
 
 #[cfg(test)]
@@ -60,10 +57,8 @@ mod tests {
     }
 
     #[test]
-    fn both_sources_know_at_least_the_cpu_we_run_on() {
-        assert!(
-            possible_cpus()
-                >= end_of_affinity().unwrap().min(std::thread::available_parallelism().unwrap().get())
-        );
+    fn the_mask_is_no_shorter_than_the_list() {
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        assert!(bits_of_cpu_mask().unwrap() >= possible_cpus() && possible_cpus() >= cpus);
     }
 }

@@ -1,0 +1,52 @@
+//! `vfork`, wrapped: its child runs on the parent's memory and thread-local data, but the kernel does not protect its
+//! restartable sequences. So the child gives up the cache number before it can allocate.
+//!
+//! # Safety
+//!
+//! V1: child and parent return through the same stack slot, one after the other. So the return address is kept in a
+//! register over the system call, which preserves it, and pushed again by each.
+#![allow(unsafe_code)]
+
+use core::ffi::c_int;
+
+use freestone_sys::linux::Errno;
+
+extern "C" fn in_child() {
+    freestone::raw::in_vfork_child();
+}
+
+/// Sets `errno` for a `vfork` that failed with `-error`.
+extern "C" fn failed(error: c_int) -> c_int {
+    Errno(-error).set();
+    -1
+}
+
+/// `vfork`: the parent waits until the child has called exec or `_exit`.
+///
+/// # Safety
+/// The child does only what POSIX allows it: `_exit`, or one of the exec functions.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+pub unsafe extern "C" fn vfork() -> c_int {
+    core::arch::naked_asm!(
+        "pop rdi",
+        "mov eax, {vfork}",
+        "syscall",
+        "push rdi",
+        "test eax, eax",
+        "js 2f",
+        "jnz 3f",
+        "sub rsp, 8",
+        "call {in_child}",
+        "add rsp, 8",
+        "xor eax, eax",
+        "3:",
+        "ret",
+        "2:",
+        "mov edi, eax",
+        "jmp {failed}",
+        vfork = const libc::SYS_vfork,
+        in_child = sym in_child,
+        failed = sym failed,
+    )
+}

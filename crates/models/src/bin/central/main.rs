@@ -1,0 +1,29 @@
+//! The central list on the page heap under shuttle: the allocator's own files, with locks that the checker knows.
+//!
+//! Everything in these files is guarded by a lock, so the locks are where interleavings differ; the atomics are
+//! the plain ones. With the argument `divided`, two lists serve the one class at once, each with its own lock, which the
+//! model must find.
+//!
+//! Nothing of it is compiled as a unit test: the allocator's files bring tests that are not for these locks.
+
+#[cfg(not(test))]
+#[allow(dead_code, reason = "the allocator's file; the model uses a part of it")]
+#[path = "../../../../freestone/src/central/mod.rs"]
+mod central;
+#[cfg(not(test))]
+#[allow(dead_code, reason = "the allocator's file; the model uses a part of it")]
+#[path = "../../../../freestone/src/message.rs"]
+mod message;
+#[cfg(not(test))]
+mod model;
+#[cfg(not(test))]
+#[allow(dead_code, unused_imports, reason = "the allocator's file; the model uses a part of it")]
+#[path = "../../../../freestone/src/pageheap/mod.rs"]
+mod pageheap;
+#[cfg(not(test))]
+mod sync;
+
+fn main() {
+    #[cfg(not(test))]
+    model::run();
+}

@@ -1,0 +1,144 @@
+//! Threads that fetch blocks, pass them to each other, give them back, drain the list and stop filling.
+
+use std::collections::BTreeSet;
+use std::ptr::null_mut;
+use std::sync::{Arc, Mutex};
+
+use freestone_base::{ClassId, class_info, class_of};
+use freestone_sys::Linux;
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::scheduler::RandomScheduler;
+use shuttle::thread;
+
+use crate::central::{Central, SlabSource};
+use crate::pageheap::{PageHeap, Span, SpanRef};
+use crate::sync::atomic::{AtomicPtr, Ordering};
+
+impl SlabSource for PageHeap<&'static Linux> {
+    fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.alloc_slab(class)
+    }
+
+    fn return_slab(&self, span: SpanRef) {
+        self.free(span);
+    }
+
+    fn span_of(&self, addr: usize) -> Option<SpanRef> {
+        self.page_map().span_of(addr)
+    }
+
+    fn take_foreign(&self, _: usize) -> bool {
+        false
+    }
+}
+
+const THREADS: usize = 3;
+const ACTIONS: usize = 8;
+const ROUNDS: usize = 2000;
+/// Eight blocks to a slab.
+const SIZE: usize = 32 << 10;
+
+static LINUX: Linux = Linux::new();
+
+struct World {
+    class: ClassId,
+    heap: PageHeap<&'static Linux>,
+    /// One list for all threads; with `divided`, two.
+    lists: [Central; 2],
+    divided: bool,
+    places: [AtomicPtr<Span>; THREADS],
+    /// Blocks that are out, and those among them that wait for a thread to take them over.
+    out: Mutex<BTreeSet<usize>>,
+    passed: Mutex<Vec<usize>>,
+}
+
+impl World {
+    fn list(&self, thread: usize) -> &Central {
+        &self.lists[if self.divided { thread % 2 } else { 0 }]
+    }
+
+    fn fetch(&self, thread: usize, count: usize) -> Vec<usize> {
+        let mut blocks = [0; 8];
+        let place = &self.places[thread];
+        let got = self.list(thread).fetch(self.class, &self.heap, place, &mut blocks[..count]);
+        let mut out = self.out.lock().unwrap();
+        blocks[..got].iter().for_each(|&block| assert!(out.insert(block), "a block was handed out twice"));
+        blocks[..got].to_vec()
+    }
+
+    fn give_back(&self, thread: usize, blocks: &[usize]) {
+        blocks.iter().for_each(|block| assert!(self.out.lock().unwrap().remove(block)));
+        self.list(thread).give_back(self.class, &self.heap, blocks);
+    }
+
+    fn check(&self) {
+        assert_eq!(self.list(0).verify(self.class, &self.heap), Ok(()));
+        let mut filling: Vec<_> = self.places.iter().map(|place| place.load(Ordering::Relaxed)).collect();
+        filling.retain(|place| !place.is_null());
+        filling.sort_unstable();
+        assert!(filling.windows(2).all(|pair| pair[0] != pair[1]), "two caches are filled from one slab");
+    }
+
+    fn live(&self, thread: usize) {
+        let mut held = Vec::new();
+        for _ in 0..ACTIONS {
+            let count = thread_rng().gen_range(1..=5);
+            match thread_rng().gen_range(0..8) {
+                0..3 => held.extend(self.fetch(thread, count)),
+                3..5 => {
+                    let kept = held.len().saturating_sub(count);
+                    self.give_back(thread, &held.split_off(kept));
+                }
+                5 => {
+                    let mut passed = self.passed.lock().unwrap();
+                    std::mem::swap(&mut *passed, &mut held);
+                }
+                6 => self.list(thread).drain(self.class, &self.heap),
+                _ => self.list(thread).stop_filling(&self.heap, &self.places[thread]),
+            }
+            self.check();
+        }
+        self.give_back(thread, &held);
+    }
+
+    /// With everything given back, every slab is gone.
+    fn end(&self) {
+        let passed = std::mem::take(&mut *self.passed.lock().unwrap());
+        self.give_back(0, &passed);
+        self.list(0).drain(self.class, &self.heap);
+        self.places.iter().for_each(|place| self.list(0).stop_filling(&self.heap, place));
+        self.check();
+        assert!(self.out.lock().unwrap().is_empty());
+        assert_eq!((self.list(0).stats().slabs, self.heap.stats().slabs), (0, 0));
+        assert_eq!(self.heap.verify(), Ok(()));
+    }
+}
+
+/// Runs the model, with the fault that the arguments name.
+pub(crate) fn run() {
+    let divided = std::env::args().any(|argument| argument == "divided");
+    let model = move || {
+        let world = Arc::new(World {
+            class: class_of(SIZE).expect("a small size"),
+            heap: PageHeap::new(&LINUX),
+            lists: [Central::new(), Central::new()],
+            divided,
+            places: [const { AtomicPtr::new(null_mut()) }; THREADS],
+            out: Mutex::default(),
+            passed: Mutex::default(),
+        });
+        assert_eq!(class_info(world.class).blocks, 8);
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let world = world.clone();
+                thread::spawn(move || world.live(thread))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        world.end();
+    };
+    // The page heap's records are made on the stack of a model's thread.
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 20;
+    shuttle::Runner::new(RandomScheduler::new(ROUNDS), config).run(model);
+}
