@@ -326,9 +326,10 @@ mod tests {
             let class = class_of(size).unwrap();
             let info = class_info(class);
             assert!(info.size as usize >= size);
-            assert!(size <= 8 || info.size % 16 == 0, "{size}");
+            assert!(size <= 8 || info.size.is_multiple_of(16), "{size}");
             assert!(class.index() < FIRST_TWIN);
-            let smaller = ClassId::all().filter(|&c| class_info(c).size % 16 == 0 && c < class).last();
+            let smaller =
+                ClassId::all().filter(|&c| class_info(c).size.is_multiple_of(16) && c < class).last();
             if let Some(smaller) = smaller {
                 assert!((class_info(smaller).size as usize) < size.max(9), "{size}");
             }

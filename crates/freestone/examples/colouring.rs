@@ -3,6 +3,10 @@
 //!
 //! Page-aligned, all first words fall into one set of the first-level cache and a few of the second; coloured, they
 //! spread over all. Run with `cargo run --release -p freestone --example colouring`.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;

@@ -182,7 +182,9 @@ pub(crate) extern "C" fn after_fork_in_parent() {
 /// After fork, in the child, which has one thread: forks that other threads had begun are gone.
 pub(crate) extern "C" fn after_fork_in_child() {
     let thread = tls::current();
-    GATE.reopen_alone(own_entries(thread), shard_of(thread));
+    // Marked, not counted: a handler forked right beside the count, and the thread will take itself out of it.
+    let own = usize::from(thread.busy.load(Ordering::Relaxed) != 0);
+    GATE.reopen_alone(own, shard_of(thread));
     thread.forking.store(0, Ordering::Relaxed);
     crate::start::forked_child();
 }

@@ -1,4 +1,8 @@
 //! Ordinary collections on the allocator, on a first-class heap, in both versions of `allocator-api2`.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size.
 #![cfg(all(feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 
 use freestone::{Freestone, Heap};

@@ -2,6 +2,10 @@
 //! interface, the C interface and a first-class heap, in every cache mode, with the invariant walk in between.
 //!
 //! The mode is fixed when a process starts, so each test runs itself again, once a mode.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
