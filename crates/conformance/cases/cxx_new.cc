@@ -336,3 +336,49 @@ CASE(throwing_constructors_leak_nothing) {
     }
     CHECK_THAT(resident_kib() < before + 8 * KIB, "%zu KiB, before %zu", resident_kib(), before);
 }
+
+namespace {
+struct rlimit usual_space, no_space;
+
+void handler_lifts_the_limit() {
+    ++handler_calls;
+    CHECK(setrlimit(RLIMIT_AS, &usual_space) == 0);
+}
+
+struct Link {
+    Link *next;
+};
+static_assert(sizeof(Link) == 8, "blocks of the smallest size carry the list");
+}  // namespace
+
+// What new gives after its handler made room must be a block of the same kind as at the first try: a
+// sized delete gives it back by its size alone.
+CASE(sized_delete_of_blocks_got_through_the_handler) {
+    ::operator delete(hide(::operator new(sizeof(Link))), sizeof(Link));
+    CHECK(getrlimit(RLIMIT_AS, &usual_space) == 0);
+    no_space = usual_space;
+    no_space.rlim_cur = 1;
+    std::set_new_handler(handler_lifts_the_limit);
+    handler_calls = 0;
+    for (int round = 0; round < 2; round++) {
+        CHECK(setrlimit(RLIMIT_AS, &no_space) == 0);
+        Link *list = nullptr;
+        const int enough = handler_calls + 5;
+        for (int i = 0; i < 2000000 && handler_calls < enough; i++) {
+            const int before = handler_calls;
+            Link *one = static_cast<Link *>(hide(::operator new(sizeof(Link))));
+            one->next = list;
+            list = one;
+            if (handler_calls > before) CHECK(setrlimit(RLIMIT_AS, &no_space) == 0);
+        }
+        CHECK(setrlimit(RLIMIT_AS, &usual_space) == 0);
+        if (round == 0) CHECK(handler_calls > 0);
+        while (list) {
+            Link *next = list->next;
+            ::operator delete(list, sizeof(Link));
+            list = next;
+        }
+    }
+    std::set_new_handler(nullptr);
+    free(hide(malloc(100)));
+}

@@ -266,3 +266,104 @@ CASE(bug01_the_child_frees_blocks_of_other_threads) {
     stop = 1;
     for (int i = 0; i < 4; i++) join(threads[i]);
 }
+
+/* What a thread allocates while another forks may live for ever: it must not drain a fixed supply. */
+static void *keep_one_in_five_hundred(void *argument) {
+    enum { LONG_LIVED = 2000, SHORT_LIVED = 50 };
+    void *longs[LONG_LIVED] = {0}, *shorts[SHORT_LIVED] = {0};
+    unsigned state = (unsigned)(uintptr_t)argument * 7919 + 1;
+    for (unsigned turn = 0; !stop; turn++) {
+        size_t size = random_next(&state) % 8000 + 1;
+        char *p = (char *)hide(malloc(size));
+        CHECK_THAT(p != NULL, "malloc(%zu), turn %u: %s", size, turn, strerror(errno));
+        *p = 1;
+        void **slot = turn % 500 == 0 ? &longs[turn / 500 % LONG_LIVED] : &shorts[random_next(&state) % SHORT_LIVED];
+        free(*slot);
+        *slot = p;
+    }
+    for (int i = 0; i < LONG_LIVED; i++) free(longs[i]);
+    for (int i = 0; i < SHORT_LIVED; i++) free(shorts[i]);
+    return NULL;
+}
+
+static void *replace_large_blocks(void *argument) {
+    enum { HELD = 400 };
+    void *held[HELD] = {0};
+    unsigned state = (unsigned)(uintptr_t)argument * 7919 + 1;
+    while (!stop) {
+        unsigned i = random_next(&state) % HELD;
+        free(held[i]);
+        size_t size = random_next(&state) % 60000 + 1;
+        held[i] = hide(malloc(size));
+        CHECK_THAT(held[i] != NULL, "malloc(%zu): %s", size, strerror(errno));
+        fill(held[i], size < 64 ? size : 64, i);
+    }
+    for (int i = 0; i < HELD; i++) free(held[i]);
+    return NULL;
+}
+
+/* Much resident memory makes each fork long, so that the threads allocate a lot meanwhile. */
+static void fork_for_two_seconds(void *(*body)(void *)) {
+    size_t size = 128 * MIB;
+    void *ballast = hide(malloc(size));
+    CHECK(ballast);
+    fill_sparse(ballast, size, 4096, 1);
+    pthread_t threads[4];
+    stop = 0;
+    for (uintptr_t i = 0; i < COUNT_OF(threads); i++) threads[i] = spawn(body, (void *)i, 0);
+    double until = seconds_now() + 2;
+    while (seconds_now() < until) {
+        pid_t child = fork();
+        CHECK_THAT(child >= 0, "fork: %s", strerror(errno));
+        if (child == 0) _exit(0);
+        reap(child);
+    }
+    stop = 1;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+    CHECK(whole_sparse(ballast, size, 4096, 1));
+    free(ballast);
+}
+
+CASE(bug01_long_lived_blocks_allocated_during_forks) { fork_for_two_seconds(keep_one_in_five_hundred); }
+CASE(bug01_large_blocks_allocated_during_forks) { fork_for_two_seconds(replace_large_blocks); }
+
+static void *churn_large(void *unused) {
+    while (!stop) {
+        void *p = hide(malloc(100000));
+        CHECK(p);
+        *(volatile char *)p = 1;
+        free(p);
+    }
+    return unused;
+}
+
+/* A child is alone, yet it inherits what its parent's fork did to keep the other threads out. */
+CASE(bug01_children_fork_at_once) {
+    pthread_t threads[4];
+    stop = 0;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) threads[i] = spawn(churn_large, NULL, 0);
+    double until = seconds_now() + 2;
+    while (seconds_now() < until) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(5);
+            pid_t grandchild = fork();
+            CHECK(grandchild >= 0);
+            if (grandchild == 0) {
+                alarm(5);
+                pid_t last = fork();
+                CHECK(last >= 0);
+                use_everything(7);
+                if (last == 0) _exit(0);
+                reap(last);
+                _exit(0);
+            }
+            reap(grandchild);
+            _exit(0);
+        }
+        reap(child);
+    }
+    stop = 1;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+}

@@ -49,6 +49,44 @@ CASE(bug11_hundred_thousand_holes) {
     free(large);
 }
 
+static void *do_nothing(void *unused) { return unused; }
+
+/* Buffers that grow by half, as arrays do. Where growth cuts each out into a mapping of its own, there
+ * are soon none left for the program's next mmap and thread. */
+CASE(bug11_growing_buffers_leave_mappings_to_the_program) {
+    enum { MANY = 6000 };
+    static struct {
+        char *bytes;
+        size_t size;
+    } buffers[MANY];
+    const size_t least = 40000;
+    unsigned state = 1;
+    for (unsigned i = 0; i < MANY; i++) {
+        buffers[i].bytes = (char *)hide(malloc(least));
+        CHECK(buffers[i].bytes);
+        buffers[i].size = least;
+        *buffers[i].bytes = (char)i;
+    }
+    for (int i = 0; i < 6 * MANY; i++) {
+        unsigned one = random_next(&state) % MANY;
+        size_t old = buffers[one].size, size = old > 10 * least ? least : old + old / 2;
+        char *bytes = (char *)hide(realloc(buffers[one].bytes, size));
+        CHECK_THAT(bytes != NULL, "realloc from %zu to %zu, call %d", old, size, i);
+        CHECK(*bytes == (char)one);
+        if (size > old) bytes[old] = bytes[size - 1] = 1;
+        buffers[one].bytes = bytes;
+        buffers[one].size = size;
+    }
+    size_t mappings = count_mappings();
+    CHECK_THAT(mappings < 8000, "%zu mappings", mappings);
+    for (int i = 0; i < 50; i++) {
+        int protection = i % 2 ? PROT_READ : PROT_READ | PROT_EXEC;
+        CHECK(mmap(NULL, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    }
+    for (int i = 0; i < 20; i++) join(spawn(do_nothing, NULL, 0));
+    for (int i = 0; i < MANY; i++) free(buffers[i].bytes);
+}
+
 CASE(bug11_other_mappings_are_used_up) {
     /* The program itself takes all but some mappings; the allocator must live on what is left. */
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");

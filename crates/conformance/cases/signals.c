@@ -243,3 +243,62 @@ CASE(bug13_no_signal_disposition_is_changed) {
         CHECK_THAT(action.sa_handler == SIG_DFL, "signal %d has a handler", signal);
     }
 }
+
+static volatile int forks_of_handler;
+
+/* One signal a time: where a fork takes longer than the timer, repeated ones leave the program no turn. */
+static void arm_timer_once(long microseconds) {
+    struct itimerval once = {{0, 0}, {0, microseconds}};
+    CHECK(setitimer(ITIMER_REAL, &once, NULL) == 0);
+}
+
+static void on_signal_fork(int signal) {
+    (void)signal;
+    int saved = errno;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        free(hide(malloc(100)));
+        _exit(0);
+    }
+    reap(child);
+    forks_of_handler++;
+    if (!stop) arm_timer_once(1500);
+    errno = saved;
+}
+
+static void *churn_unsignalled(void *unused) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    while (!stop) {
+        void *p = hide(malloc(100000));
+        CHECK(p);
+        *(volatile char *)p = 1;
+        free(p);
+    }
+    return unused;
+}
+
+/* The handler forks in the midst of an allocation, while other threads allocate too. */
+CASE_FREESTONE(bug01_handler_forks) {
+    pthread_t threads[3];
+    stop = 0;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) threads[i] = spawn(churn_unsignalled, NULL, 0);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal_fork;
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    arm_timer_once(1500);
+    double until = seconds_now() + 2;
+    while (seconds_now() < until) {
+        void *p = hide(malloc(100000));
+        CHECK(p);
+        *(volatile char *)p = 1;
+        free(p);
+    }
+    stop = 1;
+    arm_timer_once(0);
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+    CHECK_THAT(forks_of_handler > 20, "%d forks", forks_of_handler);
+}

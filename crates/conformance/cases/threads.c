@@ -328,3 +328,50 @@ CASE(vfork_child_allocates) {
         free(mine);
     }
 }
+
+/* Each block carries its holder's mark: a block with two holders shows a foreign one. Returns at the
+ * deadline. Usable in a vfork child: it ends by _exit where a check fails. */
+static void hold_marked_blocks(uintptr_t holder, double until) {
+    enum { HELD = 64 };
+    uintptr_t *held[HELD] = {0};
+    unsigned state = (unsigned)holder * 7919 + 1;
+    while (seconds_now() < until) {
+        for (int i = 0; i < 1000; i++) {
+            unsigned slot = random_next(&state) % HELD;
+            uintptr_t mark = holder * HELD + slot;
+            if (held[slot]) CHECK_THAT(held[slot][1] == mark, "%#zx, not %#zx", (size_t)held[slot][1], (size_t)mark);
+            free(held[slot]);
+            held[slot] = (uintptr_t *)hide(malloc(96));
+            CHECK(held[slot]);
+            held[slot][1] = mark;
+        }
+    }
+    for (unsigned slot = 0; slot < HELD; slot++) free(held[slot]);
+}
+
+static double marked_until;
+
+static void *hold_until_the_end(void *holder) {
+    hold_marked_blocks((uintptr_t)holder, marked_until);
+    return NULL;
+}
+
+/* The child is a task of its own: it runs on another CPU than the thread whose rseq area it shares. */
+CASE(bug13_vfork_child_allocates_among_threads) {
+    pthread_t threads[3];
+    marked_until = seconds_now() + 2;
+    for (uintptr_t i = 0; i < COUNT_OF(threads); i++)
+        threads[i] = spawn(hold_until_the_end, (void *)(i + 1), 0);
+    for (uintptr_t holder = 100; seconds_now() < marked_until; holder++) {
+        pid_t child = vfork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            /* It may run into damage that makes it turn for ever, and its parent waits for it. */
+            alarm(5);
+            hold_marked_blocks(holder, seconds_now() + 0.05);
+            _exit(0);
+        }
+        reap(child);
+    }
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+}
