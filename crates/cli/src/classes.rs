@@ -125,7 +125,7 @@ mod tests {
         let rows = rows();
         // Behind the largest class come the aligned twins, which serve no size by itself.
         let largest = freestone_base::class_of(MAX_SMALL).unwrap().0;
-        let of_malloc = |row: &&Row| row.class <= largest && (row.size == 8 || row.size % 16 == 0);
+        let of_malloc = |row: &&Row| row.class <= largest && (row.size == 8 || row.size.is_multiple_of(16));
         let malloc: Vec<_> = rows.iter().filter(of_malloc).collect();
         for pair in malloc.windows(2) {
             assert_eq!(pair[1].least, pair[0].size as usize + 1);
