@@ -148,10 +148,12 @@ CASE(bug01_four_threads_fork_at_once) {
     for (int i = 0; i < 2; i++) join(churners[i]);
 }
 
-/* Handlers that allocate: one registered before anything else in the process ran, one in main. */
-static int handled[2][3];
+/* Handlers that allocate: one registered before anything else in the process ran, one in main. In the
+ * cases that are not about them they are idle: their work lets the other threads settle before the fork. */
+static int handled[2][3], handlers_work;
 
 static void handler_work(int set, int phase) {
+    if (!handlers_work) return;
     void *small = hide(malloc(100)), *large = hide(malloc(300 * KIB));
     CHECK(small && large);
     fill(small, 100, 1);
@@ -181,6 +183,7 @@ static void fork_with_handlers(unsigned threads, int forks) {
     pthread_t started[8];
     stop = 0;
     pthread_atfork(late_prepare, late_parent, late_child);
+    handlers_work = 1;
     for (uintptr_t i = 0; i < threads; i++) started[i] = spawn(i % 2 ? grow_lines : churn, (void *)i, 0);
     memset(handled, 0, sizeof handled);
     double until = seconds_now() + STORM_SECONDS;
@@ -277,7 +280,8 @@ static void *keep_one_in_five_hundred(void *argument) {
         char *p = (char *)hide(malloc(size));
         CHECK_THAT(p != NULL, "malloc(%zu), turn %u: %s", size, turn, strerror(errno));
         *p = 1;
-        void **slot = turn % 500 == 0 ? &longs[turn / 500 % LONG_LIVED] : &shorts[random_next(&state) % SHORT_LIVED];
+        void **slot = &shorts[random_next(&state) % SHORT_LIVED];
+        if (turn % 500 == 0) slot = &longs[turn / 500 % LONG_LIVED];
         free(*slot);
         *slot = p;
     }
@@ -337,7 +341,7 @@ static void *churn_large(void *unused) {
     return unused;
 }
 
-/* A child is alone, yet it inherits what its parent's fork did to keep the other threads out. */
+/* A child is alone, yet it inherits the traces of threads that its parent's fork found at the door. */
 CASE(bug01_children_fork_at_once) {
     pthread_t threads[4];
     stop = 0;

@@ -339,7 +339,8 @@ static void hold_marked_blocks(uintptr_t holder, double until) {
         for (int i = 0; i < 1000; i++) {
             unsigned slot = random_next(&state) % HELD;
             uintptr_t mark = holder * HELD + slot;
-            if (held[slot]) CHECK_THAT(held[slot][1] == mark, "%#zx, not %#zx", (size_t)held[slot][1], (size_t)mark);
+            if (held[slot])
+                CHECK_THAT(held[slot][1] == mark, "%#zx, not %#zx", (size_t)held[slot][1], (size_t)mark);
             free(held[slot]);
             held[slot] = (uintptr_t *)hide(malloc(96));
             CHECK(held[slot]);
