@@ -323,6 +323,11 @@ fn release_large(addr: usize, call: Call) {
     }
 }
 
+/// The place for the slab that serves everybody without one of their own.
+pub(crate) fn shared_filling(class: ClassId) -> &'static AtomicPtr<Span> {
+    &LEVELS.uncached[class.index()]
+}
+
 /// Does what could not be done where it was asked for. The gate has been entered.
 pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {

@@ -20,7 +20,8 @@ use freestone_base::{ClassId, class_info};
 
 use self::region::{Header, Region, capacity_limit};
 use crate::central::{Central, SlabSource};
-use crate::sync::atomic::Ordering;
+use crate::pageheap::Span;
+use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// The most blocks that move at once.
 pub(crate) const MAX_BATCH: usize = 64;
@@ -40,6 +41,10 @@ pub(crate) trait Access: Copy {
     fn replace_header(self, class: ClassId, old: Header, new: Header) -> bool;
     /// More bytes for the region's capacities, 0 when there are none.
     fn more_bytes(self) -> isize;
+    /// The place for the slab from which this cache is being filled.
+    fn filling(self, class: ClassId) -> &'static AtomicPtr<Span> {
+        &self.region().state().filling[class.index()]
+    }
 }
 
 /// A pop missed: refills the cache and returns one block, or `None` when memory was refused.
@@ -56,9 +61,13 @@ pub(crate) fn refill(
     let want = capacity.max(FIRST_REFILL).min(info.batch as usize);
     grow(access, centrals, source, class, want);
 
+    // One block to hand out, and what finds room.
+    let header = access.region().header(class);
+    let want = want.min(1 + header.capacity(class) - header.len(class));
+
     let mut blocks = [0; MAX_BATCH];
     let central = &centrals[class.index()];
-    let got = central.fetch(class, source, &state.filling[class.index()], &mut blocks[..want]);
+    let got = central.fetch(class, source, access.filling(class), &mut blocks[..want]);
     if got == 0 {
         return None;
     }
@@ -113,7 +122,8 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
         left = spare.load(Ordering::Relaxed);
     }
     let granted = wanted.min((left.max(0) / size) as usize);
-    if granted == 0 {
+    // A cache of one or two blocks saves little and pins their slabs: many threads would each keep some.
+    if granted < wanted.min(FIRST_REFILL) {
         return;
     }
     spare.fetch_sub(granted as isize * size, Ordering::Relaxed);

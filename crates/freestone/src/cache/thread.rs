@@ -19,12 +19,13 @@ use freestone_sys::linux::control::ThreadKey;
 
 use super::Access;
 use super::region::{Header, REGION_SIZE, Region};
+use crate::pageheap::Span;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, Ordering};
 use crate::tls::{self, ThreadState};
 
 /// Bytes that every thread may cache, before it draws on the common budget.
-const OWN_BYTES: isize = 16 << 10;
+const OWN_BYTES: isize = 8 << 10;
 /// Bytes drawn from the common budget at a time.
 const STEP: isize = 64 << 10;
 
@@ -185,6 +186,16 @@ impl Access for ThreadAccess {
     fn replace_header(self, class: ClassId, _old: Header, new: Header) -> bool {
         self.region.set_header(class, new);
         true
+    }
+
+    /// Threads share the slab of a class whose blocks share no cache line: one each would cost memory by the thread.
+    fn filling(self, class: ClassId) -> &'static AtomicPtr<Span> {
+        const LINE: u32 = 64;
+        if freestone_base::class_info(class).size.is_multiple_of(LINE) {
+            crate::slow::shared_filling(class)
+        } else {
+            &self.region.state().filling[class.index()]
+        }
     }
 
     fn more_bytes(self) -> isize {

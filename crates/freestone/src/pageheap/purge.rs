@@ -19,8 +19,8 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 /// Spans of at least this many pages (32 MiB) are purged when they are freed.
 const AT_ONCE: usize = (32 << 20) >> PAGE_SHIFT;
-/// Fewer dirty pages than this (64 MiB) are always kept for reuse.
-const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
+/// Fewer dirty pages than this (32 MiB) are always kept for reuse.
+const ALWAYS_KEPT: usize = (32 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
