@@ -8,7 +8,7 @@
 //!
 //! # Safety
 //!
-//! - E1: a chunk's address and length are fixed once its state is not [`UNUSED`]; chunks are never unmapped.
+//! - E1: a chunk's address and length are fixed once its length is neither 0 nor [`CLAIMED`]; chunks are never unmapped.
 //! - E2: bytes below the bump offset belong to blocks that were handed out since the offset last was zero.
 //! - E3: each block is preceded by a header of 16 bytes that holds the requested size.
 #![allow(unsafe_code)]

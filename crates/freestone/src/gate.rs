@@ -3,7 +3,8 @@
 //! A thread that is refused is served by the emergency allocator and by deferred frees, which are lock-free.
 //! So a signal handler that interrupts the allocator, a libc function that allocates while we call it, and
 //! a fork handler that allocates while other threads are held off all make progress, and no lock of ours is
-//! ever waited for by somebody who holds a lock of libc over fork.
+//! ever waited for by somebody who holds a lock of libc over fork. An allocation that meets a fork first waits a moment
+//! for it to end, a bounded one for the same reason.
 //!
 //! The argument for fork. `inside` counts the threads inside, spread over lines to keep it cheap. A thread
 //! enters by counting itself (SeqCst) and then reading `forking` (SeqCst); the forking thread sets `forking`

@@ -166,7 +166,12 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
 }
 
 fn small_or_reclaim(class: ClassId) -> usize {
-    small(class).or_else(|| reclaim().then(|| small(class)).flatten()).unwrap_or(0)
+    small(class)
+        .or_else(|| {
+            reclaim();
+            small(class)
+        })
+        .unwrap_or(0)
 }
 
 fn small(class: ClassId) -> Option<usize> {
@@ -221,15 +226,18 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
         span.set_colour(colour);
         Some(span.first_block())
     };
-    attempt().or_else(|| reclaim().then(attempt).flatten()).unwrap_or(0)
+    attempt()
+        .or_else(|| {
+            reclaim();
+            attempt()
+        })
+        .unwrap_or(0)
 }
 
-/// Memory was refused: returns every cached block to its slab, so that whole spans can serve. False when
-/// nothing could be done.
-fn reclaim() -> bool {
+/// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
+fn reclaim() {
     empty_caches();
     LEVELS.pages.purge_all();
-    true
 }
 
 /// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up.
