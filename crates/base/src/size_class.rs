@@ -11,17 +11,25 @@
 //! first lines of blocks do not all fall into the same few sets of a cache (Bonwick 1994). They are aligned to 64
 //! bytes only; requests for more go to *aligned twins* of these classes, whose slabs are not coloured.
 //!
+//! Above 32 KiB, up to 256 KiB, follow the *medium* classes, whole pages each: a slab of one block, which caches hold
+//! like any other. Nobody may conclude from such a size that a block belongs to a class: a cleared, a resized or
+//! an over-aligned block of that size comes from the page heap.
+//!
 //! All look-ups are O(1): one table read. The tables are built and proved at compile time.
 
 use crate::units::PAGE_SIZE;
 
-/// The largest request, in bytes, that a size class serves; above it whole pages are handed out.
+/// The largest request, in bytes, of a small block: its size class follows from size and alignment alone.
 pub const MAX_SMALL: usize = 32 << 10;
+/// The largest request, in bytes, that a size class serves; above it the page heap does.
+pub const MAX_MEDIUM: usize = 256 << 10;
 
 /// Number of classes, the unused class 0 included.
-pub const CLASS_COUNT: usize = 1 + SIZES.len() + TWINS.len();
+pub const CLASS_COUNT: usize = FIRST_MEDIUM + MEDIUM.len();
 /// The first class that is an aligned twin.
 const FIRST_TWIN: usize = 1 + SIZES.len();
+/// The first medium class.
+const FIRST_MEDIUM: usize = FIRST_TWIN + TWINS.len();
 
 /// The alignment, in bytes, that malloc promises for every block of at least this size.
 pub const MALLOC_ALIGN: usize = 16;
@@ -85,8 +93,12 @@ impl ClassInfo {
             colours: clamp(tail / step + 1, 1, clamp(COLOUR_SPAN / step, 1, COLOUR_SPAN)) as u16,
             slab_pages: slab_pages as u16,
             blocks: blocks as u16,
-            batch: clamp((32 << 10) / size, 2, 64) as u16,
-            cache_max: clamp((128 << 10) / size, 4, 512) as u16,
+            batch: if size > MAX_SMALL { 1 } else { clamp((32 << 10) / size, 2, 64) as u16 },
+            cache_max: if size > MAX_SMALL {
+                clamp((512 << 10) / size, 4, 8) as u16
+            } else {
+                clamp((128 << 10) / size, 4, 2048) as u16
+            },
             reciprocal: (1u64 << 40).div_ceil(size as u64),
             eighths: (8 << 16) / blocks as u32,
         }
@@ -134,11 +146,40 @@ const COLOUR_STEP: usize = 64;
 const COLOUR_SPAN: usize = 4096;
 
 const fn is_coloured(size: usize) -> bool {
-    size.is_power_of_two() && size >= 1024
+    size.is_power_of_two() && size >= 1024 && size <= MAX_SMALL
 }
 
 /// Aligned twins of the coloured classes.
 const TWINS: [u32; 6] = [1024, 2048, 4096, 8192, 16384, 32768];
+
+/// The medium classes: four from 32 to 64 KiB, eight to each doubling above.
+const MEDIUM: [u32; 20] = {
+    let mut sizes = [0; 20];
+    let mut n = 0;
+    let mut size = MAX_SMALL;
+    while n < sizes.len() {
+        size += if size < 128 << 10 { PAGE_SIZE } else { 2 * PAGE_SIZE };
+        sizes[n] = size as u32;
+        n += 1;
+    }
+    assert!(size == MAX_MEDIUM);
+    sizes
+};
+
+/// Class for each number of pages up to [`MAX_MEDIUM`], from [`MAX_SMALL`] on.
+static MEDIUM_TABLE: [u8; MAX_MEDIUM / PAGE_SIZE + 1] = {
+    let mut table = [0; MAX_MEDIUM / PAGE_SIZE + 1];
+    let mut class = FIRST_MEDIUM;
+    let mut pages = MAX_SMALL / PAGE_SIZE + 1;
+    while pages < table.len() {
+        while (CLASSES[class].size as usize) < pages * PAGE_SIZE {
+            class += 1;
+        }
+        table[pages] = class as u8;
+        pages += 1;
+    }
+    table
+};
 
 /// Classes to each doubling, from 64 B to 32 KiB.
 const STEPS: [usize; 9] = [4, 8, 8, 8, 8, 8, 8, 8, 8];
@@ -168,6 +209,9 @@ const fn sizes() -> [u32; 8 + 4 + 8 * 8] {
 
 /// The fewest pages that hold enough blocks to be worth a slab, and `area` bytes, and leave at most 1/32 unused.
 const fn slab_pages(size: usize, area: usize) -> usize {
+    if size > MAX_SMALL {
+        return size / PAGE_SIZE;
+    }
     let least_blocks = if size <= 1024 {
         31
     } else if size <= 8192 {
@@ -203,8 +247,14 @@ pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
     let mut classes = [NO_CLASS; CLASS_COUNT];
     let mut n = 1;
     while n < CLASS_COUNT {
-        let twin = n >= FIRST_TWIN;
-        let size = if twin { TWINS[n - FIRST_TWIN] } else { SIZES[n - 1] };
+        let twin = n >= FIRST_TWIN && n < FIRST_MEDIUM;
+        let size = if n >= FIRST_MEDIUM {
+            MEDIUM[n - FIRST_MEDIUM]
+        } else if twin {
+            TWINS[n - FIRST_TWIN]
+        } else {
+            SIZES[n - 1]
+        };
         classes[n] = ClassInfo::new(size as usize, twin);
         n += 1;
     }
@@ -254,20 +304,29 @@ pub fn class_info(class: ClassId) -> &'static ClassInfo {
     &CLASS_INFO[class.index()]
 }
 
-/// The class that serves a malloc of `size` bytes, or `None` above [`MAX_SMALL`]. O(1).
+/// The class that serves a malloc of `size` bytes, or `None` above [`MAX_MEDIUM`]. O(1).
 ///
 /// ```
 /// use freestone_base::{class_info, class_of};
 /// let class = class_of(100).unwrap();
 /// assert_eq!(class_info(class).size, 112);
-/// assert_eq!(class_of(40_000), None);
+/// assert_eq!(class_of(300_000), None);
 /// ```
 #[inline]
 pub fn class_of(size: usize) -> Option<ClassId> {
     if size > MAX_SMALL {
-        return None;
+        return class_of_medium(size);
     }
     Some(ClassId(CLASS_TABLE[size.div_ceil(8)]))
+}
+
+/// The class that serves a malloc of more than [`MAX_SMALL`] bytes, or `None` above [`MAX_MEDIUM`]. O(1).
+#[inline]
+pub fn class_of_medium(size: usize) -> Option<ClassId> {
+    if size > MAX_MEDIUM {
+        return None;
+    }
+    Some(ClassId(MEDIUM_TABLE[size.div_ceil(PAGE_SIZE)]))
 }
 
 /// Like [`class_of`], for a caller content with 8 bytes of alignment. O(1).
@@ -279,13 +338,13 @@ pub fn class_of(size: usize) -> Option<ClassId> {
 #[inline]
 pub fn class_of_word(size: usize) -> Option<ClassId> {
     if size > MAX_SMALL {
-        return None;
+        return class_of_medium(size);
     }
     Some(ClassId(WORD_CLASS_TABLE[size.div_ceil(8)]))
 }
 
 /// The smallest class whose blocks hold `size` bytes at `align`, or `None` when none does.
-/// `align` is a power of two. Deterministic in both arguments, so that a sized deallocation finds
+/// `align` is a power of two. Deterministic in both arguments, so that a sized deallocation of a small block finds
 /// the class of its allocation again. O(1) up to [`MALLOC_ALIGN`], else a few steps.
 #[inline]
 pub fn class_of_aligned(size: usize, align: usize) -> Option<ClassId> {
@@ -307,7 +366,7 @@ fn class_of_over_aligned(size: usize, align: usize) -> Option<ClassId> {
     let fits = |class: &ClassId| class_info(*class).align as usize >= align;
     let plain = (first.0..FIRST_TWIN as u8).map(ClassId).find(fits);
     let holds = |class: &ClassId| class_info(*class).size as usize >= size.max(align);
-    let twin = (FIRST_TWIN as u8..CLASS_COUNT as u8).map(ClassId).find(holds);
+    let twin = (FIRST_TWIN as u8..FIRST_MEDIUM as u8).map(ClassId).find(holds);
     let size_of = |class: ClassId| class_info(class).size;
     match (plain, twin) {
         (Some(plain), Some(twin)) if size_of(twin) < size_of(plain) => Some(twin),
@@ -336,8 +395,22 @@ mod tests {
             let word = class_info(class_of_word(size).unwrap());
             assert!(word.size as usize >= size && word.size <= info.size);
         }
-        assert_eq!(class_of(MAX_SMALL + 1), None);
+        assert_eq!(class_of(MAX_MEDIUM + 1), None);
         assert_eq!(class_of(usize::MAX), None);
+    }
+
+    #[test]
+    fn medium_sizes_get_whole_pages_and_waste_at_most_an_eighth_and_a_page() {
+        let mut last = 0;
+        for size in (MAX_SMALL + 1..=MAX_MEDIUM).step_by(61).chain([MAX_MEDIUM]) {
+            let class = class_of(size).unwrap();
+            let info = class_info(class);
+            assert!(class.index() >= FIRST_MEDIUM && class.index() >= last && info.blocks == 1);
+            assert!(info.size as usize >= size && (info.size as usize) < size + size / 8 + PAGE_SIZE);
+            assert_eq!(info.size as usize, info.slab_pages as usize * PAGE_SIZE);
+            last = class.index();
+        }
+        assert_eq!(last, CLASS_COUNT - 1);
     }
 
     #[test]

@@ -13,14 +13,15 @@
 //!
 //! # Safety
 //!
-//! - F1: when `HOT.small_limit` is not zero, or the page map covers a page, everything else in `HOT` is set.
+//! - F1: when `HOT.limit` is not zero, or the page map covers a page, or a block was handed out, everything else in
+//!   `HOT` is set.
 //! - F2: a block that is given back was handed out by this allocator, is live, and is not used afterwards.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
 
 use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
-use freestone_base::{ClassId, class_of, class_of_aligned};
+use freestone_base::{ClassId, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::rseq;
 use crate::counters::Call;
@@ -37,33 +38,51 @@ fn pop(class: ClassId) -> *mut u8 {
 
 #[inline(always)]
 fn push(class: ClassId, block: *mut u8) -> bool {
-    // SAFETY: F1: a gate was open, so the allocator has started; F2.
-    unsafe { rseq::push(HOT.rseq_index.load(Ordering::Relaxed), class.index(), block.expose_provenance()) }
+    // SAFETY: F1: whoever handed the block out has set what is read here; F2. Acquire: the index before what `push`
+    // reads beside it.
+    unsafe { rseq::push(HOT.rseq_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
 }
 
 /// The class in one of the two tables, for a size that has passed the gate.
 #[inline(always)]
 fn class_in(table: &'static [u8], size: usize) -> ClassId {
-    // SAFETY: F1: the gate lets through only sizes up to MAX_SMALL, which is what the tables cover.
+    // SAFETY: the callers let through only sizes up to MAX_SMALL, which is what the tables cover.
     ClassId(unsafe { *table.get_unchecked((size + 7) >> 3) })
 }
 
 /// malloc: `size` bytes, aligned to 16 (to 8 up to 8 bytes); null when memory is refused. O(1).
 #[inline(always)]
 pub fn malloc(size: usize) -> *mut u8 {
-    if size < HOT.small_limit.load(Ordering::Acquire) {
+    if size < HOT.limit.load(Ordering::Acquire) {
         let block = pop(class_in(&CLASS_TABLE, size));
         if !block.is_null() {
             return block;
         }
     }
-    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+    malloc_slow(size)
+}
+
+/// What the fast path of malloc left: medium blocks, which have caches too, and all that is slow.
+#[cold]
+#[inline(never)]
+pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
+    let class = class_of(size);
+    if let Some(class) = class
+        && size > MAX_SMALL
+        && HOT.limit.load(Ordering::Acquire) != 0
+    {
+        let block = pop(class);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
 /// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
 #[inline(always)]
 pub fn calloc(size: usize) -> *mut u8 {
-    if size < HOT.small_limit.load(Ordering::Acquire) {
+    if size < HOT.limit.load(Ordering::Acquire) {
         let block = pop(class_in(&CLASS_TABLE, size));
         if !block.is_null() {
             // SAFETY: the block is ours, at least `size` bytes long.
@@ -71,7 +90,9 @@ pub fn calloc(size: usize) -> *mut u8 {
             return block;
         }
     }
-    slow::allocate(class_of(size), size, MALLOC_ALIGN, true, Call::Calloc)
+    // The page heap knows what is zero already.
+    let class = if size > MAX_SMALL { None } else { class_of(size) };
+    slow::allocate(class, size, MALLOC_ALIGN, true, Call::Calloc)
 }
 
 /// An allocation with a Rust layout; `zeroed` as in [`calloc`]. The class follows from size and alignment
@@ -82,7 +103,7 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     if align > MALLOC_ALIGN {
         return alloc_over_aligned(size, align, zeroed);
     }
-    if size < HOT.small_limit.load(Ordering::Acquire) {
+    if size < HOT.limit.load(Ordering::Acquire) {
         let block = pop(class_of_layout(size, align));
         if !block.is_null() {
             if zeroed {
@@ -92,13 +113,17 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
             return block;
         }
     }
-    slow::allocate(class_of_aligned(size, align), size, align, zeroed, Call::Malloc)
+    if size > MAX_SMALL && !zeroed {
+        return malloc_slow(size);
+    }
+    let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
+    slow::allocate(class, size, align, zeroed, Call::Malloc)
 }
 
 fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
-    let class = class_of_aligned(size, align);
+    let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
     if let Some(class) = class
-        && size < HOT.small_limit.load(Ordering::Acquire)
+        && size < HOT.limit.load(Ordering::Acquire)
     {
         let block = pop(class);
         if !block.is_null() {
@@ -143,10 +168,11 @@ pub unsafe fn free(block: *mut u8) {
 /// F2, or null; `size` is the size asked for.
 #[inline(always)]
 pub unsafe fn free_sized(block: *mut u8, size: usize) {
-    if size < HOT.small_limit.load(Ordering::Acquire)
-        && !block.is_null()
-        && push(class_in(&CLASS_TABLE, size), block)
-    {
+    if size > MAX_SMALL {
+        // SAFETY: F2.
+        return unsafe { free(block) };
+    }
+    if !block.is_null() && push(class_in(&CLASS_TABLE, size), block) {
         return;
     }
     // SAFETY: F2.
@@ -160,12 +186,12 @@ pub unsafe fn free_sized(block: *mut u8, size: usize) {
 #[inline(always)]
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     let (size, align) = (layout.size(), layout.align());
-    if align > MALLOC_ALIGN {
-        // Its class takes longer to work out than to look up.
+    if align > MALLOC_ALIGN || size > MAX_SMALL {
+        // Its class takes longer to work out than to look up, or does not follow from the layout.
         // SAFETY: F2.
         return unsafe { free(block) };
     }
-    if size < HOT.small_limit.load(Ordering::Acquire) && push(class_of_layout(size, align), block) {
+    if push(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.

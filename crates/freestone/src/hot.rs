@@ -6,13 +6,14 @@ use crate::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// The fast paths' view of the allocator.
 ///
-/// Publication: all other fields are stored before `small_limit` (Release), and before the page map covers
-/// anything; the fast paths load `small_limit`, or the page map's length, first (Acquire).
+/// Publication: all other fields are stored before `limit` (Release), and before the page map covers anything; who
+/// allocates loads `limit` first, who frees by address the page map's length (both Acquire). Who frees by size has
+/// no such gate: it loads `rseq_index` (Acquire) before `rseq_cs`, and both are set by whoever handed the block out.
 #[repr(C, align(64))]
-pub(crate) struct Hot {
-    /// Sizes below this many bytes may try the per-CPU cache. Zero before the start, in per-thread mode and
+pub struct Hot {
+    /// Requests below this many bytes may try the per-CPU cache. Zero before the start, in per-thread mode and
     /// while calls are counted.
-    pub(crate) small_limit: AtomicUsize,
+    pub(crate) limit: AtomicUsize,
     /// Offset from the thread pointer of the `rseq_cs` field of the registered area.
     pub(crate) rseq_cs: AtomicUsize,
     /// Offset from the thread pointer of the field that numbers the cache: `mm_cid`, or `cpu_id`; or of a
@@ -31,8 +32,8 @@ struct Zeros {
 static ZEROS: Zeros = Zeros { _header: [0; Region::HEADER_BYTES] };
 
 /// The one instance.
-pub(crate) static HOT: Hot = Hot {
-    small_limit: AtomicUsize::new(0),
+pub static HOT: Hot = Hot {
+    limit: AtomicUsize::new(0),
     rseq_cs: AtomicUsize::new(0),
     rseq_index: AtomicUsize::new(0),
     regions: AtomicPtr::new((&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE)),

@@ -23,6 +23,8 @@ mod counters;
 mod deferred;
 mod emergency;
 mod front;
+#[cfg(target_arch = "x86_64")]
+mod front_c;
 mod gate;
 mod global;
 mod heap;

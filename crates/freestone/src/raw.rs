@@ -12,13 +12,31 @@ use freestone_base::text::FixedText;
 use freestone_base::{Bytes, ClassId, class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
-pub use crate::front::{aligned, calloc, free, free_sized, malloc};
+pub use crate::front::{aligned, calloc, free, free_sized, malloc, malloc_slow};
+#[cfg(target_arch = "x86_64")]
+#[doc(hidden)]
+pub use crate::front_c::Numbers;
+#[doc(hidden)]
+pub use crate::hot::HOT;
+#[doc(hidden)]
+pub use crate::slow::LEVELS;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
-use crate::slow::{self, LEVELS};
+use crate::slow;
+use crate::counters::Call;
 use crate::stats::Stats;
 use crate::{gate, message, start};
+
+/// What the fast path of [`free`] leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn free_slow(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release(block, None, Call::Malloc) }
+}
 
 /// Frees a block that [`aligned`] gave for this size and alignment, without looking it up.
 ///

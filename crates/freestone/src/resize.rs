@@ -1,5 +1,8 @@
 //! realloc, for C and for Rust.
 //!
+//! A block that grows beyond the small classes is likely to grow on, so it moves to the page heap, where it can grow in
+//! place or move without copying; fresh blocks of its size come from the medium classes.
+//!
 //! # Safety
 //!
 //! F2 of `front.rs`, for the old block.
@@ -8,7 +11,8 @@
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
-use freestone_base::{ClassId, class_of, class_of_aligned};
+use freestone_base::size_class::MALLOC_ALIGN;
+use freestone_base::{ClassId, MAX_SMALL, class_info, class_of, class_of_aligned};
 
 use crate::counters::{self, Call};
 use crate::front;
@@ -21,13 +25,30 @@ use crate::start;
 const MOVE_PAGES: usize = 1 << 20;
 
 /// realloc of a live block to `new_size` bytes, which is not zero. Null when memory is refused; the old block
-/// then stands. Small blocks stay while the class fits, down to half of it; large ones grow in place or move
-/// by page tables, which copies nothing.
+/// then stands. A block of a class stays while it fits, down to half of it; large ones grow in place or move
+/// by page tables, which copies nothing. O(1), or O(size) where it copies.
 ///
 /// # Safety
 /// `block` is a live block of ours, given up when the result is not null.
 #[inline]
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
+    let addr = block.expose_provenance();
+    let class = slow::class_at(addr);
+    if class == ClassId::NONE {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_unclassed(block, new_size) };
+    }
+    let usable = class_info(class).size as usize;
+    if new_size <= usable && new_size >= usable / 2 {
+        return resized_in_place(block);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_to(take(new_size, usable), block, usable.min(new_size)) }
+}
+
+/// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
+#[cold]
+unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
     if usable == 0 {
@@ -39,18 +60,16 @@ pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
         }
         return to;
     }
-    let fits = new_size <= usable && new_size >= usable / 2;
-    if fits && !slow::is_large(usable) {
-        return resized_in_place(block);
-    }
-    if slow::is_large(usable)
-        && class_of(new_size).is_none()
+    if new_size > MAX_SMALL
         && let Some(resized) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
         return resized_in_place(resized);
     }
+    if new_size <= usable && new_size >= usable / 2 {
+        return resized_in_place(block);
+    }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(slow_or_fast(new_size), block, usable.min(new_size)) }
+    unsafe { copy_to(take(new_size, usable), block, usable.min(new_size)) }
 }
 
 fn resized_in_place(block: *mut u8) -> *mut u8 {
@@ -60,13 +79,17 @@ fn resized_in_place(block: *mut u8) -> *mut u8 {
     block
 }
 
-/// A realloc that moves is one call to the program, so its parts are not counted as calls.
-fn slow_or_fast(size: usize) -> *mut u8 {
+/// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
+/// counted as calls.
+fn take(size: usize, old: usize) -> *mut u8 {
+    let grows_large = size > MAX_SMALL && size > old;
     if start::counting() {
         counters::on_realloc(false);
-        return slow::allocate(class_of(size), size, 16, false, Call::Inner);
+    } else if !grows_large {
+        return front::malloc(size);
     }
-    front::malloc(size)
+    let class = if grows_large { None } else { class_of(size) };
+    slow::allocate(class, size, MALLOC_ALIGN, false, Call::Inner)
 }
 
 /// # Safety
@@ -94,8 +117,13 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, len: usize) -> *mut u8 {
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let align = layout.align();
-    let old_class = class_of_aligned(layout.size(), align);
+    let (old_size, align) = (layout.size(), layout.align());
+    if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
+        // What is larger than small is looked up, whoever frees it.
+        // SAFETY: the caller's promise.
+        return unsafe { realloc(block, new_size) };
+    }
+    let old_class = class_of_aligned(old_size, align);
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
@@ -107,7 +135,9 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
             return resized_in_place(resized);
         }
     }
-    let to = if start::counting() {
+    let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
+        take(new_size, old_size)
+    } else if start::counting() {
         counters::on_realloc(false);
         slow::allocate(new_class, new_size, align, false, Call::Inner)
     } else {
@@ -118,10 +148,11 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
         return null_mut();
     }
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
-    unsafe { to.copy_from_nonoverlapping(block, layout.size().min(new_size)) };
+    unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
     if start::counting() {
+        let class = if old_size > MAX_SMALL { None } else { old_class };
         // SAFETY: given up by the caller.
-        unsafe { slow::release(block, old_class, Call::Inner) };
+        unsafe { slow::release(block, class, Call::Inner) };
     } else {
         // SAFETY: given up by the caller.
         unsafe { front::dealloc(block, layout) };

@@ -19,7 +19,7 @@
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_SMALL, PAGE_SIZE, class_info, class_of_aligned};
+use freestone_base::{CLASS_COUNT, ClassId, PAGE_SIZE, class_info, class_of_aligned};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -37,7 +37,7 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{emergency, heap};
 
 /// The general-purpose allocator's levels below the caches.
-pub(crate) struct Levels {
+pub struct Levels {
     pub(crate) pages: PageHeap<Linux>,
     pub(crate) centrals: [Central; CLASS_COUNT],
     /// What is filled from when a thread has no cache.
@@ -46,7 +46,7 @@ pub(crate) struct Levels {
 }
 
 /// The one instance.
-pub(crate) static LEVELS: Levels = Levels {
+pub static LEVELS: Levels = Levels {
     pages: PageHeap::new(Linux::new()),
     centrals: [const { Central::new() }; CLASS_COUNT],
     uncached: [const { AtomicPtr::new(null_mut()) }; CLASS_COUNT],
@@ -81,6 +81,7 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    cpu::shut();
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -275,7 +276,7 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     walk_sometimes();
 }
 
-fn class_at(addr: usize) -> ClassId {
+pub(crate) fn class_at(addr: usize) -> ClassId {
     LEVELS.pages.page_map().class_of(addr)
 }
 
@@ -391,11 +392,6 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
     }
     drop(inside);
     Some(core::ptr::with_exposed_provenance_mut(resized.first_block()))
-}
-
-/// Whether a block of this many usable bytes is a large one.
-pub(crate) fn is_large(usable: usize) -> bool {
-    usable > MAX_SMALL
 }
 
 /// Returns what one region holds to the central lists. The caller has the region to itself.

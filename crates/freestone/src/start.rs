@@ -96,7 +96,6 @@ fn start() {
         return;
     }
     *config = Config::read();
-    cpu::shut();
     STARTED_NS.store(linux::monotonic_ns(), Ordering::Relaxed);
     PROCESS.store(i64::from(linux::process_id()), Ordering::Relaxed);
     if !linux::control::at_fork(gate::before_fork, gate::after_fork_in_parent, gate::after_fork_in_child) {

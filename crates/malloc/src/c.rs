@@ -12,20 +12,17 @@ use freestone::raw;
 
 use crate::{invalid, no_memory};
 
-/// `malloc`: at least `size` bytes, aligned to 16 (to 8 when `size` is 8 or less). ENOMEM when refused.
-#[unsafe(no_mangle)]
-pub extern "C" fn malloc(size: usize) -> *mut u8 {
-    raw::malloc(size)
+freestone::define_malloc! {
+    /// `malloc`: at least `size` bytes, aligned to 16 (to 8 when `size` is 8 or less). ENOMEM when refused.
+    malloc, "malloc", raw::malloc_slow
 }
 
-/// `free`. Null is allowed; `errno` is kept.
-///
-/// # Safety
-/// `block` is null or a live block of this allocator.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free(block: *mut u8) {
-    // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+freestone::define_free! {
+    /// `free`. Null is allowed; `errno` is kept.
+    ///
+    /// # Safety
+    /// `block` is null or a live block of this allocator.
+    free, "free"
 }
 
 /// `calloc`: `count` elements of `size` bytes, all zero. ENOMEM also when the product overflows.

@@ -69,9 +69,10 @@ fn new_aligned(size: usize, align: usize) -> *mut u8 {
     if block.is_null() { new_slow(size, align) } else { block }
 }
 
-#[inline(always)]
-fn new_derived(size: usize) -> *mut u8 {
-    if base::NEW.is_own() { new(size) } else { call_new(size, DEFAULT) }
+/// What the fast path of `operator new` leaves.
+extern "C-unwind" fn new_first(size: usize) -> *mut u8 {
+    let block = raw::malloc_slow(size);
+    if block.is_null() { new_slow(size, DEFAULT) } else { block }
 }
 
 #[inline(always)]
@@ -142,16 +143,10 @@ unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
 }
 
 macro_rules! operators {
-    ($($new:ident $new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
-       $delete:ident $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
+    ($($new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
+       $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
        $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal,
-       $new_body:expr, $new_aligned_body:expr, $delete_body:expr, $delete_aligned_body:expr;)*) => {$(
-        #[doc = concat!("`operator new", $what, "(size_t)`.")]
-        #[unsafe(no_mangle)]
-        pub extern "C-unwind" fn $new(size: usize) -> *mut u8 {
-            $new_body(size)
-        }
-
+       $new_aligned_body:expr, $delete_aligned_body:expr;)*) => {$(
         #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
         #[unsafe(no_mangle)]
         pub extern "C" fn $new_nothrow(size: usize, _: NoThrow) -> *mut u8 {
@@ -176,16 +171,6 @@ macro_rules! operators {
             }
             let block = raw::aligned(size, align);
             if block.is_null() { nothrow_slow(size, align) } else { block }
-        }
-
-        #[doc = concat!("`operator delete", $what, "(void*)`.")]
-        ///
-        /// # Safety
-        /// `block` is null or came from the matching `new`.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete(block: *mut u8) {
-            // SAFETY: the caller's promise.
-            unsafe { $delete_body(block) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
@@ -248,14 +233,43 @@ macro_rules! operators {
     )*};
 }
 
-operators! {
-    _Znwm _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
-    _ZdlPv _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
-    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "",
-    new, new_aligned, raw::free, delete_aligned;
+freestone::define_malloc! {
+    /// `operator new(size_t)`.
+    operator_new, "_Znwm", new_first
+}
 
-    _Znam _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
-    _ZdaPv _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
+/// `operator new[](size_t)`.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn _Znam(size: usize) -> *mut u8 {
+    if base::NEW.is_own() { new(size) } else { call_new(size, DEFAULT) }
+}
+
+freestone::define_free! {
+    /// `operator delete(void*)`.
+    ///
+    /// # Safety
+    /// `block` is null or came from `new`.
+    operator_delete, "_ZdlPv"
+}
+
+/// `operator delete[](void*)`.
+///
+/// # Safety
+/// `block` is null or came from `new[]`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn _ZdaPv(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_derived(block) }
+}
+
+operators! {
+    _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
+    _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
+    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "",
+    new_aligned, delete_aligned;
+
+    _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
+    _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
     _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]",
-    new_derived, new_aligned_derived, delete_derived, delete_aligned_derived;
+    new_aligned_derived, delete_aligned_derived;
 }

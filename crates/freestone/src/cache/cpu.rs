@@ -61,16 +61,28 @@ const STAGE_NEW: u8 = 0;
 const STAGE_REGISTERED: u8 = 1;
 const STAGE_ENDED: u8 = 2;
 
-/// Makes the fast paths of free and sized free miss, whatever the mode. Before anything else is started.
+/// Makes the fast paths of free and sized free miss, until [`open`]: they announce themselves in the thread's own
+/// state, and find number -1. To be called before any block is handed out, by whoever hands it out: hence idempotent.
+#[inline]
 pub(crate) fn shut() {
-    HOT.rseq_cs.store(tls::offset().wrapping_add(CS_OFFSET), Ordering::Relaxed);
-    HOT.rseq_index.store(tls::offset().wrapping_add(offset_of!(ThreadState, no_cache)), Ordering::Release);
+    if HOT.rseq_index.load(Ordering::Relaxed) == 0 {
+        shut_first();
+    }
+}
+
+#[cold]
+fn shut_first() {
+    let own_cs = tls::offset().wrapping_add(CS_OFFSET);
+    let _ = HOT.rseq_cs.compare_exchange(0, own_cs, Ordering::Relaxed, Ordering::Relaxed);
+    let no_cache = tls::offset().wrapping_add(offset_of!(ThreadState, no_cache));
+    // Release: who reads this offset finds the other set.
+    let _ = HOT.rseq_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
 }
 
 /// Lets the fast paths use the caches.
 pub(crate) fn open() {
     HOT.rseq_index.store(INDEX.load(Ordering::Relaxed), Ordering::Release);
-    HOT.small_limit.store(MAX_SMALL + 1, Ordering::Release);
+    HOT.limit.store(MAX_SMALL + 1, Ordering::Release);
 }
 
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
@@ -209,6 +221,7 @@ impl CpuAccess {
         if state.active.load(Ordering::Relaxed) == 0
             && state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
+            region.write_classes();
             state.spare.fetch_add(BUDGET.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         Some(CpuAccess { region })

@@ -33,7 +33,7 @@ const FIRST_REFILL: usize = 4;
 pub(crate) trait Access: Copy {
     /// The region, as it was when the caller looked.
     fn region(self) -> Region;
-    /// Takes up to `out.len()` blocks.
+    /// Takes the topmost blocks, up to `out.len()`, the topmost last.
     fn pop_batch(self, class: ClassId, out: &mut [usize]) -> usize;
     /// Puts blocks, returns how many found room.
     fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize;
@@ -68,17 +68,12 @@ pub(crate) fn refill(
     let mut blocks = [0; MAX_BATCH];
     let central = &centrals[class.index()];
     let got = central.fetch(class, source, access.filling(class), &mut blocks[..want]);
-    if got == 0 {
-        return None;
-    }
-    // Pushed from the highest address down, so that they are handed out in the order in which they lie.
-    let rest = &mut blocks[1..got];
-    rest.reverse();
+    let (&block, rest) = blocks[..got].split_last()?;
     let put = access.push_batch(class, rest);
     if put < rest.len() {
         central.give_back(class, source, &rest[put..]);
     }
-    Some(blocks[0])
+    Some(block)
 }
 
 /// A push missed: makes room in the cache, or passes a batch on to the central list.

@@ -7,6 +7,7 @@
 //! | 0 | slot 0, always zero |
 //! | [`HEADERS_OFFSET`] | a [`Header`] word a class: `current` in the low 16 bits, `end` in the high 16 |
 //! | [`STATE_OFFSET`] | a [`RegionState`] |
+//! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches both tables from one register |
 //! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then `cache_max` slots |
 //!
 //! `current` and `end` are slot numbers counted from the start of the region. The topmost cached block of a
@@ -25,20 +26,23 @@
 
 use core::ptr::NonNull;
 
+use freestone_base::size_class::CLASS_TABLE;
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
 
 use crate::pageheap::Span;
 use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 /// Base-two logarithm of [`REGION_SIZE`].
-pub(crate) const REGION_SHIFT: u32 = 18;
+pub(crate) const REGION_SHIFT: u32 = 19;
 /// Bytes of address space in a region.
 pub(crate) const REGION_SIZE: usize = 1 << REGION_SHIFT;
 
 /// Where the header table starts.
 pub(crate) const HEADERS_OFFSET: usize = 8;
 const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(64);
-const SLOTS_OFFSET: usize = (STATE_OFFSET + size_of::<RegionState>()).next_multiple_of(64);
+/// Where the class of each small size lies, in units of 8 bytes.
+pub(crate) const CLASSES_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
+const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
 /// The sentinel slot of each class, and one past the last slot at the end.
 const BEGIN: [u16; CLASS_COUNT + 1] = {
@@ -160,6 +164,13 @@ impl Region {
         unsafe { &*state }
     }
 
+    /// Makes the region the cache of a CPU. Whoever reads the table before that finds class 0, which always misses.
+    pub(crate) fn write_classes(self) {
+        let to = self.base().wrapping_add(CLASSES_OFFSET);
+        // SAFETY: the table lies inside the region (R3), and never changes once it is written.
+        unsafe { to.copy_from_nonoverlapping(CLASS_TABLE.as_ptr(), CLASS_TABLE.len()) };
+    }
+
     pub(crate) fn header(self, class: ClassId) -> Header {
         Header(self.word(class).load(Ordering::Relaxed))
     }
@@ -188,20 +199,32 @@ impl Region {
         true
     }
 
-    /// Takes up to `out.len()` blocks, topmost first; returns how many. Requires R1.
+    /// Takes the topmost blocks, up to `out.len()`, in the order in which they lie, the topmost last; returns how
+    /// many. Requires R1.
     pub(crate) fn pop_batch(self, class: ClassId, out: &mut [usize]) -> usize {
-        for (taken, place) in out.iter_mut().enumerate() {
-            match self.pop(class) {
-                Some(block) => *place = block,
-                None => return taken,
-            }
+        let header = self.header(class);
+        let taken = header.len(class).min(out.len());
+        if taken == 0 {
+            return 0;
         }
-        out.len()
+        let left = header.current() - taken as u16;
+        for (place, slot) in out.iter_mut().zip(left + 1..=header.current()) {
+            *place = self.slot(slot).load(Ordering::Relaxed);
+        }
+        self.word(class).store(Header::new(left, header.end()).0, Ordering::Relaxed);
+        taken
     }
 
     /// Puts blocks, `blocks[0]` first; returns how many found room. Requires R1.
     pub(crate) fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize {
-        blocks.iter().take_while(|&&block| self.push(class, block)).count()
+        let header = self.header(class);
+        let put = blocks.len().min((header.end() - header.current()) as usize);
+        let top = header.current() + put as u16;
+        for (&block, slot) in blocks.iter().zip(header.current() + 1..=top) {
+            self.slot(slot).store(block, Ordering::Relaxed);
+        }
+        self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
+        put
     }
 
     /// Replaces the header. Requires R1 and keeps R2.

@@ -1,7 +1,7 @@
 //! Operations on the calling CPU's cache, as restartable sequences (x86-64).
 //!
 //! Each sequence announces itself by storing the address of its descriptor in the thread's `rseq_cs` field,
-//! then reads the number of its cache, works, and commits with one store. When the kernel preempts, migrates
+//! then reads the number of its cache, works, and commits with one instruction that stores. When the kernel preempts, migrates
 //! or signals the thread between announcement and commit, the thread resumes at the abort handler, which
 //! starts anew. So between the first read and the commit nobody else can have used the same cache, and no
 //! lock and no atomic instruction is needed. (P. Turner, A. Hunter, LPC 2013; the ABI in `linux/rseq.h`.)
@@ -23,7 +23,7 @@ use core::mem::offset_of;
 
 use freestone_base::ClassId;
 
-use super::region::{HEADERS_OFFSET, Header, REGION_SHIFT, Region};
+use super::region::{self, HEADERS_OFFSET, Header, REGION_SHIFT, Region};
 use crate::hot::{HOT, Hot};
 use crate::sync::atomic::Ordering;
 
@@ -84,8 +84,7 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
             "jz 55f",
-            "dec {current:e}",
-            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            "dec word ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = out(reg) block,
@@ -107,9 +106,8 @@ pub(crate) unsafe fn push(index: usize, class: usize, block: usize) -> bool {
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
             "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
             "jae {full}",
-            "inc {current:e}",
-            "mov qword ptr [{t} + {current}*8], {block}",
-            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            "mov qword ptr [{t} + {current}*8 + 8], {block}",
+            "inc word ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = in(reg) block,
@@ -120,7 +118,7 @@ pub(crate) unsafe fn push(index: usize, class: usize, block: usize) -> bool {
     true
 }
 
-/// Takes up to `out.len()` blocks, topmost first; returns how many. O(n).
+/// Takes the topmost blocks, up to `out.len()`, in the order in which they lie, the topmost last; returns how many. O(n).
 ///
 /// # Safety
 /// As [`pop`].
@@ -129,25 +127,41 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
     // SAFETY: Q1, Q2; copies at most out.len() slots of the class into `out`; the commit keeps R2.
     unsafe {
         sequence!(index;
-            "xor {n:e}, {n:e}",
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {n}, {current}",
+            "sub {n}, {begin}",
+            "ja 77f",
+            "xor {n:e}, {n:e}", // empty, or without a header yet
+            "jmp 55f",
             "77:",
             "cmp {n}, {most}",
-            "jae 88f",
-            "mov {block}, qword ptr [{t} + {current}*8]",
-            "test {block}, {block}",
-            "jz 88f",
-            "mov qword ptr [{out} + {n}*8], {block}",
-            "inc {n}",
-            "dec {current:e}",
-            "jmp 77b",
-            "88:",
-            "test {n}, {n}",
+            "cmova {n}, {most}",
+            "sub {current}, {n}",
+            "lea {from}, [{t} + {current}*8 + 8]",
+            "xor {i:e}, {i:e}",
+            "test {n:l}, 1",
+            "jz 78f",
+            "mov {word}, qword ptr [{from}]",
+            "mov qword ptr [{out}], {word}",
+            "inc {i:e}",
+            "78:",
+            "cmp {i}, {n}",
+            "jae 79f",
+            "movups {two}, xmmword ptr [{from} + {i}*8]",
+            "movups xmmword ptr [{out} + {i}*8], {two}",
+            "add {i}, 2",
+            "jmp 78b",
+            "79:",
+            "test {n}, {n}", // none was asked for
             "jz 55f",
             "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
             class = in(reg) class.index(),
+            begin = in(reg) region::begin(class) as usize,
             current = out(reg) _,
-            block = out(reg) _,
+            from = out(reg) _,
+            word = out(reg) _,
+            i = out(reg) _,
+            two = out(xmm_reg) _,
             n = out(reg) taken,
             most = in(reg) out.len(),
             out = in(reg) out.as_mut_ptr(),
@@ -166,25 +180,36 @@ pub(crate) unsafe fn push_batch(index: usize, class: ClassId, blocks: &[usize]) 
     // SAFETY: Q1, Q2; writes only slots up to `end` (R2), and only the commit makes them count.
     unsafe {
         sequence!(index;
-            "xor {n:e}, {n:e}",
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
-            "77:",
+            "movzx {n:e}, word ptr [{t} + {class}*4 + {headers} + 2]",
+            "sub {n}, {current}",
             "cmp {n}, {most}",
-            "jae 88f",
-            "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
-            "jae 88f",
-            "mov {block}, qword ptr [{blocks} + {n}*8]",
-            "inc {current:e}",
-            "mov qword ptr [{t} + {current}*8], {block}",
-            "inc {n}",
-            "jmp 77b",
-            "88:",
+            "cmova {n}, {most}",
             "test {n}, {n}",
             "jz 55f",
+            "lea {to}, [{t} + {current}*8 + 8]",
+            "add {current}, {n}",
+            "xor {i:e}, {i:e}",
+            "test {n:l}, 1",
+            "jz 78f",
+            "mov {word}, qword ptr [{blocks}]",
+            "mov qword ptr [{to}], {word}",
+            "inc {i:e}",
+            "78:",
+            "cmp {i}, {n}",
+            "jae 79f",
+            "movups {two}, xmmword ptr [{blocks} + {i}*8]",
+            "movups xmmword ptr [{to} + {i}*8], {two}",
+            "add {i}, 2",
+            "jmp 78b",
+            "79:",
             "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
             class = in(reg) class.index(),
             current = out(reg) _,
-            block = out(reg) _,
+            to = out(reg) _,
+            word = out(reg) _,
+            i = out(reg) _,
+            two = out(xmm_reg) _,
             n = out(reg) put,
             most = in(reg) blocks.len(),
             blocks = in(reg) blocks.as_ptr(),

@@ -50,14 +50,6 @@ struct State {
     free_blocks: usize,
 }
 
-/// Blocks that come back one after the other to the same slab.
-struct Run {
-    span: SpanRef,
-    /// Where the slab lay before, and how many free blocks it had.
-    bucket: Option<usize>,
-    before: usize,
-}
-
 /// What a class's slabs hold, for the report.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct CentralStats {
@@ -72,7 +64,8 @@ impl Central {
         Central { state: Lock::new(State { partial, transfer: Transfer::new(), slabs: 0, free_blocks: 0 }) }
     }
 
-    /// Takes up to `out.len()` blocks; returns how many, 0 only when memory was refused. `filling` is the
+    /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was
+    /// refused. `filling` is the
     /// asking cache's place for the slab that it is being filled from.
     pub(crate) fn fetch(
         &self,
@@ -189,40 +182,41 @@ impl State {
     }
 
     /// Puts blocks back into their slabs. Blocks that come in a row from one slab cost one look at its bucket.
-    fn put_all(&mut self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
+    fn put_all(&mut self, class: ClassId, source: &impl SlabSource, mut blocks: &[usize]) {
         let info = class_info(class);
-        let mut run: Option<Run> = None;
-        for &block in blocks {
-            let Some(span) = source.span_of(block) else {
-                if !source.take_foreign(block) {
-                    Fault::InvalidFree.abort(block, class);
+        while let Some(&block) = blocks.first() {
+            let put = match source.span_of(block) {
+                Some(span) if span.state() == SpanState::Slab && span.class() == class => {
+                    self.put_run(info, source, span, blocks)
                 }
-                continue;
+                None if source.take_foreign(block) => 1,
+                _ => 0,
             };
-            if run.as_ref().is_none_or(|run| run.span != span) {
-                if let Some(run) = run.take() {
-                    self.end(source, run);
-                }
-                if span.state() != SpanState::Slab || span.class() != class {
-                    Fault::InvalidFree.abort(block, class);
-                }
-                run = Some(Run { span, bucket: bucket_of(span, info), before: span.free_blocks() });
+            if put == 0 {
+                Fault::InvalidFree.abort(block, class);
             }
-            if let Err(misuse) = slab::put(span, info, block) {
-                Fault::from(misuse).abort(block, class);
-            }
-        }
-        if let Some(run) = run {
-            self.end(source, run);
+            blocks = &blocks[put..];
         }
     }
 
-    /// The last block of a run has been put back: the slab moves to where its fullness wants it.
-    fn end(&mut self, source: &impl SlabSource, run: Run) {
-        self.free_blocks += run.span.free_blocks() - run.before;
-        if !run.span.is_filling() {
-            self.file(source, run.span, run.bucket);
+    /// Puts those blocks into a slab with which `blocks` begins, and files it by its fullness; returns how many.
+    fn put_run(
+        &mut self,
+        info: &ClassInfo,
+        source: &impl SlabSource,
+        span: SpanRef,
+        blocks: &[usize],
+    ) -> usize {
+        let bucket = bucket_of(span, info);
+        let put = match slab::put_run(span, info, blocks) {
+            Ok(put) => put,
+            Err((misuse, block)) => Fault::from(misuse).abort(block, span.class()),
+        };
+        self.free_blocks += put;
+        if !span.is_filling() {
+            self.file(source, span, bucket);
         }
+        put
     }
 
     /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.

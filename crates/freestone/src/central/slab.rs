@@ -16,27 +16,34 @@ pub(crate) enum Misuse {
     AlreadyFree,
 }
 
-/// Takes up to `out.len()` blocks, lowest addresses first; returns how many.
-/// O(blocks taken + words of the bitmap).
+/// Takes up to `out.len()` blocks, those with the lowest addresses, the lowest last: so they are handed out in the order
+/// in which they lie. Returns how many. O(blocks taken + words of the bitmap).
 pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize {
     let bitmap = span.bitmap();
-    let base = span.first_block();
-    let mut taken = 0;
+    let (base, size) = (span.first_block(), info.size as usize);
+    let taken = span.free_blocks().min(out.len());
+    let mut left = taken;
     let mut index = span.hint();
-    while index < bitmap.len() {
+    while left > 0 && index < bitmap.len() {
         let mut word = bitmap[index].load(Ordering::Relaxed);
-        while word != 0 && taken < out.len() {
-            let block = index * 64 + word.trailing_zeros() as usize;
-            out[taken] = base + block * info.size as usize;
-            taken += 1;
-            word &= word - 1;
+        while word != 0 && left > 0 {
+            // Blocks that lie side by side are taken together.
+            let first = word.trailing_zeros();
+            let run = (word >> first).trailing_ones().min(left as u32);
+            let mut block = base + (index * 64 + first as usize) * size;
+            for place in out[left - run as usize..left].iter_mut().rev() {
+                *place = block;
+                block += size;
+            }
+            left -= run as usize;
+            word &= !((u64::MAX >> (64 - run)) << first);
         }
         bitmap[index].store(word, Ordering::Relaxed);
-        if taken == out.len() {
-            break;
+        if left > 0 {
+            index += 1;
         }
-        index += 1;
     }
+    debug_assert!(left == 0, "the slab counts more free blocks than it has bits");
     span.set_hint(index.min(bitmap.len() - 1));
     span.set_free_blocks(span.free_blocks() - taken);
     taken
@@ -44,20 +51,55 @@ pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize 
 
 /// Puts the block at `addr` back. O(1).
 pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Misuse> {
-    let offset = addr.wrapping_sub(span.first_block());
-    let block = block_number(span, info, offset).ok_or(Misuse::NotABlock)?;
-    let word = &span.bitmap()[block / 64];
-    let bits = word.load(Ordering::Relaxed);
-    let bit = 1u64 << (block % 64);
-    if bits & bit != 0 {
-        return Err(Misuse::AlreadyFree);
+    match put_run(span, info, &[addr]) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Misuse::NotABlock),
+        Err((misuse, _)) => Err(misuse),
     }
-    word.store(bits | bit, Ordering::Relaxed);
-    span.set_free_blocks(span.free_blocks() + 1);
-    if block / 64 < span.hint() {
-        span.set_hint(block / 64);
+}
+
+/// Puts those blocks back with which `addrs` begins that lie in the slab; returns how many, or the first misuse and its
+/// address, after which the slab must not be used any more. O(blocks).
+///
+/// The word of free bits in hand is stored only when another one is wanted, since neighbours tend to come back together.
+pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
+    let bitmap = span.bitmap();
+    let first_block = span.first_block();
+    let size = info.size as usize;
+    let end = span.blocks() * size;
+    let (mut index, mut bits) = (usize::MAX, 0);
+    let mut lowest = span.hint();
+    let mut put = 0;
+    for &addr in addrs {
+        let offset = addr.wrapping_sub(first_block);
+        if offset >= end {
+            break;
+        }
+        let block = info.block_at(offset);
+        if block * size != offset {
+            return Err((Misuse::NotABlock, addr));
+        }
+        if block / 64 != index {
+            if let Some(word) = bitmap.get(index) {
+                word.store(bits, Ordering::Relaxed);
+            }
+            index = block / 64;
+            bits = bitmap[index].load(Ordering::Relaxed);
+            lowest = lowest.min(index);
+        }
+        let bit = 1u64 << (block % 64);
+        if bits & bit != 0 {
+            return Err((Misuse::AlreadyFree, addr));
+        }
+        bits |= bit;
+        put += 1;
     }
-    Ok(())
+    if let Some(word) = bitmap.get(index) {
+        word.store(bits, Ordering::Relaxed);
+    }
+    span.set_free_blocks(span.free_blocks() + put);
+    span.set_hint(lowest);
+    Ok(put)
 }
 
 /// Whether `addr` is the start of a block of the slab that is marked free.

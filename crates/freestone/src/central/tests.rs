@@ -114,8 +114,8 @@ impl<'a> Subject<'a> {
         }
         let info = class_info(self.class);
         for blocks in taken.values() {
-            assert!(blocks.is_sorted());
-            let (span, last) = (self.span(blocks[0]), blocks[blocks.len() - 1]);
+            assert!(blocks.is_sorted_by(|one, next| one > next), "the lowest is to be handed out first");
+            let (span, last) = (self.span(blocks[0]), blocks[0]);
             let mut below = (span.first_block()..last).step_by(info.size as usize);
             assert!(!below.any(|block| slab::is_free(span, info, block)), "a lower block was passed over");
         }

@@ -47,7 +47,7 @@ const SPAN_PAGES_END: usize = 1 << 31;
 /// Where all spans come from.
 pub(crate) struct PageHeap<S: System> {
     system: S,
-    map: PageMap,
+    pub(crate) map: PageMap,
     state: Lock<State>,
 }
 

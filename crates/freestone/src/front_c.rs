@@ -1,0 +1,174 @@
+//! The fast paths of C's `malloc` and `free` as whole functions in assembly (x86-64), for whoever defines the symbols.
+//!
+//! The same steps as in `front.rs`, without what a compiler adds around inline assembly: no result tested twice, no
+//! register saved, a miss leaves by a jump with the arguments still in place. `docs/design/fast-path.md` explains both
+//! functions line by line. They are macros because a symbol must be defined in the crate that exports it.
+//!
+//! # Safety
+//!
+//! As `front.rs`, and Q1, Q2 of `cache/rseq.rs`, R2 and R3 of `cache/region.rs`.
+
+use core::mem::offset_of;
+
+use freestone_sys::Linux;
+
+use crate::cache::region;
+use crate::hot::Hot;
+use crate::pageheap::{PageHeap, PageMap};
+use crate::slow::Levels;
+
+/// The numbers that the two functions are made of: offsets in bytes, and logarithms.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers;
+
+/// Where the page map lies in `LEVELS`.
+const MAP: usize = offset_of!(Levels, pages) + offset_of!(PageHeap<Linux>, map);
+
+impl Numbers {
+    /// In `HOT`: the limit of small requests.
+    pub const LIMIT: usize = offset_of!(Hot, limit);
+    /// In `HOT`: where the thread's announcement goes.
+    pub const RSEQ_CS: usize = offset_of!(Hot, rseq_cs);
+    /// In `HOT`: where the cache's number is.
+    pub const RSEQ_INDEX: usize = offset_of!(Hot, rseq_index);
+    /// In `HOT`: the region of cache 0.
+    pub const REGIONS: usize = offset_of!(Hot, regions);
+    /// In `LEVELS`: the window's first page.
+    pub const BASE_PAGE: usize = MAP + offset_of!(PageMap, base_page);
+    /// In `LEVELS`: pages that the page map covers.
+    pub const LEN: usize = MAP + offset_of!(PageMap, len);
+    /// In `LEVELS`: the class of each page.
+    pub const PAGE_CLASSES: usize = MAP + offset_of!(PageMap, classes);
+    /// In a region: the headers.
+    pub const HEADERS: usize = region::HEADERS_OFFSET;
+    /// In a region: the class of each size.
+    pub const CLASSES: usize = region::CLASSES_OFFSET;
+    /// Logarithm of a region's size.
+    pub const REGION_SHIFT: u32 = region::REGION_SHIFT;
+    /// Logarithm of a page's size.
+    pub const PAGE_SHIFT: u32 = freestone_base::PAGE_SHIFT;
+}
+
+/// Defines a function `(size: usize) -> *mut u8` with the fast path of malloc, exported as the given symbol; what
+/// misses goes to the function `slow`, of the same type.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! define_malloc {
+    ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path) => {
+        $(#[$attribute])*
+        #[unsafe(export_name = $symbol)]
+        #[unsafe(naked)]
+        pub extern "C-unwind" fn $name(size: usize) -> *mut u8 {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                ".pushsection __rseq_cs, \"aw\", @progbits",
+                ".p2align 5",
+                "22:",
+                ".long 0, 0",
+                ".quad 44f, 55f - 44f, 66f",
+                ".popsection",
+                ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
+                ".byte 0x0f, 0xb9, 0x3d",
+                ".long 0x53053053",
+                "66:",
+                "jmp 33f",
+                ".popsection",
+                "cmp rdi, qword ptr [rip + {hot} + {limit}]",
+                "jae {slow}",
+                "lea r11, [rdi + 7]",
+                "shr r11, 3",
+                "mov rdx, qword ptr [rip + {hot} + {rseq_index}]",
+                "mov rsi, qword ptr [rip + {hot} + {rseq_cs}]",
+                "lea r8, [rip + 22b]",
+                "33:",
+                "mov qword ptr fs:[rsi], r8",
+                "44:",
+                "movsxd r9, dword ptr fs:[rdx]",
+                "shl r9, {region_shift}",
+                "add r9, qword ptr [rip + {hot} + {regions}]",
+                "movzx ecx, byte ptr [r9 + r11 + {classes}]",
+                "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
+                "mov rax, qword ptr [r9 + r10*8]",
+                "test rax, rax",
+                "jz {slow}",
+                "dec word ptr [r9 + rcx*4 + {headers}]",
+                "55:",
+                "ret",
+                ".cfi_endproc",
+                hot = sym $crate::raw::HOT,
+                slow = sym $slow,
+                limit = const $crate::raw::Numbers::LIMIT,
+                rseq_index = const $crate::raw::Numbers::RSEQ_INDEX,
+                rseq_cs = const $crate::raw::Numbers::RSEQ_CS,
+                regions = const $crate::raw::Numbers::REGIONS,
+                region_shift = const $crate::raw::Numbers::REGION_SHIFT,
+                classes = const $crate::raw::Numbers::CLASSES,
+                headers = const $crate::raw::Numbers::HEADERS,
+            )
+        }
+    };
+}
+
+/// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! define_free {
+    ($(#[$attribute:meta])* $name:ident, $symbol:literal) => {
+        $(#[$attribute])*
+        #[unsafe(export_name = $symbol)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name(block: *mut u8) {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                ".pushsection __rseq_cs, \"aw\", @progbits",
+                ".p2align 5",
+                "22:",
+                ".long 0, 0",
+                ".quad 44f, 55f - 44f, 66f",
+                ".popsection",
+                ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
+                ".byte 0x0f, 0xb9, 0x3d",
+                ".long 0x53053053",
+                "66:",
+                "jmp 33f",
+                ".popsection",
+                "mov rax, rdi",
+                "shr rax, {page_shift}",
+                "sub rax, qword ptr [rip + {levels} + {base_page}]",
+                "cmp rax, qword ptr [rip + {levels} + {len}]",
+                "jae {slow}",
+                "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
+                "movzx ecx, byte ptr [rcx + rax]",
+                "mov rdx, qword ptr [rip + {hot} + {rseq_index}]",
+                "mov rsi, qword ptr [rip + {hot} + {rseq_cs}]",
+                "lea r8, [rip + 22b]",
+                "33:",
+                "mov qword ptr fs:[rsi], r8",
+                "44:",
+                "movsxd r9, dword ptr fs:[rdx]",
+                "shl r9, {region_shift}",
+                "add r9, qword ptr [rip + {hot} + {regions}]",
+                "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
+                "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
+                "jae {slow}",
+                "mov qword ptr [r9 + r10*8 + 8], rdi",
+                "inc word ptr [r9 + rcx*4 + {headers}]",
+                "55:",
+                "ret",
+                ".cfi_endproc",
+                hot = sym $crate::raw::HOT,
+                levels = sym $crate::raw::LEVELS,
+                slow = sym $crate::raw::free_slow,
+                page_shift = const $crate::raw::Numbers::PAGE_SHIFT,
+                base_page = const $crate::raw::Numbers::BASE_PAGE,
+                len = const $crate::raw::Numbers::LEN,
+                page_classes = const $crate::raw::Numbers::PAGE_CLASSES,
+                rseq_index = const $crate::raw::Numbers::RSEQ_INDEX,
+                rseq_cs = const $crate::raw::Numbers::RSEQ_CS,
+                regions = const $crate::raw::Numbers::REGIONS,
+                region_shift = const $crate::raw::Numbers::REGION_SHIFT,
+                headers = const $crate::raw::Numbers::HEADERS,
+            )
+        }
+    };
+}
