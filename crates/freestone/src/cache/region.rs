@@ -44,12 +44,22 @@ const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(
 pub(crate) const CLASSES_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
 const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
+/// Slots in 4 KiB, after which the sets of a first-level cache repeat.
+const SLOTS_PER_WAY: usize = 512;
+/// By how many slots the arrays of two neighbouring classes are apart in that.
+const SLOTS_APART: usize = 40;
+
 /// The sentinel slot of each class, and one past the last slot at the end.
 const BEGIN: [u16; CLASS_COUNT + 1] = {
     let mut begin = [0u16; CLASS_COUNT + 1];
     let mut slot = SLOTS_OFFSET / 8;
     let mut class = 1;
     while class < CLASS_COUNT {
+        // Each class begins in another set of a first-level cache: were all arrays multiples of 4 KiB long, the tops
+        // of all classes would share one.
+        while slot % SLOTS_PER_WAY != class * SLOTS_APART % SLOTS_PER_WAY {
+            slot += 1;
+        }
         begin[class] = slot as u16;
         slot += 1 + cache_max(class);
         class += 1;
@@ -208,8 +218,8 @@ impl Region {
             return 0;
         }
         let left = header.current() - taken as u16;
-        for (place, slot) in out.iter_mut().zip(left + 1..=header.current()) {
-            *place = self.slot(slot).load(Ordering::Relaxed);
+        for (index, place) in out[..taken].iter_mut().enumerate() {
+            *place = self.slot(left + 1 + index as u16).load(Ordering::Relaxed);
         }
         self.word(class).store(Header::new(left, header.end()).0, Ordering::Relaxed);
         taken
@@ -219,10 +229,10 @@ impl Region {
     pub(crate) fn push_batch(self, class: ClassId, blocks: &[usize]) -> usize {
         let header = self.header(class);
         let put = blocks.len().min((header.end() - header.current()) as usize);
-        let top = header.current() + put as u16;
-        for (&block, slot) in blocks.iter().zip(header.current() + 1..=top) {
-            self.slot(slot).store(block, Ordering::Relaxed);
+        for (index, &block) in blocks[..put].iter().enumerate() {
+            self.slot(header.current() + 1 + index as u16).store(block, Ordering::Relaxed);
         }
+        let top = header.current() + put as u16;
         self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
         put
     }

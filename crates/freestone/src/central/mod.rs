@@ -29,11 +29,15 @@ pub(crate) trait SlabSource {
     fn return_slab(&self, span: SpanRef);
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
+    /// Says that the span that contains `addr` will be wanted soon.
+    fn prefetch(&self, addr: usize);
     /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
     fn take_foreign(&self, block: usize) -> bool;
 }
 
 const BUCKETS: usize = 8;
+/// So many blocks before its turn a slab's record is fetched into the nearest cache.
+const LOOK_AHEAD: usize = 6;
 
 /// The central list of one class.
 #[repr(align(128))]
@@ -185,6 +189,10 @@ impl State {
     fn put_all(&mut self, class: ClassId, source: &impl SlabSource, mut blocks: &[usize]) {
         let info = class_info(class);
         while let Some(&block) = blocks.first() {
+            // Blocks freed in no order lie in a slab each, whose records are seldom in the nearest cache.
+            if let Some(&later) = blocks.get(LOOK_AHEAD) {
+                source.prefetch(later);
+            }
             let put = match source.span_of(block) {
                 Some(span) if span.state() == SpanState::Slab && span.class() == class => {
                     self.put_run(info, source, span, blocks)
@@ -200,6 +208,7 @@ impl State {
     }
 
     /// Puts those blocks into a slab with which `blocks` begins, and files it by its fullness; returns how many.
+    #[inline(always)]
     fn put_run(
         &mut self,
         info: &ClassInfo,
@@ -220,17 +229,19 @@ impl State {
     }
 
     /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.
+    #[inline]
     fn file(&mut self, source: &impl SlabSource, span: SpanRef, before: Option<usize>) {
-        let free = span.free_blocks();
         let after = bucket_of(span, class_info(span.class()));
-        if before != after {
-            if let Some(bucket) = before {
-                self.partial[bucket].remove(span);
-            }
-            if let Some(bucket) = after {
-                self.partial[bucket].push(span);
-            }
+        if before == after && after.is_some() {
+            return;
         }
+        if let Some(bucket) = before {
+            self.partial[bucket].remove(span);
+        }
+        if let Some(bucket) = after {
+            self.partial[bucket].push(span);
+        }
+        let free = span.free_blocks();
         if free == span.blocks() {
             self.slabs -= 1;
             self.free_blocks -= free;

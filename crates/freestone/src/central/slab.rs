@@ -5,7 +5,7 @@
 use freestone_base::ClassInfo;
 
 use crate::pageheap::SpanRef;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Why an address cannot be put back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,45 +61,75 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
 /// Puts those blocks back with which `addrs` begins that lie in the slab; returns how many, or the first misuse and its
 /// address, after which the slab must not be used any more. O(blocks).
 ///
-/// The word of free bits in hand is stored only when another one is wanted, since neighbours tend to come back together.
+/// Neighbours tend to come back one after the other, upwards or downwards: their bits are set together.
+#[inline(always)]
 pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
     let bitmap = span.bitmap();
-    let first_block = span.first_block();
+    let (first_block, blocks) = (span.first_block(), span.blocks());
     let size = info.size as usize;
-    let end = span.blocks() * size;
-    let (mut index, mut bits) = (usize::MAX, 0);
     let mut lowest = span.hint();
     let mut put = 0;
-    for &addr in addrs {
+    while let Some(&addr) = addrs.get(put) {
         let offset = addr.wrapping_sub(first_block);
-        if offset >= end {
+        if offset >= blocks * size {
             break;
         }
         let block = info.block_at(offset);
         if block * size != offset {
             return Err((Misuse::NotABlock, addr));
         }
-        if block / 64 != index {
-            if let Some(word) = bitmap.get(index) {
-                word.store(bits, Ordering::Relaxed);
+        let step = addrs.get(put + 1).map_or(0, |next| next.wrapping_sub(addr));
+        if step != size && step != size.wrapping_neg() {
+            let Some(word) = bitmap.get(block / 64) else { return Err((Misuse::NotABlock, addr)) };
+            let (bits, bit) = (word.load(Ordering::Relaxed), 1 << (block % 64));
+            if bits & bit != 0 {
+                return Err((Misuse::AlreadyFree, addr));
             }
-            index = block / 64;
-            bits = bitmap[index].load(Ordering::Relaxed);
-            lowest = lowest.min(index);
+            word.store(bits | bit, Ordering::Relaxed);
+            lowest = lowest.min(block / 64);
+            put += 1;
+            continue;
         }
-        let bit = 1u64 << (block % 64);
-        if bits & bit != 0 {
-            return Err((Misuse::AlreadyFree, addr));
+        let most = if step == size { blocks - 1 - block } else { block };
+        let more = neighbours(&addrs[put + 1..], addr, step, most);
+        let from = if step == size { block } else { block - more };
+        if let Some(again) = mark_free(bitmap, from, from + more) {
+            return Err((Misuse::AlreadyFree, first_block + again * size));
         }
-        bits |= bit;
-        put += 1;
-    }
-    if let Some(word) = bitmap.get(index) {
-        word.store(bits, Ordering::Relaxed);
+        lowest = lowest.min(from / 64);
+        put += 1 + more;
     }
     span.set_free_blocks(span.free_blocks() + put);
     span.set_hint(lowest);
     Ok(put)
+}
+
+/// Sets the bits of the blocks `from` to `to`, both included; or returns one that is set already.
+fn mark_free(bitmap: &[AtomicU64], from: usize, to: usize) -> Option<usize> {
+    for (index, word) in bitmap.iter().enumerate().take(to / 64 + 1).skip(from / 64) {
+        let low = from.saturating_sub(index * 64);
+        let high = (to - index * 64).min(63);
+        let mask = (u64::MAX << low) & (u64::MAX >> (63 - high));
+        let bits = word.load(Ordering::Relaxed);
+        if bits & mask != 0 {
+            return Some(index * 64 + (bits & mask).trailing_zeros() as usize);
+        }
+        word.store(bits | mask, Ordering::Relaxed);
+    }
+    None
+}
+
+/// How many of `addrs`, at most `most`, follow `addr` at distances of `step`, one after the other.
+#[inline]
+fn neighbours(addrs: &[usize], addr: usize, step: usize, most: usize) -> usize {
+    let mut next = addr.wrapping_add(step);
+    for (count, &addr) in addrs.iter().take(most).enumerate() {
+        if addr != next {
+            return count;
+        }
+        next = next.wrapping_add(step);
+    }
+    addrs.len().min(most)
 }
 
 /// Whether `addr` is the start of a block of the slab that is marked free.

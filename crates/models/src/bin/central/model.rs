@@ -27,6 +27,8 @@ impl SlabSource for PageHeap<&'static Linux> {
         self.page_map().span_of(addr)
     }
 
+    fn prefetch(&self, _addr: usize) {}
+
     fn take_foreign(&self, _: usize) -> bool {
         false
     }
