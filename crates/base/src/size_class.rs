@@ -93,11 +93,11 @@ impl ClassInfo {
             colours: clamp(tail / step + 1, 1, clamp(COLOUR_SPAN / step, 1, COLOUR_SPAN)) as u16,
             slab_pages: slab_pages as u16,
             blocks: blocks as u16,
-            batch: if size > MAX_SMALL { 1 } else { clamp((32 << 10) / size, 2, 64) as u16 },
+            batch: if size > MAX_SMALL { 1 } else { clamp((32 << 10) / size, 2, 256) as u16 },
             cache_max: if size > MAX_SMALL {
                 clamp((512 << 10) / size, 4, 8) as u16
             } else {
-                clamp((128 << 10) / size, 4, 2048) as u16
+                clamp((256 << 10) / size, 4, 2048) as u16
             },
             reciprocal: (1u64 << 40).div_ceil(size as u64),
             eighths: (8 << 16) / blocks as u32,
@@ -345,7 +345,7 @@ pub fn class_of_word(size: usize) -> Option<ClassId> {
 
 /// The smallest class whose blocks hold `size` bytes at `align`, or `None` when none does.
 /// `align` is a power of two. Deterministic in both arguments, so that a sized deallocation of a small block finds
-/// the class of its allocation again. O(1) up to [`MALLOC_ALIGN`], else a few steps.
+/// the class of its allocation again. O(1).
 #[inline]
 pub fn class_of_aligned(size: usize, align: usize) -> Option<ClassId> {
     if align <= 8 {
@@ -357,22 +357,50 @@ pub fn class_of_aligned(size: usize, align: usize) -> Option<ClassId> {
     class_of_over_aligned(size, align)
 }
 
-#[cold]
+/// The largest alignment that a class has, a page, and the least that is more than malloc's; as logarithms.
+const LAST_ALIGN_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
+const FIRST_ALIGN_SHIFT: u32 = MALLOC_ALIGN.trailing_zeros() + 1;
+
+/// Where the part of [`ALIGNED_TABLE`] for one alignment begins: each part is half as long as the one before.
+const fn aligned_part(shift: u32) -> usize {
+    2 * (MAX_SMALL >> FIRST_ALIGN_SHIFT) - 2 * (MAX_SMALL >> shift)
+}
+
+const ALIGNED_LEN: usize = aligned_part(LAST_ALIGN_SHIFT + 1);
+
+/// For each alignment above malloc's, the smallest class of that alignment for each multiple of it, from once on.
+static ALIGNED_TABLE: [u8; ALIGNED_LEN] = {
+    let mut table = [0; ALIGNED_LEN];
+    let mut shift = FIRST_ALIGN_SHIFT;
+    while shift <= LAST_ALIGN_SHIFT {
+        let mut multiple = 1;
+        while multiple <= MAX_SMALL >> shift {
+            let mut best = 0;
+            let mut class = 1;
+            while class < FIRST_MEDIUM {
+                let info = CLASSES[class];
+                let fits = info.size as usize >= multiple << shift && info.align as usize >= 1 << shift;
+                if fits && (best == 0 || info.size < CLASSES[best].size) {
+                    best = class;
+                }
+                class += 1;
+            }
+            assert!(best != 0);
+            table[aligned_part(shift) + multiple - 1] = best as u8;
+            multiple += 1;
+        }
+        shift += 1;
+    }
+    table
+};
+
 fn class_of_over_aligned(size: usize, align: usize) -> Option<ClassId> {
     if align > PAGE_SIZE || size > MAX_SMALL {
         return None;
     }
-    let first = class_of(size.max(align).next_multiple_of(align))?;
-    let fits = |class: &ClassId| class_info(*class).align as usize >= align;
-    let plain = (first.0..FIRST_TWIN as u8).map(ClassId).find(fits);
-    let holds = |class: &ClassId| class_info(*class).size as usize >= size.max(align);
-    let twin = (FIRST_TWIN as u8..FIRST_MEDIUM as u8).map(ClassId).find(holds);
-    let size_of = |class: ClassId| class_info(class).size;
-    match (plain, twin) {
-        (Some(plain), Some(twin)) if size_of(twin) < size_of(plain) => Some(twin),
-        (None, twin) => twin,
-        (plain, _) => plain,
-    }
+    let shift = align.trailing_zeros();
+    let multiple = size.saturating_sub(1) >> shift;
+    Some(ClassId(ALIGNED_TABLE[aligned_part(shift) + multiple]))
 }
 
 #[cfg(test)]

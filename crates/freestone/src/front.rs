@@ -121,20 +121,27 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
 }
 
 fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
-    let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
-    if let Some(class) = class
-        && size < HOT.limit.load(Ordering::Acquire)
-    {
-        let block = pop(class);
-        if !block.is_null() {
-            if zeroed {
-                // SAFETY: the block is ours, at least `size` bytes long.
-                unsafe { block.write_bytes(0, size) };
-            }
-            return block;
+    let block = aligned_fast(size, align);
+    if !block.is_null() {
+        if zeroed {
+            // SAFETY: the block is ours, at least `size` bytes long.
+            unsafe { block.write_bytes(0, size) };
         }
+        return block;
     }
+    let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
     slow::allocate(class, size, align, zeroed, Call::Aligned)
+}
+
+/// The fast half of [`aligned`]: null where it missed. `errno` is kept. O(1).
+#[inline]
+pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
+    if size < HOT.limit.load(Ordering::Acquire)
+        && let Some(class) = class_of_aligned(size, align)
+    {
+        return pop(class);
+    }
+    core::ptr::null_mut()
 }
 
 #[inline(always)]

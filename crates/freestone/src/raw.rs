@@ -12,7 +12,7 @@ use freestone_base::text::FixedText;
 use freestone_base::{Bytes, ClassId, class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
-pub use crate::front::{aligned, calloc, free, free_sized, malloc, malloc_slow};
+pub use crate::front::{aligned, aligned_fast, calloc, free, free_sized, malloc, malloc_slow};
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub use crate::front_c::Numbers;

@@ -65,9 +65,12 @@ pub unsafe extern "C" fn posix_memalign(place: *mut *mut u8, align: usize, size:
     if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut u8>()) {
         return libc::EINVAL;
     }
-    let errno = freestone_sys::linux::PreservedErrno::new();
-    let block = raw::aligned(size, align);
-    drop(errno);
+    let mut block = raw::aligned_fast(size, align.max(16));
+    if block.is_null() {
+        let errno = freestone_sys::linux::PreservedErrno::new();
+        block = raw::aligned(size, align);
+        drop(errno);
+    }
     if block.is_null() {
         return libc::ENOMEM;
     }

@@ -80,6 +80,7 @@ enum Probe {
     Command(&'static str),
     Postgres,
     PythonModule(&'static str),
+    Header(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +108,11 @@ impl Need {
         Need { probe: Probe::PythonModule(name), package: Package::Named(package) }
     }
 
+    /// The C or C++ header `name`, as in `#include`.
+    pub const fn header(name: &'static str, package: &'static str) -> Need {
+        Need { probe: Probe::Header(name), package: Package::Named(package) }
+    }
+
     /// Whether it is installed.
     pub fn met(&self) -> bool {
         match self.probe {
@@ -117,6 +123,10 @@ impl Need {
                 let import = format!("import {name}");
                 let run = Command::new(python).args(["-c", &import]).output();
                 run.is_ok_and(|output| output.status.success())
+            }
+            Probe::Header(name) => {
+                let own = format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+                [Path::new("/usr/include"), Path::new(&own)].iter().any(|folder| folder.join(name).is_file())
             }
         }
     }

@@ -49,7 +49,8 @@ impl Peer {
     }
 }
 
-fn find_library(file: &str) -> Option<PathBuf> {
+/// The library `file`, where packages put it.
+pub fn find_library(file: &str) -> Option<PathBuf> {
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
     [format!("/usr/lib/{triplet}"), format!("/lib/{triplet}"), "/usr/lib64".into(), "/usr/lib".into()]
         .iter()

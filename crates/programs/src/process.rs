@@ -83,13 +83,9 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `step` in a process group of its own, its output going to the files named.
     pub fn start(step: Step, (stdout_path, stderr_path): (PathBuf, PathBuf)) -> Outcome<Running> {
-        let Step { mut command, input, .. } = step;
+        let mut command = step.into_command()?;
         let text = spell(&command);
-        let stdin = match input {
-            Some(path) => Stdio::from(File::open(path)?),
-            None => Stdio::null(),
-        };
-        command.stdin(stdin).stdout(File::create(&stdout_path)?).stderr(File::create(&stderr_path)?);
+        command.stdout(File::create(&stdout_path)?).stderr(File::create(&stderr_path)?);
         os::contain(&mut command);
         let started = Instant::now();
         match command.spawn() {

@@ -1,10 +1,12 @@
 //! One program to start: a command, its role, and what it reads.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use crate::job::Outcome;
 use crate::user::User;
 
 /// What a program is to a job; see [`crate::place`].
@@ -55,6 +57,16 @@ impl Step {
     pub fn input(mut self, file: &Path) -> Step {
         self.input = Some(file.into());
         self
+    }
+
+    /// The command, for one who starts and measures it in a way of their own.
+    pub fn into_command(self) -> Outcome<Command> {
+        let Step { mut command, input, .. } = self;
+        command.stdin(match input {
+            Some(path) => Stdio::from(File::open(path)?),
+            None => Stdio::null(),
+        });
+        Ok(command)
     }
 
     /// Runs as another user, where there is one to step down to.

@@ -24,7 +24,9 @@ use crate::pageheap::Span;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// The most blocks that move at once.
-pub(crate) const MAX_BATCH: usize = 64;
+pub(crate) const MAX_BATCH: usize = 256;
+/// Up to so many, a batch passes through a short array, since clearing a long one would cost more than the blocks.
+const SHORT_BATCH: usize = 32;
 /// Blocks of a first refill: a class that is used once should not hold a batch.
 const FIRST_REFILL: usize = 4;
 
@@ -65,15 +67,17 @@ pub(crate) fn refill(
     let header = access.region().header(class);
     let want = want.min(1 + header.capacity(class) - header.len(class));
 
-    let mut blocks = [0; MAX_BATCH];
     let central = &centrals[class.index()];
-    let got = central.fetch(class, source, access.filling(class), &mut blocks[..want]);
-    let (&block, rest) = blocks[..got].split_last()?;
-    let put = access.push_batch(class, rest);
-    if put < rest.len() {
-        central.give_back(class, source, &rest[put..]);
-    }
-    Some(block)
+    let fill = |blocks: &mut [usize]| {
+        let got = central.fetch(class, source, access.filling(class), blocks);
+        let (&block, rest) = blocks[..got].split_last()?;
+        let put = access.push_batch(class, rest);
+        if put < rest.len() {
+            central.give_back(class, source, &rest[put..]);
+        }
+        Some(block)
+    };
+    if want <= SHORT_BATCH { fill(&mut [0; SHORT_BATCH][..want]) } else { fill(&mut [0; MAX_BATCH][..want]) }
 }
 
 /// A push missed: makes room in the cache, or passes a batch on to the central list.
@@ -90,10 +94,14 @@ pub(crate) fn flush(
     if access.push_batch(class, &[block]) == 1 {
         return;
     }
-    let mut blocks = [0; MAX_BATCH];
-    blocks[0] = block;
-    let taken = access.pop_batch(class, &mut blocks[1..info.batch as usize]);
-    centrals[class.index()].give_back(class, source, &blocks[..1 + taken]);
+    let empty = |blocks: &mut [usize]| {
+        blocks[0] = block;
+        let taken = access.pop_batch(class, &mut blocks[1..]);
+        centrals[class.index()].give_back(class, source, &blocks[..1 + taken]);
+    };
+    // Of a small cache only half: what was freed last is wanted first.
+    let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);
+    if most <= SHORT_BATCH { empty(&mut [0; SHORT_BATCH][..most]) } else { empty(&mut [0; MAX_BATCH][..most]) }
 }
 
 /// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.

@@ -44,10 +44,9 @@ const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(
 pub(crate) const CLASSES_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
 const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
-/// Slots in 4 KiB, after which the sets of a first-level cache repeat.
-const SLOTS_PER_WAY: usize = 512;
-/// By how many slots the arrays of two neighbouring classes are apart in that.
-const SLOTS_APART: usize = 40;
+/// Slots left out behind each array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a
+/// first-level cache repeat, and the tops of all of them would share one.
+const SLOTS_APART: usize = 24;
 
 /// The sentinel slot of each class, and one past the last slot at the end.
 const BEGIN: [u16; CLASS_COUNT + 1] = {
@@ -55,13 +54,8 @@ const BEGIN: [u16; CLASS_COUNT + 1] = {
     let mut slot = SLOTS_OFFSET / 8;
     let mut class = 1;
     while class < CLASS_COUNT {
-        // Each class begins in another set of a first-level cache: were all arrays multiples of 4 KiB long, the tops
-        // of all classes would share one.
-        while slot % SLOTS_PER_WAY != class * SLOTS_APART % SLOTS_PER_WAY {
-            slot += 1;
-        }
         begin[class] = slot as u16;
-        slot += 1 + cache_max(class);
+        slot += 1 + cache_max(class) + SLOTS_APART;
         class += 1;
     }
     begin[CLASS_COUNT] = slot as u16;

@@ -45,13 +45,15 @@ pub(crate) struct Central {
     state: Lock<State>,
 }
 
+/// What is written on each call stands first, on one page with the first blocks in transfer.
+#[repr(C)]
 struct State {
     /// Slabs with free blocks, fullest first, none being filled from.
     partial: [SpanList; BUCKETS],
-    transfer: Transfer,
     slabs: usize,
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
+    transfer: Transfer,
 }
 
 /// What a class's slabs hold, for the report.
@@ -65,7 +67,7 @@ pub(crate) struct CentralStats {
 impl Central {
     pub(crate) const fn new() -> Central {
         let partial = [const { SpanList::new() }; BUCKETS];
-        Central { state: Lock::new(State { partial, transfer: Transfer::new(), slabs: 0, free_blocks: 0 }) }
+        Central { state: Lock::new(State { partial, slabs: 0, free_blocks: 0, transfer: Transfer::new() }) }
     }
 
     /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was

@@ -6,11 +6,12 @@
 use freestone_base::ClassInfo;
 
 /// Most blocks that one class keeps in transfer: four batches of the smallest classes.
-const SLOTS: usize = 256;
+const SLOTS: usize = 1024;
 /// Most bytes that one class keeps in transfer.
 const BYTES: usize = 128 << 10;
 
 /// A stack of block addresses.
+#[repr(C)]
 pub(crate) struct Transfer {
     len: usize,
     slots: [usize; SLOTS],
@@ -54,12 +55,12 @@ mod tests {
     fn gives_back_what_was_put_and_stays_within_bounds() {
         let info = class_info(ClassId(2));
         let mut transfer = Transfer::new();
-        let batch: Vec<usize> = (1..=64).map(|n| n * 16).collect();
+        let batch: Vec<usize> = (1..=256).map(|n| n * 16).collect();
         while transfer.put(info, &batch) {}
         assert_eq!(transfer.blocks().len(), SLOTS);
-        let mut out = [0; 100];
-        assert_eq!(transfer.take(&mut out), 100);
-        assert_eq!(&out[36..], &batch[..]);
+        let mut out = [0; 300];
+        assert_eq!(transfer.take(&mut out), 300);
+        assert_eq!(&out[44..], &batch[..]);
         let large = class_info(freestone_base::class_of(32 << 10).unwrap());
         let mut transfer = Transfer::new();
         assert!(transfer.put(large, &[1 << 20, 2 << 20]) && transfer.put(large, &[3 << 20, 4 << 20]));

@@ -20,6 +20,7 @@ const CONTENDED: u32 = 2;
 const SPINS: u32 = 100;
 
 /// A value that one thread at a time may use. Never poisoned: the allocator does not unwind.
+#[repr(C)]
 pub(crate) struct Lock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,

@@ -64,10 +64,15 @@ pub const JOBS: &[Job] = &[
     },
 ];
 
-/// A C program of many functions that call each other, with loops, switches and tables.
 fn generate(place: &mut Place) -> Outcome {
-    let mut numbers = Numbers(3);
     let functions = place.scale().pick(900, 12_000);
+    place.write("program.c", c_program(functions))?;
+    Ok(())
+}
+
+/// A C program of many functions that call each other, with loops, switches and tables.
+pub fn c_program(functions: u64) -> String {
+    let mut numbers = Numbers(3);
     let mut text = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");
     for number in 0..functions {
         let table: Vec<String> = (0..16).map(|_| numbers.below(1000).to_string()).collect();
@@ -91,8 +96,7 @@ fn generate(place: &mut Place) -> Outcome {
     text.push_str("    char *text = malloc(n + 20);\n    memset(text, 'a' + n % 26, n + 20);\n");
     text.push_str(&format!("    sum += f{}(n) + text[n / 2];\n    free(text);\n  }}\n", functions - 1));
     text.push_str("  printf(\"%u\\n\", sum);\n}\n");
-    place.write("program.c", text)?;
-    Ok(())
+    text
 }
 
 fn gcc(place: &mut Place) -> Outcome {

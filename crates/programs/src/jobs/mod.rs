@@ -1,7 +1,7 @@
 //! The jobs, one file for each family of programs.
 
 mod archives;
-mod compilers;
+pub mod compilers;
 mod database;
 mod debugger;
 mod git;
@@ -10,11 +10,11 @@ mod media;
 mod memcached;
 mod nginx;
 mod postgres;
-mod python;
+pub mod python;
 mod redis;
-mod scripts;
+pub mod scripts;
 mod shell;
-mod text;
+pub mod text;
 mod virtual_machines;
 
 use crate::job::Job;

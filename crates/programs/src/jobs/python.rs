@@ -5,6 +5,9 @@ use crate::fail;
 use crate::job::{Job, Need, Outcome};
 use crate::place::Place;
 
+/// Works in Python; its arguments are the number of rounds, and that of threads that do one more each.
+pub const SCRIPT: &str = include_str!("scripts/work.py");
+
 const PYTHON: Need = Need::command("python3", "python3");
 const WITH_TESTS: &[Need] = &[PYTHON, Need::PYTHON_TESTS];
 
@@ -64,7 +67,7 @@ fn script_on_malloc(place: &mut Place) -> Outcome {
 }
 
 fn run_script(place: &mut Place, allocator: &str) -> Outcome {
-    let script = place.write("work.py", include_str!("scripts/work.py"))?;
+    let script = place.write("work.py", SCRIPT)?;
     let rounds = place.scale().pick("6", "120");
     let step = place.subject("python3").arg(script).arg(rounds);
     place.run_and_note("script", step.env("PYTHONHASHSEED", "0").env("PYTHONMALLOC", allocator))?;

@@ -3,6 +3,14 @@
 use crate::job::{Job, Need, Outcome};
 use crate::place::Place;
 
+/// Works in Perl; its argument is the number of rounds, as in the others.
+pub const PERL: &str = include_str!("scripts/work.pl");
+/// Works in Ruby.
+pub const RUBY: &str = include_str!("scripts/work.rb");
+/// Works in Lua.
+pub const LUA: &str = include_str!("scripts/work.lua");
+const PHP: &str = include_str!("scripts/work.php");
+
 /// The family's jobs.
 pub const JOBS: &[Job] = &[
     job(
@@ -41,28 +49,28 @@ const fn job(
 }
 
 fn perl(place: &mut Place) -> Outcome {
-    let script = place.write("work.pl", include_str!("scripts/work.pl"))?;
+    let script = place.write("work.pl", PERL)?;
     let step = place.subject("perl").arg(script).arg(place.scale().pick("3", "100"));
     place.run_and_note("script", step.env("PERL_HASH_SEED", "0"))?;
     Ok(())
 }
 
 fn ruby(place: &mut Place) -> Outcome {
-    let script = place.write("work.rb", include_str!("scripts/work.rb"))?;
+    let script = place.write("work.rb", RUBY)?;
     let step = place.subject("ruby").arg(script).arg(place.scale().pick("3", "80"));
     place.run_and_note("script", step)?;
     Ok(())
 }
 
 fn lua(place: &mut Place) -> Outcome {
-    let script = place.write("work.lua", include_str!("scripts/work.lua"))?;
+    let script = place.write("work.lua", LUA)?;
     let step = place.subject("lua5.4").arg(script).arg(place.scale().pick("15", "400"));
     place.run_and_note("script", step)?;
     Ok(())
 }
 
 fn php(place: &mut Place) -> Outcome {
-    let script = place.write("work.php", include_str!("scripts/work.php"))?;
+    let script = place.write("work.php", PHP)?;
     // Without its initialisation file php loads no extensions. It loads them with RTLD_DEEPBIND, so that
     // they call the C library's free with blocks of the preloaded malloc: no preload survives that.
     let step = place.subject("php").arg("-n").arg(script).arg(place.scale().pick("25", "800"));

@@ -10,6 +10,7 @@ import threading
 import zlib
 
 rounds = int(sys.argv[1])
+thread_count = int(sys.argv[2]) if len(sys.argv) > 2 else 4
 
 
 class Record:
@@ -74,7 +75,7 @@ def in_thread(seed):
     results[seed] = work(seed)
 
 
-threads = [threading.Thread(target=in_thread, args=(1000 + seed,)) for seed in range(4)]
+threads = [threading.Thread(target=in_thread, args=(1000 + seed,)) for seed in range(thread_count)]
 for thread in threads:
     thread.start()
 for thread in threads:

@@ -1,0 +1,115 @@
+//! `latency`: the time of single calls.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use freestone_bench::{Kind, Workload, workload};
+use lexopt::prelude::*;
+
+use super::Done;
+use super::contestants::{self, CONTROL};
+use super::options::Options;
+use super::progress::Progress;
+use super::rows::Job;
+use super::run::{begin, cell, save, turns};
+use crate::result::{Interface, Latency, latency};
+
+/// Runs the subcommand.
+pub fn main(mut arguments: lexopt::Parser) -> Done {
+    let mut options = Options::new(&[Interface::C]);
+    let mut names = Vec::new();
+    let mut json: Option<PathBuf> = None;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(name) => names.push(name.string()?),
+            Long("json") => json = Some(arguments.value()?.into()),
+            Long(name) => {
+                let name = name.to_string();
+                if !options.take(&name, &mut arguments)? {
+                    return Err(
+                        format!("latency has no option --{name}; freestone-bench --help shows all").into()
+                    );
+                }
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let workloads = timed(&names)?;
+    let mut field = contestants::assemble(&options)?;
+    // The noise of single calls shows in their own distribution.
+    field.runners.retain(|runner| runner.contestant.name != CONTROL);
+    let folder = tempfile::Builder::new().prefix("freestone-bench-").tempdir()?;
+    let mut jobs = Vec::new();
+    for &interface in &options.interfaces {
+        let further = ["--latency".to_string()];
+        let job = |one: &&'static Workload| Job::workload(one, &further, interface, &options, &field.bench_c);
+        jobs.extend(workloads.iter().map(job));
+    }
+    let started = Instant::now();
+    let mut results = begin(&field, &options);
+    results.rows = jobs.iter().map(Job::row).collect();
+    let rounds = options.parameters.rounds;
+    let runs: usize = jobs.iter().map(|job| turns(&field, job.interface, 0).len()).sum();
+    let mut progress = Progress::new(runs * rounds);
+    for round in 0..rounds {
+        for (number, job) in jobs.iter().enumerate() {
+            for runner in turns(&field, job.interface, round + number) {
+                let name = &runner.contestant.name;
+                let cell = cell(&mut results.rows[number].cells, name);
+                if cell.failure.is_none() {
+                    progress.show(&format!("round {}/{rounds}  {}  {name}", round + 1, job.name));
+                    match job.run(runner, false, options.limit, folder.path()) {
+                        Ok((sample, outcome)) => {
+                            cell.samples.push(sample);
+                            let taken = outcome.and_then(|outcome| outcome.latency).unwrap_or_default();
+                            let kinds =
+                                [("alloc", taken.alloc), ("free", taken.free), ("realloc", taken.realloc)];
+                            for (kind, histogram) in kinds.iter().filter(|(_, one)| one.count > 0) {
+                                let latency = Latency::of(histogram, taken.clock_ns);
+                                cell.latency.entry((*kind).into()).or_default().push(latency);
+                            }
+                        }
+                        Err(failure) => {
+                            progress.say(&format!("{}, {name}: {failure}", job.name));
+                            cell.failure = Some(failure);
+                        }
+                    }
+                }
+                progress.step();
+            }
+        }
+        save(&mut results, started, json.as_deref())?;
+    }
+    progress.clear();
+    println!("Medians of {rounds} interleaved rounds; {}", results.machine.line());
+    print!("{}", latency::write(&results));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The workloads of these names, which must have calls worth timing; all that have if there are none.
+fn timed(names: &[String]) -> Result<Vec<&'static Workload>, String> {
+    let has_calls = |one: &&Workload| one.latency && one.kind != Kind::Growth;
+    if names.is_empty() {
+        return Ok(workload::all().iter().filter(has_calls).collect());
+    }
+    let find = |name: &String| {
+        workload::all().iter().filter(has_calls).find(|one| one.name == name).ok_or_else(|| {
+            let known: Vec<&str> = workload::all().iter().filter(has_calls).map(|one| one.name).collect();
+            format!("{name:?} has no single calls to time; these have: {}", known.join(", "))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_single_calls_is_timed() {
+        assert!(timed(&[]).unwrap().iter().all(|one| one.latency));
+        assert!(timed(&["replace".into()]).is_ok());
+        assert!(timed(&["nothing".into()]).unwrap_err().contains("replace"));
+    }
+}

@@ -1,0 +1,175 @@
+//! `run`: rows under all contestants, interleaved.
+//!
+//! Round by round every row runs under every contestant, and each round and row begins with another one, so that what
+//! the machine does meanwhile falls on all of them alike.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lexopt::prelude::*;
+
+use super::Done;
+use super::contestants::{self, CONTROL, Field, Runner};
+use super::options::{self, Options};
+use super::progress::Progress;
+use super::rows::{self, Job};
+use crate::result::machine::{self, Machine};
+use crate::result::table::{self, Style};
+use crate::result::{Cell, FORMAT, Interface, Results};
+
+/// Runs the subcommand.
+pub fn main(mut arguments: lexopt::Parser) -> Done {
+    let mut options = Options::new(&[Interface::C, Interface::Rust]);
+    let (mut names, mut all, mut calls) = (Vec::new(), false, false);
+    let mut json: Option<PathBuf> = None;
+    let mut metrics = table::USUAL.to_vec();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(name) => names.push(name.string()?),
+            Long("all") => all = true,
+            Long("calls") => calls = true,
+            Long("json") => json = Some(arguments.value()?.into()),
+            Long("metric") => metrics = options::metrics(arguments.value()?)?,
+            Long(name) => {
+                let name = name.to_string();
+                if !options.take(&name, &mut arguments)? {
+                    return Err(
+                        format!("run has no option --{name}; freestone-bench --help shows all").into()
+                    );
+                }
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if all != names.is_empty() {
+        return Err("run what? Name rows (freestone-bench list shows them), or say --all; not both".into());
+    }
+    let wanted = rows::wanted(&names)?;
+    let field = contestants::assemble(&options)?;
+    let folder = tempfile::Builder::new().prefix("freestone-bench-").tempdir()?;
+    let mut jobs = Vec::new();
+    for &interface in &options.interfaces {
+        jobs.extend(rows::prepare(&wanted, interface, &options, &field.bench_c, folder.path()));
+    }
+    if jobs.is_empty() {
+        return Err("no row is left to run".into());
+    }
+    let results = measure(&jobs, &field, &options, calls, json.as_deref(), folder.path())?;
+    let style = if stdout().is_terminal() { Style::Coloured } else { Style::Plain };
+    print!("{}", table::write(&results, &metrics, style));
+    let failed = results.rows.iter().flat_map(|row| row.cells.values()).any(|cell| cell.failure.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A result without rows.
+pub fn begin(field: &Field, options: &Options) -> Results {
+    Results {
+        format: FORMAT,
+        arguments: std::env::args().skip(1).collect(),
+        date: machine::date(),
+        seconds: 0.0,
+        revision: machine::revision(&contestants::workspace()),
+        machine: Machine::here(),
+        parameters: options.parameters.clone(),
+        contestants: field.runners.iter().map(|runner| runner.contestant.clone()).collect(),
+        rows: Vec::new(),
+    }
+}
+
+/// Those who run a row, beginning with another one each time.
+pub fn turns(field: &Field, interface: Interface, turn: usize) -> Vec<&Runner> {
+    let mut all: Vec<&Runner> = field.runners.iter().filter(|one| one.takes_part(interface)).collect();
+    if !all.is_empty() {
+        let first = turn % all.len();
+        all.rotate_left(first);
+    }
+    all
+}
+
+fn measure(
+    jobs: &[Job],
+    field: &Field,
+    options: &Options,
+    calls: bool,
+    json: Option<&Path>,
+    folder: &Path,
+) -> Result<Results, Box<dyn Error>> {
+    let started = Instant::now();
+    let mut results = begin(field, options);
+    results.rows = jobs.iter().map(Job::row).collect();
+    let runs: usize = jobs.iter().map(|job| turns(field, job.interface, 0).len()).sum();
+    let rounds = options.parameters.rounds;
+    let mut progress = Progress::new(runs * rounds + if calls { runs } else { 0 });
+    for round in 0..rounds {
+        for (number, job) in jobs.iter().enumerate() {
+            for runner in turns(field, job.interface, round + number) {
+                let name = &runner.contestant.name;
+                let cell = cell(&mut results.rows[number].cells, name);
+                if cell.failure.is_none() {
+                    progress.show(&format!("round {}/{rounds}  {}  {name}", round + 1, job.name));
+                    match job.run(runner, false, options.limit, folder) {
+                        Ok((sample, _)) => cell.samples.push(sample),
+                        Err(failure) => {
+                            progress.say(&format!(
+                                "{}, {} interface, {name}: {failure}",
+                                job.name, job.interface
+                            ));
+                            cell.failure = Some(failure);
+                        }
+                    }
+                }
+                progress.step();
+            }
+        }
+        save(&mut results, started, json)?;
+    }
+    if calls {
+        count_calls(jobs, field, options, folder, &mut results, &mut progress);
+        save(&mut results, started, json)?;
+    }
+    progress.clear();
+    Ok(results)
+}
+
+/// Saves what there is by now, so that an interrupted run is not lost.
+pub fn save(results: &mut Results, started: Instant, json: Option<&Path>) -> Result<(), String> {
+    results.seconds = started.elapsed().as_secs_f64();
+    json.map_or(Ok(()), |path| results.write(path))
+}
+
+/// The cell of `name`, made if there is none.
+pub fn cell<'a>(cells: &'a mut BTreeMap<String, Cell>, name: &str) -> &'a mut Cell {
+    cells.entry(name.to_string()).or_default()
+}
+
+fn count_calls(
+    jobs: &[Job],
+    field: &Field,
+    options: &Options,
+    folder: &Path,
+    results: &mut Results,
+    progress: &mut Progress,
+) {
+    for (number, job) in jobs.iter().enumerate() {
+        for runner in turns(field, job.interface, 0) {
+            let name = &runner.contestant.name;
+            let cell = cell(&mut results.rows[number].cells, name);
+            progress.show(&format!("system calls  {}  {name}", job.name));
+            progress.step();
+            if cell.failure.is_some() || name == CONTROL {
+                continue;
+            }
+            match job.run(runner, true, options.limit, folder) {
+                Ok((sample, _)) => cell.calls = sample.calls,
+                Err(reason) => {
+                    progress.say(&format!("system calls cannot be counted: {reason}"));
+                    return;
+                }
+            }
+        }
+    }
+}

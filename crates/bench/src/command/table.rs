@@ -1,0 +1,78 @@
+//! `table`: the tables of a result again, on the terminal or into a document.
+
+use std::io::{IsTerminal, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+use super::{Done, options};
+use crate::result::Results;
+use crate::result::table::{self, Style};
+
+/// Between these lines of a document stands what was made from a result.
+const MARKS: (&str, &str) = ("<!-- freestone-bench: begin -->", "<!-- freestone-bench: end -->");
+
+/// Runs the subcommand.
+pub fn main(mut arguments: lexopt::Parser) -> Done {
+    let (mut result, mut into): (Option<PathBuf>, Option<PathBuf>) = (None, None);
+    let mut metrics = table::USUAL.to_vec();
+    let mut markdown = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(path) if result.is_none() => result = Some(path.into()),
+            Long("into") => into = Some(arguments.value()?.into()),
+            Long("metric") => metrics = options::metrics(arguments.value()?)?,
+            Long("markdown") => markdown = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let results = Results::read(&result.ok_or("table of which RESULT?")?)?;
+    let style = match (markdown || into.is_some(), stdout().is_terminal()) {
+        (true, _) => Style::Markdown,
+        (_, true) => Style::Coloured,
+        _ => Style::Plain,
+    };
+    let text = table::write(&results, &metrics, style);
+    match into {
+        None => print!("{text}"),
+        Some(path) => insert(&path, &document(&results, &text))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tables with the command that made the figures.
+fn document(results: &Results, text: &str) -> String {
+    let command = results.arguments.join(" ");
+    format!("```sh\ncargo run --release -p freestone-bench -- {command}\n```\n\n{}", text.trim_end())
+}
+
+/// Replaces what stands between the marks of the file at `path`.
+fn insert(path: &Path, text: &str) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    let old = std::fs::read_to_string(path).map_err(told)?;
+    let new = between_marks(&old, text).ok_or_else(|| {
+        format!("{} lacks the lines {} and {}, in this order", path.display(), MARKS.0, MARKS.1)
+    })?;
+    std::fs::write(path, new).map_err(told)
+}
+
+fn between_marks(old: &str, text: &str) -> Option<String> {
+    let (before, rest) = old.split_once(MARKS.0)?;
+    let (_, after) = rest.split_once(MARKS.1)?;
+    Some(format!("{before}{}\n\n{text}\n\n{}{after}", MARKS.0, MARKS.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_marks_changes() {
+        let old = format!("a\n{}\nold\n{}\nb\n", MARKS.0, MARKS.1);
+        let new = between_marks(&old, "new").unwrap();
+        assert_eq!(new, format!("a\n{}\n\nnew\n\n{}\nb\n", MARKS.0, MARKS.1));
+        assert_eq!(between_marks(&new, "new").unwrap(), new);
+        assert_eq!(between_marks("nothing", "new"), None);
+    }
+}

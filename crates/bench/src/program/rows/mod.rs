@@ -1,0 +1,22 @@
+//! The rows, one file for each family of programs.
+
+mod compilers;
+mod databases;
+mod documents;
+mod interpreters;
+mod logic;
+mod numbers;
+mod start;
+
+use super::Program;
+
+/// All families, in the order in which they are listed.
+pub const FAMILIES: [&[Program]; 7] = [
+    start::ROWS,
+    databases::ROWS,
+    compilers::ROWS,
+    interpreters::ROWS,
+    numbers::ROWS,
+    logic::ROWS,
+    documents::ROWS,
+];

@@ -1,0 +1,140 @@
+//! What the build scripts of the preloadable peers share: where a crate's C or C++ source lies, running the tools, and
+//! handing over the finished library.
+//!
+//! The sources are those inside the crates that the Rust programs of this workspace link, at the versions of the lock
+//! file; so both forms of a peer are the same version of it. The library is built the way the peer's own build makes
+//! its shared library: Cargo cannot do that, since it hides every C symbol of a `cdylib`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+/// What a program expects of an allocator that is preloaded under it.
+const ENTRY_POINTS: [&str; 8] = [
+    "malloc",
+    "free",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "malloc_usable_size",
+];
+
+/// The folder of this build script's outputs.
+pub fn out_dir() -> PathBuf {
+    PathBuf::from(env::var_os("OUT_DIR").expect("build scripts run under Cargo"))
+}
+
+/// A package of the lock file that some program of the workspace depends on.
+pub struct Package {
+    pub version: String,
+    pub root: PathBuf,
+}
+
+impl Package {
+    /// Finds the package `name`, and has the build script run again when its version changes.
+    pub fn find(name: &str) -> Package {
+        let workspace = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("build scripts run under Cargo"))
+            .join("../../Cargo.toml");
+        println!("cargo::rerun-if-changed=build.rs");
+        println!("cargo::rerun-if-changed={}", workspace.with_file_name("Cargo.lock").display());
+        let mut metadata = Command::new(env::var_os("CARGO").expect("build scripts run under Cargo"));
+        metadata.args(["metadata", "--format-version=1", "--manifest-path"]).arg(&workspace);
+        let text = output(&mut metadata);
+        let all: serde_json::Value = serde_json::from_str(&text).expect("cargo metadata prints JSON");
+        let package = all["packages"]
+            .as_array()
+            .and_then(|packages| packages.iter().find(|package| package["name"] == name))
+            .unwrap_or_else(|| panic!("no program of the workspace depends on {name}"));
+        let field = |key: &str| package[key].as_str().expect("every package has it").to_owned();
+        let manifest = PathBuf::from(field("manifest_path"));
+        Package {
+            version: field("version"),
+            root: manifest.parent().expect("a manifest lies in a folder").to_owned(),
+        }
+    }
+
+    /// A copy of the package's folder `part` among the outputs, for builds that write into their source tree.
+    pub fn copy(&self, part: &str) -> PathBuf {
+        let to = out_dir().join("source");
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+        }
+        copy_tree(&self.root.join(part), &to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+        to
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many jobs Cargo allows.
+pub fn jobs() -> String {
+    env::var("NUM_JOBS").unwrap_or_else(|_| "1".to_owned())
+}
+
+/// Runs `command` and returns what it printed; ends the build with its messages if it fails.
+pub fn output(command: &mut Command) -> String {
+    // Cargo's make server belongs to Cargo's own children; ours get a number of jobs instead.
+    command.env_remove("MAKEFLAGS").env_remove("MFLAGS").env_remove("CARGO_MAKEFLAGS");
+    let shown = format!("{command:?}");
+    let done = command.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    if !done.status.success() {
+        panic!("{shown}: {}\n{out}\n{err}", done.status);
+    }
+    out.into_owned()
+}
+
+/// Links the whole of a static library into `libpeer_NAME.so`; `linker` is the compiler that links.
+pub fn link(linker: &Path, archive: &Path, name: &str, further: &[&str]) {
+    let library = out_dir().join(file_name(name));
+    let mut link = Command::new(linker);
+    link.args(["-shared", "-pthread", "-o"]).arg(&library);
+    link.arg(format!("-Wl,-soname,{}", file_name(name)));
+    link.arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive").args(further);
+    output(&mut link);
+    check(&library);
+}
+
+/// Hands over a library that the peer's own build has made.
+pub fn hand_over(built: &Path, name: &str) {
+    let library = out_dir().join(file_name(name));
+    fs::copy(built, &library).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    check(&library);
+}
+
+/// Tells the allocator's own version, where the crate's is another.
+pub fn tell_version(version: &str) {
+    let file = out_dir().join("version");
+    fs::write(&file, version).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
+
+fn file_name(name: &str) -> String {
+    format!("libpeer_{name}.so")
+}
+
+/// A library without one of the entry points would leave part of a program's calls to the C library, and the
+/// measurement would say nothing.
+fn check(library: &Path) {
+    let mut nm = Command::new("nm");
+    nm.args([OsStr::new("-D"), OsStr::new("--defined-only"), library.as_os_str()]);
+    let symbols = output(&mut nm);
+    let exported = |name: &str| symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(name));
+    for name in ENTRY_POINTS {
+        assert!(exported(name), "{} does not export {name}", library.display());
+    }
+}
