@@ -15,6 +15,10 @@
 //! like any other. Nobody may conclude from such a size that a block belongs to a class: a cleared, a resized or
 //! an over-aligned block of that size comes from the page heap.
 //!
+//! Blocks below a cache line in size have line-mates. So that no two CPUs get such mates, these classes exist in
+//! [`VARIANTS`] *variants* with slabs of their own, and each cache hands out blocks of one variant only; which one follows
+//! from its number. The functions here name the first; [`ClassId::variant`] leads to the others.
+//!
 //! All look-ups are O(1): one table read. The tables are built and proved at compile time.
 
 use crate::units::PAGE_SIZE;
@@ -25,11 +29,19 @@ pub const MAX_SMALL: usize = 32 << 10;
 pub const MAX_MEDIUM: usize = 256 << 10;
 
 /// Number of classes, the unused class 0 included.
-pub const CLASS_COUNT: usize = FIRST_MEDIUM + MEDIUM.len();
+pub const CLASS_COUNT: usize = FIRST_VARIANT + (VARIANTS - 1) * SHARING;
 /// The first class that is an aligned twin.
 const FIRST_TWIN: usize = 1 + SIZES.len();
 /// The first medium class.
 const FIRST_MEDIUM: usize = FIRST_TWIN + TWINS.len();
+/// The first class that is a further variant.
+const FIRST_VARIANT: usize = FIRST_MEDIUM + MEDIUM.len();
+/// Classes, from the first on, whose blocks share cache lines.
+const SHARING: usize = 7;
+/// The largest size, in bytes, of a block that shares its cache line.
+pub const MAX_SHARING: usize = 8 * SHARING;
+/// Variants of each class whose blocks share cache lines.
+pub const VARIANTS: usize = 4;
 
 /// The alignment, in bytes, that malloc promises for every block of at least this size.
 pub const MALLOC_ALIGN: usize = 16;
@@ -48,7 +60,43 @@ impl ClassId {
         self.0 as usize
     }
 
-    /// All real classes, smallest first.
+    /// The variant of the class that the cache of this number hands out; the class itself where it has none. O(1).
+    ///
+    /// ```
+    /// use freestone_base::class_of;
+    /// let class = class_of(32).unwrap();
+    /// assert!(class.variant(0) == class && class.variant(1) != class && class.variant(1).first() == class);
+    /// ```
+    #[inline]
+    pub const fn variant(self, cache: usize) -> ClassId {
+        let number = cache % VARIANTS;
+        if number == 0 || self.0 == 0 || self.index() > SHARING {
+            return self;
+        }
+        ClassId((FIRST_VARIANT + (number - 1) * SHARING + self.index() - 1) as u8)
+    }
+
+    /// The first variant of the class, which stands for all of them in figures. O(1).
+    #[inline]
+    pub const fn first(self) -> ClassId {
+        if self.index() < FIRST_VARIANT {
+            return self;
+        }
+        ClassId(((self.index() - FIRST_VARIANT) % SHARING + 1) as u8)
+    }
+
+    /// Whether blocks of the class come to the cache of this number only by being freed there.
+    #[inline]
+    pub const fn is_foreign_to(self, cache: usize) -> bool {
+        self.first().variant(cache).0 != self.0
+    }
+
+    /// All classes but further variants, in the order of their numbers.
+    pub fn firsts() -> impl Iterator<Item = ClassId> {
+        (1..FIRST_VARIANT).map(|index| ClassId(index as u8))
+    }
+
+    /// All real classes, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = ClassId> {
         (1..CLASS_COUNT).map(|index| ClassId(index as u8))
     }
@@ -96,6 +144,8 @@ impl ClassInfo {
             batch: if size > MAX_SMALL { 1 } else { clamp((32 << 10) / size, 2, 256) as u16 },
             cache_max: if size > MAX_SMALL {
                 clamp((512 << 10) / size, 4, 8) as u16
+            } else if size <= MAX_SHARING {
+                768 // of each variant
             } else {
                 clamp((256 << 10) / size, 4, 2048) as u16
             },
@@ -248,7 +298,9 @@ pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
     let mut n = 1;
     while n < CLASS_COUNT {
         let twin = n >= FIRST_TWIN && n < FIRST_MEDIUM;
-        let size = if n >= FIRST_MEDIUM {
+        let size = if n >= FIRST_VARIANT {
+            SIZES[(n - FIRST_VARIANT) % SHARING]
+        } else if n >= FIRST_MEDIUM {
             MEDIUM[n - FIRST_MEDIUM]
         } else if twin {
             TWINS[n - FIRST_TWIN]
@@ -302,6 +354,28 @@ const _: () = {
 #[inline]
 pub fn class_info(class: ClassId) -> &'static ClassInfo {
     &CLASS_INFO[class.index()]
+}
+
+/// Block sizes by class, for every value of a byte: no bound to check.
+static BLOCK_SIZES: [u32; 256] = {
+    let mut sizes = [0; 256];
+    let mut class = 0;
+    while class < CLASS_COUNT {
+        sizes[class] = CLASSES[class].size;
+        class += 1;
+    }
+    sizes
+};
+
+/// The bytes of a block of `class`; 0 for [`ClassId::NONE`]. O(1).
+///
+/// ```
+/// use freestone_base::{ClassId, block_size, class_of};
+/// assert_eq!((block_size(class_of(100).unwrap()), block_size(ClassId::NONE)), (112, 0));
+/// ```
+#[inline]
+pub fn block_size(class: ClassId) -> usize {
+    BLOCK_SIZES[class.index()] as usize
 }
 
 /// The class that serves a malloc of `size` bytes, or `None` above [`MAX_MEDIUM`]. O(1).
@@ -438,7 +512,25 @@ mod tests {
             assert_eq!(info.size as usize, info.slab_pages as usize * PAGE_SIZE);
             last = class.index();
         }
-        assert_eq!(last, CLASS_COUNT - 1);
+        assert_eq!(last, FIRST_VARIANT - 1);
+    }
+
+    #[test]
+    fn variants_are_apart_and_lead_back_to_their_class() {
+        let mut seen = std::collections::HashSet::new();
+        for class in ClassId::firsts() {
+            for cache in 0..VARIANTS {
+                let variant = class.variant(cache);
+                let shares = class_info(class).size as usize <= MAX_SHARING;
+                assert_eq!(seen.insert(variant), shares || cache == 0);
+                assert_eq!(variant.first(), class);
+                assert_eq!(class_info(variant).size, class_info(class).size);
+                assert!(!variant.is_foreign_to(cache) && variant.is_foreign_to(cache + 1) == shares);
+                assert_eq!(class.variant(cache + VARIANTS), variant);
+            }
+        }
+        assert_eq!(seen.len(), ClassId::all().count());
+        assert_eq!(ClassId::NONE.variant(1), ClassId::NONE);
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    ClassId::all()
+    ClassId::firsts()
         .map(|class| {
             let info = class_info(class);
             let (least, most) = served(class);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn text_and_json_show_every_class() {
-        let classes = ClassId::all().count();
+        let classes = ClassId::firsts().count();
         assert!(table().lines().count() > classes);
         let parsed: Vec<serde_json::Value> = serde_json::from_str(&json()).unwrap();
         assert_eq!(parsed.len(), classes);

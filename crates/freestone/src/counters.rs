@@ -90,7 +90,7 @@ fn change_live(shard: &Shard, by: i64) {
 
 /// A block was handed out: of `class`, or a large one of `bytes`.
 pub(crate) fn on_alloc(call: Call, class: ClassId, requested: usize, bytes: usize) {
-    let shard = shard();
+    let (shard, class) = (shard(), class.first());
     match call {
         Call::Malloc => add(&shard.malloc, 1),
         Call::Calloc => add(&shard.calloc, 1),
@@ -110,7 +110,7 @@ pub(crate) fn on_alloc(call: Call, class: ClassId, requested: usize, bytes: usiz
 
 /// A block was freed: of `class`, or a large one of `bytes`.
 pub(crate) fn on_free(call: Call, class: ClassId, bytes: usize) {
-    let shard = shard();
+    let (shard, class) = (shard(), class.first());
     if call != Call::Inner {
         add(&shard.free, 1);
     }

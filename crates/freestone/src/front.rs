@@ -21,8 +21,9 @@
 use core::alloc::Layout;
 
 use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
-use freestone_base::{ClassId, MAX_SMALL, class_of, class_of_aligned};
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_info, class_of, class_of_aligned};
 
+use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
 use crate::hot::HOT;
@@ -33,6 +34,14 @@ use crate::sync::atomic::Ordering;
 fn pop(class: ClassId) -> *mut u8 {
     // SAFETY: F1: a gate was open, so the allocator has started.
     let block = unsafe { rseq::pop(HOT.rseq_index.load(Ordering::Relaxed), class.index()) };
+    core::ptr::with_exposed_provenance_mut(block)
+}
+
+/// Pops from the class that the cache's own table names for a size that has passed the gate: its variant.
+#[inline(always)]
+fn pop_for(table: usize, size: usize) -> *mut u8 {
+    // SAFETY: F1: a gate was open, so the allocator has started; the tables reach as far as the gate lets sizes through.
+    let block = unsafe { rseq::pop_at(HOT.rseq_index.load(Ordering::Relaxed), table + ((size + 7) >> 3)) };
     core::ptr::with_exposed_provenance_mut(block)
 }
 
@@ -54,7 +63,7 @@ fn class_in(table: &'static [u8], size: usize) -> ClassId {
 #[inline(always)]
 pub fn malloc(size: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop(class_in(&CLASS_TABLE, size));
+        let block = pop_for(CLASSES_OFFSET, size);
         if !block.is_null() {
             return block;
         }
@@ -83,7 +92,7 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
 #[inline(always)]
 pub fn calloc(size: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop(class_in(&CLASS_TABLE, size));
+        let block = pop_for(CLASSES_OFFSET, size);
         if !block.is_null() {
             // SAFETY: the block is ours, at least `size` bytes long.
             unsafe { block.write_bytes(0, size) };
@@ -104,7 +113,13 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         return alloc_over_aligned(size, align, zeroed);
     }
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop(class_of_layout(size, align));
+        let block = if size > MAX_SHARING {
+            pop(class_of_layout(size, align))
+        } else if align <= 8 {
+            pop_for(WORDS_OFFSET, size)
+        } else {
+            pop_for(CLASSES_OFFSET, if size < align { align } else { size })
+        };
         if !block.is_null() {
             if zeroed {
                 // SAFETY: the block is ours, at least `size` bytes long.
@@ -139,7 +154,8 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire)
         && let Some(class) = class_of_aligned(size, align)
     {
-        return pop(class);
+        let size = class_info(class).size as usize;
+        return if size > MAX_SHARING { pop(class) } else { pop_for(CLASSES_OFFSET, size) };
     }
     core::ptr::null_mut()
 }
@@ -169,32 +185,15 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
-/// Frees a block that `malloc` or `calloc` gave for exactly `size` bytes, without looking it up. O(1).
-///
-/// # Safety
-/// F2, or null; `size` is the size asked for.
-#[inline(always)]
-pub unsafe fn free_sized(block: *mut u8, size: usize) {
-    if size > MAX_SMALL {
-        // SAFETY: F2.
-        return unsafe { free(block) };
-    }
-    if !block.is_null() && push(class_in(&CLASS_TABLE, size), block) {
-        return;
-    }
-    // SAFETY: F2.
-    unsafe { slow::release(block, class_of(size), Call::Malloc) }
-}
-
-/// Frees a block that [`alloc`] gave for this layout, without looking it up. O(1).
+/// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
 ///
 /// # Safety
 /// F2; the layout is that of the allocation.
 #[inline(always)]
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     let (size, align) = (layout.size(), layout.align());
-    if align > MALLOC_ALIGN || size > MAX_SMALL {
-        // Its class takes longer to work out than to look up, or does not follow from the layout.
+    if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
+        // Its class takes longer to work out than to look up, or does not follow from the layout alone.
         // SAFETY: F2.
         return unsafe { free(block) };
     }

@@ -243,7 +243,7 @@ pub(crate) fn destroy_doomed() {
         next = heap.next_doomed.load(Ordering::Relaxed);
         destroy(heap);
         // A sized push into a cache, or the slow path's own release; not through the gate, where we are.
-        slow::release_record(record.as_ptr().cast(), Layout::new::<Record>());
+        slow::release_record(record.as_ptr().cast());
     }
 }
 

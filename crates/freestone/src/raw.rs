@@ -12,7 +12,7 @@ use freestone_base::text::FixedText;
 use freestone_base::{Bytes, ClassId, class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
-pub use crate::front::{aligned, aligned_fast, calloc, free, free_sized, malloc, malloc_slow};
+pub use crate::front::{aligned, aligned_fast, calloc, free, malloc, malloc_slow};
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub use crate::front_c::Numbers;
@@ -123,7 +123,7 @@ pub fn xml() -> FixedText<16384> {
     let stats = stats();
     let mut text = FixedText::new();
     let _ = writeln!(text, "<malloc version=\"freestone-1\">\n<sizes>");
-    for class in ClassId::all() {
+    for class in ClassId::firsts() {
         let entry = stats.classes[class.index()];
         if entry.slabs > 0 {
             let _ = writeln!(

@@ -115,7 +115,7 @@ fn json(out: &mut impl Write) -> fmt::Result {
         stats.requested_total, stats.allocated_total
     )?;
     let mut first = true;
-    for class in ClassId::all() {
+    for class in ClassId::firsts() {
         let ClassStats { allocs, frees, requested, slabs, free_in_slabs, in_caches, in_transfer } =
             stats.classes[class.index()];
         if slabs == 0 && allocs == 0 {

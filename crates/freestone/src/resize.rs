@@ -12,7 +12,7 @@ use core::alloc::Layout;
 use core::ptr::null_mut;
 
 use freestone_base::size_class::MALLOC_ALIGN;
-use freestone_base::{ClassId, MAX_SMALL, class_info, class_of, class_of_aligned};
+use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned};
 
 use crate::counters::{self, Call};
 use crate::front;
@@ -32,15 +32,21 @@ const MOVE_PAGES: usize = 1 << 20;
 /// `block` is a live block of ours, given up when the result is not null.
 #[inline]
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
-    let addr = block.expose_provenance();
-    let class = slow::class_at(addr);
-    if class == ClassId::NONE {
-        // SAFETY: the caller's promise.
-        return unsafe { realloc_unclassed(block, new_size) };
-    }
-    let usable = class_info(class).size as usize;
+    let usable = block_size(slow::class_at(block.expose_provenance()));
     if new_size <= usable && new_size >= usable / 2 {
         return resized_in_place(block);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { realloc_slow(block, new_size, usable) }
+}
+
+/// realloc of a block that cannot stay as it is; `usable` is what it holds when it is of a class, else 0.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize) -> *mut u8 {
+    if usable == 0 {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_unclassed(block, new_size) };
     }
     // SAFETY: the caller's promise.
     unsafe { copy_to(take(with_room(new_size, usable), usable), block, usable.min(new_size)) }
@@ -57,7 +63,6 @@ fn with_room(new_size: usize, usable: usize) -> usize {
 }
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
-#[cold]
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
@@ -160,9 +165,8 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
     unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
     if start::counting() {
-        let class = if old_size > MAX_SMALL { None } else { old_class };
         // SAFETY: given up by the caller.
-        unsafe { slow::release(block, class, Call::Inner) };
+        unsafe { slow::release(block, None, Call::Inner) };
     } else {
         // SAFETY: given up by the caller.
         unsafe { front::dealloc(block, layout) };

@@ -16,10 +16,9 @@
 //!   ends when it reaches the central list.
 #![allow(unsafe_code)]
 
-use core::alloc::Layout;
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, PAGE_SIZE, class_info, class_of_aligned};
+use freestone_base::{CLASS_COUNT, ClassId, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -36,10 +35,12 @@ use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{emergency, heap};
 
-/// The general-purpose allocator's levels below the caches.
+/// The central lists. Apart from the rest because they begin as zeros: a megabyte that the library's file need not hold.
+pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; CLASS_COUNT];
+
+/// The general-purpose allocator's levels below the caches, but for [`CENTRALS`].
 pub struct Levels {
     pub(crate) pages: PageHeap<Linux>,
-    pub(crate) centrals: [Central; CLASS_COUNT],
     /// What is filled from when a thread has no cache.
     uncached: [AtomicPtr<Span>; CLASS_COUNT],
     deferred: Deferred,
@@ -48,7 +49,6 @@ pub struct Levels {
 /// The one instance.
 pub static LEVELS: Levels = Levels {
     pages: PageHeap::new(Linux::new()),
-    centrals: [const { Central::new() }; CLASS_COUNT],
     uncached: [const { AtomicPtr::new(null_mut()) }; CLASS_COUNT],
     deferred: Deferred::new(),
 };
@@ -199,15 +199,16 @@ fn small_or_reclaim(class: ClassId) -> usize {
 }
 
 fn small(class: ClassId) -> Option<usize> {
-    let Levels { pages, centrals, .. } = &LEVELS;
+    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
-            // Counted calls come here without having tried.
-            let block = CpuAccess::pop(class);
-            if block != 0 {
-                return Some(block);
-            }
             if let Some(access) = CpuAccess::current() {
+                let class = access.own(class);
+                // Counted calls come here without having tried.
+                let block = CpuAccess::pop(class);
+                if block != 0 {
+                    return Some(block);
+                }
                 return timed(|| cache::refill(access, centrals, pages, class));
             }
         }
@@ -264,7 +265,8 @@ fn reclaim() {
     LEVELS.pages.purge_all();
 }
 
-/// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up.
+/// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up, as always where the
+/// class has variants.
 ///
 /// # Safety
 /// F2, or null.
@@ -310,7 +312,7 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
-    let Levels { pages, centrals, .. } = &LEVELS;
+    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
             if CpuAccess::push(class, addr) {
@@ -371,11 +373,10 @@ pub(crate) fn free_deferred() {
     heap::destroy_doomed();
 }
 
-/// Frees a block of our own, made by `front::alloc` with this layout. The gate has been entered.
-pub(crate) fn release_record(block: *mut u8, layout: Layout) {
+/// Frees a block of our own, made by `front::alloc`. The gate has been entered.
+pub(crate) fn release_record(block: *mut u8) {
     let addr = block.expose_provenance();
-    let class = class_of_aligned(layout.size(), layout.align()).unwrap_or_else(|| class_at(addr));
-    release_inside(addr, class, Call::Inner);
+    release_inside(addr, class_at(addr), Call::Inner);
 }
 
 /// The most that a block of libc's own allocator can hold that lies at `addr`; `None` when it cannot be one.
@@ -419,7 +420,7 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
 
 /// Returns what one region holds to the central lists. The caller has the region to itself.
 pub(crate) fn empty_region(region: Region) {
-    let Levels { pages, centrals, .. } = &LEVELS;
+    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     for class in ClassId::all() {
         let mut blocks = [0; MAX_BATCH];
         loop {
@@ -435,7 +436,7 @@ pub(crate) fn empty_region(region: Region) {
 
 /// Returns every cached block that can be reached to its slab. The gate has been entered.
 pub(crate) fn empty_caches() {
-    let Levels { pages, centrals, uncached, .. } = &LEVELS;
+    let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
             cpu::with_stopped(|| cpu::regions().for_each(empty_region));

@@ -8,7 +8,7 @@ use crate::cache::{cpu, thread};
 use crate::counters::{self, CallCounts};
 use crate::emergency;
 use crate::pageheap::PageHeapStats;
-use crate::slow::LEVELS;
+use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::Ordering;
 
@@ -84,6 +84,9 @@ pub(crate) fn collect() -> Stats {
         Mode::None => {}
     }
     for class in ClassId::all() {
+        stats.add_central(class);
+    }
+    for class in ClassId::firsts() {
         stats.add_class(class);
     }
     stats.live_blocks += stats.large_blocks;
@@ -124,22 +127,26 @@ impl Stats {
         self.refills += state.refills.load(Ordering::Relaxed);
         self.flushes += state.flushes.load(Ordering::Relaxed);
         for class in ClassId::all() {
-            self.classes[class.index()].in_caches += region.header(class).len(class);
+            self.classes[class.first().index()].in_caches += region.header(class).len(class);
         }
+    }
+
+    fn add_central(&mut self, class: ClassId) {
+        let central = CENTRALS[class.index()].stats();
+        let entry = &mut self.classes[class.first().index()];
+        entry.slabs += central.slabs;
+        entry.free_in_slabs += central.free_in_slabs;
+        entry.in_transfer += central.in_transfer;
     }
 
     fn add_class(&mut self, class: ClassId) {
         let info = class_info(class);
         let size = info.size as usize;
         let counts = counters::class_counts(class);
-        let central = LEVELS.centrals[class.index()].stats();
         let entry = &mut self.classes[class.index()];
         entry.allocs = counts.allocs;
         entry.frees = counts.frees;
         entry.requested = counts.requested;
-        entry.slabs = central.slabs;
-        entry.free_in_slabs = central.free_in_slabs;
-        entry.in_transfer = central.in_transfer;
         let idle = entry.free_in_slabs + entry.in_caches + entry.in_transfer;
         let live = (entry.slabs * info.blocks as usize).saturating_sub(idle);
         self.live_blocks += live;

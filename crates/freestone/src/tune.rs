@@ -54,7 +54,7 @@ impl Config {
         count: false,
         verbose: false,
         check: false,
-        cache_bytes: 8 << 20,
+        cache_bytes: 4 << 20,
         report: [0; PATH],
         report_len: 0,
     };

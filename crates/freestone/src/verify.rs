@@ -8,7 +8,7 @@ use crate::cache::cpu;
 use crate::cache::region::Region;
 use crate::central::slab;
 use crate::gate;
-use crate::slow::LEVELS;
+use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 
 /// What the walk found broken: an internal error, or memory overwritten.
@@ -44,7 +44,7 @@ pub fn verify() -> Result<(), VerifyError> {
 
 fn walk() -> Result<(), &'static str> {
     for class in ClassId::all() {
-        LEVELS.centrals[class.index()].verify(class, &LEVELS.pages)?;
+        CENTRALS[class.index()].verify(class, &LEVELS.pages)?;
     }
     LEVELS.pages.verify()?;
     if start::mode() == Mode::Cpu

@@ -40,19 +40,26 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut u8 {
 /// `block` is null or a live block of this allocator.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn realloc(block: *mut u8, size: usize) -> *mut u8 {
-    if block.is_null() {
-        return raw::malloc(size);
-    }
-    if size == 0 {
+    // Null, zero, and what no object can have, in two tests.
+    if block.is_null() || size.wrapping_sub(1) >= isize::MAX as usize {
         // SAFETY: the caller's promise.
-        unsafe { raw::free(block) };
-        return core::ptr::null_mut();
-    }
-    if size > isize::MAX as usize {
-        return no_memory();
+        return unsafe { realloc_unusual(block, size) };
     }
     // SAFETY: the caller's promise; `size` is not zero.
     unsafe { raw::realloc(block, size) }
+}
+
+#[cold]
+unsafe fn realloc_unusual(block: *mut u8, size: usize) -> *mut u8 {
+    if block.is_null() {
+        return raw::malloc(size);
+    }
+    if size != 0 {
+        return no_memory();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { raw::free(block) };
+    core::ptr::null_mut()
 }
 
 /// `posix_memalign`: EINVAL unless `align` is a power of two and a multiple of a pointer's size; ENOMEM when

@@ -12,14 +12,12 @@ use core::ffi::c_int;
 
 use freestone::raw;
 
-/// C23 `free_sized`.
-///
-/// # Safety
-/// `block` is null or a live block of `size` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_sized(block: *mut u8, _size: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+freestone::define_free! {
+    /// C23 `free_sized`; the size is not looked at.
+    ///
+    /// # Safety
+    /// `block` is null or a live block of the size passed behind it.
+    free_sized, "free_sized"
 }
 
 /// C23 `free_aligned_sized`.

@@ -201,6 +201,7 @@ unsafe extern "C" fn unregister_own_area(_: *mut core::ffi::c_void) {
 #[derive(Clone, Copy)]
 pub(crate) struct CpuAccess {
     region: Region,
+    variant: usize,
 }
 
 impl CpuAccess {
@@ -221,10 +222,15 @@ impl CpuAccess {
         if state.active.load(Ordering::Relaxed) == 0
             && state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            region.write_classes();
+            region.write_classes(variant_number(number as usize));
             state.spare.fetch_add(BUDGET.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        Some(CpuAccess { region })
+        Some(CpuAccess { region, variant: variant_number(number as usize) })
+    }
+
+    /// The variant of `class` that this cache hands out.
+    pub(crate) fn own(self, class: ClassId) -> ClassId {
+        class.variant(self.variant)
     }
 
     /// Takes a block from the cache the thread is on; 0 when there is none. O(1).
@@ -263,6 +269,17 @@ impl Access for CpuAccess {
     fn more_bytes(self) -> isize {
         0
     }
+
+    fn is_foreign(self, class: ClassId) -> bool {
+        class.is_foreign_to(self.variant)
+    }
+}
+
+/// By which number a cache chooses its variants: concurrency ids stay with their threads. Where caches are numbered by CPU,
+/// threads wander among them, and a program of one thread would spread over all variants.
+fn variant_number(number: usize) -> usize {
+    let by_cpu = INDEX.load(Ordering::Relaxed) != AREA.load(Ordering::Relaxed).wrapping_add(MM_CID_OFFSET);
+    if by_cpu { 0 } else { number }
 }
 
 fn region(number: usize) -> Option<Region> {

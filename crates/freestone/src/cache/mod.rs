@@ -30,6 +30,9 @@ const SHORT_BATCH: usize = 32;
 /// Blocks of a first refill: a class that is used once should not hold a batch.
 const FIRST_REFILL: usize = 4;
 
+/// Most blocks that wait in one cache for the caches that hand out their variant.
+const FOREIGN_MAX: usize = 256;
+
 /// How one kind of cache touches a region. Every method may find that the region is not the caller's any
 /// more (the thread moved to another CPU); it then does nothing and says so.
 pub(crate) trait Access: Copy {
@@ -43,6 +46,10 @@ pub(crate) trait Access: Copy {
     fn replace_header(self, class: ClassId, old: Header, new: Header) -> bool;
     /// More bytes for the region's capacities, 0 when there are none.
     fn more_bytes(self) -> isize;
+    /// Whether this cache never hands out blocks of the class, but takes those freed here on their way to others.
+    fn is_foreign(self, _class: ClassId) -> bool {
+        false
+    }
     /// The place for the slab from which this cache is being filled.
     fn filling(self, class: ClassId) -> &'static AtomicPtr<Span> {
         &self.region().state().filling[class.index()]
@@ -110,7 +117,8 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
     let region = access.region();
     let header = region.header(class);
     let capacity = header.capacity(class);
-    let wanted = capacity_limit(class).min(capacity + by) - capacity;
+    let limit = if access.is_foreign(class) { FOREIGN_MAX } else { capacity_limit(class) };
+    let wanted = limit.min(capacity + by).saturating_sub(capacity);
     if wanted == 0 {
         return;
     }

@@ -7,8 +7,11 @@
 //! | 0 | slot 0, always zero |
 //! | [`HEADERS_OFFSET`] | a [`Header`] word a class: `current` in the low 16 bits, `end` in the high 16 |
 //! | [`STATE_OFFSET`] | a [`RegionState`] |
+//! | [`WORDS_OFFSET`] | the classes of the sizes whose blocks share cache lines, where 8 bytes of alignment are enough |
 //! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches both tables from one register |
 //! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then `cache_max` slots |
+//!
+//! In both tables of classes stand the variants that this cache hands out.
 //!
 //! `current` and `end` are slot numbers counted from the start of the region. The topmost cached block of a
 //! class lies in slot `current`; when the class is empty that is its sentinel, so a pop that reads zero has
@@ -26,8 +29,8 @@
 
 use core::ptr::NonNull;
 
-use freestone_base::size_class::CLASS_TABLE;
-use freestone_base::{CLASS_COUNT, ClassId, class_info};
+use freestone_base::size_class::{CLASS_TABLE, WORD_CLASS_TABLE};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
 
 use crate::pageheap::Span;
 use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
@@ -40,8 +43,12 @@ pub(crate) const REGION_SIZE: usize = 1 << REGION_SHIFT;
 /// Where the header table starts.
 pub(crate) const HEADERS_OFFSET: usize = 8;
 const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(64);
+/// Where the class of each size up to [`MAX_SHARING`] lies for callers content with 8 bytes of alignment, in units of 8 bytes.
+pub(crate) const WORDS_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
+/// Sizes in both tables whose class has variants.
+const SHARING_SIZES: usize = MAX_SHARING / 8 + 1;
 /// Where the class of each small size lies, in units of 8 bytes.
-pub(crate) const CLASSES_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
+pub(crate) const CLASSES_OFFSET: usize = WORDS_OFFSET + SHARING_SIZES;
 const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
 /// Slots left out behind each array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a
@@ -168,11 +175,19 @@ impl Region {
         unsafe { &*state }
     }
 
-    /// Makes the region the cache of a CPU. Whoever reads the table before that finds class 0, which always misses.
-    pub(crate) fn write_classes(self) {
+    /// Makes the region the cache of this number, by which it gets its variants. Whoever reads the tables before that finds
+    /// class 0, which always misses.
+    pub(crate) fn write_classes(self, number: usize) {
         let to = self.base().wrapping_add(CLASSES_OFFSET);
         // SAFETY: the table lies inside the region (R3), and never changes once it is written.
         unsafe { to.copy_from_nonoverlapping(CLASS_TABLE.as_ptr(), CLASS_TABLE.len()) };
+        for (table, offset) in [(&CLASS_TABLE, CLASSES_OFFSET), (&WORD_CLASS_TABLE, WORDS_OFFSET)] {
+            for (size, &class) in table[..SHARING_SIZES].iter().enumerate() {
+                let to = self.base().wrapping_add(offset + size);
+                // SAFETY: as above.
+                unsafe { to.write(ClassId(class).variant(number).0) };
+            }
+        }
     }
 
     pub(crate) fn header(self, class: ClassId) -> Header {

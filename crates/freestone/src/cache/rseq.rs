@@ -94,6 +94,32 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
     block
 }
 
+/// Takes the topmost block of the class that stands at byte `at` of the cache's region; zero when there is none. O(1).
+///
+/// # Safety
+/// As [`pop`]; `at` lies in one of the region's tables of classes.
+#[inline(always)]
+pub(crate) unsafe fn pop_at(index: usize, at: usize) -> usize {
+    let block: usize;
+    // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
+    unsafe {
+        sequence!(index;
+            "movzx {class:e}, byte ptr [{t} + {at}]",
+            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {block}, qword ptr [{t} + {current}*8]",
+            "test {block}, {block}",
+            "jz 55f",
+            "dec word ptr [{t} + {class}*4 + {headers}]";
+            at = in(reg) at,
+            class = out(reg) _,
+            current = out(reg) _,
+            block = out(reg) block,
+            options(nostack)
+        );
+    }
+    block
+}
+
 /// Puts `block` on top of `class`; false when it is full. O(1).
 ///
 /// # Safety

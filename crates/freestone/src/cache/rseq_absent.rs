@@ -12,6 +12,10 @@ pub(crate) fn pop(_index: usize, _class: usize) -> usize {
     0
 }
 
+pub(crate) fn pop_at(_index: usize, _at: usize) -> usize {
+    0
+}
+
 pub(crate) fn push(_index: usize, _class: usize, _block: usize) -> bool {
     false
 }

@@ -15,7 +15,7 @@ use freestone_testkit::Rng;
 
 use super::cpu::CpuAccess;
 use super::{Access, MAX_BATCH};
-use crate::slow::LEVELS;
+use crate::slow::CENTRALS;
 use crate::start::{self, Mode};
 use crate::{front, gate, slow};
 
@@ -196,6 +196,6 @@ fn nothing_is_lost_in_a_storm_of_signals_and_migrations() {
     // With all caches emptied every block of the class is in a slab again, and every slab is gone.
     let class = class_of(SIZE).expect("a small size");
     empty_all();
-    let stats = LEVELS.centrals[class.index()].stats();
+    let stats = CENTRALS[class.index()].stats();
     assert_eq!(stats.free_in_slabs + stats.in_transfer, stats.slabs * class_info(class).blocks as usize);
 }
