@@ -1,6 +1,20 @@
-//! The library stays loaded: after `dlclose` the kernel could still look for the descriptor of a restartable sequence in
-//! it, and libc would call its fork handlers.
+//! How the shared library is linked.
+//!
+//! It stays loaded: after `dlclose` the kernel could still look for the descriptor of a restartable sequence in it, and
+//! libc would call its fork handlers.
+//!
+//! Every process that is started with it pays for its mappings and for each page that the dynamic linker writes to. So all
+//! that needs relocating shares one page, which is read-only afterwards, and all other data is zero at first: no code
+//! of the C compiler's for start and end, which brings a word of data; no word of data to find the personality routine by
+//! (`panic.rs` has one among the constants); and each segment begins with a page of its own.
 fn main() {
-    println!("cargo:rustc-link-arg-cdylib=-Wl,-z,nodelete");
+    let mut arguments = vec!["-Wl,-z,nodelete", "-Wl,-z,separate-loadable-segments"];
+    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu") {
+        arguments.push("-nostartfiles");
+        arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality");
+    }
+    for argument in arguments {
+        println!("cargo:rustc-link-arg-cdylib={argument}");
+    }
     println!("cargo:rerun-if-changed=build.rs");
 }

@@ -61,7 +61,7 @@ macro_rules! define_malloc {
         pub extern "C-unwind" fn $name(size: usize) -> *mut u8 {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                ".pushsection __rseq_cs, \"aw\", @progbits",
+                ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
                 ".p2align 5",
                 "22:",
                 ".long 0, 0",
@@ -120,7 +120,7 @@ macro_rules! define_free {
         pub unsafe extern "C" fn $name(block: *mut u8) {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                ".pushsection __rseq_cs, \"aw\", @progbits",
+                ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
                 ".p2align 5",
                 "22:",
                 ".long 0, 0",

@@ -1,7 +1,7 @@
 //! What the fast paths read beside the page map: one cache line, written only when the allocator starts and while
 //! its caches are stopped.
 
-use crate::cache::region::{REGION_SIZE, Region};
+use crate::cache::region::Region;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// The fast paths' view of the allocator.
@@ -19,22 +19,23 @@ pub struct Hot {
     /// Offset from the thread pointer of the field that numbers the cache: `mm_cid`, or `cpu_id`; or of a
     /// field that reads -1, where the fast path shall always miss.
     pub(crate) rseq_index: AtomicUsize,
-    /// Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
+    /// Null before the first request. Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
     pub(crate) regions: AtomicPtr<u8>,
 }
 
-/// Stands for the region of -1 until there are regions: only its header table is ever read.
+/// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
+/// (Not from the beginning: an address would need relocating, and the page a write in every process.)
 #[repr(align(64))]
-struct Zeros {
+pub(crate) struct Zeros {
     _header: [u8; Region::HEADER_BYTES],
 }
 
-static ZEROS: Zeros = Zeros { _header: [0; Region::HEADER_BYTES] };
+pub(crate) static ZEROS: Zeros = Zeros { _header: [0; Region::HEADER_BYTES] };
 
 /// The one instance.
 pub static HOT: Hot = Hot {
     limit: AtomicUsize::new(0),
     rseq_cs: AtomicUsize::new(0),
     rseq_index: AtomicUsize::new(0),
-    regions: AtomicPtr::new((&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE)),
+    regions: AtomicPtr::new(core::ptr::null_mut()),
 };

@@ -29,6 +29,7 @@ mod gate;
 mod global;
 mod heap;
 mod hot;
+mod instances;
 mod message;
 mod pageheap;
 pub mod raw;

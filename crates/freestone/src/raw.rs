@@ -19,7 +19,7 @@ pub use crate::front_c::Numbers;
 #[doc(hidden)]
 pub use crate::hot::HOT;
 #[doc(hidden)]
-pub use crate::slow::LEVELS;
+pub use crate::instances::LEVELS;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
@@ -118,33 +118,34 @@ pub fn print_stats() {
     message::say(&text);
 }
 
-/// `malloc_info`: XML, ended by a NUL.
-pub fn xml() -> FixedText<16384> {
+/// `malloc_info`: XML, in pieces, so that no stack has to hold the whole.
+pub fn write_xml(out: &mut impl Write) -> core::fmt::Result {
+    writeln!(out, "<malloc version=\"freestone-1\">\n<sizes>")?;
     let stats = stats();
-    let mut text = FixedText::new();
-    let _ = writeln!(text, "<malloc version=\"freestone-1\">\n<sizes>");
     for class in ClassId::firsts() {
-        let entry = stats.classes[class.index()];
+        // Not across the writing: a stream may allocate.
+        let Some(inside) = gate::enter() else { continue };
+        let entry = crate::stats::of_class(class);
+        drop(inside);
         if entry.slabs > 0 {
-            let _ = writeln!(
-                text,
+            writeln!(
+                out,
                 "<size bytes=\"{}\" slabs=\"{}\" free=\"{}\" cached=\"{}\"/>",
                 class_info(class).size,
                 entry.slabs,
                 entry.free_in_slabs,
                 entry.in_caches + entry.in_transfer
-            );
+            )?;
         }
     }
-    let _ = writeln!(
-        text,
+    writeln!(
+        out,
         "</sizes>\n<live blocks=\"{}\" bytes=\"{}\"/>\n<large blocks=\"{}\" bytes=\"{}\"/>",
         stats.live_blocks, stats.live_bytes, stats.large_blocks, stats.large_bytes
-    );
-    let _ = writeln!(
-        text,
-        "<system type=\"current\" size=\"{}\"/>\n<system type=\"max\" size=\"{}\"/>\n</malloc>\0",
+    )?;
+    writeln!(
+        out,
+        "<system type=\"current\" size=\"{}\"/>\n<system type=\"max\" size=\"{}\"/>\n</malloc>",
         stats.pages.mapped, stats.pages.mapped_peak
-    );
-    text
+    )
 }

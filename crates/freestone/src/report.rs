@@ -14,7 +14,17 @@ use crate::stats::{ClassStats, Stats};
 use crate::{gate, start, stats};
 
 /// Writes the report if one was asked for. Called as the process ends; harmless at any other time, and more than once.
+#[inline]
 pub fn write_if_asked() {
+    if start::report_may_be_wanted() {
+        write();
+    }
+}
+
+/// A function of its own, so that its buffers take no stack where no report is wanted.
+#[cold]
+#[inline(never)]
+fn write() {
     // A program that never allocated has not started us yet.
     let Some(inside) = gate::enter() else { return };
     start::ensure();
@@ -117,7 +127,7 @@ fn json(out: &mut impl Write) -> fmt::Result {
     let mut first = true;
     for class in ClassId::firsts() {
         let ClassStats { allocs, frees, requested, slabs, free_in_slabs, in_caches, in_transfer } =
-            stats.classes[class.index()];
+            crate::stats::of_class(class);
         if slabs == 0 && allocs == 0 {
             continue;
         }

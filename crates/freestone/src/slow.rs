@@ -24,34 +24,26 @@ use freestone_sys::{Linux, linux};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
-use crate::cache::{self, Access, MAX_BATCH, cpu};
-use crate::central::{Central, SlabSource};
+use crate::cache::{self, Access, SHORT_BATCH, cpu};
+use crate::central::SlabSource;
 use crate::counters::{self, Call};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
+pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{emergency, heap};
 
-/// The central lists. Apart from the rest because they begin as zeros: a megabyte that the library's file need not hold.
-pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; CLASS_COUNT];
-
-/// The general-purpose allocator's levels below the caches, but for [`CENTRALS`].
+/// The general-purpose allocator's levels below the caches, but for the central lists.
+#[repr(C)]
 pub struct Levels {
+    pub(crate) deferred: Deferred,
     pub(crate) pages: PageHeap<Linux>,
     /// What is filled from when a thread has no cache.
-    uncached: [AtomicPtr<Span>; CLASS_COUNT],
-    deferred: Deferred,
+    pub(crate) uncached: [AtomicPtr<Span>; CLASS_COUNT],
 }
-
-/// The one instance.
-pub static LEVELS: Levels = Levels {
-    pages: PageHeap::new(Linux::new()),
-    uncached: [const { AtomicPtr::new(null_mut()) }; CLASS_COUNT],
-    deferred: Deferred::new(),
-};
 
 impl SlabSource for PageHeap<Linux> {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
@@ -422,7 +414,7 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
 pub(crate) fn empty_region(region: Region) {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     for class in ClassId::all() {
-        let mut blocks = [0; MAX_BATCH];
+        let mut blocks = [0; SHORT_BATCH];
         loop {
             let taken = region.pop_batch(class, &mut blocks);
             if taken == 0 {

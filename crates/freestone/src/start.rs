@@ -9,7 +9,7 @@ use crate::cache::{cpu, thread};
 use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use crate::tune::{CacheKind, Config};
+use crate::tune::{self, CacheKind, Config};
 use crate::{gate, message};
 
 /// The kind of cache in use.
@@ -39,8 +39,9 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
+/// When the allocator started; kept for the report only.
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
-/// The process that the report is about: not a `vfork` child, which shares our memory.
+/// The process that the report is about: not a `vfork` child, which shares our memory. 0: no report is wanted.
 static PROCESS: AtomicI64 = AtomicI64::new(0);
 
 /// The kind of cache in use.
@@ -74,6 +75,12 @@ pub(crate) fn elapsed_ns() -> u64 {
     linux::monotonic_ns() - STARTED_NS.load(Ordering::Relaxed)
 }
 
+/// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
+#[inline]
+pub(crate) fn report_may_be_wanted() -> bool {
+    if STARTED.load(Ordering::Acquire) { PROCESS.load(Ordering::Relaxed) != 0 } else { tune::is_set() }
+}
+
 /// Whether the calling process is the one that started the allocator, or a child of fork.
 pub(crate) fn is_own_process() -> bool {
     PROCESS.load(Ordering::Relaxed) == i64::from(linux::process_id())
@@ -96,8 +103,9 @@ fn start() {
         return;
     }
     *config = Config::read();
-    STARTED_NS.store(linux::monotonic_ns(), Ordering::Relaxed);
-    PROCESS.store(i64::from(linux::process_id()), Ordering::Relaxed);
+    if !config.report().is_empty() {
+        mark_process();
+    }
     if !linux::control::at_fork(gate::before_fork, gate::after_fork_in_parent, gate::after_fork_in_child) {
         tell("fork handlers could not be registered; fork only while one thread runs");
     }
@@ -143,6 +151,13 @@ fn tell(words: &str) {
 
 /// In a fork's child: a process of its own.
 pub(crate) fn forked_child() {
+    if PROCESS.load(Ordering::Relaxed) != 0 {
+        mark_process();
+    }
+}
+
+/// Keeps what the report says about this process.
+fn mark_process() {
     PROCESS.store(i64::from(linux::process_id()), Ordering::Relaxed);
     STARTED_NS.store(linux::monotonic_ns(), Ordering::Relaxed);
 }

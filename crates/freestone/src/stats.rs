@@ -1,6 +1,6 @@
 //! Figures of the allocator, gathered when asked for.
 
-use freestone_base::{CLASS_COUNT, ClassId, class_info};
+use freestone_base::{ClassId, class_info};
 use freestone_sys::{System, SystemCalls};
 
 use crate::cache::region::Region;
@@ -60,7 +60,6 @@ pub struct Stats {
     pub pages: PageHeapStats,
     /// What was asked of the system.
     pub system: SystemCalls,
-    pub(crate) classes: [ClassStats; CLASS_COUNT],
 }
 
 /// Gathers the figures. O(slabs + caches).
@@ -83,9 +82,6 @@ pub(crate) fn collect() -> Stats {
         Mode::Thread => thread::regions().for_each(|region| stats.add_region(region)),
         Mode::None => {}
     }
-    for class in ClassId::all() {
-        stats.add_central(class);
-    }
     for class in ClassId::firsts() {
         stats.add_class(class);
     }
@@ -93,6 +89,31 @@ pub(crate) fn collect() -> Stats {
     stats.live_bytes += stats.large_bytes;
     stats.requested_live += stats.large_bytes;
     stats.peak_live_bytes = (calls.peak_live_bytes.max(0) as usize).max(stats.live_bytes);
+    stats
+}
+
+/// The figures of one class, all its variants together. The gate has been entered. O(caches). Not kept for all classes at once: an array of them does
+/// not fit the smallest stacks.
+pub(crate) fn of_class(class: ClassId) -> ClassStats {
+    let counts = counters::class_counts(class);
+    let mut stats = ClassStats {
+        allocs: counts.allocs,
+        frees: counts.frees,
+        requested: counts.requested,
+        ..ClassStats::default()
+    };
+    for variant in ClassId::all().filter(|variant| variant.first() == class) {
+        let central = CENTRALS[variant.index()].stats();
+        stats.slabs += central.slabs;
+        stats.free_in_slabs += central.free_in_slabs;
+        stats.in_transfer += central.in_transfer;
+        let mut add = |region: Region| stats.in_caches += region.header(variant).len(variant);
+        match start::mode() {
+            Mode::Cpu => cpu::regions().for_each(&mut add),
+            Mode::Thread => thread::regions().for_each(&mut add),
+            Mode::None => {}
+        }
+    }
     stats
 }
 
@@ -115,7 +136,6 @@ impl Stats {
             calls: CallCounts::default(),
             pages: PageHeapStats::default(),
             system: SystemCalls::default(),
-            classes: [ClassStats::default(); CLASS_COUNT],
         }
     }
 
@@ -126,35 +146,20 @@ impl Stats {
         }
         self.refills += state.refills.load(Ordering::Relaxed);
         self.flushes += state.flushes.load(Ordering::Relaxed);
-        for class in ClassId::all() {
-            self.classes[class.first().index()].in_caches += region.header(class).len(class);
-        }
-    }
-
-    fn add_central(&mut self, class: ClassId) {
-        let central = CENTRALS[class.index()].stats();
-        let entry = &mut self.classes[class.first().index()];
-        entry.slabs += central.slabs;
-        entry.free_in_slabs += central.free_in_slabs;
-        entry.in_transfer += central.in_transfer;
     }
 
     fn add_class(&mut self, class: ClassId) {
         let info = class_info(class);
         let size = info.size as usize;
-        let counts = counters::class_counts(class);
-        let entry = &mut self.classes[class.index()];
-        entry.allocs = counts.allocs;
-        entry.frees = counts.frees;
-        entry.requested = counts.requested;
+        let entry = of_class(class);
         let idle = entry.free_in_slabs + entry.in_caches + entry.in_transfer;
         let live = (entry.slabs * info.blocks as usize).saturating_sub(idle);
         self.live_blocks += live;
         self.live_bytes += live * size;
         self.cached_bytes += (entry.in_caches + entry.in_transfer) * size;
-        self.requested_total += counts.requested;
-        self.allocated_total += counts.allocs * size as u64;
-        let mean = counts.requested.checked_div(counts.allocs).map_or(size, |mean| mean as usize);
+        self.requested_total += entry.requested;
+        self.allocated_total += entry.allocs * size as u64;
+        let mean = entry.requested.checked_div(entry.allocs).map_or(size, |mean| mean as usize);
         self.requested_live += live * mean;
     }
 }

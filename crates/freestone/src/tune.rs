@@ -42,8 +42,9 @@ pub(crate) struct Config {
     pub(crate) verbose: bool,
     /// Check all invariants now and then on the slow path.
     pub(crate) check: bool,
-    /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together.
-    pub(crate) cache_bytes: usize,
+    /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
+    /// the number of CPUs suggests.
+    pub(crate) cache_bytes: Option<usize>,
     report: [u8; PATH],
     report_len: usize,
 }
@@ -54,7 +55,7 @@ impl Config {
         count: false,
         verbose: false,
         check: false,
-        cache_bytes: 4 << 20,
+        cache_bytes: None,
         report: [0; PATH],
         report_len: 0,
     };
@@ -66,13 +67,8 @@ impl Config {
 
     /// Reads the environment.
     pub(crate) fn read() -> Config {
-        const AT_SECURE: u64 = 23;
         let mut config = Config::DEFAULT;
-        if linux::auxiliary_value(AT_SECURE) != 0 {
-            return config;
-        }
-        // SAFETY: as with getenv, nobody may change the environment at this moment.
-        if let Some(text) = unsafe { linux::environment(b"FREESTONE_CONF") } {
+        if let Some(text) = variable() {
             config.parse(text, message::say);
         }
         config
@@ -122,7 +118,7 @@ impl Config {
 
     fn set_cache_bytes(&mut self, value: &[u8]) -> Result<(), &'static str> {
         let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 40);
-        self.cache_bytes = bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?;
+        self.cache_bytes = Some(bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?);
         Ok(())
     }
 
@@ -134,6 +130,21 @@ impl Config {
         self.report_len = value.len();
         Ok(())
     }
+}
+
+/// Whether the environment has options at all. Inlined down to the end of a process, which should touch no page more.
+#[inline(always)]
+pub(crate) fn is_set() -> bool {
+    variable().is_some()
+}
+
+/// The options as written, `None` too in a program with raised privileges.
+#[inline(always)]
+fn variable() -> Option<&'static [u8]> {
+    const AT_SECURE: u64 = 23;
+    // SAFETY: as with getenv, nobody may change the environment at this moment.
+    let text = unsafe { linux::environment(b"FREESTONE_CONF") }?;
+    (linux::auxiliary_value(AT_SECURE) == 0).then_some(text)
 }
 
 fn set_switch(switch: &mut bool, value: &[u8]) -> Result<(), &'static str> {
@@ -182,7 +193,7 @@ mod tests {
         assert!(said.is_empty(), "{said:?}");
         assert_eq!(config.cache, CacheKind::Thread);
         assert!(config.count && !config.verbose);
-        assert_eq!(config.cache_bytes, 65536);
+        assert_eq!(config.cache_bytes, Some(65536));
         assert_eq!(config.report(), b"/tmp/x:y");
     }
 

@@ -5,7 +5,7 @@
 //! As `c.rs`.
 #![allow(unsafe_code)]
 
-use core::ffi::{c_char, c_int};
+use core::ffi::c_int;
 
 use freestone::raw;
 use freestone_sys::linux::Errno;
@@ -142,9 +142,18 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
         Errno(libc::EINVAL).set();
         return -1;
     }
-    let text = raw::xml();
-    // SAFETY: the text ends with a NUL; the caller's promise about the stream.
-    if unsafe { libc::fputs(text.as_bytes().as_ptr().cast::<c_char>(), stream) } < 0 { -1 } else { 0 }
+    if raw::write_xml(&mut Stream(stream)).is_err() { -1 } else { 0 }
+}
+
+/// A stream of C's.
+struct Stream(*mut libc::FILE);
+
+impl core::fmt::Write for Stream {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        // SAFETY: the text's bytes; the stream is open, by the promise of malloc_info's caller.
+        let written = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), self.0) };
+        if written == text.len() { Ok(()) } else { Err(core::fmt::Error) }
+    }
 }
 
 /// glibc's own name for malloc.

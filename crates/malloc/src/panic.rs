@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The assembly defines one function that returns a constant.
+//! The assembly defines one function that returns a constant, and two constants.
 #![allow(unsafe_code)]
 
 use freestone_sys::linux::{control, write_all};
@@ -18,6 +18,22 @@ core::arch::global_asm!(
     "rust_eh_personality:",
     "mov eax, 8",
     "ret",
+    ".popsection",
+    // Compilers reach the routine through a word in `.data`. This one lies among the constants that need relocating; the
+    // build script puts it in the other's place.
+    ".pushsection .data.rel.ro.freestone_personality, \"aw\", @progbits",
+    ".p2align 3",
+    ".hidden freestone_personality",
+    ".globl freestone_personality",
+    "freestone_personality:",
+    ".quad rust_eh_personality",
+    ".popsection",
+    // What libc knows the library by, where the C compiler's start code does not bring it: only its address counts.
+    ".weak __dso_handle",
+    ".hidden __dso_handle",
+    ".pushsection .rodata.freestone_dso_handle, \"a\", @progbits",
+    "__dso_handle:",
+    ".byte 0",
     ".popsection",
 );
 

@@ -28,7 +28,7 @@ use freestone_sys::{System, linux};
 
 use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
-use crate::hot::HOT;
+use crate::hot::{HOT, ZEROS};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::tls::{self, ThreadState};
@@ -56,6 +56,11 @@ const MM_CID_OFFSET: usize = 24;
 /// `AT_RSEQ_FEATURE_SIZE`: bytes of the area that the kernel fills.
 const AT_RSEQ_FEATURE_SIZE: u64 = 27;
 
+/// What all caches together may hold unless told otherwise, where that leaves each between the least and the most.
+const ALL_BUDGETS: usize = 64 << 20;
+const LEAST_BUDGET: usize = 1 << 20;
+const MOST_BUDGET: usize = 4 << 20;
+
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;
 const STAGE_REGISTERED: u8 = 1;
@@ -75,7 +80,9 @@ fn shut_first() {
     let own_cs = tls::offset().wrapping_add(CS_OFFSET);
     let _ = HOT.rseq_cs.compare_exchange(0, own_cs, Ordering::Relaxed, Ordering::Relaxed);
     let no_cache = tls::offset().wrapping_add(offset_of!(ThreadState, no_cache));
-    // Release: who reads this offset finds the other set.
+    let zeros = (&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE);
+    let _ = HOT.regions.compare_exchange(core::ptr::null_mut(), zeros, Ordering::Relaxed, Ordering::Relaxed);
+    // Release: who reads this offset finds the others set.
     let _ = HOT.rseq_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
 }
 
@@ -87,7 +94,7 @@ pub(crate) fn open() {
 
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
 /// for the fast paths.
-pub(crate) fn start(system: &impl System, budget: usize) -> bool {
+pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     if !rseq::SUPPORTED {
         return false;
     }
@@ -112,11 +119,20 @@ pub(crate) fn start(system: &impl System, budget: usize) -> bool {
     let index = if has_mm_cid { MM_CID_OFFSET } else { CPU_ID_OFFSET };
     COUNT.store(count, Ordering::Relaxed);
     AREA.store(area, Ordering::Relaxed);
+    let budget = budget.unwrap_or((ALL_BUDGETS / count).clamp(LEAST_BUDGET, MOST_BUDGET));
     BUDGET.store(budget as isize, Ordering::Relaxed);
     REAL.store(base.wrapping_add(REGION_SIZE), Ordering::Relaxed);
     HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
     INDEX.store(area.wrapping_add(index), Ordering::Relaxed);
     HOT.regions.store(base.wrapping_add(REGION_SIZE), Ordering::Release);
+    // Writes to the region that is used first: were it read first, that would cost a page fault more.
+    // SAFETY: Q1, set above.
+    let number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
+    if let Ok(number) = usize::try_from(number)
+        && let Some(region) = region(number)
+    {
+        region.write_classes(variant_number(number));
+    }
     true
 }
 

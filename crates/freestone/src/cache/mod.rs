@@ -26,7 +26,7 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 /// The most blocks that move at once.
 pub(crate) const MAX_BATCH: usize = 256;
 /// Up to so many, a batch passes through a short array, since clearing a long one would cost more than the blocks.
-const SHORT_BATCH: usize = 32;
+pub(crate) const SHORT_BATCH: usize = 32;
 /// Blocks of a first refill: a class that is used once should not hold a batch.
 const FIRST_REFILL: usize = 4;
 
@@ -75,16 +75,31 @@ pub(crate) fn refill(
     let want = want.min(1 + header.capacity(class) - header.len(class));
 
     let central = &centrals[class.index()];
-    let fill = |blocks: &mut [usize]| {
-        let got = central.fetch(class, source, access.filling(class), blocks);
-        let (&block, rest) = blocks[..got].split_last()?;
-        let put = access.push_batch(class, rest);
-        if put < rest.len() {
-            central.give_back(class, source, &rest[put..]);
-        }
-        Some(block)
-    };
-    if want <= SHORT_BATCH { fill(&mut [0; SHORT_BATCH][..want]) } else { fill(&mut [0; MAX_BATCH][..want]) }
+    if want <= SHORT_BATCH {
+        fill::<SHORT_BATCH>(access, central, source, class, want)
+    } else {
+        fill::<MAX_BATCH>(access, central, source, class, want)
+    }
+}
+
+/// Fetches up to `want` blocks through an array of `N`; returns one and caches the others. Not inlined: the array shall
+/// burden no other path's stack.
+#[inline(never)]
+fn fill<const N: usize>(
+    access: impl Access,
+    central: &Central,
+    source: &impl SlabSource,
+    class: ClassId,
+    want: usize,
+) -> Option<usize> {
+    let mut blocks = [0; N];
+    let got = central.fetch(class, source, access.filling(class), &mut blocks[..want]);
+    let (&block, rest) = blocks[..got].split_last()?;
+    let put = access.push_batch(class, rest);
+    if put < rest.len() {
+        central.give_back(class, source, &rest[put..]);
+    }
+    Some(block)
 }
 
 /// A push missed: makes room in the cache, or passes a batch on to the central list.
@@ -101,14 +116,30 @@ pub(crate) fn flush(
     if access.push_batch(class, &[block]) == 1 {
         return;
     }
-    let empty = |blocks: &mut [usize]| {
-        blocks[0] = block;
-        let taken = access.pop_batch(class, &mut blocks[1..]);
-        centrals[class.index()].give_back(class, source, &blocks[..1 + taken]);
-    };
     // Of a small cache only half: what was freed last is wanted first.
     let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);
-    if most <= SHORT_BATCH { empty(&mut [0; SHORT_BATCH][..most]) } else { empty(&mut [0; MAX_BATCH][..most]) }
+    let central = &centrals[class.index()];
+    if most <= SHORT_BATCH {
+        empty::<SHORT_BATCH>(access, central, source, class, block, most);
+    } else {
+        empty::<MAX_BATCH>(access, central, source, class, block, most);
+    }
+}
+
+/// Gives `block` and cached ones back, `most` in all, through an array of `N`. Not inlined, as [`fill`].
+#[inline(never)]
+fn empty<const N: usize>(
+    access: impl Access,
+    central: &Central,
+    source: &impl SlabSource,
+    class: ClassId,
+    block: usize,
+    most: usize,
+) {
+    let mut blocks = [0; N];
+    blocks[0] = block;
+    let taken = access.pop_batch(class, &mut blocks[1..most]);
+    central.give_back(class, source, &blocks[..1 + taken]);
 }
 
 /// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.
@@ -147,6 +178,7 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
 const VICTIMS: usize = 8;
 
 /// Takes capacity from other classes of the region, round robin, until `bytes` are spare.
+#[inline(never)]
 fn shrink_another(
     access: impl Access,
     centrals: &[Central],
@@ -168,10 +200,12 @@ fn shrink_another(
         let info = class_info(victim);
         let cut = capacity.min(info.batch as usize);
         let room = capacity - header.len(victim);
-        if room < cut {
-            let mut blocks = [0; MAX_BATCH];
-            let taken = access.pop_batch(victim, &mut blocks[..cut - room]);
+        let mut over = cut.saturating_sub(room);
+        while over > 0 {
+            let mut blocks = [0; SHORT_BATCH];
+            let taken = access.pop_batch(victim, &mut blocks[..over.min(SHORT_BATCH)]);
             centrals[victim.index()].give_back(victim, source, &blocks[..taken]);
+            over = if taken == 0 { 0 } else { over - taken };
         }
         let header = region.header(victim);
         let cut = cut.min(header.capacity(victim) - header.len(victim));

@@ -37,7 +37,7 @@ pub(crate) const SIGNATURE: u32 = 0x5305_3053;
 macro_rules! sequence {
     ($index:expr; $($body:literal),* ; $($operands:tt)*) => {
         asm!(
-            ".pushsection __rseq_cs, \"aw\", @progbits",
+            ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
             ".p2align 5",
             "22:",
             ".long 0, 0",

@@ -26,6 +26,8 @@ use crate::tls::{self, ThreadState};
 
 /// Bytes that every thread may cache, before it draws on the common budget.
 const OWN_BYTES: isize = 8 << 10;
+/// What all threads may draw together unless told otherwise.
+const DEFAULT_BUDGET: usize = 4 << 20;
 /// Bytes drawn from the common budget at a time.
 const STEP: isize = 64 << 10;
 
@@ -46,8 +48,8 @@ const STAGE_ENDED: u8 = 2;
 
 /// Prepares per-thread mode. May allocate. False when libc has no key left, without which a thread's cache could
 /// not be emptied when it ends: then nothing is cached.
-pub(crate) fn start(budget: usize) -> bool {
-    COMMON.store(budget as isize, Ordering::Relaxed);
+pub(crate) fn start(budget: Option<usize>) -> bool {
+    COMMON.store(budget.unwrap_or(DEFAULT_BUDGET) as isize, Ordering::Relaxed);
     let Some(key) = ThreadKey::new(thread_ends) else { return false };
     KEY.store(key.number() + 1, Ordering::Relaxed);
     true

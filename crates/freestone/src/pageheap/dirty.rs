@@ -9,48 +9,64 @@ use core::ops::Range;
 use super::pagemap::PageMap;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// The parts of a range of pages that lie in one word each, with the mask of their bits.
-fn words(pages: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-    let (from, to) = (pages.start, pages.end);
-    (from / 64..to.div_ceil(64)).map(move |word| {
-        let low = from.saturating_sub(word * 64).min(63);
-        let high = (to - word * 64).min(64);
-        (word, (u64::MAX << low) & (u64::MAX >> (64 - high)))
-    })
+/// Calls `visit` for the parts of a range of pages that lie in one word each, with the mask of their bits.
+#[inline]
+fn words(pages: Range<usize>, mut visit: impl FnMut(usize, u64)) {
+    debug_assert!(pages.start < pages.end);
+    let last_page = pages.end - 1;
+    let (mut word, last) = (pages.start / 64, last_page / 64);
+    let mut mask = u64::MAX << (pages.start % 64);
+    while word < last {
+        visit(word, mask);
+        mask = u64::MAX;
+        word += 1;
+    }
+    visit(last, mask & (u64::MAX >> (63 - last_page % 64)));
 }
 
-/// Marks pages dirty.
+/// Marks pages dirty, at least one.
 pub(super) fn set(map: &PageMap, pages: Range<usize>) {
-    for (word, mask) in words(pages) {
+    words(pages, |word, mask| {
         let bits = map.dirty_word(word);
         bits.store(bits.load(Relaxed) | mask, Relaxed);
-    }
+    });
 }
 
-/// Marks pages clean.
+/// Marks pages clean, at least one.
 pub(super) fn clear(map: &PageMap, pages: Range<usize>) {
-    for (word, mask) in words(pages) {
+    words(pages, |word, mask| {
         let bits = map.dirty_word(word);
         bits.store(bits.load(Relaxed) & !mask, Relaxed);
-    }
+    });
 }
 
-/// How many of the pages are dirty.
+/// How many of the pages, at least one, are dirty.
 pub(super) fn count(map: &PageMap, pages: Range<usize>) -> usize {
-    words(pages).map(|(word, mask)| (map.dirty_word(word).load(Relaxed) & mask).count_ones() as usize).sum()
+    let mut dirty = 0;
+    words(pages, |word, mask| dirty += (map.dirty_word(word).load(Relaxed) & mask).count_ones() as usize);
+    dirty
 }
 
 /// The first dirty page among `pages`, and the pages up to the next clean one.
 pub(super) fn next_run(map: &PageMap, pages: Range<usize>) -> Option<Range<usize>> {
-    let first = |range: Range<usize>, flip: u64| {
-        words(range).find_map(|(word, mask)| {
-            let bits = (map.dirty_word(word).load(Relaxed) ^ flip) & mask;
-            (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
-        })
-    };
-    let start = first(pages.clone(), 0)?;
-    let end = first(start..pages.end, u64::MAX).unwrap_or(pages.end);
+    let start = first(map, pages.clone(), 0)?;
+    let end = first(map, start..pages.end, u64::MAX).unwrap_or(pages.end);
     Some(start..end)
+}
+
+/// The first page whose bit differs from those of `flip`.
+fn first(map: &PageMap, pages: Range<usize>, flip: u64) -> Option<usize> {
+    let mut from = pages.start;
+    while from < pages.end {
+        let word = from / 64;
+        let bits = (map.dirty_word(word).load(Relaxed) ^ flip) & (u64::MAX << (from % 64));
+        if bits != 0 {
+            let page = word * 64 + bits.trailing_zeros() as usize;
+            return (page < pages.end).then_some(page);
+        }
+        from = (word + 1) * 64;
+    }
+    None
 }
 
 #[cfg(test)]

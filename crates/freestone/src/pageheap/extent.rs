@@ -44,7 +44,6 @@ impl<S: System> Op<'_, S> {
         };
         self.state.top = index + mapped;
         new.set_range(self.map.base() + index, mapped);
-        new.set_dirty_pages(0);
         Some(self.file_new(new))
     }
 
@@ -60,7 +59,6 @@ impl<S: System> Op<'_, S> {
             .map(|size| size.min(len))
             .find(|&size| self.system.map_at(first * PAGE_SIZE, size * PAGE_SIZE).is_ok())?;
         self.state.released.remove(hole);
-        self.map.leave(hole);
         self.state.counts.leave(hole);
         if mapped == len {
             self.state.meta.recycle(hole);
@@ -69,14 +67,14 @@ impl<S: System> Op<'_, S> {
             self.put_to_use(hole, SpanState::Hole);
             self.state.released.push(hole);
         }
+        // Entered on its ends, it replaces what the hole has left there.
         new.set_range(first, mapped);
-        new.set_dirty_pages(0);
         Some(self.file_new(new))
     }
 
     /// Files memory that was just mapped.
     fn file_new(&mut self, new: SpanRef) -> SpanRef {
-        let span = self.merge_and_file(new);
+        let span = self.file_merged(new, 0);
         let counts = &mut self.state.counts;
         counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
         span

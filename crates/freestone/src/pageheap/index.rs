@@ -40,17 +40,18 @@ impl Index {
         Index { summary: 0, bits: [0; WORDS], bins: [const { SpanList::new() }; BINS] }
     }
 
-    /// Adds a free span that is in no list.
-    pub(crate) fn insert(&mut self, span: SpanRef) {
-        let bin = bin_of(span.pages().0);
+    /// Adds a free span that is in no list to its bin.
+    #[inline]
+    pub(crate) fn insert(&mut self, bin: usize, span: SpanRef) {
+        debug_assert!(bin == bin_of(span.pages().0));
         self.bins[bin].push(span);
         self.bits[bin / 64] |= 1 << (bin % 64);
         self.summary |= 1 << (bin / 64);
     }
 
-    /// Takes a span out that is here, and has the same page count as when it was added.
-    pub(crate) fn remove(&mut self, span: SpanRef) {
-        let bin = bin_of(span.pages().0);
+    /// Takes a span out of its bin.
+    #[inline]
+    pub(crate) fn remove(&mut self, bin: usize, span: SpanRef) {
         self.bins[bin].remove(span);
         if self.bins[bin].is_empty() {
             self.bits[bin / 64] &= !(1 << (bin % 64));
@@ -139,7 +140,7 @@ mod tests {
             .map(|pages| {
                 let span = pool.record(&system, 0).unwrap();
                 span.set_range(1, pages);
-                index.insert(span);
+                index.insert(bin_of(pages), span);
                 span
             })
             .into();
@@ -157,7 +158,7 @@ mod tests {
             bin = lower;
         }
         assert_eq!(seen, sizes.len());
-        spans.into_iter().for_each(|span| index.remove(span));
+        spans.into_iter().for_each(|span| index.remove(bin_of(span.pages().0), span));
         assert!(index.is_consistent() && index.find(1).is_none() && index.bin_before(BINS).is_none());
     }
 }

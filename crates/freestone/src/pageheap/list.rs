@@ -40,8 +40,11 @@ impl SpanList {
 
     /// Takes `span`, which is in this list, out of it.
     pub(crate) fn remove(&mut self, span: SpanRef) {
-        let prev = span.prev().swap(null_mut(), Relaxed);
-        let next = span.next().swap(null_mut(), Relaxed);
+        // Loads and stores: the list's owner is alone, and an atomic exchange would cost a locked instruction.
+        let prev = span.prev().load(Relaxed);
+        let next = span.next().load(Relaxed);
+        span.prev().store(null_mut(), Relaxed);
+        span.next().store(null_mut(), Relaxed);
         match SpanRef::from_ptr(prev) {
             Some(prev) => prev.next().store(next, Relaxed),
             None => {
@@ -57,7 +60,12 @@ impl SpanList {
     /// Takes the span pushed last.
     pub(crate) fn pop(&mut self) -> Option<SpanRef> {
         let first = self.first()?;
-        self.remove(first);
+        let next = first.next().load(Relaxed);
+        first.next().store(null_mut(), Relaxed);
+        if let Some(next) = SpanRef::from_ptr(next) {
+            next.prev().store(null_mut(), Relaxed);
+        }
+        self.head.store(next, Relaxed);
         Some(first)
     }
 

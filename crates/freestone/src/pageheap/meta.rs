@@ -6,11 +6,16 @@
 use freestone_sys::System;
 
 use super::list::SpanList;
-use super::span::{LINE, LINE_WORDS, MAX_WORDS, SpanRef, SpanState};
+use super::span::{LINE, LINE_WORDS, MAX_WORDS, SpanRef};
 
 const FIRST_CHUNK: usize = 64 << 10;
 const LAST_CHUNK: usize = 1 << 20;
 const MAX_LINES: usize = 1 + MAX_WORDS / LINE_WORDS;
+
+/// Lines of a record with room for `words` bitmap words.
+pub(super) const fn lines_for(words: usize) -> usize {
+    1 + words.div_ceil(LINE_WORDS)
+}
 
 /// The pool of metadata. Guarded by the page heap's lock.
 pub(crate) struct MetaPool {
@@ -27,7 +32,7 @@ impl MetaPool {
     /// A pool that has mapped nothing yet.
     pub(crate) const fn new() -> MetaPool {
         let unused = [const { SpanList::new() }; MAX_LINES + 1];
-        MetaPool { cursor: 0, end: 0, next_chunk: FIRST_CHUNK, unused, used: 0, mapped: 0 }
+        MetaPool { cursor: 0, end: 0, next_chunk: 0, unused, used: 0, mapped: 0 }
     }
 
     /// Bytes in records that are in use.
@@ -40,14 +45,19 @@ impl MetaPool {
         self.mapped
     }
 
-    /// A record with room for `words` bitmap words, all fields zero but the state `Unused`.
+    /// A record with room for `words` bitmap words that describes nothing.
     pub(crate) fn record(&mut self, system: &impl System, words: usize) -> Option<SpanRef> {
         debug_assert!(words <= MAX_WORDS);
-        let lines = 1 + words.div_ceil(LINE_WORDS);
+        let lines = lines_for(words);
         if let Some(span) = self.unused[lines].pop() {
             self.used += lines * LINE;
             return Some(span);
         }
+        self.new_record(system, lines)
+    }
+
+    #[cold]
+    fn new_record(&mut self, system: &impl System, lines: usize) -> Option<SpanRef> {
         if self.end - self.cursor < lines * LINE {
             self.refill(system)?;
         }
@@ -60,7 +70,6 @@ impl MetaPool {
     /// Takes back a record that is in no list and in no page map entry.
     pub(crate) fn recycle(&mut self, span: SpanRef) {
         span.reset();
-        debug_assert!(span.state() == SpanState::Unused);
         self.used -= span.lines() * LINE;
         self.unused[span.lines()].push(span);
     }
@@ -68,7 +77,7 @@ impl MetaPool {
     /// Begins a new chunk; a short one where the usual size is refused.
     fn refill(&mut self, system: &impl System) -> Option<()> {
         let os_page = system.os_page_size();
-        let usual = self.next_chunk.next_multiple_of(os_page);
+        let usual = self.next_chunk.max(FIRST_CHUNK).next_multiple_of(os_page);
         let (addr, size) = match system.map(usual) {
             Ok(addr) => (addr, usual),
             Err(_) => (system.map(os_page).ok()?, os_page),
@@ -79,7 +88,7 @@ impl MetaPool {
             self.cursor = addr;
         }
         self.end = addr + size;
-        self.next_chunk = (self.next_chunk * 2).min(LAST_CHUNK);
+        self.next_chunk = (self.next_chunk.max(FIRST_CHUNK) * 2).min(LAST_CHUNK);
         Some(())
     }
 }

@@ -4,12 +4,15 @@
 //! and holes where addresses were not to be had. Free spans lie in one of two indexes, by whether all
 //! their pages are clean. Everything is guarded by one lock; only the page map is read without it.
 //!
+//! Where the kernel has to be asked to take memory back or to move it, that is done without the lock, on spans that
+//! are *away* meanwhile (`purge.rs`).
+//!
 //! Any refusal by the system leaves everything as it was, at most with more free memory than before.
 //!
 //! # Safety
 //!
 //! Invariant H1: the pages of a span in use belong to whoever was handed the span; those of a free span to the
-//! page heap; both are mapped. So the pages of a span may be purged by its owner, or moved by the page
+//! page heap, those of a span that is away to the thread that sent it; all are mapped. So the pages of a span may be purged by its owner, or moved by the page
 //! heap on its owner's demand, and cleared before they are handed out.
 #![allow(unsafe_code)]
 
@@ -49,6 +52,8 @@ pub(crate) struct PageHeap<S: System> {
     system: S,
     pub(crate) map: PageMap,
     state: Lock<State>,
+    /// Held by the one thread that may send spans away. Taken before `state`, never while that is held.
+    sender: Lock<()>,
 }
 
 /// What the page heap holds. Bytes unless said otherwise.
@@ -83,7 +88,7 @@ pub struct PageHeapStats {
 impl<S: System> PageHeap<S> {
     /// An empty page heap; it asks nothing of the system before its first use.
     pub(crate) const fn new(system: S) -> Self {
-        PageHeap { system, map: PageMap::new(), state: Lock::new(State::new()) }
+        PageHeap { system, map: PageMap::new(), state: Lock::new(State::new()), sender: Lock::new(()) }
     }
 
     /// The page map, for look-ups without the lock.
@@ -97,10 +102,32 @@ impl<S: System> PageHeap<S> {
         &self.system
     }
 
-    /// Runs `act` under the lock.
+    /// Runs `act` under the lock, all free spans filed.
+    fn settled<R>(&self, act: impl FnOnce(&mut Op<'_, S>) -> R) -> R {
+        self.locked(|op| {
+            op.settle();
+            act(op)
+        })
+    }
+
+    /// Runs `act` under the lock. The span freed last may not be filed yet.
     fn locked<R>(&self, act: impl FnOnce(&mut Op<'_, S>) -> R) -> R {
         let mut state = self.state.lock();
         act(&mut Op { system: &self.system, map: &self.map, state: &mut state })
+    }
+
+    /// Runs `take` under the lock. Where memory is refused while spans are away, once more when they are back.
+    #[inline]
+    fn take(&self, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
+        let (taken, away) = self.locked(|op| (take(op), op.state.away));
+        if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
+    }
+
+    /// Waits until no span is away, keeps it so, and tries again.
+    #[cold]
+    fn take_at_last(&self, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
+        let _sender = self.sender.lock();
+        self.locked(take)
     }
 
     /// A slab of `class`, all blocks free; `None` when memory is refused.
@@ -116,11 +143,9 @@ impl<S: System> PageHeap<S> {
     fn slab(&self, class: ClassId, state: SpanState, heap: usize) -> Option<SpanRef> {
         let info = class_info(class);
         let blocks = info.blocks as usize;
-        self.locked(|op| {
+        self.take(|op| {
             let span = op.take(info.slab_pages as usize, 1, blocks.div_ceil(64))?;
-            let dirty = span.dirty_pages();
-            span.forget_use();
-            span.set_zeroed(dirty == 0);
+            span.set_zeroed(span.dirty_pages() == 0);
             span.set_slab(class, info.blocks);
             span.set_heap(heap);
             op.state.coloured += 1;
@@ -158,12 +183,10 @@ impl<S: System> PageHeap<S> {
     ) -> Option<SpanRef> {
         debug_assert!(align.is_power_of_two());
         let pages = pages_for(bytes)?;
-        let span = self.locked(|op| {
+        let span = self.take(|op| {
             let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
-            let dirty = span.dirty_pages();
-            span.forget_use();
-            span.set_zeroed(dirty == 0);
-            span.set_requested(bytes);
+            span.set_zeroed(span.dirty_pages() == 0);
+            span.set_large(bytes);
             span.set_heap(heap);
             op.put_to_use(span, state);
             Some(span)
@@ -194,10 +217,13 @@ impl<S: System> PageHeap<S> {
     /// system at once, before the lock is taken.
     pub(crate) fn free(&self, span: SpanRef) {
         let purged = purge::at_once(&self.system, span);
-        self.locked(|op| {
-            op.give_back(span, purged);
-            op.limit_dirty();
+        let untidy = self.locked(|op| {
+            let freed = op.give_back(span, purged);
+            op.untidy(freed)
         });
+        if let Some(page) = untidy {
+            self.tidy(page);
+        }
     }
 
     /// Makes a large block hold `bytes` without copying: in place, or, with `may_move`, by moving its pages.
@@ -219,32 +245,20 @@ impl<S: System> PageHeap<S> {
     /// Makes a large block `pages` long without moving it, if what follows it is free or can be had.
     /// The block's requested size is the caller's to set.
     pub(crate) fn grow_in_place(&self, span: SpanRef, pages: PageCount) -> bool {
-        pages.0 < SPAN_PAGES_END && self.locked(|op| op.grow_in_place(span, pages.0)).is_some()
+        pages.0 < SPAN_PAGES_END && self.settled(|op| op.grow_in_place(span, pages.0)).is_some()
     }
 
     /// Cuts a large block down to its first `pages` pages; false, with nothing changed, when no record for
     /// the rest could be had.
     pub(crate) fn shrink(&self, span: SpanRef, pages: PageCount) -> bool {
-        self.locked(|op| {
-            let shrunk = op.shrink(span, pages.0).is_some();
-            op.limit_dirty();
-            shrunk
-        })
-    }
-
-    /// Moves a large block to a longer span that holds `bytes` behind its colour, without copying: the kernel
-    /// moves its pages. The old span is gone. `None`, with nothing changed, where that cannot be
-    /// done; copying may still be possible.
-    pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize) -> Option<SpanRef> {
-        let pages = pages_for(bytes.checked_add(span.colour())?)?;
-        let moved = self.locked(|op| op.move_grow(span, pages))?;
-        moved.set_requested(bytes);
-        Some(moved)
-    }
-
-    /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was.
-    pub(crate) fn purge(&self, most: PageCount) -> PageCount {
-        PageCount(self.locked(|op| op.purge(most.0)))
+        if pages >= span.pages() {
+            return pages == span.pages();
+        }
+        let shrunk = self.settled(|op| op.shrink(span, pages.0).map(|freed| op.untidy(freed)));
+        if let Some(Some(page)) = shrunk {
+            self.tidy(page);
+        }
+        shrunk.is_some()
     }
 
     /// Returns all dirty pages to the system.

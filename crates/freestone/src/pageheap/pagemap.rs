@@ -35,8 +35,6 @@ const LAST_WINDOW: usize = (16 << 40) >> PAGE_SHIFT;
 const GROWTH: usize = 16;
 /// Most pages committed ahead of need: 8 GiB.
 const AHEAD: usize = (8 << 30) >> PAGE_SHIFT;
-/// Large spans up to this many pages are entered on all their pages.
-const ENTERED_WHOLE: usize = 64;
 
 /// The page map. `base_page`, `len` and `classes` are read by the fast path.
 #[repr(C, align(128))]
@@ -218,7 +216,8 @@ impl PageMap {
     fn widen(&self, system: &impl System, least: usize) -> Option<()> {
         let len = self.len.load(Relaxed);
         let wanted = match self.window.load(Relaxed) {
-            0 => first_window(system),
+            0 => LEAST_WINDOW,
+            LEAST_WINDOW => first_window(system),
             window => window.saturating_mul(GROWTH).min(LAST_WINDOW),
         };
         let mut window = wanted.max(least);
@@ -273,44 +272,64 @@ impl PageMap {
         Some(())
     }
 
-    /// Enters a span as its state demands: a slab on all its pages, others at least on the first and last.
+    /// Enters a span as its state demands: a slab of several blocks on all its pages, others on the first and last.
     pub(super) fn enter(&self, span: SpanRef) {
-        self.write(span, span.as_ptr());
-        if span.state() == SpanState::Slab {
+        if span.is(SpanState::Slab) {
             self.write_classes(span, span.class());
         }
+        if Self::enters_whole(span) {
+            let first = self.index(span);
+            (first..first + span.pages().0).for_each(|index| self.write(index, span.as_ptr()));
+        } else {
+            self.enter_ends(span);
+        }
     }
 
-    /// Clears all entries of a span, which still has the state and range it was entered with.
-    pub(super) fn leave(&self, span: SpanRef) {
-        if span.state() == SpanState::Slab {
+    /// Enters a span on its first and last page.
+    pub(super) fn enter_ends(&self, span: SpanRef) {
+        let first = self.index(span);
+        self.write(first, span.as_ptr());
+        self.write(first + span.pages().0 - 1, span.as_ptr());
+    }
+
+    /// Enters a span for one page of the window.
+    pub(super) fn enter_at(&self, index: usize, span: SpanRef) {
+        self.write(index, span.as_ptr());
+    }
+
+    /// Clears all entries but those of the first and last page of a span, which still has the state and range it
+    /// was entered with.
+    pub(super) fn leave_inside(&self, span: SpanRef) {
+        if span.is(SpanState::Slab) {
             self.write_classes(span, ClassId::NONE);
         }
-        self.write(span, null_mut());
-    }
-
-    /// Whether a span in its present state is entered on all its pages.
-    pub(super) fn enters_whole(span: SpanRef) -> bool {
-        let state = span.state();
-        state.is_slab() || (state.is_large() && span.pages().0 <= ENTERED_WHOLE)
-    }
-
-    fn write(&self, span: SpanRef, entry: *mut Span) {
-        let first = self.index(span);
-        let pages = span.pages().0;
         if Self::enters_whole(span) {
-            // Pairs with the Acquire in `span_at`: who finds the record sees it described.
-            (first..first + pages).for_each(|index| self.span_entry(index).store(entry, Release));
-        } else {
-            self.span_entry(first).store(entry, Release);
-            self.span_entry(first + pages - 1).store(entry, Release);
+            let first = self.index(span);
+            (first + 1..first + span.pages().0 - 1).for_each(|index| self.write(index, null_mut()));
         }
+    }
+
+    /// Clears the entries of the last page of one span and of the first page of the next, which are being joined.
+    pub(super) fn clear_ends(&self, last: usize, first: usize) {
+        self.write(last, null_mut());
+        self.write(first, null_mut());
+    }
+
+    /// Whether a span in its present state is entered on all its pages: only where blocks begin on all of them.
+    pub(super) fn enters_whole(span: SpanRef) -> bool {
+        span.blocks() > 1
+    }
+
+    fn write(&self, index: usize, entry: *mut Span) {
+        // Pairs with the Acquire in `span_at`: who finds the record sees it described.
+        self.span_entry(index).store(entry, Release);
     }
 
     fn write_classes(&self, span: SpanRef, class: ClassId) {
         let first = self.index(span);
+        let pages = if Self::enters_whole(span) { span.pages().0 } else { 1 };
         // Relaxed: a legitimate reader got an address in the slab from somebody, which orders.
-        (first..first + span.pages().0).for_each(|index| self.class_entry(index).store(class.0, Relaxed));
+        (first..first + pages).for_each(|index| self.class_entry(index).store(class.0, Relaxed));
     }
 }
 
@@ -358,8 +377,10 @@ mod tests {
             }
             assert_eq!(map.dirty_word(0).load(Relaxed), 0b101);
         }
-        map.leave(span);
+        map.leave_inside(span);
         assert!(map.span_of(1004 * PAGE_SIZE).is_none() && map.class_of(1004 * PAGE_SIZE) == ClassId::NONE);
+        map.clear_ends(6, 3);
+        assert!((1003..1007).all(|page| map.span_of(page * PAGE_SIZE).is_none()));
     }
 
     #[test]

@@ -1,26 +1,31 @@
-//! Returning dirty pages to the system, and a simple rule for when.
+//! Returning dirty pages and addresses to the system, and a simple rule for when.
+//!
+//! The kernel may take milliseconds, so it is asked without the page heap's lock. Spans are sent *away* for that:
+//! taken out of their index and marked, so that nobody cuts or merges them, and filed again afterwards. One thread
+//! at a time has spans away, to purge them, to give up their addresses, or to move pages there (`resize.rs`); it
+//! holds the sender's lock, which is taken before the page heap's. So whoever finds no memory while spans are
+//! away can wait for them (`take_at_last`).
 //!
 //! # Safety
 //!
-//! Pages are purged only while they are free (the page heap owns them, H1) or by the owner of the span
-//! who is giving it back and relies on nothing in it.
+//! Pages are purged or released only while the span is away, sent by the thread that purges (H1), or by the owner of
+//! the span who is giving it back and relies on nothing in it.
 #![allow(unsafe_code)]
 
 use core::ops::Range;
 
-use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
+use freestone_base::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use freestone_sys::System;
 
-use super::dirty;
 use super::index::BINS;
 use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
-use crate::sync::atomic::Ordering::Relaxed;
+use super::{PageHeap, SpanList, dirty};
 
-/// Spans of at least this many pages (32 MiB) are purged when they are freed.
-const AT_ONCE: usize = (32 << 20) >> PAGE_SHIFT;
-/// Fewer dirty pages than this (32 MiB) are always kept for reuse.
-const ALWAYS_KEPT: usize = (32 << 20) >> PAGE_SHIFT;
+/// Spans of at least this many pages (128 MiB) are purged when they are freed.
+const AT_ONCE: usize = (128 << 20) >> PAGE_SHIFT;
+/// Fewer dirty pages than this (64 MiB) are always kept for reuse.
+const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
@@ -31,86 +36,78 @@ pub(super) fn dirty_limit(used: usize) -> usize {
 }
 
 /// Purges a span that is about to be freed if it is very long; whether it was.
+#[inline]
 pub(super) fn at_once(system: &impl System, span: SpanRef) -> bool {
-    let os_page = system.os_page_size();
-    if span.pages().0 < AT_ONCE || !is_whole_os_pages(span, os_page) {
-        return false;
-    }
-    // SAFETY: the span's owner gives it back; it is mapped (H1).
-    unsafe { system.purge(span.start(), span.bytes()) }.is_ok()
+    span.pages().0 >= AT_ONCE
+        && is_whole_os_pages(span, system.os_page_size())
+        // SAFETY: the span's owner gives it back; it is mapped (H1).
+        && unsafe { system.purge(span.start(), span.bytes()) }.is_ok()
 }
 
-impl<S: System> Op<'_, S> {
-    /// The rule, until something runs in the background: where dirty pages exceed half of those in use,
-    /// they go back down to three quarters of that, so that not every free that follows makes a system call.
-    pub(super) fn limit_dirty(&mut self) {
-        let limit = dirty_limit(self.state.counts.used());
-        if self.state.counts.free_dirty > limit {
-            self.purge(self.state.counts.free_dirty - limit / 4 * 3);
+impl<S: System> PageHeap<S> {
+    /// What is left to do after a free, by [`Op::untidy`]: gives up the addresses of the free span at page `freed` of
+    /// the window, where they are wanted, and purges what exceeds the dirty limit.
+    #[cold]
+    pub(super) fn tidy(&self, freed: usize) {
+        let _sender = self.sender.lock();
+        if let Some(span) = self.settled(|op| op.send_for_release(freed)) {
+            // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
+            let released = unsafe { self.system.release(span.start(), span.bytes()) }.is_ok();
+            self.settled(|op| if released { op.end_as_hole(span) } else { op.bring_back(span, None) });
         }
+        let excess = self.settled(|op| op.excess());
+        self.purge_held(excess);
     }
 
-    /// Gives the addresses of a long free span back to the system, if memory was refused before: then addresses or
-    /// mappings are limited, and whoever limits them (`RLIMIT_AS`, `RLIMIT_DATA`) lets thread stacks and files
-    /// have only what we leave. The hole is mapped anew when there is need.
-    pub(super) fn release_addresses(&mut self, span: SpanRef) {
-        if !self.state.tight
-            || span.pages().0 < RELEASED
-            || !is_whole_os_pages(span, self.system.os_page_size())
-            // SAFETY: pages of a free span, which are mapped and ours (H1).
-            || unsafe { self.system.release(span.start(), span.bytes()) }.is_err()
+    /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was. Spans that the
+    /// system refuses to purge (locked in memory, for instance) are passed over.
+    pub(crate) fn purge(&self, most: PageCount) -> PageCount {
+        let _sender = self.sender.lock();
+        PageCount(self.purge_held(most.0))
+    }
+
+    /// Purges, a bin of the index at a time. The caller holds the sender's lock.
+    fn purge_held(&self, most: usize) -> usize {
+        let (mut purged, mut end) = (0, BINS);
+        let mut refused = SpanList::new();
+        while purged < most
+            && let Some((bin, mut away)) = self.settled(|op| op.send_away(end, most - purged))
         {
-            return;
-        }
-        let first = self.map.index(span);
-        self.unfile(span);
-        self.map.leave(span);
-        dirty::clear(self.map, first..first + span.pages().0);
-        span.set_dirty_pages(0);
-        self.put_to_use(span, SpanState::Hole);
-        self.state.released.push(span);
-    }
-
-    /// Purges up to `most` dirty pages, from the longest spans first; how many it was. Spans that the system
-    /// refuses to purge (locked in memory, for instance) are passed over.
-    pub(super) fn purge(&mut self, most: usize) -> usize {
-        let mut purged = 0;
-        let mut end = BINS;
-        while let Some(bin) = self.state.dirty.bin_before(end) {
-            let mut next = self.state.dirty.bin(bin).first();
-            while let Some(span) = next {
-                if purged >= most {
-                    return purged;
-                }
-                next = SpanRef::from_ptr(span.next().load(Relaxed));
-                purged += self.purge_span(span, most - purged);
-            }
+            // What was refused stays away until the end, so that others of its bin have their turn.
             end = bin;
+            while let Some(span) = away.pop() {
+                let Some(clean) = self.purge_span(span, most.saturating_sub(purged)) else {
+                    refused.push(span);
+                    end = bin + 1;
+                    continue;
+                };
+                purged += dirty::count(&self.map, clean.clone());
+                self.settled(|op| op.bring_back(span, Some(clean)));
+            }
+        }
+        while let Some(span) = refused.pop() {
+            self.settled(|op| op.bring_back(span, None));
         }
         purged
     }
 
-    /// Purges a free span with dirty pages as far as needed to be rid of `most` of them, in one call.
-    fn purge_span(&mut self, span: SpanRef, most: usize) -> usize {
-        let base = self.map.base();
+    /// Purges a span that is away as far as needed to be rid of `most` dirty pages, in one call. Returns the pages of
+    /// the window that are clean now.
+    fn purge_span(&self, span: SpanRef, most: usize) -> Option<Range<usize>> {
         let first = self.map.index(span);
-        let Some(range) = self.dirty_range(first..first + span.pages().0, most) else { return 0 };
-        let (addr, len) = ((base + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
-        // SAFETY: pages of a free span, which are mapped and ours (H1).
-        if unsafe { self.system.purge(addr, len) }.is_err() {
-            return 0;
-        }
-        let cleaned = dirty::count(self.map, range.clone());
-        self.unfile(span);
-        dirty::clear(self.map, range);
-        span.set_dirty_pages(span.dirty_pages() - cleaned);
-        self.file(span);
-        cleaned
+        let range = self.dirty_range(first..first + span.pages().0, most)?;
+        let (addr, len) = ((self.map.base() + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
+        // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
+        unsafe { self.system.purge(addr, len) }.ok()?;
+        Some(range)
     }
 
     /// From the first dirty page to where `most` dirty pages are counted, or to the last; whole OS pages.
     fn dirty_range(&self, pages: Range<usize>, most: usize) -> Option<Range<usize>> {
-        let mut run = dirty::next_run(self.map, pages.clone())?;
+        if most == 0 {
+            return None;
+        }
+        let mut run = dirty::next_run(&self.map, pages.clone())?;
         let start = run.start;
         let mut left = most;
         let mut end = start;
@@ -121,7 +118,7 @@ impl<S: System> Op<'_, S> {
             if left == 0 {
                 break;
             }
-            match dirty::next_run(self.map, run.end..pages.end) {
+            match dirty::next_run(&self.map, run.end..pages.end) {
                 Some(next) => run = next,
                 None => break,
             }
@@ -132,5 +129,92 @@ impl<S: System> Op<'_, S> {
         let from = ((base + start) / granule * granule).max((base + pages.start).next_multiple_of(granule));
         let to = (base + end).next_multiple_of(granule).min((base + pages.end) / granule * granule);
         (from < to).then(|| from - base..to - base)
+    }
+}
+
+impl<S: System> Op<'_, S> {
+    /// Whether more is to be done now that `freed` is free, without the lock: then [`PageHeap::tidy`] needs its page.
+    /// While somebody purges, nobody else begins to; whoever frees next afterwards sees to what is dirty then.
+    pub(super) fn untidy(&self, freed: SpanRef) -> Option<usize> {
+        let tight = self.state.tight && freed.pages().0 >= RELEASED;
+        (tight || (self.state.away == 0 && self.over_limit())).then(|| self.map.index(freed))
+    }
+
+    fn over_limit(&self) -> bool {
+        self.state.counts.free_dirty > dirty_limit(self.state.counts.used())
+    }
+
+    /// How many dirty pages are to go: where they exceed half of those in use, they go back down to three quarters of
+    /// that, so that not every free that follows makes a system call.
+    fn excess(&self) -> usize {
+        let limit = dirty_limit(self.state.counts.used());
+        if self.over_limit() { self.state.counts.free_dirty - limit / 4 * 3 } else { 0 }
+    }
+
+    /// Sends away the spans of the last bin before `end` that has any with dirty pages; no more than are needed for
+    /// `most` dirty pages.
+    fn send_away(&mut self, end: usize, most: usize) -> Option<(usize, SpanList)> {
+        let bin = self.state.dirty.bin_before(end)?;
+        let mut sent = SpanList::new();
+        let mut dirty = 0;
+        while dirty < most
+            && let Some(span) = self.state.dirty.bin(bin).first()
+        {
+            dirty += span.dirty_pages();
+            self.send(span);
+            sent.push(span);
+        }
+        Some((bin, sent))
+    }
+
+    fn send(&mut self, span: SpanRef) {
+        self.unlist(span);
+        self.mark_away(span);
+    }
+
+    /// Marks a span that is in no index and counts as free.
+    pub(super) fn mark_away(&mut self, span: SpanRef) {
+        span.set_state(SpanState::Away);
+        self.state.away += 1;
+    }
+
+    /// Files a span that was sent away, of whose pages `clean` were purged meanwhile.
+    pub(super) fn bring_back(&mut self, span: SpanRef, clean: Option<Range<usize>>) {
+        let mut dirty = self.arrive(span);
+        if let Some(range) = clean {
+            dirty -= dirty::count(self.map, range.clone());
+            dirty::clear(self.map, range);
+        }
+        self.file_merged(span, dirty);
+    }
+
+    /// A span that was sent away counts for nothing from now on; returns its dirty pages.
+    pub(super) fn arrive(&mut self, span: SpanRef) -> usize {
+        let dirty = span.dirty_pages();
+        self.state.away -= 1;
+        self.state.counts.fewer_free(span.pages().0, dirty);
+        dirty
+    }
+
+    /// Sends the free span at `page` of the window away to give up its addresses, if it is long and memory was refused
+    /// before: then addresses or mappings are limited, and whoever limits them (`RLIMIT_AS`, `RLIMIT_DATA`) lets thread
+    /// stacks and files have only what we leave. The hole is mapped anew when there is need.
+    fn send_for_release(&mut self, page: usize) -> Option<SpanRef> {
+        let span = self.free_at(page).filter(|span| {
+            self.state.tight
+                && span.pages().0 >= RELEASED
+                && is_whole_os_pages(*span, self.system.os_page_size())
+        })?;
+        self.send(span);
+        Some(span)
+    }
+
+    /// Makes a hole of a span that was sent away and whose addresses were given up.
+    fn end_as_hole(&mut self, span: SpanRef) {
+        self.arrive(span);
+        let first = self.map.index(span);
+        dirty::clear(self.map, first..first + span.pages().0);
+        self.put_to_use(span, SpanState::Hole);
+        self.state.released.push(span);
     }
 }

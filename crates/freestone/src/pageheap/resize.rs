@@ -2,22 +2,54 @@
 //!
 //! # Safety
 //!
-//! A block's pages are moved on the demand of its owner, who waits for the outcome; the target is a span
-//! taken out of the free ones just before. Both are mapped and belong to nobody else (H1).
+//! A block's pages are moved on the demand of its owner, who waits for the outcome; the target is a span that the
+//! same thread sent away for it. Both are mapped and belong to nobody else (H1).
 #![allow(unsafe_code)]
 
-use freestone_base::PAGE_SHIFT;
+use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
 use freestone_sys::{MoveRefused, Moved, System};
 
-use super::dirty;
 use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
+use super::{PageHeap, dirty, pages_for};
 
 /// Blocks are moved so often, then only very long ones: each move may leave a mapping that merges with no neighbour any
 /// more, and a process has 65,530 (`vm.max_map_count`).
 const MOST_MOVES: usize = 2_000;
 /// Pages from which on a block is always moved (32 MiB): copying would take milliseconds.
 const ALWAYS_MOVED: usize = (32 << 20) >> PAGE_SHIFT;
+
+impl<S: System> PageHeap<S> {
+    /// Moves a large block to a longer span that holds `bytes` behind its colour, without copying: the kernel
+    /// moves its pages, without the page heap's lock. The old span is gone. `None`, with nothing changed, where that
+    /// cannot be done; copying may still be possible.
+    pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize) -> Option<SpanRef> {
+        let pages = pages_for(bytes.checked_add(span.colour())?)?;
+        let sender = self.sender.lock();
+        let (target, spare) = self.settled(|op| op.begin_move(span, pages))?;
+        // SAFETY: the owner of the block asks for it, the target was sent away for it.
+        match unsafe { self.system.move_pages(span.start(), span.bytes(), target.start()) } {
+            Ok(moved) => {
+                let untidy = self.settled(|op| {
+                    op.state.meta.recycle(spare);
+                    let freed = op.end_move(span, target, moved);
+                    freed.and_then(|freed| op.untidy(freed))
+                });
+                drop(sender);
+                target.set_requested(bytes);
+                if let Some(page) = untidy {
+                    self.tidy(page);
+                }
+                Some(target)
+            }
+            Err(refused) => {
+                let moved = span.pages().0;
+                self.settled(|op| op.take_back(target, moved, spare, refused));
+                None
+            }
+        }
+    }
+}
 
 impl<S: System> Op<'_, S> {
     /// Adds the pages that follow a large block to it. `None`, the block unchanged, if they are not free.
@@ -39,13 +71,16 @@ impl<S: System> Op<'_, S> {
             right = self.free_at(end);
         }
         let right = right.filter(|right| !short(right))?;
-        let added = self.record(0)?;
-        added.set_range(span.first_page() + old, more);
-        self.cut(right, added, None);
-        span.set_zeroed(span.is_zeroed() && added.dirty_pages() == 0);
-        self.state.meta.recycle(added);
-
-        self.map.leave(span);
+        let dirty = if right.pages().0 > more {
+            self.cut_front(right, more)
+        } else {
+            self.unfile(right);
+            let dirty = right.dirty_pages();
+            self.state.meta.recycle(right);
+            dirty
+        };
+        span.set_zeroed(span.is_zeroed() && dirty == 0);
+        self.map.clear_ends(end - 1, end);
         span.set_range(span.first_page(), pages);
         self.map.enter(span);
         self.state.counts.add(span.state(), more);
@@ -53,30 +88,24 @@ impl<S: System> Op<'_, S> {
     }
 
     /// Frees the pages of a large block from the `pages`-th on.
-    pub(super) fn shrink(&mut self, span: SpanRef, pages: usize) -> Option<()> {
-        let old = span.pages().0;
-        let less = old.checked_sub(pages)?;
-        if less == 0 {
-            return Some(());
-        }
-        debug_assert!(pages > 0);
+    /// Returns the free span that they are now a part of.
+    pub(super) fn shrink(&mut self, span: SpanRef, pages: usize) -> Option<SpanRef> {
+        debug_assert!(pages > 0 && pages < span.pages().0);
+        let less = span.pages().0 - pages;
         let rest = self.record(0)?;
         rest.set_range(span.first_page() + pages, less);
-        rest.set_dirty_pages(less);
-
-        self.map.leave(span);
         span.set_range(span.first_page(), pages);
         self.map.enter(span);
         *self.state.counts.of(span.state()) -= less;
         span.set_requested(span.requested().min(span.usable_bytes()));
         let first = self.map.index(rest);
         dirty::set(self.map, first..first + less);
-        self.merge_and_file(rest);
-        Some(())
+        Some(self.file_merged(rest, less))
     }
 
-    /// Takes a span of `pages` pages and moves the pages of a large block to its beginning.
-    pub(super) fn move_grow(&mut self, span: SpanRef, pages: usize) -> Option<SpanRef> {
+    /// Takes a span of `pages` pages, away, to which the pages of a large block can be moved; and a record for what
+    /// is left of it if the move loses its beginning.
+    fn begin_move(&mut self, span: SpanRef, pages: usize) -> Option<(SpanRef, SpanRef)> {
         let os_page = self.system.os_page_size();
         if self.state.moves >= MOST_MOVES && pages < ALWAYS_MOVED {
             return None;
@@ -84,45 +113,43 @@ impl<S: System> Op<'_, S> {
         if pages < span.pages().0 || !is_whole_os_pages(span, os_page) {
             return None;
         }
-        let align = os_page.div_ceil(freestone_base::PAGE_SIZE);
         let spare = self.record(0)?;
-        let Some(target) = self.take(pages, align, 0) else {
+        let Some(target) = self.take(pages, os_page.div_ceil(PAGE_SIZE), 0) else {
             self.state.meta.recycle(spare);
             return None;
         };
-        // SAFETY: the owner of the block asks for it, the target was free until just now.
-        match unsafe { self.system.move_pages(span.start(), span.bytes(), target.start()) } {
-            Ok(moved) => {
-                self.state.moves += 1;
-                self.state.meta.recycle(spare);
-                self.succeed(span, target);
-                self.leave_behind(span, moved);
-                Some(target)
-            }
-            Err(refused) => {
-                self.take_back(target, span.pages().0, spare, refused);
-                None
-            }
-        }
+        self.state.counts.more_free(pages, target.dirty_pages());
+        self.map.enter_ends(target);
+        self.mark_away(target);
+        Some((target, spare))
+    }
+
+    /// The pages have moved. Returns the free span that is now at the old place, if one is.
+    fn end_move(&mut self, span: SpanRef, target: SpanRef, moved: Moved) -> Option<SpanRef> {
+        self.state.moves += 1;
+        self.arrive(target);
+        self.succeed(span, target);
+        self.leave_behind(span, moved)
     }
 
     /// Makes `target` the large block that `span` was.
     fn succeed(&mut self, span: SpanRef, target: SpanRef) {
         target.forget_use();
+        target.set_zeroed(false);
         target.set_colour(span.colour());
         target.set_heap(span.heap());
         self.put_to_use(target, span.state());
     }
 
     /// Files what a move left at the old addresses: clean pages, or a hole.
-    fn leave_behind(&mut self, span: SpanRef, moved: Moved) {
+    fn leave_behind(&mut self, span: SpanRef, moved: Moved) -> Option<SpanRef> {
         match moved {
-            Moved::SourceClean => self.give_back(span, true),
+            Moved::SourceClean => Some(self.give_back(span, true)),
             Moved::SourceGone => {
-                self.map.leave(span);
                 self.state.counts.leave(span);
                 span.forget_use();
                 self.put_to_use(span, SpanState::Hole);
+                None
             }
         }
     }
@@ -134,9 +161,10 @@ impl<S: System> Op<'_, S> {
             // Dirty pages may have become clean; they still count as dirty, which is only careful.
             MoveRefused::Unchanged => {
                 self.state.meta.recycle(spare);
-                self.merge_and_file(target);
+                self.bring_back(target, None);
             }
             MoveRefused::TargetGone => {
+                self.arrive(target);
                 let rest = target.pages().0 - moved;
                 target.set_range(target.first_page(), moved);
                 target.forget_use();
@@ -146,8 +174,7 @@ impl<S: System> Op<'_, S> {
                 }
                 let first = self.map.index(target) + moved;
                 spare.set_range(target.first_page() + moved, rest);
-                spare.set_dirty_pages(dirty::count(self.map, first..first + rest));
-                self.merge_and_file(spare);
+                self.file_merged(spare, dirty::count(self.map, first..first + rest));
             }
         }
     }

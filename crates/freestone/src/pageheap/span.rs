@@ -48,10 +48,15 @@ pub(crate) enum SpanState {
     HeapLarge = 5,
     /// Addresses in the window that are not ours: skipped, or lost.
     Hole = 6,
+    /// Free, but in no index: without the page heap's lock, a thread purges it, gives up its addresses, or moves
+    /// pages there.
+    Away = 7,
+    /// Free, but in no index and not merged yet: the span freed last.
+    Recent = 8,
 }
 
 impl SpanState {
-    const ALL: [SpanState; 7] = [
+    const ALL: [SpanState; 9] = [
         SpanState::Unused,
         SpanState::Free,
         SpanState::Slab,
@@ -59,6 +64,8 @@ impl SpanState {
         SpanState::HeapSlab,
         SpanState::HeapLarge,
         SpanState::Hole,
+        SpanState::Away,
+        SpanState::Recent,
     ];
 
     /// Whether blocks of a size class lie in the span.
@@ -135,6 +142,11 @@ impl Span {
         SpanState::ALL[self.state.load(Relaxed) as usize]
     }
 
+    /// Whether the span is in `state`.
+    pub(super) fn is(&self, state: SpanState) -> bool {
+        self.state.load(Relaxed) == state as u8
+    }
+
     pub(super) fn set_state(&self, state: SpanState) {
         self.state.store(state as u8, Relaxed);
     }
@@ -149,11 +161,20 @@ impl Span {
         self.blocks.load(Relaxed) as usize
     }
 
-    /// Makes the record a slab's: the class, and how many blocks it has, all free.
+    /// Makes the record a slab's: the class, and how many blocks it has, all free. Colour, heap and bitmap are
+    /// still to be set.
     pub(super) fn set_slab(&self, class: ClassId, blocks: u16) {
         self.class.store(class.0, Relaxed);
         self.blocks.store(blocks, Relaxed);
         self.free_blocks.store(blocks, Relaxed);
+        self.set_hint(0);
+        self.set_filling(false);
+    }
+
+    /// Makes the record a large block's that lies at the beginning of its span.
+    pub(super) fn set_large(&self, requested: usize) {
+        self.set_requested(requested);
+        self.set_colour(0);
     }
 
     /// Blocks of a slab whose free bits are set.
@@ -246,7 +267,7 @@ impl Span {
         &self.next
     }
 
-    /// Forgets the span that the record described; only `lines` stays.
+    /// Forgets the span that the record described.
     pub(super) fn reset(&self) {
         self.set_state(SpanState::Unused);
         self.start.store(0, Relaxed);
@@ -254,16 +275,13 @@ impl Span {
         self.forget_use();
     }
 
-    /// Forgets all but range and state: what a slab or a large block had noted about itself.
+    /// Forgets what a slab or a large block had noted about itself as far as anybody would look at it in a span
+    /// that is neither; whoever makes it one again sets the rest anew.
     pub(super) fn forget_use(&self) {
-        self.set_slab(ClassId::NONE, 0);
-        self.set_hint(0);
-        self.set_filling(false);
-        self.set_zeroed(false);
-        self.set_colour(0);
-        self.set_requested(0);
-        self.set_heap(0);
+        self.class.store(ClassId::NONE.0, Relaxed);
+        self.blocks.store(0, Relaxed);
         self.words.store(0, Relaxed);
+        self.set_heap(0);
     }
 }
 

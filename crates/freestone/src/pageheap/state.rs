@@ -3,7 +3,7 @@
 use freestone_base::PAGE_SIZE;
 use freestone_sys::System;
 
-use super::index::Index;
+use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
 use super::span::{SpanRef, SpanState};
@@ -16,12 +16,16 @@ pub(super) struct State {
     pub(super) dirty: Index,
     /// Free spans without.
     pub(super) clean: Index,
+    /// The span freed last, if nothing has been asked for since: see [`Op::give_back`]. It counts as free.
+    pub(super) recent: Option<SpanRef>,
     /// Pages of the window that are tiled by spans.
     pub(super) top: usize,
     /// Slabs made so far: the next one's colour.
     pub(super) coloured: usize,
     /// Moves of large blocks so far.
     pub(super) moves: usize,
+    /// Spans that are [away](SpanState::Away); they count as free. Not 0 only while somebody holds the sender's lock.
+    pub(super) away: usize,
     /// Memory was refused at least once.
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
@@ -58,7 +62,9 @@ impl Counts {
             SpanState::Slab | SpanState::HeapSlab => &mut self.slabs,
             SpanState::Large | SpanState::HeapLarge => &mut self.large,
             SpanState::Hole => &mut self.holes,
-            SpanState::Unused | SpanState::Free => unreachable!("not a use of a span"),
+            SpanState::Unused | SpanState::Free | SpanState::Away | SpanState::Recent => {
+                unreachable!("not a use of a span")
+            }
         }
     }
 
@@ -74,6 +80,18 @@ impl Counts {
         self.large_blocks += span.state().is_large() as usize;
     }
 
+    /// Counts free pages that come, `dirty` of them dirty.
+    pub(super) fn more_free(&mut self, pages: usize, dirty: usize) {
+        self.free_dirty += dirty;
+        self.free_clean += pages - dirty;
+    }
+
+    /// Counts free pages that go.
+    pub(super) fn fewer_free(&mut self, pages: usize, dirty: usize) {
+        self.free_dirty -= dirty;
+        self.free_clean -= pages - dirty;
+    }
+
     /// Counts a span that leaves its use, in which it still is.
     pub(super) fn leave(&mut self, span: SpanRef) {
         *self.of(span.state()) -= span.pages().0;
@@ -87,9 +105,11 @@ impl State {
             meta: MetaPool::new(),
             dirty: Index::new(),
             clean: Index::new(),
+            recent: None,
             top: 0,
             coloured: 0,
             moves: 0,
+            away: 0,
             tight: false,
             released: SpanList::new(),
             counts: Counts {
@@ -122,9 +142,13 @@ impl<S: System> Op<'_, S> {
     }
 
     /// Makes a span in use free. `purged`: its pages read as zeros and are not resident.
-    pub(super) fn give_back(&mut self, span: SpanRef, purged: bool) {
+    ///
+    /// The span freed last is left as it is until something else happens: a request for just as many pages takes it
+    /// back at no cost, and for any other it is filed first, so that nothing is found differently. Returns the
+    /// span that covers the pages now.
+    pub(super) fn give_back(&mut self, span: SpanRef, purged: bool) -> SpanRef {
         let pages = span.pages().0;
-        self.map.leave(span);
+        self.map.leave_inside(span);
         self.state.counts.leave(span);
         span.forget_use();
         let first = self.map.index(span);
@@ -133,27 +157,73 @@ impl<S: System> Op<'_, S> {
         } else {
             dirty::set(self.map, first..first + pages);
         }
-        span.set_dirty_pages(if purged { 0 } else { pages });
-        let merged = self.merge_and_file(span);
-        self.release_addresses(merged);
+        let dirty = if purged { 0 } else { pages };
+        self.settle();
+        if self.state.tight {
+            // Whether its addresses can be given up is known when it is merged.
+            return self.file_merged(span, dirty);
+        }
+        span.set_dirty_pages(dirty);
+        span.set_state(SpanState::Recent);
+        self.state.counts.more_free(pages, dirty);
+        self.state.recent = Some(span);
+        span
     }
 
-    /// Files a span that is in no list and not entered, with its range and dirty pages set, as free: merged
-    /// with its free neighbours. Returns the span that covers it now.
-    pub(super) fn merge_and_file(&mut self, span: SpanRef) -> SpanRef {
-        let mut merged = span;
-        let first = self.map.index(span);
-        let end = first + span.pages().0;
-        if let Some(left) = first.checked_sub(1).and_then(|page| self.free_at(page)) {
-            merged = self.absorb(left, merged);
+    /// Files the span freed last.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if let Some(span) = self.take_recent() {
+            self.file_merged(span, span.dirty_pages());
         }
-        if let Some(right) = self.free_at(end) {
-            merged = self.absorb(merged, right);
+    }
+
+    /// The span freed last, which counts no more.
+    #[inline]
+    pub(super) fn take_recent(&mut self) -> Option<SpanRef> {
+        let span = self.state.recent.take()?;
+        self.state.counts.fewer_free(span.pages().0, span.dirty_pages());
+        Some(span)
+    }
+
+    /// Files a span as free that is in no list, has its range set, and is entered on its first and last page at
+    /// most. A free neighbour is extended over it, in place: what changes are the entries where they meet, and its
+    /// bin now and then. Returns the span that covers it now.
+    pub(super) fn file_merged(&mut self, span: SpanRef, dirty: usize) -> SpanRef {
+        let mut first = self.map.index(span);
+        let mut end = first + span.pages().0;
+        let left = self.free_at(first.wrapping_sub(1));
+        let right = self.free_at(end);
+        let mut dirty = dirty;
+        if let Some(right) = right {
+            self.map.clear_ends(end - 1, end);
+            end += right.pages().0;
+            dirty += right.dirty_pages();
         }
-        merged.set_state(SpanState::Free);
-        self.map.enter(merged);
-        self.file(merged);
-        merged
+        if let Some(left) = left {
+            self.map.clear_ends(first - 1, first);
+            first -= left.pages().0;
+            dirty += left.dirty_pages();
+        }
+        let kept = match (left, right) {
+            (Some(left), Some(right)) => {
+                self.unfile(right);
+                self.state.meta.recycle(right);
+                left
+            }
+            (Some(kept), None) | (None, Some(kept)) => kept,
+            (None, None) => {
+                self.map.enter_ends(span);
+                span.set_dirty_pages(dirty);
+                span.set_state(SpanState::Free);
+                self.file(span);
+                return span;
+            }
+        };
+        self.state.meta.recycle(span);
+        self.reshape(kept, first, end - first, dirty);
+        self.map.enter_ends(kept);
+        kept
     }
 
     /// The free span that is entered for page `index` of the window.
@@ -161,43 +231,45 @@ impl<S: System> Op<'_, S> {
         if index >= self.state.top {
             return None;
         }
-        self.map.span_at(index).filter(|span| span.state() == SpanState::Free)
+        self.map.span_at(index).filter(|span| span.is(SpanState::Free))
     }
 
-    /// Joins two spans side by side, of which those that are free are filed. The shorter record stays.
-    fn absorb(&mut self, left: SpanRef, right: SpanRef) -> SpanRef {
-        for span in [left, right] {
-            if span.state() == SpanState::Free {
-                self.unfile(span);
-                self.map.leave(span);
-                // Marks it as taken out, should it be joined once more.
-                span.set_state(SpanState::Unused);
-            }
+    /// Gives a filed span another range, from page `first` of the window on, and other dirty pages. It is listed
+    /// anew only where that changes its index or its bin. The page map's entries are the caller's.
+    pub(super) fn reshape(&mut self, span: SpanRef, first: usize, pages: usize, dirty: usize) {
+        let (old_pages, old_dirty) = (span.pages().0, span.dirty_pages());
+        self.state.counts.fewer_free(old_pages, old_dirty);
+        self.state.counts.more_free(pages, dirty);
+        span.set_range(self.map.base() + first, pages);
+        span.set_dirty_pages(dirty);
+        let (old_bin, bin) = (bin_of(old_pages), bin_of(pages));
+        if old_bin != bin || (old_dirty > 0) != (dirty > 0) {
+            self.index_for(old_dirty).remove(old_bin, span);
+            self.index_for(dirty).insert(bin, span);
         }
-        let first = left.first_page();
-        let pages = left.pages().0 + right.pages().0;
-        let dirty = left.dirty_pages() + right.dirty_pages();
-        let (kept, gone) = if left.lines() <= right.lines() { (left, right) } else { (right, left) };
-        self.state.meta.recycle(gone);
-        kept.set_range(first, pages);
-        kept.set_dirty_pages(dirty);
-        kept
     }
 
     /// Adds a free span to the index it belongs to, and to the counts.
     pub(super) fn file(&mut self, span: SpanRef) {
-        let dirty = span.dirty_pages();
-        self.state.counts.free_dirty += dirty;
-        self.state.counts.free_clean += span.pages().0 - dirty;
-        if dirty > 0 { self.state.dirty.insert(span) } else { self.state.clean.insert(span) }
+        let (pages, dirty) = (span.pages().0, span.dirty_pages());
+        self.state.counts.more_free(pages, dirty);
+        self.index_for(dirty).insert(bin_of(pages), span);
     }
 
     /// The opposite of [`file`](Op::file); the span's range and dirty pages are still the same.
     pub(super) fn unfile(&mut self, span: SpanRef) {
-        let dirty = span.dirty_pages();
-        self.state.counts.free_dirty -= dirty;
-        self.state.counts.free_clean -= span.pages().0 - dirty;
-        if dirty > 0 { self.state.dirty.remove(span) } else { self.state.clean.remove(span) }
+        self.state.counts.fewer_free(span.pages().0, span.dirty_pages());
+        self.unlist(span);
+    }
+
+    /// Takes a free span out of its index; it still counts.
+    pub(super) fn unlist(&mut self, span: SpanRef) {
+        self.index_for(span.dirty_pages()).remove(bin_of(span.pages().0), span);
+    }
+
+    /// The index for free spans with so many dirty pages.
+    fn index_for(&mut self, dirty: usize) -> &mut Index {
+        if dirty > 0 { &mut self.state.dirty } else { &mut self.state.clean }
     }
 
     pub(super) fn stats(&self) -> PageHeapStats {

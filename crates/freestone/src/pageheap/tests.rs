@@ -1,11 +1,13 @@
-//! The page heap as a whole, on the simulated system: by example, at random, and with every call refused.
+//! The page heap as a whole, on the simulated system: by example, and with every call refused; at random in
+//! `random`, and while spans are away in `away`.
 
-use std::collections::HashSet;
+mod away;
+mod random;
+
 use std::ptr::with_exposed_provenance_mut;
 
 use freestone_sys::sim::{CallKind, MoveMode, Simulated};
 use freestone_sys::{Linux, SystemCalls};
-use proptest::prelude::*;
 
 use super::*;
 
@@ -41,16 +43,16 @@ fn reads_as_zeros(span: SpanRef) -> bool {
     words.iter().all(|&word| word == 0)
 }
 
-fn large(heap: &Heap, pages: usize) -> SpanRef {
+fn large<S: System>(heap: &PageHeap<S>, pages: usize) -> SpanRef {
     heap.alloc_large(pages * PAGE_SIZE, 1, false).unwrap()
 }
 
-fn checked(heap: &Heap) -> PageHeapStats {
+fn checked<S: System>(heap: &PageHeap<S>) -> PageHeapStats {
     assert_eq!(heap.verify(), Ok(()));
     heap.stats()
 }
 
-fn dirty_pages(heap: &Heap) -> usize {
+fn dirty_pages<S: System>(heap: &PageHeap<S>) -> usize {
     checked(heap).free_dirty / PAGE_SIZE
 }
 
@@ -76,8 +78,13 @@ fn a_slab_has_all_blocks_free_and_is_known_by_all_its_pages() {
             .map(|word| word.load(std::sync::atomic::Ordering::Relaxed).count_ones())
             .sum();
         assert_eq!(bits, info.blocks as u32);
+        let map = heap.page_map();
         for addr in (span.start()..span.start() + span.bytes()).step_by(PAGE_SIZE) {
-            assert_eq!((heap.page_map().span_of(addr), heap.page_map().class_of(addr)), (Some(span), class));
+            if span.blocks() > 1 || addr == span.start() {
+                assert_eq!((map.span_of(addr), map.class_of(addr)), (Some(span), class));
+            } else {
+                assert_eq!(map.class_of(addr), ClassId::NONE);
+            }
         }
         let private = heap.alloc_heap_slab(class, 77).unwrap();
         assert_eq!((private.heap(), private.state()), (77, SpanState::HeapSlab));
@@ -117,6 +124,29 @@ fn dirty_pages_are_reused_first_and_only_they_are_cleared() {
     let again = heap.alloc_large(10 * PAGE_SIZE, 1, true).unwrap();
     assert_eq!(again.start(), start);
     assert!(again.is_zeroed() && reads_as_zeros(again));
+}
+
+#[test]
+fn the_span_freed_last_is_taken_back_as_it_is_or_merged_first() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let [_first, freed, _last] = [3, 70, 5].map(|pages| large(&heap, pages));
+    let start = freed.start();
+    heap.free(freed);
+    assert_eq!((freed.state(), checked(&heap).free_dirty), (SpanState::Recent, 70 * PAGE_SIZE));
+    assert_eq!(large(&heap, 70), freed);
+    checked(&heap);
+    heap.free(freed);
+    // What it is asked for does not fit it as it is: it is cut like any other.
+    let aligned = heap.alloc_large(PAGE_SIZE, 2 * PAGE_SIZE, false).unwrap();
+    assert!((start..start + 70 * PAGE_SIZE).contains(&aligned.start()));
+    checked(&heap);
+    heap.free(aligned);
+    let slab = heap.alloc_slab(ClassId(1)).unwrap();
+    assert_eq!(slab.start(), start);
+    checked(&heap);
+    heap.free(slab);
+    assert_eq!((heap.purge_all(), checked(&heap).free_dirty), (PageCount(70), 0));
 }
 
 #[test]
@@ -279,6 +309,23 @@ fn purging_takes_the_longest_spans_first_and_no_more_than_asked() {
 }
 
 #[test]
+fn what_cannot_be_purged_does_not_shield_what_can() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let spans: Vec<_> = (0..3).map(|_| [large(&heap, 40), large(&heap, 1)]).collect();
+    spans.iter().for_each(|pair| heap.free(pair[0]));
+    for refused in [1, 2] {
+        system.refuse_from(1);
+        assert_eq!(heap.purge(PageCount(40)), PageCount(0));
+        system.forgive();
+        system.refuse_nth(refused, Some(CallKind::Purge));
+        assert_eq!(heap.purge(PageCount(40)), PageCount(40));
+        system.forgive();
+    }
+    assert_eq!(dirty_pages(&heap), 40);
+}
+
+#[test]
 fn dirty_memory_stays_within_its_limit() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
@@ -313,39 +360,6 @@ fn the_window_widens_when_it_is_full() {
     spans.into_iter().for_each(|span| heap.free(span));
     heap.free(slab);
     checked(&heap);
-}
-
-#[test]
-fn threads_share_a_heap() {
-    let system = Simulated::new();
-    let heap = Heap::new(&system);
-    std::thread::scope(|scope| {
-        for thread in 1..=4u64 {
-            let heap = &heap;
-            scope.spawn(move || {
-                let mut held = Vec::new();
-                for round in 0..600u64 {
-                    let tag = thread << 32 | round << 16;
-                    let span = heap
-                        .alloc_large((1 + round as usize * 7 % 90) * PAGE_SIZE, 1, round % 3 == 0)
-                        .unwrap();
-                    assert!(!span.is_zeroed() || reads_as_zeros(span));
-                    write(span, tag);
-                    held.push((span, tag));
-                    if round % 2 == 1 {
-                        let (span, tag) = held.swap_remove(round as usize * 31 % held.len());
-                        assert!(holds(span, span.pages().0, tag));
-                        heap.free(span);
-                    }
-                }
-                for (span, tag) in held {
-                    assert!(holds(span, span.pages().0, tag));
-                    heap.free(span);
-                }
-            });
-        }
-    });
-    assert_eq!(checked(&heap).large, 0);
 }
 
 /// Does a little of everything; what it held at the end is freed.
@@ -389,125 +403,6 @@ fn every_call_may_be_refused_once_or_from_then_on() {
             let stats = checked(&heap);
             assert_eq!(stats.slabs, 0);
         }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Slab(u8),
-    Large { pages: usize, align: u32, zeroed: bool },
-    Free(usize),
-    Grow(usize, usize),
-    Shrink(usize, usize),
-    MoveGrow(usize, usize),
-    Purge(usize),
-    Refuse(u64, Option<CallKind>),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let pages = prop_oneof![1..70usize, 60..600usize, 3000..5000usize];
-    let kind = prop_oneof![
-        Just(None),
-        Just(Some(CallKind::Map)),
-        Just(Some(CallKind::Commit)),
-        Just(Some(CallKind::Purge)),
-        Just(Some(CallKind::Move)),
-    ];
-    let step = prop_oneof![
-        4 => (1..freestone_base::CLASS_COUNT as u8).prop_map(Step::Slab),
-        4 => (pages, 0..24u32, any::<bool>()).prop_map(|(pages, align, zeroed)| Step::Large { pages, align, zeroed }),
-        6 => any::<usize>().prop_map(Step::Free),
-        2 => (any::<usize>(), 1..300usize).prop_map(|(which, more)| Step::Grow(which, more)),
-        2 => (any::<usize>(), any::<usize>()).prop_map(|(which, pages)| Step::Shrink(which, pages)),
-        2 => (any::<usize>(), 1..300usize).prop_map(|(which, more)| Step::MoveGrow(which, more)),
-        1 => (1..2000usize).prop_map(Step::Purge),
-        2 => (1..5u64, kind).prop_map(|(n, kind)| Step::Refuse(n, kind)),
-    ];
-    prop::collection::vec(step, 1..60)
-}
-
-/// Takes a step; `held` has what is in use, with its tag and how many of its pages bear it.
-fn take_step(heap: &Heap, system: &Simulated, held: &mut Vec<(SpanRef, u64, usize)>, step: Step, tag: u64) {
-    let pick = |which: usize, held: &[(SpanRef, u64, usize)]| {
-        let larges: Vec<_> = (0..held.len()).filter(|&n| held[n].0.state() == SpanState::Large).collect();
-        (!larges.is_empty()).then(|| larges[which % larges.len()])
-    };
-    let hold = |span: Option<SpanRef>, held: &mut Vec<(SpanRef, u64, usize)>| {
-        if let Some(span) = span {
-            assert!(!span.is_zeroed() || reads_as_zeros(span));
-            write(span, tag);
-            held.push((span, tag, span.pages().0));
-        }
-    };
-    match step {
-        Step::Slab(class) => hold(heap.alloc_slab(ClassId(class)), held),
-        Step::Large { pages, align, zeroed } => {
-            let span = heap.alloc_large(pages * PAGE_SIZE - 3, 1 << align, zeroed);
-            assert!(
-                span.is_none_or(|span| span.start().is_multiple_of(1 << align) && span.pages().0 == pages)
-            );
-            assert!(span.is_none_or(|span| span.is_zeroed() || !zeroed));
-            hold(span, held);
-        }
-        Step::Free(which) if !held.is_empty() => heap.free(held.swap_remove(which % held.len()).0),
-        Step::Free(_) => {}
-        Step::Grow(which, more) => {
-            if let Some(n) = pick(which, held) {
-                let span = held[n].0;
-                let pages = span.pages().0 + more;
-                if heap.grow_in_place(span, PageCount(pages)) {
-                    assert_eq!(span.pages().0, pages);
-                }
-            }
-        }
-        Step::Shrink(which, pages) => {
-            if let Some(n) = pick(which, held) {
-                let pages = 1 + pages % held[n].0.pages().0;
-                if heap.shrink(held[n].0, PageCount(pages)) {
-                    held[n].2 = held[n].2.min(pages);
-                }
-            }
-        }
-        Step::MoveGrow(which, more) => {
-            if let Some(n) = pick(which, held) {
-                let bytes = held[n].0.bytes() + more * PAGE_SIZE;
-                if let Some(span) = heap.move_grow(held[n].0, bytes) {
-                    assert_eq!(span.bytes(), bytes);
-                    held[n].0 = span;
-                }
-            }
-        }
-        Step::Purge(most) => assert!(heap.purge(PageCount(most)).0 <= most),
-        Step::Refuse(n, kind) => system.refuse_nth(n, kind),
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_sequence_keeps_the_invariants_and_the_contents(steps in steps()) {
-        let system = Simulated::new();
-        let heap = Heap::new(&system);
-        let mut held = Vec::new();
-        for (n, step) in steps.into_iter().enumerate() {
-            take_step(&heap, &system, &mut held, step, (n as u64 + 1) << 32);
-            let stats = checked(&heap);
-            let distinct: HashSet<_> = held.iter().map(|(span, ..)| span.start()).collect();
-            prop_assert_eq!(distinct.len(), held.len());
-            let used: usize = held.iter().map(|(span, ..)| span.bytes()).sum();
-            prop_assert_eq!((stats.slabs + stats.large, stats.used_peak >= used), (used, true));
-        }
-        for (span, tag, pages) in held {
-            prop_assert!(holds(span, pages, tag));
-            heap.free(span);
-            checked(&heap);
-        }
-        system.forgive();
-        let stats = heap.stats();
-        prop_assert_eq!(stats.slabs + stats.large, 0);
-        heap.purge_all();
-        prop_assert_eq!(dirty_pages(&heap), 0);
     }
 }
 

@@ -18,7 +18,8 @@ impl<S: System> Op<'_, S> {
     pub(super) fn verify(&self) -> Result<(), &'static str> {
         let mut counts = Counts { peak_mapped: self.state.counts.peak_mapped, ..Counts::default() };
         counts.peak_used = self.state.counts.peak_used;
-        let (mut free_spans, mut index, mut previous) = (0, 0, SpanState::Unused);
+        let (mut free_spans, mut away, mut recent) = (0, 0, None);
+        let (mut index, mut previous) = (0, SpanState::Unused);
         while index < self.state.top {
             let span = self.map.span_at(index).ok_or("a page belongs to no span")?;
             if self.map.index(span) != index || span.pages().0 == 0 || index + span.pages().0 > self.state.top
@@ -31,12 +32,16 @@ impl<S: System> Op<'_, S> {
                 SpanState::Free if previous == SpanState::Free => {
                     return Err("two free spans lie side by side");
                 }
-                SpanState::Free => {
+                SpanState::Free | SpanState::Away | SpanState::Recent => {
                     let dirty = dirty::count(self.map, index..index + span.pages().0);
                     if dirty != span.dirty_pages() {
                         return Err("a free span's count of dirty pages differs from its bits");
                     }
-                    free_spans += 1;
+                    free_spans += (state == SpanState::Free) as usize;
+                    away += (state == SpanState::Away) as usize;
+                    if state == SpanState::Recent && recent.replace(span).is_some() {
+                        return Err("there are two spans that were freed last");
+                    }
                     counts.free_dirty += dirty;
                     counts.free_clean += span.pages().0 - dirty;
                 }
@@ -49,6 +54,9 @@ impl<S: System> Op<'_, S> {
             verify_record(span)?;
             previous = state;
             index += span.pages().0;
+        }
+        if (away, recent) != (self.state.away, self.state.recent) {
+            return Err("the spans that are away, or the one freed last, are not those that are noted");
         }
         if counts != self.state.counts {
             return Err("the counts of pages differ from the spans");
@@ -72,7 +80,8 @@ impl<S: System> Op<'_, S> {
                 return Err("the page map has a wrong span for a page");
             }
             let addr = (self.map.base() + first + page) << PAGE_SHIFT;
-            if self.map.class_of(addr).0 != class {
+            let classed = if whole || page == 0 { class } else { 0 };
+            if self.map.class_of(addr).0 != classed {
                 return Err("the page map has a wrong class for a page");
             }
         }
@@ -95,8 +104,8 @@ fn verify_record(span: SpanRef) -> Result<(), &'static str> {
     if span.state().is_large() && span.requested() > span.bytes() {
         return Err("a large block holds less than was asked for");
     }
-    if !span.bitmap().is_empty() || span.class().0 != 0 {
-        return Err("a span that is no slab has a bitmap or a class");
+    if !span.bitmap().is_empty() || span.class().0 != 0 || span.blocks() != 0 {
+        return Err("a span that is no slab has a bitmap, a class or blocks");
     }
     Ok(())
 }

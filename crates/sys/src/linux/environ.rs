@@ -26,6 +26,7 @@ unsafe extern "C" {
 /// # Safety
 /// No other thread changes the environment during the call; the value is good until the variable
 /// is changed.
+#[inline(always)]
 pub unsafe fn environment(name: &[u8]) -> Option<&'static [u8]> {
     // SAFETY: a pointer-sized static of libc's; the caller promises that nobody writes it now.
     let mut entry = unsafe { environ };

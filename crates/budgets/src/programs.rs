@@ -1,0 +1,56 @@
+//! The programs that are counted in: release builds, made when they are first asked for.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::table::Subject;
+
+/// The subjects and the library.
+pub struct Programs {
+    folder: PathBuf,
+    library: PathBuf,
+}
+
+impl Programs {
+    /// Builds them, below `target`: in a folder of their own, since the `cargo` that runs a test may hold the lock of the usual
+    /// one. The library is the one that `FREESTONE_LIB` names, if it names one.
+    pub fn build(target: &Path) -> Result<Programs, String> {
+        let named = std::env::var_os("FREESTONE_LIB").filter(|path| !path.is_empty());
+        let target = target.join("budgets");
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--release", "--quiet", "--bins", "--lib", "-p", "freestone-budgets"]);
+        if named.is_none() {
+            build.args(["-p", "freestone-malloc"]);
+        }
+        build.arg("--target-dir").arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        let output = build.output().map_err(|error| format!("cargo did not start: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("the release build failed:\n{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let folder = target.join("release");
+        let library = named.map_or_else(|| folder.join("libfreestone_malloc.so"), PathBuf::from);
+        let library = library.canonicalize().map_err(|error| format!("{}: {error}", library.display()))?;
+        Ok(Programs { folder, library })
+    }
+
+    /// The command that starts a subject.
+    pub fn command(&self, subject: Subject) -> Command {
+        let name = match subject {
+            Subject::C => "budgets-subject-c",
+            Subject::Rust => "budgets-subject-rust",
+        };
+        let mut command = Command::new(self.folder.join(name));
+        command.env("FREESTONE_CONF", "cache:cpu").env_remove("LD_PRELOAD");
+        if subject == Subject::C {
+            command.env("LD_PRELOAD", &self.library);
+        }
+        command
+    }
+
+    /// The names of a subject's cases.
+    pub fn cases(&self, subject: Subject) -> Result<Vec<String>, String> {
+        let mut command = self.command(subject);
+        let output = command.arg("--list").output().map_err(|error| format!("{command:?}: {error}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    }
+}
