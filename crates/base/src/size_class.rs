@@ -265,9 +265,9 @@ const fn slab_pages(size: usize, area: usize) -> usize {
     let least_blocks = if size <= 1024 {
         31
     } else if size <= 8192 {
-        16
-    } else {
         8
+    } else {
+        4
     };
     let mut pages = 4;
     loop {

@@ -59,7 +59,7 @@ const AT_RSEQ_FEATURE_SIZE: u64 = 27;
 /// What all caches together may hold unless told otherwise, where that leaves each between the least and the most.
 const ALL_BUDGETS: usize = 64 << 20;
 const LEAST_BUDGET: usize = 1 << 20;
-const MOST_BUDGET: usize = 4 << 20;
+const MOST_BUDGET: usize = 3 << 20;
 
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;

@@ -112,9 +112,12 @@ pub(crate) fn flush(
 ) {
     let info = class_info(class);
     access.region().state().flushes.fetch_add(1, Ordering::Relaxed);
-    grow(access, centrals, source, class, info.batch as usize);
-    if access.push_batch(class, &[block]) == 1 {
-        return;
+    // Only refills raise a capacity beyond a batch: a cache that frees what others allocate would fill for nothing.
+    if access.region().header(class).capacity(class) < info.batch as usize {
+        grow(access, centrals, source, class, info.batch as usize);
+        if access.push_batch(class, &[block]) == 1 {
+            return;
+        }
     }
     // Of a small cache only half: what was freed last is wanted first.
     let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);
