@@ -9,6 +9,7 @@ pub mod text;
 pub mod units;
 
 pub use size_class::{
-    CLASS_COUNT, ClassId, ClassInfo, MAX_MEDIUM, MAX_SHARING, MAX_SMALL, block_size, class_info, class_of, class_of_aligned,
+    CLASS_COUNT, ClassId, ClassInfo, MAX_MEDIUM, MAX_SHARING, MAX_SMALL, block_size, class_info, class_of,
+    class_of_aligned,
 };
 pub use units::{Bytes, PAGE_SHIFT, PAGE_SIZE, PageCount, PageId};

@@ -23,8 +23,8 @@ pub use crate::instances::LEVELS;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
-use crate::slow;
 use crate::counters::Call;
+use crate::slow;
 use crate::stats::Stats;
 use crate::{gate, message, start};
 

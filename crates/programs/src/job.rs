@@ -196,8 +196,6 @@ pub struct Job {
     pub needs: &'static [Need],
     /// Seconds after which a run at small scale counts as hung.
     pub limit: u64,
-    /// Whether the table of times and peaks includes it by default.
-    pub tabled: bool,
     /// Makes input files, once for all runs, without preload.
     pub prepare: Option<fn(&mut Place) -> Outcome>,
     /// Does the work and notes what must be the same under every allocator.

@@ -2,21 +2,18 @@
 //!
 //! Each [`job::Job`] does real work with a program from Debian's packages: once as it is, and once
 //! for each [`setting::Setting`] with the library preloaded. What the job notes, that is, the
-//! output, the exit code, digests of the files made, must be the same. [`table`] runs the same jobs to
-//! compare time and peak resident set between allocators.
+//! output, the exit code, digests of the files made, must be the same. What they
+//! cost in time and memory is the bench's to say.
 
 pub mod evidence;
 pub mod job;
 pub mod jobs;
 pub mod library;
-pub mod machine;
 pub mod os;
-pub mod peers;
 pub mod place;
 pub mod process;
 pub mod server;
 pub mod session;
 pub mod setting;
 pub mod step;
-pub mod table;
 pub mod user;

@@ -55,3 +55,12 @@ fn build() -> Result<PathBuf, String> {
     let library = own_target.join("release").join(FILE_NAME);
     checked(&library).map_err(|error| format!("the build of freestone-malloc left no library: {error}"))
 }
+
+/// The library `file`, where packages put it.
+pub fn find_library(file: &str) -> Option<PathBuf> {
+    let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+    [format!("/usr/lib/{triplet}"), format!("/lib/{triplet}"), "/usr/lib64".into(), "/usr/lib".into()]
+        .iter()
+        .map(|folder| Path::new(folder).join(file))
+        .find(|path| path.is_file())
+}

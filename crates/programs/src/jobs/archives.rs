@@ -15,7 +15,6 @@ pub const JOBS: &[Job] = &[Job {
         Need::command("bzip2", "bzip2"),
     ],
     limit: 120,
-    tabled: false,
     prepare: Some(make_files),
     run,
 }];

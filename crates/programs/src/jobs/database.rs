@@ -12,7 +12,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "sqlite3 loading 50 MB (full: 1 GB), then joins, windows, indices, updates, vacuum",
     needs: &[Need::command("sqlite3", "sqlite3")],
     limit: 180,
-    tabled: true,
     prepare: Some(make_tables),
     run,
 }];

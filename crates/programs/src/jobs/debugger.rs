@@ -9,7 +9,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "gdb in batch mode, objdump, readelf and nm on a C++ program with debug information",
     needs: &[Need::command("gdb", "gdb"), Need::command("objdump", "binutils"), Need::command("g++", "g++")],
     limit: 120,
-    tabled: false,
     prepare: Some(build),
     run,
 }];

@@ -12,7 +12,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "git cloning and repacking a large repository in threads, then fsck, log and blame",
     needs: &[Need::command("git", "git")],
     limit: 180,
-    tabled: true,
     prepare: Some(make_repository),
     run,
 }];

@@ -15,7 +15,6 @@ pub const JOBS: &[Job] = &[Job {
         Need::command("python3", "python3"),
     ],
     limit: 60,
-    tabled: false,
     prepare: None,
     run,
 }];

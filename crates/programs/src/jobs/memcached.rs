@@ -17,7 +17,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "memcached under four clients, every value checked, once with room and once evicting",
     needs: &[Need::command("memcached", "memcached")],
     limit: 120,
-    tabled: true,
     prepare: None,
     run,
 }];

@@ -17,7 +17,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "nginx under wrk: files, compression, proxying; then every body checked",
     needs: &[Need::command("nginx", "nginx-light"), Need::command("wrk", "wrk")],
     limit: 120,
-    tabled: false,
     prepare: Some(make_files),
     run,
 }];

@@ -15,7 +15,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "postgres: initdb, pgbench with four clients, queries, dump, checksums of every table",
     needs: &[Need::POSTGRES],
     limit: 180,
-    tabled: false,
     prepare: None,
     run,
 }];

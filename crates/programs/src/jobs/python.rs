@@ -18,7 +18,6 @@ pub const JOBS: &[Job] = &[
         about: "python3: objects, JSON, regular expressions, sorting, pickling, threads",
         needs: &[PYTHON],
         limit: 120,
-        tabled: true,
         prepare: None,
         run: script,
     },
@@ -27,7 +26,6 @@ pub const JOBS: &[Job] = &[
         about: "the same with PYTHONMALLOC=malloc, so that every object is a block of ours",
         needs: &[PYTHON],
         limit: 120,
-        tabled: true,
         prepare: None,
         run: script_on_malloc,
     },
@@ -36,7 +34,6 @@ pub const JOBS: &[Job] = &[
         about: "python3 with numpy: large aligned blocks, sorting, linear algebra in threads",
         needs: &[PYTHON, Need::python_module("numpy", "python3-numpy")],
         limit: 120,
-        tabled: false,
         prepare: None,
         run: numpy,
     },
@@ -55,7 +52,7 @@ pub const JOBS: &[Job] = &[
 ];
 
 const fn tests(name: &'static str, about: &'static str, run: fn(&mut Place) -> Outcome) -> Job {
-    Job { name, about, needs: WITH_TESTS, limit: 180, tabled: false, prepare: None, run }
+    Job { name, about, needs: WITH_TESTS, limit: 180, prepare: None, run }
 }
 
 fn script(place: &mut Place) -> Outcome {

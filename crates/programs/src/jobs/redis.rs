@@ -14,7 +14,6 @@ pub const JOBS: &[Job] = &[Job {
     about: "redis-server under redis-benchmark, then known contents, snapshot, reload, digest",
     needs: &[Need::command("redis-server", "redis-server"), Need::command("redis-benchmark", "redis-tools")],
     limit: 180,
-    tabled: true,
     prepare: Some(make_commands),
     run,
 }];

@@ -45,7 +45,7 @@ const fn job(
     needs: &'static [Need],
     run: fn(&mut Place) -> Outcome,
 ) -> Job {
-    Job { name, about, needs, limit: 120, tabled: true, prepare: None, run }
+    Job { name, about, needs, limit: 120, prepare: None, run }
 }
 
 fn perl(place: &mut Place) -> Outcome {

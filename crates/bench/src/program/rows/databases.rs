@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use freestone_programs::job::{Need, Outcome};
 use freestone_programs::jobs::text::Numbers;
-use freestone_programs::peers::find_library;
+use freestone_programs::library::find_library;
 use freestone_programs::place::Place;
 use freestone_programs::step::Step;
 
