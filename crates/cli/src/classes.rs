@@ -1,7 +1,7 @@
 //! `freestone classes`: the size classes and what they waste.
 
 use freestone_base::size_class::class_of_word;
-use freestone_base::{ClassId, MAX_SMALL, PAGE_SIZE, class_info, class_of};
+use freestone_base::{ClassId, MAX_MEDIUM, PAGE_SIZE, class_info, class_of};
 use serde::Serialize;
 
 /// One size class.
@@ -53,7 +53,7 @@ fn rows() -> Vec<Row> {
 /// takes it, by callers content with 8 bytes of alignment.
 fn served(class: ClassId) -> (usize, usize) {
     let range = |class_for: fn(usize) -> Option<ClassId>| {
-        let mut requests = (1..=MAX_SMALL).filter(|&request| class_for(request) == Some(class));
+        let mut requests = (1..=MAX_MEDIUM).filter(|&request| class_for(request) == Some(class));
         let least = requests.next()?;
         Some((least, requests.next_back().unwrap_or(least)))
     };
@@ -65,7 +65,7 @@ fn served(class: ClassId) -> (usize, usize) {
 pub fn table() -> String {
     let rows = rows();
     let mut text = format!(
-        "{} size classes up to {MAX_SMALL} bytes; a page is {PAGE_SIZE} bytes.\n\n{:>7} {:>7} {:>6} {:>6} {:>7} {:>6} \
+        "{} size classes up to {MAX_MEDIUM} bytes; a page is {PAGE_SIZE} bytes.\n\n{:>7} {:>7} {:>6} {:>6} {:>7} {:>6} \
          {:>6} {:>6} {:>8} {:>8}\n",
         rows.len(),
         "size",
@@ -103,7 +103,7 @@ pub fn table() -> String {
          cache   most blocks that one cache holds\n\
          worst   share of the block that the smallest request leaves unused; mean: that of the average\n        \
          request. Sizes that are not a multiple of 16 serve only callers content with 8 bytes of\n        \
-         alignment, such as most Rust types. The last six sizes stand there twice: the second time\n        \
+         alignment, such as most Rust types. Six sizes stand there twice: the second time\n        \
          for requests of an alignment above 64 bytes.\n",
     );
     text
@@ -124,7 +124,7 @@ mod tests {
     fn every_class_serves_a_range_and_the_ranges_meet() {
         let rows = rows();
         // Behind the largest class come the aligned twins, which serve no size by itself.
-        let largest = freestone_base::class_of(MAX_SMALL).unwrap().0;
+        let largest = freestone_base::class_of(freestone_base::MAX_SMALL).unwrap().0;
         let of_malloc = |row: &&Row| row.class <= largest && (row.size == 8 || row.size.is_multiple_of(16));
         let malloc: Vec<_> = rows.iter().filter(of_malloc).collect();
         for pair in malloc.windows(2) {
@@ -141,6 +141,6 @@ mod tests {
         assert!(table().lines().count() > classes);
         let parsed: Vec<serde_json::Value> = serde_json::from_str(&json()).unwrap();
         assert_eq!(parsed.len(), classes);
-        assert_eq!(parsed.last().unwrap()["size"], MAX_SMALL);
+        assert_eq!(parsed.last().unwrap()["size"], MAX_MEDIUM);
     }
 }
