@@ -199,7 +199,9 @@ impl State {
                 Some(span) if span.state() == SpanState::Slab && span.class() == class => {
                     self.put_run(info, source, span, blocks)
                 }
-                None if source.take_foreign(block) => 1,
+                // The emergency allocator's memory may lie where a span was given up.
+                Some(span) if span.state() != SpanState::Hole => 0,
+                _ if source.take_foreign(block) => 1,
                 _ => 0,
             };
             if put == 0 {

@@ -41,6 +41,7 @@ pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use span::{Span, SpanRef, SpanState};
 
+use crate::message::Fault;
 use crate::sync::Lock;
 use state::{Op, State};
 
@@ -218,6 +219,10 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn free(&self, span: SpanRef) {
         let purged = purge::at_once(&self.system, span);
         let untidy = self.locked(|op| {
+            // Two threads that free the same block at once have both found it live.
+            if !span.state().is_slab() && !span.state().is_large() {
+                Fault::DoubleFree.abort(span.first_block(), ClassId::NONE);
+            }
             let freed = op.give_back(span, purged);
             op.untidy(freed)
         });

@@ -36,6 +36,10 @@ const GROWTH: usize = 16;
 /// Most pages committed ahead of need: 8 GiB.
 const AHEAD: usize = (8 << 30) >> PAGE_SHIFT;
 
+/// The base before there is one: every page is further from it than any window is long. So whoever reads the base first
+/// and the length after it, as free does in assembly, takes nothing for a page of ours.
+const NOWHERE: usize = usize::MAX / 2;
+
 /// The page map. `base_page`, `len` and `classes` are read by the fast path.
 #[repr(C, align(128))]
 pub(crate) struct PageMap {
@@ -90,7 +94,7 @@ impl PageMap {
     /// A page map that covers nothing.
     pub(crate) const fn new() -> PageMap {
         PageMap {
-            base_page: AtomicUsize::new(0),
+            base_page: AtomicUsize::new(NOWHERE),
             len: AtomicUsize::new(0),
             classes: AtomicPtr::new(null_mut()),
             spans: AtomicPtr::new(null_mut()),
