@@ -58,32 +58,9 @@ impl SlabSource for PageHeap<Linux> {
         self.page_map().span_of(addr)
     }
 
-    #[inline]
-    fn prefetch(&self, addr: usize) {
-        if let Some(span) = self.page_map().span_of(addr) {
-            prefetch_record(span);
-        }
-    }
-
     fn take_foreign(&self, block: usize) -> bool {
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
     }
-}
-
-/// Fetches the first two lines of a record into the nearest cache: the header, and where the bitmap begins.
-#[inline]
-fn prefetch_record(span: SpanRef) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let record = span.as_ptr().cast::<i8>();
-        // SAFETY: a prefetch reads nothing as far as the program can tell.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(record) };
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.wrapping_add(64)) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = span;
 }
 
 /// Serves a request; null when memory is refused. `class` is `None` for a large block.

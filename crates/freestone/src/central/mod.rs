@@ -29,15 +29,11 @@ pub(crate) trait SlabSource {
     fn return_slab(&self, span: SpanRef);
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// Says that the span that contains `addr` will be wanted soon.
-    fn prefetch(&self, addr: usize);
     /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
     fn take_foreign(&self, block: usize) -> bool;
 }
 
 const BUCKETS: usize = 8;
-/// So many blocks before its turn a slab's record is fetched into the nearest cache.
-const LOOK_AHEAD: usize = 6;
 
 /// The central list of one class.
 #[repr(align(128))]
@@ -191,10 +187,6 @@ impl State {
     fn put_all(&mut self, class: ClassId, source: &impl SlabSource, mut blocks: &[usize]) {
         let info = class_info(class);
         while let Some(&block) = blocks.first() {
-            // Blocks freed in no order lie in a slab each, whose records are seldom in the nearest cache.
-            if let Some(&later) = blocks.get(LOOK_AHEAD) {
-                source.prefetch(later);
-            }
             let put = match source.span_of(block) {
                 Some(span) if span.state() == SpanState::Slab && span.class() == class => {
                     self.put_run(info, source, span, blocks)

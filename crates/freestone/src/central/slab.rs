@@ -49,9 +49,6 @@ pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize 
     taken
 }
 
-/// Fewer neighbours behind a block are not worth being looked at together.
-const LEAST_RUN: usize = 3;
-
 /// Puts the block at `addr` back. O(1).
 pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Misuse> {
     match put_run(span, info, &[addr]) {
@@ -64,16 +61,13 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
 /// Puts those blocks back with which `addrs` begins that lie in the slab; returns how many, or the first misuse and its
 /// address, after which the slab must not be used any more. O(blocks).
 ///
-/// The word of free bits in hand is stored only when another one is wanted, because to load what was stored a moment ago
-/// takes longer than all the rest. Neighbours that come back one after the other, upwards or downwards, have their bits
-/// set together.
+/// Neighbours that come back one after the other, upwards or downwards, have their bits set together.
 #[inline(always)]
 pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
     let bitmap = span.bitmap();
     let (first_block, blocks) = (span.first_block(), span.blocks());
     let size = info.size as usize;
     let mut lowest = span.hint();
-    let (mut index, mut bits) = (usize::MAX, 0);
     let mut put = 0;
     while let Some(&addr) = addrs.get(put) {
         let offset = addr.wrapping_sub(first_block);
@@ -84,32 +78,17 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
         if block * size != offset {
             return Err((Misuse::NotABlock, addr));
         }
-        let step = match addrs.get(put + 1..put + 1 + LEAST_RUN) {
-            Some(next) => next[0].wrapping_sub(addr),
-            None => 0,
-        };
-        let is_run = (step == size || step == size.wrapping_neg())
-            && addrs[put + LEAST_RUN].wrapping_sub(addr) == step.wrapping_mul(LEAST_RUN);
-        if !is_run {
-            if block / 64 != index {
-                if let Some(word) = bitmap.get(index) {
-                    word.store(bits, Ordering::Relaxed);
-                }
-                index = block / 64;
-                bits = bitmap[index].load(Ordering::Relaxed);
-                lowest = lowest.min(index);
-            }
-            let bit = 1 << (block % 64);
+        let step = addrs.get(put + 1).map_or(0, |next| next.wrapping_sub(addr));
+        if step != size && step != size.wrapping_neg() {
+            let (word, bit) = (&bitmap[block / 64], 1 << (block % 64));
+            let bits = word.load(Ordering::Relaxed);
             if bits & bit != 0 {
                 return Err((Misuse::AlreadyFree, addr));
             }
-            bits |= bit;
+            word.store(bits | bit, Ordering::Relaxed);
+            lowest = lowest.min(block / 64);
             put += 1;
             continue;
-        }
-        if let Some(word) = bitmap.get(index) {
-            word.store(bits, Ordering::Relaxed);
-            index = usize::MAX;
         }
         let most = if step == size { blocks - 1 - block } else { block };
         let more = neighbours(&addrs[put + 1..], addr, step, most);
@@ -119,9 +98,6 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
         }
         lowest = lowest.min(from / 64);
         put += 1 + more;
-    }
-    if let Some(word) = bitmap.get(index) {
-        word.store(bits, Ordering::Relaxed);
     }
     span.set_free_blocks(span.free_blocks() + put);
     span.set_hint(lowest);

@@ -26,8 +26,6 @@ impl SlabSource for Heap<'_> {
         self.page_map().span_of(addr)
     }
 
-    fn prefetch(&self, _addr: usize) {}
-
     fn take_foreign(&self, _: usize) -> bool {
         false
     }

@@ -27,8 +27,6 @@ impl SlabSource for PageHeap<&'static Linux> {
         self.page_map().span_of(addr)
     }
 
-    fn prefetch(&self, _addr: usize) {}
-
     fn take_foreign(&self, _: usize) -> bool {
         false
     }
