@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use freestone_bench::{Kind, Workload, workload};
 use lexopt::prelude::*;
@@ -10,9 +9,8 @@ use lexopt::prelude::*;
 use super::Done;
 use super::contestants::{self, CONTROL, Field};
 use super::options::{self, Options};
-use super::progress::Progress;
 use super::rows::Job;
-use super::run::{begin, cell, save, turns};
+use super::run::Rounds;
 use crate::result::{Point, growth};
 
 /// The workload that grows in threads; all others grow in live bytes.
@@ -56,36 +54,15 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     field.runners.retain(|runner| runner.contestant.name != CONTROL);
     let folder = tempfile::Builder::new().prefix("freestone-bench-").tempdir()?;
     let jobs = jobs(&workloads, &options, &field, range);
-    let started = Instant::now();
-    let mut results = begin(&field, &options);
-    results.rows = jobs.iter().map(Job::row).collect();
-    let rounds = options.parameters.rounds;
-    let runs: usize = jobs.iter().map(|job| turns(&field, job.interface, 0).len()).sum();
-    let mut progress = Progress::new(runs * rounds);
-    for round in 0..rounds {
-        for (number, job) in jobs.iter().enumerate() {
-            let value = job.point.as_ref().map_or(0.0, |point| point.value);
-            for runner in turns(&field, job.interface, round + number) {
-                let name = &runner.contestant.name;
-                let cell = cell(&mut results.rows[number].cells, name);
-                if cell.failure.is_none() {
-                    let at = growth::short(value);
-                    progress.show(&format!("round {}/{rounds}  {} at {at}  {name}", round + 1, job.name));
-                    match job.run(runner, false, options.limit, folder.path()) {
-                        Ok((sample, _)) => cell.samples.push(sample),
-                        Err(failure) => {
-                            progress.say(&format!("{} at {at}, {name}: {failure}", job.name));
-                            cell.failure = Some(failure);
-                        }
-                    }
-                }
-                progress.step();
-            }
-        }
-        save(&mut results, started, json.as_deref())?;
-    }
-    progress.clear();
-    println!("Medians of {rounds} interleaved rounds; {}", results.machine.line());
+    let rounds = Rounds {
+        jobs: &jobs,
+        field: &field,
+        options: &options,
+        folder: folder.path(),
+        json: json.as_deref(),
+    };
+    let results = rounds.run(false, |cell, sample, _| cell.samples.push(sample))?;
+    println!("Medians of {} interleaved rounds; {}", options.parameters.rounds, results.machine.line());
     print!("{}", growth::write(&results));
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use freestone_bench::{Kind, Workload, workload};
 use lexopt::prelude::*;
@@ -10,9 +9,8 @@ use lexopt::prelude::*;
 use super::Done;
 use super::contestants::{self, CONTROL};
 use super::options::Options;
-use super::progress::Progress;
 use super::rows::Job;
-use super::run::{begin, cell, save, turns};
+use super::run::Rounds;
 use crate::result::{Interface, Latency, latency};
 
 /// Runs the subcommand.
@@ -46,43 +44,23 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         let job = |one: &&'static Workload| Job::workload(one, &further, interface, &options, &field.bench_c);
         jobs.extend(workloads.iter().map(job));
     }
-    let started = Instant::now();
-    let mut results = begin(&field, &options);
-    results.rows = jobs.iter().map(Job::row).collect();
-    let rounds = options.parameters.rounds;
-    let runs: usize = jobs.iter().map(|job| turns(&field, job.interface, 0).len()).sum();
-    let mut progress = Progress::new(runs * rounds);
-    for round in 0..rounds {
-        for (number, job) in jobs.iter().enumerate() {
-            for runner in turns(&field, job.interface, round + number) {
-                let name = &runner.contestant.name;
-                let cell = cell(&mut results.rows[number].cells, name);
-                if cell.failure.is_none() {
-                    progress.show(&format!("round {}/{rounds}  {}  {name}", round + 1, job.name));
-                    match job.run(runner, false, options.limit, folder.path()) {
-                        Ok((sample, outcome)) => {
-                            cell.samples.push(sample);
-                            let taken = outcome.and_then(|outcome| outcome.latency).unwrap_or_default();
-                            let kinds =
-                                [("alloc", taken.alloc), ("free", taken.free), ("realloc", taken.realloc)];
-                            for (kind, histogram) in kinds.iter().filter(|(_, one)| one.count > 0) {
-                                let latency = Latency::of(histogram, taken.clock_ns);
-                                cell.latency.entry((*kind).into()).or_default().push(latency);
-                            }
-                        }
-                        Err(failure) => {
-                            progress.say(&format!("{}, {name}: {failure}", job.name));
-                            cell.failure = Some(failure);
-                        }
-                    }
-                }
-                progress.step();
-            }
+    let rounds = Rounds {
+        jobs: &jobs,
+        field: &field,
+        options: &options,
+        folder: folder.path(),
+        json: json.as_deref(),
+    };
+    let results = rounds.run(false, |cell, sample, outcome| {
+        cell.samples.push(sample);
+        let taken = outcome.and_then(|outcome| outcome.latency).unwrap_or_default();
+        let kinds = [("alloc", taken.alloc), ("free", taken.free), ("realloc", taken.realloc)];
+        for (kind, histogram) in kinds.iter().filter(|(_, one)| one.count > 0) {
+            let latency = Latency::of(histogram, taken.clock_ns);
+            cell.latency.entry((*kind).into()).or_default().push(latency);
         }
-        save(&mut results, started, json.as_deref())?;
-    }
-    progress.clear();
-    println!("Medians of {rounds} interleaved rounds; {}", results.machine.line());
+    })?;
+    println!("Medians of {} interleaved rounds; {}", options.parameters.rounds, results.machine.line());
     print!("{}", latency::write(&results));
     Ok(ExitCode::SUCCESS)
 }

@@ -4,12 +4,12 @@
 //! the machine does meanwhile falls on all of them alike.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use freestone_bench::Outcome;
 use lexopt::prelude::*;
 
 use super::Done;
@@ -17,6 +17,7 @@ use super::contestants::{self, CONTROL, Field, Runner};
 use super::options::{self, Options};
 use super::progress::Progress;
 use super::rows::{self, Job};
+use crate::measure::Sample;
 use crate::result::machine::{self, Machine};
 use crate::result::table::{self, Style};
 use crate::result::{Cell, FORMAT, Interface, Results};
@@ -58,7 +59,14 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     if jobs.is_empty() {
         return Err("no row is left to run".into());
     }
-    let results = measure(&jobs, &field, &options, calls, json.as_deref(), folder.path())?;
+    let rounds = Rounds {
+        jobs: &jobs,
+        field: &field,
+        options: &options,
+        folder: folder.path(),
+        json: json.as_deref(),
+    };
+    let results = rounds.run(calls, |cell, sample, _| cell.samples.push(sample))?;
     let style = if stdout().is_terminal() { Style::Coloured } else { Style::Plain };
     print!("{}", table::write(&results, &metrics, style));
     let failed = results.rows.iter().flat_map(|row| row.cells.values()).any(|cell| cell.failure.is_some());
@@ -66,7 +74,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
 }
 
 /// A result without rows.
-pub fn begin(field: &Field, options: &Options) -> Results {
+fn begin(field: &Field, options: &Options) -> Results {
     Results {
         format: FORMAT,
         arguments: std::env::args().skip(1).collect(),
@@ -81,7 +89,7 @@ pub fn begin(field: &Field, options: &Options) -> Results {
 }
 
 /// Those who run a row, beginning with another one each time.
-pub fn turns(field: &Field, interface: Interface, turn: usize) -> Vec<&Runner> {
+fn turns(field: &Field, interface: Interface, turn: usize) -> Vec<&Runner> {
     let mut all: Vec<&Runner> = field.runners.iter().filter(|one| one.takes_part(interface)).collect();
     if !all.is_empty() {
         let first = turn % all.len();
@@ -90,59 +98,74 @@ pub fn turns(field: &Field, interface: Interface, turn: usize) -> Vec<&Runner> {
     all
 }
 
-fn measure(
-    jobs: &[Job],
-    field: &Field,
-    options: &Options,
-    calls: bool,
-    json: Option<&Path>,
-    folder: &Path,
-) -> Result<Results, Box<dyn Error>> {
-    let started = Instant::now();
-    let mut results = begin(field, options);
-    results.rows = jobs.iter().map(Job::row).collect();
-    let runs: usize = jobs.iter().map(|job| turns(field, job.interface, 0).len()).sum();
-    let rounds = options.parameters.rounds;
-    let mut progress = Progress::new(runs * rounds + if calls { runs } else { 0 });
-    for round in 0..rounds {
-        for (number, job) in jobs.iter().enumerate() {
-            for runner in turns(field, job.interface, round + number) {
-                let name = &runner.contestant.name;
-                let cell = cell(&mut results.rows[number].cells, name);
-                if cell.failure.is_none() {
-                    progress.show(&format!("round {}/{rounds}  {}  {name}", round + 1, job.name));
-                    match job.run(runner, false, options.limit, folder) {
-                        Ok((sample, _)) => cell.samples.push(sample),
-                        Err(failure) => {
-                            progress.say(&format!(
-                                "{}, {} interface, {name}: {failure}",
-                                job.name, job.interface
-                            ));
-                            cell.failure = Some(failure);
+/// The rounds of a command: who takes part in which jobs, and where results go.
+#[derive(Clone, Copy)]
+pub struct Rounds<'a> {
+    /// What is run.
+    pub jobs: &'a [Job],
+    /// Under whom.
+    pub field: &'a Field,
+    /// How often, and how long at the most.
+    pub options: &'a Options,
+    /// Where the programs leave their output.
+    pub folder: &'a Path,
+    /// The file of results.
+    pub json: Option<&'a Path>,
+}
+
+impl Rounds<'_> {
+    /// Runs all rounds, interleaved; `keep` puts what a run gave into its cell. With `calls`, system calls are counted in
+    /// one run more of each.
+    pub fn run(
+        self,
+        calls: bool,
+        mut keep: impl FnMut(&mut Cell, Sample, Option<Outcome>),
+    ) -> Result<Results, String> {
+        let started = Instant::now();
+        let mut results = begin(self.field, self.options);
+        results.rows = self.jobs.iter().map(Job::row).collect();
+        let runs: usize = self.jobs.iter().map(|job| turns(self.field, job.interface, 0).len()).sum();
+        let rounds = self.options.parameters.rounds;
+        let mut progress = Progress::new(runs * rounds + if calls { runs } else { 0 });
+        for round in 0..rounds {
+            for (number, job) in self.jobs.iter().enumerate() {
+                for runner in turns(self.field, job.interface, round + number) {
+                    let name = &runner.contestant.name;
+                    let cell = cell(&mut results.rows[number].cells, name);
+                    if cell.failure.is_none() {
+                        let label = job.label();
+                        progress.show(&format!("round {}/{rounds}  {label}  {name}", round + 1));
+                        match job.run(runner, false, self.options.limit, self.folder) {
+                            Ok((sample, outcome)) => keep(cell, sample, outcome),
+                            Err(failure) => {
+                                progress
+                                    .say(&format!("{label}, {} interface, {name}: {failure}", job.interface));
+                                cell.failure = Some(failure);
+                            }
                         }
                     }
+                    progress.step();
                 }
-                progress.step();
             }
+            save(&mut results, started, self.json)?;
         }
-        save(&mut results, started, json)?;
+        if calls {
+            count_calls(self.jobs, self.field, self.options, self.folder, &mut results, &mut progress);
+            save(&mut results, started, self.json)?;
+        }
+        progress.clear();
+        Ok(results)
     }
-    if calls {
-        count_calls(jobs, field, options, folder, &mut results, &mut progress);
-        save(&mut results, started, json)?;
-    }
-    progress.clear();
-    Ok(results)
 }
 
 /// Saves what there is by now, so that an interrupted run is not lost.
-pub fn save(results: &mut Results, started: Instant, json: Option<&Path>) -> Result<(), String> {
+fn save(results: &mut Results, started: Instant, json: Option<&Path>) -> Result<(), String> {
     results.seconds = started.elapsed().as_secs_f64();
     json.map_or(Ok(()), |path| results.write(path))
 }
 
 /// The cell of `name`, made if there is none.
-pub fn cell<'a>(cells: &'a mut BTreeMap<String, Cell>, name: &str) -> &'a mut Cell {
+fn cell<'a>(cells: &'a mut BTreeMap<String, Cell>, name: &str) -> &'a mut Cell {
     cells.entry(name.to_string()).or_default()
 }
 

@@ -41,9 +41,10 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tables with the command that made the figures.
+/// The tables with the command that made the figures. Of files only the names: where they lay is nobody's business.
 fn document(results: &Results, text: &str) -> String {
-    let command = results.arguments.join(" ");
+    let names = results.arguments.iter().map(|argument| argument.rsplit('/').next().unwrap_or(argument));
+    let command = names.collect::<Vec<_>>().join(" ");
     format!("```sh\ncargo run --release -p freestone-bench -- {command}\n```\n\n{}", text.trim_end())
 }
 
@@ -66,6 +67,15 @@ fn between_marks(old: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_is_told_without_its_folders() {
+        let mut results = crate::result::example(1, 2);
+        results.arguments =
+            ["run", "--all", "--json", "/somewhere/else/result.json"].map(String::from).into();
+        let text = document(&results, "the tables\n");
+        assert!(text.contains("-- run --all --json result.json\n") && text.ends_with("the tables"), "{text}");
+    }
 
     #[test]
     fn only_what_stands_between_the_marks_changes() {

@@ -159,6 +159,11 @@ pub struct Latency {
 }
 
 impl Results {
+    /// Rounds that were finished: fewer than were asked for when the run was interrupted.
+    pub fn rounds(&self) -> usize {
+        self.rows.iter().flat_map(|row| row.cells.values()).map(|cell| cell.samples.len()).max().unwrap_or(0)
+    }
+
     /// Reads a file of results.
     pub fn read(path: &Path) -> Result<Results, String> {
         let told = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
@@ -249,6 +254,15 @@ pub fn example(rows: usize, rounds: usize) -> Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupted_run_has_the_rounds_that_it_finished() {
+        let mut results = example(2, 5);
+        for cell in results.rows.iter_mut().flat_map(|row| row.cells.values_mut()) {
+            cell.samples.truncate(2);
+        }
+        assert_eq!((results.parameters.rounds, results.rounds()), (5, 2));
+    }
 
     #[test]
     fn results_survive_the_file() {

@@ -42,7 +42,7 @@ fn head(results: &Results) -> String {
     let revision = if revision.is_empty() { String::new() } else { format!(", revision {revision}") };
     format!(
         "Medians of {} interleaved rounds{scale}; {}; {}{revision}",
-        parameters.rounds,
+        results.rounds(),
         machine.line(),
         &date[..date.len().min(10)]
     )

@@ -1,6 +1,7 @@
 //! Blocks above the sizes that small-block allocators serve.
 
-use super::{Block, Random, Table, Timer, Workload};
+use super::replace::replaced;
+use super::{Block, Random, Workload};
 use crate::{Memory, Outcome, Params};
 
 /// Large blocks of which only the ends are written.
@@ -24,39 +25,26 @@ pub const MIDDLE: Workload = Workload::single(
 )
 .latency();
 
-fn replaced<M: Memory>(
-    params: &Params,
-    rounds: u64,
-    slots: usize,
-    sizes: (usize, usize),
-    write: impl Fn(&mut Block<M>),
-) -> Outcome {
-    let mut random = Random::new(params.seed, 0);
-    let mut blocks = Table::<Block<M>>::new(slots);
-    let timer = Timer::new();
-    for _ in 0..rounds {
-        let block = &mut blocks[random.below(slots)];
-        block.take().free();
-        *block = Block::untouched(random.between(sizes.0, sizes.1));
-        write(block);
-    }
-    for block in &mut *blocks {
-        block.take().free();
-    }
-    Outcome::new(2 * rounds, timer.seconds())
+fn fresh<M: Memory>(random: &mut Random, (low, high): (usize, usize), write: fn(&mut Block<M>)) -> Block<M> {
+    let mut block = Block::untouched(random.between(low, high));
+    write(&mut block);
+    block
 }
+
+const SIZES: (usize, usize) = (100_000, 4_000_000);
 
 /// Runs [`LARGE`].
 pub fn large<M: Memory>(params: &Params) -> Outcome {
-    replaced::<M>(params, params.times(1_200_000), 32, (100_000, 4_000_000), |block| block.touch())
+    replaced(params, params.times(1_200_000), 32, |random| fresh::<M>(random, SIZES, Block::touch))
 }
 
 /// Runs [`TOUCHED`].
 pub fn touched<M: Memory>(params: &Params) -> Outcome {
-    replaced::<M>(params, params.times(24_000), 32, (100_000, 4_000_000), |block| block.touch_pages())
+    replaced(params, params.times(24_000), 32, |random| fresh::<M>(random, SIZES, Block::touch_pages))
 }
 
 /// Runs [`MIDDLE`].
 pub fn middle<M: Memory>(params: &Params) -> Outcome {
-    replaced::<M>(params, params.times(3_000_000), 256, (8 << 10, 128 << 10), |block| block.touch_pages())
+    let sizes = (8 << 10, 128 << 10);
+    replaced(params, params.times(3_000_000), 256, |random| fresh::<M>(random, sizes, Block::touch_pages))
 }

@@ -49,6 +49,27 @@ fn one<M: Memory>(slots: usize, (low, high): (u32, u32), rounds: u64, seed: u64)
     Outcome::new(2 * (rounds + slots as u64), timer.seconds())
 }
 
+/// A random one of `slots` blocks, which begin empty, replaced `rounds` times by what `fresh` gives.
+pub(super) fn replaced<M: Memory>(
+    params: &Params,
+    rounds: u64,
+    slots: usize,
+    fresh: impl Fn(&mut Random) -> Block<M>,
+) -> Outcome {
+    let mut random = Random::new(params.seed, 0);
+    let mut blocks = Table::<Block<M>>::new(slots);
+    let timer = Timer::new();
+    for _ in 0..rounds {
+        let block = &mut blocks[random.below(slots)];
+        block.take().free();
+        *block = fresh(&mut random);
+    }
+    for block in &mut *blocks {
+        block.take().free();
+    }
+    Outcome::new(2 * rounds, timer.seconds())
+}
+
 /// Runs [`REPLACE`].
 pub fn replace<M: Memory>(params: &Params) -> Outcome {
     one::<M>(4096, (3, 10), params.times(40_000_000), params.seed)

@@ -1,6 +1,7 @@
 //! Zeroed blocks.
 
-use super::{Block, Random, Table, Timer, Workload};
+use super::replace::replaced;
+use super::{Block, Workload};
 use crate::{Memory, Outcome, Params};
 
 /// Small and middle sizes, the former contents dirty.
@@ -19,32 +20,18 @@ pub const LARGE: Workload = Workload::single(
 
 /// Runs [`CALLOC`].
 pub fn calloc<M: Memory>(params: &Params) -> Outcome {
-    replaced::<M>(params, params.times(8_000_000), 512, (4, 14), |block| block.fill(1))
+    replaced(params, params.times(8_000_000), 512, |random| {
+        let mut block = Block::<M>::zeroed(random.log_size(4, 14));
+        block.fill(1);
+        block
+    })
 }
 
 /// Runs [`LARGE`].
 pub fn large<M: Memory>(params: &Params) -> Outcome {
-    replaced::<M>(params, params.times(24_000), 16, (16, 21), |block| block.touch_pages())
-}
-
-fn replaced<M: Memory>(
-    params: &Params,
-    rounds: u64,
-    slots: usize,
-    (low, high): (u32, u32),
-    write: impl Fn(&mut Block<M>),
-) -> Outcome {
-    let mut random = Random::new(params.seed, 0);
-    let mut blocks = Table::<Block<M>>::new(slots);
-    let timer = Timer::new();
-    for _ in 0..rounds {
-        let block = &mut blocks[random.below(slots)];
-        block.take().free();
-        *block = Block::zeroed(random.log_size(low, high));
-        write(block);
-    }
-    for block in &mut *blocks {
-        block.take().free();
-    }
-    Outcome::new(2 * rounds, timer.seconds())
+    replaced(params, params.times(24_000), 16, |random| {
+        let mut block = Block::<M>::zeroed(random.log_size(16, 21));
+        block.touch_pages();
+        block
+    })
 }
