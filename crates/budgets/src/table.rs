@@ -46,7 +46,7 @@ pub const BUDGETS: &[Budget] = &[
     c("calloc_32", 27, "calloc(1, 32), without libc's memset"),
     c("realloc_in_place", 28, "realloc of 64 bytes to 60, the same class"),
     c("aligned_alloc_64", 64, "aligned_alloc(64, 256)"),
-    c("posix_memalign_64", 83, "posix_memalign(64, 256)"),
+    c("posix_memalign_64", 78, "posix_memalign(64, 256)"),
     c("free_sized_32", 20, "C23's free_sized of 32 bytes"),
     c("new_32", 18, "operator new(32)"),
     c("new_array_32", 27, "operator new[](32)"),

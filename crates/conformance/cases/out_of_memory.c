@@ -161,9 +161,8 @@ CASE(libc_survives_when_memory_is_out) {
     pid_t child = fork();
     if (child == 0) {
         /* The large blocks may have left no room for a single small one. */
-        int room = rest != NULL;
-        release(rest);
-        _exit(room && hide(malloc(50)) == NULL);
+        release(rest ? rest : list);
+        _exit(hide(malloc(50)) == NULL);
     }
     if (child > 0) reap(child);
     release(rest);

@@ -21,7 +21,7 @@
 use core::alloc::Layout;
 
 use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
-use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_info, class_of, class_of_aligned};
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
@@ -151,11 +151,15 @@ fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
 /// The fast half of [`aligned`]: null where it missed. `errno` is kept. O(1).
 #[inline]
 pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
-    if size < HOT.limit.load(Ordering::Acquire)
-        && let Some(class) = class_of_aligned(size, align)
-    {
-        let size = class_info(class).size as usize;
-        return if size > MAX_SHARING { pop(class) } else { pop_for(CLASSES_OFFSET, size) };
+    if size < HOT.limit.load(Ordering::Acquire) {
+        // A multiple of the alignment, which every block of its class has then if it is below a line.
+        let rounded = (size.max(1) + align - 1) & !(align - 1);
+        if rounded <= MAX_SHARING {
+            return pop_for(CLASSES_OFFSET, rounded);
+        }
+        if let Some(class) = class_of_aligned(size, align) {
+            return pop(class);
+        }
     }
     core::ptr::null_mut()
 }

@@ -49,6 +49,24 @@ impl Numbers {
     pub const PAGE_SHIFT: u32 = freestone_base::PAGE_SHIFT;
 }
 
+/// The beginning of both functions' sequences: announces in the thread's area (`rsi`; the cache's number is at `rdx`) and
+/// leads `r9` to the region.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! begin_sequence {
+    () => {
+        "mov rdx, qword ptr [rip + {hot} + {rseq_index}]
+        mov rsi, qword ptr [rip + {hot} + {rseq_cs}]
+        lea r8, [rip + 22b]
+        33:
+        mov qword ptr fs:[rsi], r8
+        44:
+        movsxd r9, dword ptr fs:[rdx]
+        shl r9, {region_shift}
+        add r9, qword ptr [rip + {hot} + {regions}]"
+    };
+}
+
 /// Defines a function `(size: usize) -> *mut u8` with the fast path of malloc, exported as the given symbol; what
 /// misses goes to the function `slow`, of the same type.
 #[macro_export]
@@ -61,31 +79,12 @@ macro_rules! define_malloc {
         pub extern "C-unwind" fn $name(size: usize) -> *mut u8 {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
-                ".p2align 5",
-                "22:",
-                ".long 0, 0",
-                ".quad 44f, 55f - 44f, 66f",
-                ".popsection",
-                ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
-                ".byte 0x0f, 0xb9, 0x3d",
-                ".long 0x53053053",
-                "66:",
-                "jmp 33f",
-                ".popsection",
+                $crate::rseq_descriptor!(),
                 "cmp rdi, qword ptr [rip + {hot} + {limit}]",
                 "jae {slow}",
                 "lea r11, [rdi + 7]",
                 "shr r11, 3",
-                "mov rdx, qword ptr [rip + {hot} + {rseq_index}]",
-                "mov rsi, qword ptr [rip + {hot} + {rseq_cs}]",
-                "lea r8, [rip + 22b]",
-                "33:",
-                "mov qword ptr fs:[rsi], r8",
-                "44:",
-                "movsxd r9, dword ptr fs:[rdx]",
-                "shl r9, {region_shift}",
-                "add r9, qword ptr [rip + {hot} + {regions}]",
+                $crate::begin_sequence!(),
                 "movzx ecx, byte ptr [r9 + r11 + {classes}]",
                 "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
                 "mov rax, qword ptr [r9 + r10*8]",
@@ -120,18 +119,7 @@ macro_rules! define_free {
         pub unsafe extern "C" fn $name(block: *mut u8) {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
-                ".p2align 5",
-                "22:",
-                ".long 0, 0",
-                ".quad 44f, 55f - 44f, 66f",
-                ".popsection",
-                ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
-                ".byte 0x0f, 0xb9, 0x3d",
-                ".long 0x53053053",
-                "66:",
-                "jmp 33f",
-                ".popsection",
+                $crate::rseq_descriptor!(),
                 "mov rax, rdi",
                 "shr rax, {page_shift}",
                 "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -139,15 +127,7 @@ macro_rules! define_free {
                 "jae {slow}",
                 "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
                 "movzx ecx, byte ptr [rcx + rax]",
-                "mov rdx, qword ptr [rip + {hot} + {rseq_index}]",
-                "mov rsi, qword ptr [rip + {hot} + {rseq_cs}]",
-                "lea r8, [rip + 22b]",
-                "33:",
-                "mov qword ptr fs:[rsi], r8",
-                "44:",
-                "movsxd r9, dword ptr fs:[rdx]",
-                "shl r9, {region_shift}",
-                "add r9, qword ptr [rip + {hot} + {regions}]",
+                $crate::begin_sequence!(),
                 "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
                 "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
                 "jae {slow}",

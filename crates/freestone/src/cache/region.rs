@@ -266,3 +266,37 @@ impl Region {
 pub(crate) fn capacity_limit(class: ClassId) -> usize {
     class_info(class).cache_max as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freestone_base::class_of;
+    use freestone_base::size_class::{MALLOC_ALIGN, class_of_word};
+
+    #[test]
+    fn each_cache_names_its_own_variants_and_no_others() {
+        let memory = vec![0u64; REGION_SIZE / 8].leak();
+        for number in [0, 1, 3, 6] {
+            // SAFETY: REGION_SIZE zeroed bytes, leaked, so never unmapped.
+            let region = unsafe { Region::new(NonNull::from(&mut *memory).cast()) };
+            region.write_classes(number);
+            let named = |offset: usize, size: usize| {
+                let at = region.base().wrapping_add(offset + size.div_ceil(8));
+                // SAFETY: in the table just written.
+                ClassId(unsafe { at.read() })
+            };
+            for size in 0..=freestone_base::MAX_SMALL {
+                let class = named(CLASSES_OFFSET, size);
+                assert!(!class.is_foreign_to(number) && Some(class.first()) == class_of(size), "{size}");
+                if size <= MAX_SHARING {
+                    let class = named(WORDS_OFFSET, size);
+                    assert!(!class.is_foreign_to(number) && Some(class.first()) == class_of_word(size));
+                }
+            }
+            assert!(
+                number % freestone_base::size_class::VARIANTS == 0
+                    || named(CLASSES_OFFSET, MALLOC_ALIGN).is_foreign_to(0)
+            );
+        }
+    }
+}

@@ -32,23 +32,34 @@ pub(crate) const SUPPORTED: bool = true;
 /// The signature before every abort handler, as glibc registers it on x86.
 pub(crate) const SIGNATURE: u32 = 0x5305_3053;
 
+/// The descriptor of a sequence, at label 22, and its abort handler, as lines of assembly: the sequence lies between the
+/// labels 44 and 55 and begins anew at 33. The handler stands behind the signature, made an operand of `ud1` so that
+/// disassemblers keep step.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! rseq_descriptor {
+    () => {
+        ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits
+        .p2align 5
+        22:
+        .long 0, 0
+        .quad 44f, 55f - 44f, 66f
+        .popsection
+        .pushsection .text.freestone_rseq_abort, \"ax\", @progbits
+        .byte 0x0f, 0xb9, 0x3d
+        .long 0x53053053
+        66:
+        jmp 33f
+        .popsection"
+    };
+}
+
 /// Wraps the body of a sequence: descriptor, abort handler, announcement. The labels: 33 restart, 44 start,
 /// 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region.
 macro_rules! sequence {
     ($index:expr; $($body:literal),* ; $($operands:tt)*) => {
         asm!(
-            ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits",
-            ".p2align 5",
-            "22:",
-            ".long 0, 0",
-            ".quad 44f, 55f - 44f, 66f",
-            ".popsection",
-            ".pushsection .text.freestone_rseq_abort, \"ax\", @progbits",
-            ".byte 0x0f, 0xb9, 0x3d", // ud1: makes the signature an operand, so that disassemblers keep step
-            ".long 0x53053053",
-            "66:",
-            "jmp 33f",
-            ".popsection",
+            $crate::rseq_descriptor!(),
             "33:",
             "lea {t}, [rip + 22b]",
             "mov qword ptr fs:[{cs}], {t}",
