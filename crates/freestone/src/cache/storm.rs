@@ -135,14 +135,19 @@ fn work(thread: usize, cpus: &[usize]) -> Vec<Held> {
     held
 }
 
+/// Waits for a fork, or what another test of this process does as one, to be over.
+fn enter() -> gate::Inside {
+    gate::enter_patiently().expect("not inside")
+}
+
 fn start_now() {
-    let inside = gate::enter().expect("not inside");
+    let inside = enter();
     start::ensure();
     drop(inside);
 }
 
 fn empty_all() {
-    let inside = gate::enter().expect("not inside");
+    let inside = enter();
     slow::empty_caches();
     drop(inside);
 }

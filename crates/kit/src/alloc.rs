@@ -1,0 +1,317 @@
+//! The trait family that every allocator of the kit speaks.
+//!
+//! [`Alloc`] is the one they all implement and that all composition goes by: its shape is that of the standard
+//! library's unstable `Allocator`, so that a part works alike under `allocator-api2` 0.2 and 0.4, the native trait, and
+//! by itself. The traits beside it say what that trait cannot: whose a block is, how much of it may be used,
+//! whether it can grow where it lies, and what it all costs.
+//!
+//! # Safety
+//!
+//! The contract of [`Alloc`], which the default methods keep by copying between two blocks that are apart.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::fmt;
+use core::ptr::NonNull;
+
+/// There was no block of that layout to be had. Says nothing about why: see the allocator's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllocError;
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory allocation failed")
+    }
+}
+
+impl core::error::Error for AllocError {}
+
+/// What a call that allocates returns: the block with its usable length in bytes, at least what was asked for.
+pub type Allocated = Result<NonNull<[u8]>, AllocError>;
+
+/// Allocates and deallocates blocks of memory by layout.
+///
+/// # Safety
+///
+/// For the implementer:
+/// 1. A block that was returned stays valid and in place until it is deallocated, or until the allocator (and, where it
+///    is a handle that can be cloned, every clone of it) is dropped or [reset](Reset), also when the allocator is moved.
+/// 2. A block has the size and the alignment of the layout, at least, and overlaps no other live block.
+/// 3. A layout of size zero gets a pointer that is aligned and not null, and that need not point anywhere.
+/// 4. No method unwinds but `deallocate`, and that only to report that its own conditions were broken.
+///
+/// A block *fits* a layout when it was allocated, grown or shrunk last with that layout, or with the same alignment and
+/// a size between what was asked for and the length that was returned.
+pub unsafe trait Alloc {
+    /// A block of at least `layout.size()` bytes, its contents arbitrary.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is no memory, or the layout is beyond what this allocator serves.
+    fn allocate(&self, layout: Layout) -> Allocated;
+
+    /// Gives a block back.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `layout`.
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout);
+
+    /// The same as [`allocate`](Alloc::allocate) with all bytes zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Alloc::allocate).
+    fn allocate_zeroed(&self, layout: Layout) -> Allocated {
+        let block = self.allocate(layout)?;
+        // SAFETY: the block is new and that long.
+        unsafe { block.cast::<u8>().write_bytes(0, block.len()) };
+        Ok(block)
+    }
+
+    /// Makes a block longer, moving it where it must; its bytes are kept, what is new is arbitrary. The alignment may change.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Alloc::allocate); the old block is then as it was.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `old`; `new` is at least as long as `old`.
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        let fresh = self.allocate(new)?;
+        // SAFETY: both hold that many bytes and are apart.
+        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size()) };
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate(block, old) };
+        Ok(fresh)
+    }
+
+    /// The same as [`grow`](Alloc::grow) with the bytes behind `old.size()` zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`grow`](Alloc::grow).
+    ///
+    /// # Safety
+    ///
+    /// As [`grow`](Alloc::grow).
+    unsafe fn grow_zeroed(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        // SAFETY: the caller's promise.
+        let grown = unsafe { self.grow(block, old, new) }?;
+        // SAFETY: the block is longer than `old`.
+        let tail = unsafe { grown.cast::<u8>().add(old.size()) };
+        // SAFETY: that many bytes follow, and none was kept.
+        unsafe { tail.write_bytes(0, grown.len() - old.size()) };
+        Ok(grown)
+    }
+
+    /// Makes a block shorter, moving it where it must. The alignment may change.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Alloc::allocate); the old block is then as it was.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `old`; `new` is at most as long as `old`.
+    unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        let fresh = self.allocate(new)?;
+        // SAFETY: both hold that many bytes and are apart.
+        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, new.size()) };
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate(block, old) };
+        Ok(fresh)
+    }
+}
+
+/// Knows its own blocks.
+///
+/// # Safety
+///
+/// For the implementer: `owns` says yes only for addresses inside memory that this allocator hands out.
+pub unsafe trait Owns: Alloc {
+    /// Whether `address` lies in memory of this allocator, live or free. For every live block of it the answer is yes.
+    fn owns(&self, address: NonNull<u8>) -> bool;
+}
+
+/// Says how much of a block may be used.
+///
+/// # Safety
+///
+/// For the implementer: all bytes up to the size returned may be used, and the block fits that size.
+pub unsafe trait UsableSize: Alloc {
+    /// The usable bytes of a block, at least `layout.size()`.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `layout`.
+    unsafe fn usable_size(&self, block: NonNull<u8>, layout: Layout) -> usize;
+}
+
+/// Changes the size of a block where it lies.
+///
+/// # Safety
+///
+/// For the implementer: after a success the block has the new size and fits `new`; after an error all is as it was.
+pub unsafe trait ResizeInPlace: Alloc {
+    /// Makes `block` as long as `new`, longer or shorter, without moving it. Both layouts have the same alignment.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when that takes a move.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `old`.
+    unsafe fn resize_in_place(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError>;
+}
+
+/// Changes the size of a block without copying its bytes, perhaps at another address (as `mremap` does).
+///
+/// # Safety
+///
+/// For the implementer: after a success the returned block stands in the old one's place, with its bytes; after an
+/// error all is as it was.
+pub unsafe trait Remap: ResizeInPlace {
+    /// Makes `block` as long as `new`, where it lies or elsewhere, but never by a copy. Both layouts have the same alignment.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when that takes a copy.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `old`.
+    unsafe fn remap(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated;
+}
+
+/// Frees all its blocks at once.
+pub trait Reset {
+    /// Forgets every block. What borrowed from the allocator is gone already, since this takes it for itself.
+    fn reset(&mut self);
+}
+
+/// Has an end.
+pub trait Capacity {
+    /// The bytes that it can hand out in all, as far as it knows; what rounding takes is in it.
+    fn capacity(&self) -> usize;
+
+    /// The bytes of [`capacity`](Capacity::capacity) that are taken now, rounding and padding included.
+    fn used(&self) -> usize;
+
+    /// The bytes that are left.
+    fn remaining(&self) -> usize {
+        self.capacity() - self.used()
+    }
+}
+
+/// What an allocator counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AllocStats {
+    /// Live blocks.
+    pub live_blocks: usize,
+    /// Bytes of live blocks, as they were asked for.
+    pub live_bytes: usize,
+    /// The most that `live_bytes` ever was.
+    pub peak_bytes: usize,
+    /// Blocks allocated since the start; one that grew or shrank counts once.
+    pub total_blocks: u64,
+    /// Bytes allocated since the start, growth included.
+    pub total_bytes: u64,
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Bytes that the allocator holds from its parent or from the system, live or not; 0 where it does not know.
+    pub held_bytes: usize,
+}
+
+/// Counts what it does.
+pub trait Stats {
+    /// The figures at this moment; under concurrency each is right by itself.
+    fn stats(&self) -> AllocStats;
+}
+
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: Alloc + ?Sized> Alloc for &A {
+    #[inline]
+    fn allocate(&self, layout: Layout) -> Allocated {
+        (**self).allocate(layout)
+    }
+
+    #[inline]
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).deallocate(block, layout) }
+    }
+
+    #[inline]
+    fn allocate_zeroed(&self, layout: Layout) -> Allocated {
+        (**self).allocate_zeroed(layout)
+    }
+
+    #[inline]
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).grow(block, old, new) }
+    }
+
+    #[inline]
+    unsafe fn grow_zeroed(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).grow_zeroed(block, old, new) }
+    }
+
+    #[inline]
+    unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).shrink(block, old, new) }
+    }
+}
+
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: Owns + ?Sized> Owns for &A {
+    fn owns(&self, address: NonNull<u8>) -> bool {
+        (**self).owns(address)
+    }
+}
+
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: UsableSize + ?Sized> UsableSize for &A {
+    unsafe fn usable_size(&self, block: NonNull<u8>, layout: Layout) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).usable_size(block, layout) }
+    }
+}
+
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: ResizeInPlace + ?Sized> ResizeInPlace for &A {
+    unsafe fn resize_in_place(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).resize_in_place(block, old, new) }
+    }
+}
+
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: Remap + ?Sized> Remap for &A {
+    unsafe fn remap(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
+        // SAFETY: the caller's promise.
+        unsafe { (**self).remap(block, old, new) }
+    }
+}
+
+impl<A: Stats + ?Sized> Stats for &A {
+    fn stats(&self) -> AllocStats {
+        (**self).stats()
+    }
+}
+
+impl<A: Capacity + ?Sized> Capacity for &A {
+    fn capacity(&self) -> usize {
+        (**self).capacity()
+    }
+
+    fn used(&self) -> usize {
+        (**self).used()
+    }
+}

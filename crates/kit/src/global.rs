@@ -1,0 +1,1 @@
+//! AsGlobal: any allocator of the kit as `#[global_allocator]`.

@@ -1,0 +1,1 @@
+//! Locks and atomics of the kit.

@@ -1,0 +1,33 @@
+//! All tests of the kit that go by its public interface, in one program: a file an allocator.
+
+mod conformance;
+mod examples;
+mod global_tests;
+mod page_tests;
+mod c_tests;
+mod sbrk_tests;
+mod bump_tests;
+mod arena_tests;
+mod fixed_tests;
+mod stack_fallback_tests;
+mod locked_tests;
+mod failing_tests;
+mod logging_tests;
+mod counting_tests;
+mod limiting_tests;
+mod testing_tests;
+mod memory_pool_tests;
+mod smp_tests;
+mod segregate_tests;
+mod fallback_tests;
+mod debug_tests;
+mod free_list_tests;
+mod textbook_tests;
+mod buddy_tests;
+mod slab_tests;
+mod bins_tests;
+mod arenas_tests;
+mod netty_tests;
+mod bounded_pool_tests;
+mod object_pool_tests;
+mod accounting_tests;
