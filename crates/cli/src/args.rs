@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::conf::{CACHES, Conf};
+use crate::ctl::{self, CtlOptions};
 use crate::shown;
 use crate::suggest::hint;
+use crate::top::TopOptions;
 
 /// What to do.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub enum Command {
     Classes { json: bool },
     Stats { term: Option<String>, markdown: bool },
     Run(Box<RunOptions>),
+    Top(TopOptions),
+    Ctl(CtlOptions),
 }
 
 /// What the help is about.
@@ -24,6 +28,8 @@ pub enum Command {
 pub enum Topic {
     All,
     Run,
+    Top,
+    Ctl,
     Classes,
     Stats,
 }
@@ -41,7 +47,7 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 4] = ["run", "classes", "stats", "help"];
+const COMMANDS: [&str; 6] = ["run", "top", "ctl", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -52,6 +58,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         Some(Short('V') | Long("version")) => Ok(Command::Version),
         Some(Value(word)) => match word.to_str() {
             Some("run") => run(parser),
+            Some("top") => top(parser),
+            Some("ctl") => ctl(parser),
             Some("classes") => classes(parser),
             Some("stats") => stats(parser),
             Some("help") => help(parser),
@@ -66,7 +74,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 8] = ["lib", "output", "json", "quiet", "no-count", "cache", "conf", "help"];
+    const OPTIONS: [&str; 9] =
+        ["lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "help"];
     let mut options = RunOptions::default();
     loop {
         match parser.next().map_err(text)? {
@@ -75,6 +84,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Long("json")) => options.json = true,
             Some(Short('q') | Long("quiet")) => options.quiet = true,
             Some(Long("no-count")) => options.conf.set("count", "0"),
+            Some(Long("control")) => options.conf.set("control", "1"),
             Some(Long("cache")) => {
                 let cache = shown(&parser.value().map_err(text)?);
                 if !CACHES.contains(&cache.as_str()) {
@@ -102,6 +112,38 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             None => return Err("freestone run: which program? Say `freestone run -- CMD ARGS…`".into()),
         }
     }
+}
+
+fn top(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const OPTIONS: [&str; 5] = ["interval", "sort", "once", "json", "help"];
+    let (mut pid, mut interval, mut sort) = (None, None, None);
+    let (mut once, mut json) = (false, false);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('i') | Long("interval") => interval = Some(shown(&parser.value().map_err(text)?)),
+            Short('s') | Long("sort") => sort = Some(shown(&parser.value().map_err(text)?)),
+            Short('1') | Long("once") => once = true,
+            Long("json") => json = true,
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Top)),
+            Value(word) if pid.is_none() => pid = Some(shown(&word)),
+            other => return Err(unknown(other, "freestone top", &OPTIONS)),
+        }
+    }
+    let pid = pid.ok_or("freestone top: which process? Say `freestone top PID`; `freestone ctl` lists processes")?;
+    let options = TopOptions::new(&pid, interval.as_deref(), sort.as_deref())?;
+    Ok(Command::Top(TopOptions { once, json, ..options }))
+}
+
+fn ctl(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut words = Vec::new();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Ctl)),
+            Value(word) => words.push(shown(&word)),
+            other => return Err(unknown(other, "freestone ctl", &["help"])),
+        }
+    }
+    ctl::options(&words).map(Command::Ctl)
 }
 
 fn classes(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -140,6 +182,8 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     };
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),
+        Some("top") => Ok(Command::Help(Topic::Top)),
+        Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
         Some("stats") => Ok(Command::Help(Topic::Stats)),
         Some("help") => Ok(Command::Help(Topic::All)),
@@ -213,7 +257,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, classes, stats, help"),
+            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, classes, stats, help"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

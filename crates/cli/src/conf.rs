@@ -31,6 +31,7 @@ pub const CACHES: &[&str] = &["auto", "cpu", "thread", "none"];
 const KEYS: &[Key] = &[
     Key { name: "cache", kind: Kind::OneOf(CACHES), meaning: "what a cache belongs to" },
     Key { name: "count", kind: Kind::Switch, meaning: "count every call and its bytes exactly" },
+    Key { name: "control", kind: Kind::Switch, meaning: "let freestone top and freestone ctl attach" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "verbose", kind: Kind::Switch, meaning: "say at the start what was chosen" },
     Key {

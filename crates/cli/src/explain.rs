@@ -3,6 +3,8 @@
 //! `freestone stats` prints them, `freestone stats --markdown` is `docs/stats.md`, and a test holds
 //! that each label of the report is among them.
 
+use freestone_base::ledger::Line;
+
 use crate::suggest::hint;
 
 /// A figure and its meaning.
@@ -24,6 +26,38 @@ pub struct Section {
     /// Its figures, in the order of the report.
     pub terms: &'static [Term],
 }
+
+/// The figures of the ledger's section beside its lines.
+const LEDGER_HEAD: [Term; 7] = [
+    Term {
+        name: "resident",
+        meaning: "What the kernel counts as resident at that moment (`Rss` of smaps_rollup), in how many threads, and by \
+            how much the sum of the lines differs from it.",
+    },
+    Term { name: "live blocks", meaning: "Blocks in the program's hands." },
+    Term { name: "free memory", meaning: "Memory of the heap without a use at present." },
+    Term { name: "bookkeeping", meaning: "The allocator's own records." },
+    Term { name: "not the heap's", meaning: "Memory that the allocator has nothing to do with." },
+    Term { name: "in huge pages", meaning: "What of the heap lies in huge pages." },
+    Term {
+        name: "in swap",
+        meaning: "What of the process lies in swap. It is in no line, as it is not resident.",
+    },
+];
+
+/// The figures of the ledger's section: its head, then a line each.
+const LEDGER: [Term; LEDGER_HEAD.len() + Line::ALL.len()] = {
+    let mut terms = [LEDGER_HEAD[0]; LEDGER_HEAD.len() + Line::ALL.len()];
+    let mut place = 0;
+    while place < terms.len() {
+        terms[place] = match place.checked_sub(LEDGER_HEAD.len()) {
+            None => LEDGER_HEAD[place],
+            Some(line) => Term { name: Line::ALL[line].label(), meaning: Line::ALL[line].about() },
+        };
+        place += 1;
+    }
+    terms
+};
 
 macro_rules! terms {
     ($($name:literal: $meaning:literal,)*) => { &[$(Term { name: $name, meaning: $meaning }),*] };
@@ -86,6 +120,24 @@ pub const SECTIONS: &[Section] = &[
             "free dirty": "Free spans that may still be resident: the next large request or the next slab takes them, \
                 or the scavenger returns them to the system.",
             "bookkeeping": "Records of spans and the page map.",
+        },
+    },
+    Section {
+        name: "Ledger",
+        about: "Every resident byte of the process at exit, in one line: shares with what they are made of. What of the heap \
+            is resident was looked up in the page tables, what is not the heap's is what the kernel lists. Taking the \
+            ledger takes about 2 ms for each GiB that is resident, and stops nobody.",
+        terms: &LEDGER,
+    },
+    Section {
+        name: "History",
+        about: "The highest figures of each stretch of the run, from its start to its end; the stretches get longer as it \
+            lasts. Only runs long enough for a few samples show it, and only where the allocator's own thread runs.",
+        terms: terms! {
+            "resident": "What of the whole process was resident.",
+            "live": "What was in live blocks, resident or not.",
+            "free dirty": "Free spans that might still be resident.",
+            "in caches": "Free blocks in caches and between them.",
         },
     },
     Section {

@@ -8,6 +8,8 @@ pub fn text(topic: Topic) -> String {
     match topic {
         Topic::All => ALL.into(),
         Topic::Run => format!("{RUN}\nOptions of the library (KEY:VALUE):\n{}", conf::listing()),
+        Topic::Top => TOP.into(),
+        Topic::Ctl => CTL.into(),
         Topic::Classes => CLASSES.into(),
         Topic::Stats => STATS.into(),
     }
@@ -17,6 +19,8 @@ const ALL: &str = "\
 freestone: run a program on the Freestone allocator and see where its memory goes
 
   freestone run [OPTIONS] [--] CMD ARGS…   run CMD on the allocator, report at the end
+  freestone top PID                        watch the memory of a running program
+  freestone ctl [PID [COMMAND]]            give a running program a command
   freestone stats [TERM]                   what the figures of the report mean
   freestone classes [--json]               the size classes and their waste
   freestone help [COMMAND]                 more on one of these
@@ -36,6 +40,7 @@ Input, output, signals and the exit code pass through. At the end a report goes 
   -q, --quiet          no report (unless --output is given): only run CMD on the allocator
       --no-count       do not count every call: faster, fewer figures
       --cache KIND     what a cache belongs to: auto, cpu, thread, or none
+      --control        let `freestone top` and `freestone ctl` attach while CMD runs
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
   -h, --help
@@ -47,6 +52,41 @@ does; flags and --conf go before it.
 Exit code: that of CMD; if a signal ended CMD, the same signal ends freestone (a shell shows
 128 + number). 127: CMD was not found, 126: it could not be started, 125: freestone itself failed
 before it started CMD, 2: the command line was wrong.
+";
+
+const TOP: &str = "\
+freestone top [OPTIONS] PID
+
+Watches the memory of a running program: where every resident byte is, rates, size classes. The program must have been
+started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its control itself; of any other,
+what the kernel knows is shown. Where the output is no terminal it is plain text.
+
+  -i, --interval SECONDS   from one look to the next, 0.1 to 3600 (1)
+  -s, --sort KEY           size classes by live, free, size, or rate (live)
+  -1, --once               one look, then end
+      --json               JSON, an object a line
+  -h, --help
+
+Keys: q quit, r release all free memory now, s sort by another key, p pause.
+
+Exit code: 0, 1 if the process cannot be watched, 2 if the command line was wrong.
+";
+
+const CTL: &str = "\
+freestone ctl                      list the processes that can be reached
+freestone ctl PID                  list the commands that one knows
+freestone ctl PID COMMAND
+
+  freestone ctl 4711 release       give all free memory back to the system now
+  freestone ctl 4711 ledger        where every resident byte is, as JSON
+  freestone ctl 4711 prometheus    the same as Prometheus text
+  freestone ctl 4711 knobs         what can be changed while it runs
+  freestone ctl 4711 set NAME=VALUE
+
+The program must have been started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its
+control itself. Only its user and root can reach it.
+
+Exit code: 0, 1 if the process cannot be reached or refused, 2 if the command line was wrong.
 ";
 
 const CLASSES: &str = "\

@@ -6,8 +6,10 @@
 //! `freestone-base`.
 
 mod args;
+mod attach;
 mod classes;
 mod conf;
+mod ctl;
 pub mod explain;
 mod help;
 mod library;
@@ -19,6 +21,7 @@ mod report;
 mod run;
 pub mod snapshot;
 mod suggest;
+mod top;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -54,6 +57,8 @@ fn perform(command: args::Command) -> ExitCode {
             }
         },
         args::Command::Run(options) => return run::run(*options),
+        args::Command::Top(options) => return top::run(options),
+        args::Command::Ctl(options) => return ctl::run(&options),
     }
     ExitCode::SUCCESS
 }

@@ -2,6 +2,8 @@
 
 mod classes;
 pub mod json;
+pub mod ledger;
+pub mod spark;
 pub mod text;
 
 use std::path::Path;

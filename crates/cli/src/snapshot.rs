@@ -4,6 +4,9 @@
 //! does not know are ignored; a field that is missing is an error that names it, save for the
 //! figures that exist only when every call was counted.
 
+use std::collections::BTreeMap;
+
+use freestone_base::ledger::{Line, Share};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this module reads.
@@ -51,7 +54,53 @@ pub struct Snapshot {
     /// The options that were in force.
     #[serde(default)]
     pub options: String,
+    /// Every resident byte of the process, where the kernel told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
+    /// A few figures over time, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Sample>,
 }
+
+/// Every resident byte of the process in one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Resident, by the kernel.
+    pub resident: u64,
+    /// By how much that exceeds the sum of the lines.
+    pub unexplained: i64,
+    /// In swap.
+    #[serde(default)]
+    pub swapped: u64,
+    /// What of the heap is in huge pages.
+    #[serde(default)]
+    pub huge: u64,
+    /// Threads of the process.
+    #[serde(default)]
+    pub threads: u64,
+    /// How long it took to take the ledger.
+    #[serde(default)]
+    pub took_ns: u64,
+    /// The lines by their names.
+    pub lines: BTreeMap<String, u64>,
+}
+
+impl Ledger {
+    /// The bytes in one line.
+    pub fn line(&self, line: Line) -> u64 {
+        self.lines.get(line.name()).copied().unwrap_or(0)
+    }
+
+    /// The sum of all lines of one share.
+    pub fn share(&self, share: Share) -> u64 {
+        Line::ALL.into_iter().filter(|line| line.share() == share).map(|line| self.line(line)).sum()
+    }
+}
+
+/// The highest figures of a stretch of time: when it began, in nanoseconds from the start of the process; resident, in
+/// live blocks, free and dirty, in caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample(pub u64, pub u64, pub u64, pub u64, pub u64);
 
 /// Blocks in the program's hands, by the size of the block (not of the request).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -71,6 +71,40 @@ static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
 
+/// What was asked for in requests that missed the cache: a sample that costs the fast path nothing. For each class the
+/// bytes in the upper bits and the requests in the lower.
+static SAMPLES: [AtomicU64; CLASS_COUNT] = [const { AtomicU64::new(0) }; CLASS_COUNT];
+
+const SAMPLE_BITS: u32 = 20;
+const SAMPLE_MASK: u64 = (1 << SAMPLE_BITS) - 1;
+
+/// A request missed the cache. Not one exchange: a sample that is lost now and then is still one.
+pub(crate) fn on_miss(class: ClassId, requested: usize) {
+    let place = &SAMPLES[class.index()];
+    let mut sample = place.load(Ordering::Relaxed);
+    if sample & SAMPLE_MASK == SAMPLE_MASK {
+        // Older requests count half from now on.
+        sample = sample >> (SAMPLE_BITS + 1) << SAMPLE_BITS | (SAMPLE_MASK >> 1);
+    }
+    place.store(sample + ((requested as u64) << SAMPLE_BITS) + 1, Ordering::Relaxed);
+}
+
+/// Requests of one class and the bytes in them, all or a sample: a mean is to be made of it.
+pub(crate) fn requests_of(class: ClassId) -> (u64, u64) {
+    let counts = class_counts(class);
+    if counts.allocs > 0 {
+        return (counts.allocs, counts.requested);
+    }
+    let sample = SAMPLES[class.index()].load(Ordering::Relaxed);
+    (sample & SAMPLE_MASK, sample >> SAMPLE_BITS)
+}
+
+/// The addresses of the counters, from a start to an end.
+pub(crate) fn memory() -> (usize, usize) {
+    let start = core::ptr::from_ref(&POOL).addr();
+    (start, start + size_of_val(&POOL))
+}
+
 fn shard() -> &'static Shard {
     &POOL[(core::ptr::from_ref(tls::current()).addr() >> 12) % SHARDS]
 }

@@ -185,6 +185,15 @@ pub(crate) fn free(block: *mut u8) -> bool {
     POOL.free(block)
 }
 
+/// The chunks, from a start to an end each.
+pub(crate) fn ranges() -> impl Iterator<Item = (usize, usize)> {
+    POOL.chunks.iter().filter_map(|chunk| {
+        let len = chunk.len.load(Ordering::Acquire);
+        let start = chunk.base.load(Ordering::Relaxed).addr();
+        (len > CLAIMED).then_some((start, start + len))
+    })
+}
+
 /// Bytes mapped for the emergency allocator.
 pub(crate) fn mapped_bytes() -> usize {
     POOL.chunks.iter().map(|chunk| chunk.len.load(Ordering::Relaxed)).filter(|&len| len > CLAIMED).sum()

@@ -17,8 +17,10 @@
 
 #[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 mod allocator_api;
+mod background;
 mod cache;
 mod central;
+pub mod control;
 mod counters;
 mod deferred;
 mod emergency;
@@ -30,11 +32,13 @@ mod global;
 mod heap;
 mod hot;
 mod instances;
+pub mod ledger;
 mod message;
 mod pageheap;
 pub mod raw;
 mod report;
 mod resize;
+mod scavenge;
 mod slow;
 mod start;
 mod stats;
@@ -58,4 +62,18 @@ pub use verify::{VerifyError, verify};
 /// ```
 pub fn stats() -> Stats {
     raw::stats()
+}
+
+/// Every resident byte of the process in one line, at this moment: see [`mod@ledger`]. Takes milliseconds for each GiB that
+/// is resident and stops nobody.
+pub fn ledger() -> Option<ledger::Ledger> {
+    ledger::take()
+}
+
+/// Writes all figures as Prometheus' text format: what a service answers at `/metrics`.
+///
+/// # Errors
+/// Those of `out`.
+pub fn prometheus(out: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    ledger::write_prometheus(out)
 }

@@ -6,10 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::fmt::Write;
-
-use freestone_base::text::FixedText;
-use freestone_base::{Bytes, ClassId, class_info, class_of, class_of_aligned};
+use freestone_base::{class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
 pub use crate::front::{aligned, aligned_fast, calloc, free, malloc, malloc_slow};
@@ -20,13 +17,14 @@ pub use crate::front_c::Numbers;
 pub use crate::hot::HOT;
 #[doc(hidden)]
 pub use crate::instances::LEVELS;
+pub use crate::ledger::{print_stats, write_xml};
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
 use crate::counters::Call;
 use crate::slow;
 use crate::stats::Stats;
-use crate::{gate, message, start};
+use crate::{gate, start};
 
 /// What the fast path of [`free`] leaves.
 ///
@@ -98,54 +96,4 @@ pub fn stats() -> Stats {
         }
         None => Stats::empty(),
     }
-}
-
-/// `malloc_stats`: a few lines to standard error.
-pub fn print_stats() {
-    let stats = stats();
-    let mut text = FixedText::<480>::new();
-    let _ = write!(
-        text,
-        "live {} in {} blocks, cached {}, free dirty {}, free clean {}, metadata {}, mapped {}",
-        Bytes(stats.live_bytes),
-        stats.live_blocks,
-        Bytes(stats.cached_bytes),
-        Bytes(stats.pages.free_dirty),
-        Bytes(stats.pages.free_clean),
-        Bytes(stats.pages.metadata + stats.pages.page_map),
-        Bytes(stats.pages.mapped),
-    );
-    message::say(&text);
-}
-
-/// `malloc_info`: XML, in pieces, so that no stack has to hold the whole.
-pub fn write_xml(out: &mut impl Write) -> core::fmt::Result {
-    writeln!(out, "<malloc version=\"freestone-1\">\n<sizes>")?;
-    let stats = stats();
-    for class in ClassId::firsts() {
-        // Not across the writing: a stream may allocate.
-        let Some(inside) = gate::enter() else { continue };
-        let entry = crate::stats::of_class(class);
-        drop(inside);
-        if entry.slabs > 0 {
-            writeln!(
-                out,
-                "<size bytes=\"{}\" slabs=\"{}\" free=\"{}\" cached=\"{}\"/>",
-                class_info(class).size,
-                entry.slabs,
-                entry.free_in_slabs,
-                entry.in_caches + entry.in_transfer
-            )?;
-        }
-    }
-    writeln!(
-        out,
-        "</sizes>\n<live blocks=\"{}\" bytes=\"{}\"/>\n<large blocks=\"{}\" bytes=\"{}\"/>",
-        stats.live_blocks, stats.live_bytes, stats.large_blocks, stats.large_bytes
-    )?;
-    writeln!(
-        out,
-        "<system type=\"current\" size=\"{}\"/>\n<system type=\"max\" size=\"{}\"/>\n</malloc>",
-        stats.pages.mapped, stats.pages.mapped_peak
-    )
 }

@@ -8,6 +8,7 @@ use crate::cache::{cpu, thread};
 use crate::counters::{self, CallCounts};
 use crate::emergency;
 use crate::pageheap::PageHeapStats;
+use crate::scavenge;
 use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::Ordering;
@@ -44,6 +45,12 @@ pub struct Stats {
     pub allocated_total: u64,
     /// Bytes in blocks that lie in caches and transfer caches.
     pub cached_bytes: usize,
+    /// Blocks that lie there.
+    pub cached_blocks: usize,
+    /// Bytes in blocks that lie free in slabs.
+    pub free_in_slabs_bytes: usize,
+    /// Blocks that lie free in slabs.
+    pub free_in_slabs_blocks: usize,
     /// Live large blocks.
     pub large_blocks: usize,
     /// Bytes in live large blocks.
@@ -102,7 +109,8 @@ pub(crate) fn of_class(class: ClassId) -> ClassStats {
         requested: counts.requested,
         ..ClassStats::default()
     };
-    for variant in ClassId::all().filter(|variant| variant.first() == class) {
+    // Others are not looked at: to lock the list of a class that was never used would make its memory resident.
+    for variant in scavenge::served_classes().filter(|variant| variant.first() == class) {
         let central = CENTRALS[variant.index()].stats();
         stats.slabs += central.slabs;
         stats.free_in_slabs += central.free_in_slabs;
@@ -128,6 +136,9 @@ impl Stats {
             requested_total: 0,
             allocated_total: 0,
             cached_bytes: 0,
+            cached_blocks: 0,
+            free_in_slabs_bytes: 0,
+            free_in_slabs_blocks: 0,
             large_blocks: 0,
             large_bytes: 0,
             refills: 0,
@@ -157,6 +168,9 @@ impl Stats {
         self.live_blocks += live;
         self.live_bytes += live * size;
         self.cached_bytes += (entry.in_caches + entry.in_transfer) * size;
+        self.cached_blocks += entry.in_caches + entry.in_transfer;
+        self.free_in_slabs_bytes += entry.free_in_slabs * size;
+        self.free_in_slabs_blocks += entry.free_in_slabs;
         self.requested_total += entry.requested;
         self.allocated_total += entry.allocs * size as u64;
         let mean = entry.requested.checked_div(entry.allocs).map_or(size, |mean| mean as usize);

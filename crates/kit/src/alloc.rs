@@ -12,6 +12,7 @@
 
 use core::alloc::Layout;
 use core::fmt;
+use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
 /// There was no block of that layout to be had. Says nothing about why: see the allocator's documentation.
@@ -314,4 +315,11 @@ impl<A: Capacity + ?Sized> Capacity for &A {
     fn used(&self) -> usize {
         (**self).used()
     }
+}
+
+/// What a request for no bytes gets where nothing better is at hand: an aligned address that is nobody's.
+#[inline]
+pub(crate) fn nothing(layout: Layout) -> NonNull<[u8]> {
+    let align = NonZeroUsize::new(layout.align()).unwrap_or(NonZeroUsize::MIN);
+    NonNull::slice_from_raw_parts(NonNull::without_provenance(align), 0)
 }

@@ -4,48 +4,51 @@
 
 mod alloc;
 mod foreign;
+mod tally;
 
-pub mod global;
-pub mod sync;
-#[cfg(feature = "system")]
-pub mod page;
+pub mod accounting;
+pub mod arena;
+pub mod arenas;
+pub mod bins;
+#[cfg(feature = "std")]
+pub mod bounded_pool;
+pub mod buddy;
+pub mod bump;
 #[cfg(feature = "system")]
 pub mod c;
-#[cfg(feature = "system")]
-pub mod sbrk;
-pub mod bump;
-pub mod arena;
-pub mod fixed;
-pub mod stack_fallback;
-pub mod locked;
-pub mod failing;
-#[cfg(feature = "std")]
-pub mod logging;
 pub mod counting;
-pub mod limiting;
-#[cfg(feature = "std")]
-pub mod testing;
-pub mod memory_pool;
-#[cfg(feature = "system")]
-pub mod smp;
-pub mod segregate;
-pub mod fallback;
 #[cfg(feature = "std")]
 pub mod debug;
+pub mod failing;
+pub mod fallback;
+pub mod fixed;
 pub mod free_list;
-pub mod textbook;
-pub mod buddy;
-pub mod slab;
-pub mod bins;
-pub mod arenas;
+pub mod global;
+pub mod limiting;
+pub mod locked;
+#[cfg(feature = "std")]
+pub mod logging;
+pub mod memory_pool;
 #[cfg(feature = "std")]
 pub mod netty;
 #[cfg(feature = "std")]
-pub mod bounded_pool;
-#[cfg(feature = "std")]
 pub mod object_pool;
-pub mod accounting;
+#[cfg(feature = "system")]
+pub mod page;
+#[cfg(feature = "system")]
+pub mod sbrk;
+pub mod segregate;
+pub mod slab;
+#[cfg(feature = "system")]
+pub mod smp;
+pub mod stack_fallback;
+pub mod sync;
+#[cfg(feature = "std")]
+pub mod testing;
+pub mod textbook;
 
+#[cfg(feature = "std")]
+pub use object_pool::ObjectPool;
 pub use alloc::{
     Alloc, AllocError, AllocStats, Allocated, Capacity, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
 };

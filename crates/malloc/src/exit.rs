@@ -1,6 +1,6 @@
-//! The report at the process's end, when `report:DIR` asks for it.
+//! The process's end: the report, when `report:DIR` asks for it, and the control's files, which go.
 //!
-//! It is written by the library's finaliser and, because many programs leave without running finalisers, by `_exit`
+//! Both are seen to by the library's finaliser and, because many programs leave without running finalisers, by `_exit`
 //! and `_Exit` too, which are wrapped for this.
 //!
 //! # Safety
@@ -12,6 +12,7 @@ use core::ffi::c_int;
 
 extern "C" fn at_end() {
     freestone::raw::write_report();
+    freestone::control::at_exit();
 }
 
 #[used]
@@ -21,7 +22,7 @@ static AT_END: extern "C" fn() = at_end;
 /// `_exit`: ends the process at once, after the report.
 #[unsafe(no_mangle)]
 pub extern "C" fn _exit(status: c_int) -> ! {
-    freestone::raw::write_report();
+    at_end();
     freestone_sys::linux::control::exit_now(status)
 }
 

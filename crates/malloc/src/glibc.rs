@@ -98,23 +98,26 @@ pub struct MallInfo<T> {
 
 fn info<T>(number: impl Fn(usize) -> T) -> MallInfo<T> {
     let stats = raw::stats();
-    let small_mapped = stats.pages.mapped.saturating_sub(stats.large_bytes);
+    // Free spans that were returned to the system are addresses only: they count nowhere.
+    let arena = stats.pages.slabs + stats.pages.free_dirty;
     let small_live = stats.live_bytes.saturating_sub(stats.large_bytes);
     MallInfo {
-        arena: number(small_mapped),
-        ordblks: number(0),
-        smblks: number(0),
+        arena: number(arena),
+        ordblks: number(stats.free_in_slabs_blocks),
+        smblks: number(stats.cached_blocks),
         hblks: number(stats.large_blocks),
         hblkhd: number(stats.large_bytes),
         usmblks: number(0),
         fsmblks: number(stats.cached_bytes),
         uordblks: number(small_live),
-        fordblks: number(small_mapped.saturating_sub(small_live)),
+        fordblks: number(arena.saturating_sub(small_live)),
         keepcost: number(stats.pages.free_dirty),
     }
 }
 
-/// `mallinfo2`: live bytes of small blocks in `uordblks`, of large ones in `hblkhd`, free ones in `fordblks`.
+/// `mallinfo2`. Small and medium blocks: live bytes in `uordblks`, `fordblks` what else there is of their slabs and of
+/// free spans, `arena` the sum of both; of the free ones `fsmblks` bytes in `smblks` blocks lie in caches, `ordblks`
+/// blocks in slabs, and `keepcost` bytes could be returned. Large blocks: `hblkhd` bytes in `hblks` blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn mallinfo2() -> MallInfo<usize> {
     info(|bytes| bytes)
@@ -126,13 +129,13 @@ pub extern "C" fn mallinfo() -> MallInfo<c_int> {
     info(|bytes| c_int::try_from(bytes).unwrap_or(c_int::MAX))
 }
 
-/// `malloc_stats`: a few lines to standard error.
+/// `malloc_stats`: the ledger, in lines of words to standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_stats() {
     raw::print_stats();
 }
 
-/// `malloc_info`: XML to a stream. EINVAL and -1 unless `options` is 0.
+/// `malloc_info`: XML to a stream, the ledger with it. EINVAL and -1 unless `options` is 0.
 ///
 /// # Safety
 /// `stream` is an open stream.

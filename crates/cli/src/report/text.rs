@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Report, classes};
+use super::{Report, classes, ledger};
 use crate::explain::wrapped;
 use crate::os::{End, signal_name};
 use crate::quantity::{bytes, count, counted, percent, rough, time};
@@ -80,6 +80,15 @@ pub fn render(report: &Report, paint: Paint) -> String {
     if let Some(root) = &report.root {
         heap(&mut page, root, report.wall);
         fragmentation(&mut page, root);
+        if let Some(taken) = &root.ledger {
+            page.section("Ledger");
+            page.text.push_str(&ledger::table(taken, paint));
+        }
+        let history = ledger::history(&root.history, paint);
+        if !history.is_empty() {
+            page.section("History");
+            page.text.push_str(&history);
+        }
         system(&mut page, root);
         slow_path(&mut page, root, report.wall);
         let table = classes::table(root, paint);
@@ -236,7 +245,8 @@ fn fragmentation(page: &mut Page, root: &Snapshot) {
         "heap at exit",
         format!("{}, of that {} ({share}) in no live block", bytes(in_use), bytes(overhead)),
     );
-    for part in outside(root) {
+    // The ledger says the same and more.
+    for part in outside(root).into_iter().filter(|_| root.ledger.is_none()) {
         let share = percent(part.bytes, in_use).unwrap_or("0 %".into());
         page.part(part.label, format!("{:<12} {share}", bytes(part.bytes)));
     }
@@ -384,12 +394,22 @@ mod tests {
             if section.name == "Size classes" || section.name == "Further processes" {
                 continue;
             }
-            let label: String = line.trim_start().chars().take(16).collect();
+            let indented = line.trim_start();
+            let wide = section.name == "Ledger";
+            let label: String = indented.chars().take(if wide { 22 } else { 16 }).collect();
             let label = label.split("  ").next().unwrap().trim();
             assert!(section.terms.iter().any(|term| term.name == label), "{}: '{label}'", section.name);
             labels += 1;
         }
-        assert!(labels > 25);
+        assert!(labels > 40, "{labels}");
+    }
+
+    #[test]
+    fn without_a_ledger_the_heap_is_divided_as_it_may_be_resident() {
+        let mut report = report();
+        report.root.as_mut().unwrap().ledger = None;
+        let text = render(&report, PLAIN);
+        assert!(text.contains("    free dirty      1.0 MiB") && !text.contains("Ledger"), "{text}");
     }
 
     #[test]

@@ -26,13 +26,39 @@ pub(crate) struct MetaPool {
     unused: [SpanList; MAX_LINES + 1],
     used: usize,
     mapped: usize,
+    chunks: Chunks,
+}
+
+/// Ranges told of by [`MetaPool::ranges`]: enough for some GiB of the smallest spans; beyond that the ledger shows
+/// what is missing as mappings of others.
+const CHUNKS: usize = 32;
+
+/// Where the chunks lie; those side by side count as one.
+#[derive(Clone, Copy)]
+struct Chunks {
+    ranges: [(usize, usize); CHUNKS],
+    len: usize,
+}
+
+impl Chunks {
+    fn add(&mut self, start: usize, end: usize) {
+        if let Some(last) = self.ranges[..self.len].last_mut()
+            && last.1 == start
+        {
+            last.1 = end;
+        } else if self.len < CHUNKS {
+            self.ranges[self.len] = (start, end);
+            self.len += 1;
+        }
+    }
 }
 
 impl MetaPool {
     /// A pool that has mapped nothing yet.
     pub(crate) const fn new() -> MetaPool {
         let unused = [const { SpanList::new() }; MAX_LINES + 1];
-        MetaPool { cursor: 0, end: 0, next_chunk: 0, unused, used: 0, mapped: 0 }
+        let chunks = Chunks { ranges: [(0, 0); CHUNKS], len: 0 };
+        MetaPool { cursor: 0, end: 0, next_chunk: 0, unused, used: 0, mapped: 0, chunks }
     }
 
     /// Bytes in records that are in use.
@@ -43,6 +69,11 @@ impl MetaPool {
     /// Bytes mapped from the system.
     pub(crate) fn mapped(&self) -> usize {
         self.mapped
+    }
+
+    /// The ranges mapped from the system, from a start to an end each.
+    pub(crate) fn ranges(&self) -> &[(usize, usize)] {
+        &self.chunks.ranges[..self.chunks.len]
     }
 
     /// A record with room for `words` bitmap words that describes nothing.
@@ -83,6 +114,7 @@ impl MetaPool {
             Err(_) => (system.map(os_page).ok()?, os_page),
         };
         self.mapped += size;
+        self.chunks.add(addr, addr + size);
         // Mappings often lie side by side: then the rest of the old chunk stays of use.
         if addr != self.end {
             self.cursor = addr;
@@ -132,6 +164,9 @@ mod tests {
         assert!(ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0));
         assert_eq!(pool.used(), ranges.iter().map(|(from, to)| to - from).sum());
         assert!(pool.used() <= pool.mapped());
+        assert_eq!(pool.mapped(), pool.ranges().iter().map(|(from, to)| to - from).sum());
+        let within = |&(from, to): &(usize, usize)| pool.ranges().iter().any(|r| r.0 <= from && to <= r.1);
+        assert!(ranges.iter().all(within));
     }
 
     #[test]

@@ -148,6 +148,14 @@ impl PageMap {
         self.committed_bytes.load(Relaxed)
     }
 
+    /// The committed parts of the arrays, from a start to an end each.
+    pub(super) fn ranges(&self, os_page: usize) -> [(usize, usize); 3] {
+        let len = self.len.load(Acquire);
+        let Arrays { classes, spans, dirty } = self.arrays();
+        let [a, b, c] = if len == 0 { [0; 3] } else { Arrays::bytes(len, os_page) };
+        [(classes, classes + a), (spans, spans + b), (dirty, dirty + c)]
+    }
+
     /// The class of page `index` of the window, which [`index_of`](Self::index_of) gave.
     #[inline]
     pub(crate) fn class_entry(&self, index: usize) -> &AtomicU8 {

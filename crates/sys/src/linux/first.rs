@@ -58,6 +58,12 @@ impl First {
     }
 }
 
+/// All of it, from a start to an end.
+pub fn first_memory() -> (usize, usize) {
+    let start = MEMORY.0.get().addr();
+    (start, start + size_of::<Memory>())
+}
+
 /// Whether a range came from here: it is readable and writable already.
 pub(super) fn holds(addr: usize) -> bool {
     addr.wrapping_sub(MEMORY.0.get().addr()) < ROOM

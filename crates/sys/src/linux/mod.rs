@@ -7,15 +7,22 @@
 //! only ever taken where nothing is mapped (`MAP_FIXED_NOREPLACE`, or no fixed address at all).
 #![allow(unsafe_code)]
 
+pub mod bare;
 pub mod control;
 mod cpus;
 mod environ;
 mod errno;
 mod first;
 mod futex;
+pub mod mappings;
 mod membarrier;
 pub mod process;
+pub mod read_file;
+pub mod residency;
 mod rseq;
+pub mod scratch;
+pub mod shared;
+pub mod socket;
 
 use core::ptr::without_provenance_mut;
 
@@ -23,6 +30,7 @@ use libc::{c_int, c_void};
 
 pub use cpus::possible_cpus;
 pub use environ::environment;
+pub use first::first_memory;
 pub use errno::{Errno, PreservedErrno};
 pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{membarrier_private_rseq, membarrier_register_rseq};

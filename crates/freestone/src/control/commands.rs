@@ -1,0 +1,143 @@
+//! What may be asked over the control socket: one line a request.
+
+use core::fmt::{self, Write};
+
+use freestone_base::Bytes;
+use freestone_base::live::word;
+use freestone_sys::linux;
+
+use super::knobs;
+use super::page::Page;
+use super::reply::Reply;
+use crate::{ledger, raw};
+
+/// A command.
+struct Command {
+    name: &'static str,
+    meaning: &'static str,
+    answer: fn(&Page<'_>, &mut Reply) -> fmt::Result,
+}
+
+/// Those without an argument; `set` has one and stands apart.
+static COMMANDS: &[Command] = &[
+    Command { name: "help", meaning: "this list", answer: help },
+    Command { name: "knobs", meaning: "what can be set, with the present values", answer: |_, out| knobs::list(out) },
+    Command {
+        name: "ledger",
+        meaning: "all figures and the ledger of every resident byte as JSON",
+        answer: |_, out| ledger::write_json(out),
+    },
+    Command { name: "ping", meaning: "the process and how long its control is open", answer: ping },
+    Command {
+        name: "prometheus",
+        meaning: "the same as Prometheus text",
+        answer: |_, out| ledger::write_prometheus(out),
+    },
+    Command { name: "release", meaning: "give all free memory back to the system now", answer: release },
+    Command { name: "stats", meaning: "the figures of the shared page as JSON", answer: stats },
+    Command { name: "version", meaning: "the version of the library", answer: version },
+];
+
+const SET: &str = "set NAME=VALUE";
+
+/// Answers a request: a line without its end.
+pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
+    let Ok(request) = core::str::from_utf8(request) else {
+        return reply.fail(format_args!("the request is not UTF-8"));
+    };
+    let request = request.trim_ascii();
+    if let Some(setting) = request.strip_prefix("set ") {
+        return set(setting.trim_ascii(), reply);
+    }
+    match COMMANDS.iter().find(|command| command.name == request) {
+        // What goes wrong in the writing is that the reply is full, which it tells itself.
+        Some(command) => drop((command.answer)(page, reply)),
+        None if request == "set" => reply.fail(format_args!("set takes NAME=VALUE; `knobs` lists what there is")),
+        None => reply.fail(format_args!("there is no command '{}'; `help` lists those there are", request.escape_debug())),
+    }
+}
+
+fn set(setting: &str, reply: &mut Reply) {
+    let Some((name, value)) = setting.split_once('=') else {
+        return reply.fail(format_args!("set takes NAME=VALUE; `knobs` lists what there is"));
+    };
+    match knobs::set(name.trim_ascii().as_bytes(), value.trim_ascii().as_bytes()) {
+        Ok(()) => drop(writeln!(reply, "{}={}", name.trim_ascii(), value.trim_ascii())),
+        Err(problem) => {
+            let text = core::str::from_utf8(problem.as_bytes()).unwrap_or("it cannot be set");
+            reply.fail(format_args!("{text}"));
+        }
+    }
+}
+
+fn help(_: &Page<'_>, out: &mut Reply) -> fmt::Result {
+    for command in COMMANDS {
+        writeln!(out, "{:<16}{}", command.name, command.meaning)?;
+    }
+    writeln!(out, "{SET:<16}change an option while the program runs")
+}
+
+fn ping(page: &Page<'_>, out: &mut Reply) -> fmt::Result {
+    let open_ms = linux::monotonic_ns().saturating_sub(page.get(word::OPENED)) / 1_000_000;
+    writeln!(out, "process {}, control open for {open_ms} ms", linux::process_id())
+}
+
+fn version(_: &Page<'_>, out: &mut Reply) -> fmt::Result {
+    writeln!(out, "{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn release(page: &Page<'_>, out: &mut Reply) -> fmt::Result {
+    let bytes = raw::trim();
+    page.update(linux::monotonic_ns());
+    writeln!(out, "gave back {} ({bytes} bytes)", Bytes(bytes))
+}
+
+fn stats(page: &Page<'_>, out: &mut Reply) -> fmt::Result {
+    page.update(linux::monotonic_ns());
+    page.write_json(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use freestone_base::live;
+
+    use super::*;
+    use core::sync::atomic::AtomicU64;
+
+    fn asked(request: &[u8]) -> String {
+        let words: Vec<AtomicU64> = (0..live::WORDS).map(|_| AtomicU64::new(0)).collect();
+        let mut reply = Reply::new().unwrap();
+        answer(request, &Page(&words), &mut reply);
+        reply.finish();
+        String::from_utf8(reply.rest(0).into()).unwrap()
+    }
+
+    #[test]
+    fn every_command_that_help_lists_answers() {
+        let help = asked(b"help");
+        for command in COMMANDS {
+            assert!(help.contains(command.name));
+            assert!(asked(command.name.as_bytes()).starts_with("ok "), "{}", command.name);
+        }
+        assert!(asked(b" version \r").ends_with(concat!(env!("CARGO_PKG_VERSION"), "\n")));
+        assert!(asked(b"release").contains("gave back "));
+        assert!(asked(b"stats").contains("\"resident\":"));
+    }
+
+    #[test]
+    fn knobs_are_set_and_mistakes_are_answered() {
+        assert!(asked(b"set check=0").ends_with("\ncheck=0\n"));
+        for (request, expected) in [
+            (&b"set check=maybe"[..], "it takes 0 or 1"),
+            (b"set check", "NAME=VALUE"),
+            (b"set", "NAME=VALUE"),
+            (b"set nothing=1", "there is no knob 'nothing'"),
+            (b"", "there is no command ''"),
+            (b"reboot\x1b[2J", "there is no command 'reboot\\u{1b}[2J'"),
+            (b"\xff\xfe", "not UTF-8"),
+        ] {
+            let reply = asked(request);
+            assert!(reply.starts_with("error ") && reply.contains(expected), "{reply}");
+        }
+    }
+}

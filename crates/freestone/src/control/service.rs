@@ -1,0 +1,182 @@
+//! The serving side: a shared page that is kept fresh, and a socket that is answered without ever waiting for anybody.
+//!
+//! One request a connection: a line, at most [`LONGEST`] bytes. At most [`CLIENTS`] are served at a time, the others wait in the
+//! kernel's queue. Who has not sent its line or taken its reply after [`PATIENCE_NS`] is hung up on.
+
+use core::ffi::c_int;
+
+use freestone_base::live;
+use freestone_sys::linux::shared::{SharedWords, effective_user};
+use freestone_sys::linux::socket::{Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors};
+use freestone_sys::linux;
+
+use super::commands;
+use super::page::Page;
+use super::place::{Files, RuntimeDirectory};
+use super::reply::Reply;
+use super::trouble::Trouble;
+
+/// The longest request.
+const LONGEST: usize = 256;
+/// Connections served at a time.
+const CLIENTS: usize = 4;
+/// How long a client may take for its request, and again for taking the reply.
+const PATIENCE_NS: u64 = 5_000_000_000;
+/// The shared page is written at most so often.
+const FRESH_NS: u64 = 200_000_000;
+
+/// All that is open. Used by one thread, the one that opened it.
+pub(super) struct Service {
+    page: SharedWords,
+    listener: Listener,
+    ready: Readiness,
+    clients: [Option<Client>; CLIENTS],
+    user: u32,
+    updated_ns: u64,
+}
+
+impl Service {
+    /// Opens page and socket, for the calling thread, which loses all its other descriptors. The files are to be removed
+    /// at the end.
+    pub(super) fn open(runtime: &RuntimeDirectory, now_ns: u64) -> Result<(Service, Files), Trouble> {
+        let files = Files::prepare(runtime, linux::process_id()).map_err(Trouble::Directory)?;
+        if !own_descriptors() {
+            return Err(Trouble::Descriptors);
+        }
+        if is_served(files.socket.as_c()) {
+            return Err(Trouble::Taken);
+        }
+        // What lies there was left behind by a process that did not come to remove it.
+        files.remove();
+        let page = SharedWords::create(files.page.as_c(), live::WORDS).map_err(Trouble::Page)?;
+        let sockets = Listener::bind(files.socket.as_c()).and_then(|listener| {
+            let ready = Readiness::new()?;
+            ready.watch_listener(&listener, Interest::Arrival)?;
+            Ok((listener, ready))
+        });
+        match sockets {
+            Ok((listener, ready)) => {
+                Page(page.words()).begin(now_ns);
+                let clients = [const { None }; CLIENTS];
+                let user = effective_user();
+                Ok((Service { page, listener, ready, clients, user, updated_ns: now_ns }, files))
+            }
+            Err(error) => {
+                files.remove();
+                Err(Trouble::Socket(error))
+            }
+        }
+    }
+
+    /// The descriptor that is ready for reading when there is something to do.
+    pub(super) fn descriptor(&self) -> c_int {
+        self.ready.number()
+    }
+
+    /// Does what can be done now, without waiting.
+    pub(super) fn serve(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.updated_ns) >= FRESH_NS {
+            self.updated_ns = now_ns;
+            Page(self.page.words()).update(now_ns);
+        }
+        let page = Page(self.page.words());
+        for place in &mut self.clients {
+            if place.is_none() {
+                *place = admit(&self.listener, &self.ready, self.user, now_ns);
+            }
+            if let Some(client) = place
+                && !client.advance(&page, &self.ready, now_ns)
+            {
+                *place = None;
+            }
+        }
+        let full = self.clients.iter().all(Option::is_some);
+        let interest = if full { Interest::Nothing } else { Interest::Arrival };
+        // Refused only where the kernel has no memory; then a client waits for the next tick.
+        let _ = self.ready.watch_listener(&self.listener, interest);
+    }
+}
+
+/// The next connection of somebody who may ask: the user himself, or root.
+fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Option<Client> {
+    let stream = listener.accept()?;
+    let peer = stream.peer_user()?;
+    if peer != user && peer != 0 {
+        return None;
+    }
+    ready.watch_stream(&stream, Interest::Arrival).ok()?;
+    Some(Client { stream, until_ns: now_ns + PATIENCE_NS, stage: Stage::Asking { line: [0; LONGEST], len: 0 } })
+}
+
+/// A connection and how far it has come.
+struct Client {
+    stream: Stream,
+    until_ns: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The request arrives.
+    Asking { line: [u8; LONGEST], len: usize },
+    /// The reply is taken.
+    Answering { reply: Reply, sent: usize },
+}
+
+impl Client {
+    /// Goes as far as it can; false when the connection is to be closed.
+    fn advance(&mut self, page: &Page<'_>, ready: &Readiness, now_ns: u64) -> bool {
+        if let Stage::Asking { line, len } = &mut self.stage {
+            let complete = loop {
+                let Some(room) = line.get_mut(*len..).filter(|room| !room.is_empty()) else {
+                    break None;
+                };
+                match self.stream.receive(room) {
+                    Transfer::Done(bytes) => *len += bytes,
+                    Transfer::NotNow => return now_ns < self.until_ns,
+                    Transfer::Ended if *len == 0 => return false,
+                    Transfer::Ended => break line.get(..*len),
+                }
+                if let Some(request) = first_line(line, *len) {
+                    break Some(request);
+                }
+            };
+            let Some(mut reply) = Reply::new() else { return false };
+            match complete {
+                Some(request) => commands::answer(request, page, &mut reply),
+                None => {
+                    reply.fail(format_args!("the request is longer than {LONGEST} bytes"));
+                    self.stream.forget_arrived();
+                }
+            }
+            reply.finish();
+            self.stage = Stage::Answering { reply, sent: 0 };
+            self.until_ns = linux::monotonic_ns() + PATIENCE_NS;
+        }
+        self.answer(ready, now_ns)
+    }
+
+    fn answer(&mut self, ready: &Readiness, now_ns: u64) -> bool {
+        let Stage::Answering { reply, sent } = &mut self.stage else { return true };
+        loop {
+            let rest = reply.rest(*sent);
+            if rest.is_empty() {
+                return false;
+            }
+            match self.stream.send(rest) {
+                Transfer::Done(bytes) => *sent += bytes,
+                Transfer::Ended => return false,
+                Transfer::NotNow => {
+                    let watched = ready.watch_stream(&self.stream, Interest::Room);
+                    return watched.is_ok() && now_ns < self.until_ns;
+                }
+            }
+        }
+    }
+}
+
+/// The first line of what has arrived, once it is whole.
+fn first_line(line: &[u8; LONGEST], len: usize) -> Option<&[u8]> {
+    let arrived = line.get(..len)?;
+    let end = arrived.iter().position(|&byte| byte == b'\n')?;
+    arrived.get(..end)
+}

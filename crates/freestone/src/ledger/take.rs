@@ -1,0 +1,227 @@
+//! Taking the ledger: first what is not ours, from the kernel's list of mappings, then span by span what is.
+//!
+//! # Safety
+//!
+//! The one unsafe declaration says that zeros are a value of [`Work`], which holds numbers only.
+#![allow(unsafe_code)]
+
+use freestone_base::ledger::{LINES, Line};
+use freestone_base::{CLASS_COUNT, ClassId, class_info};
+use freestone_sys::linux;
+use freestone_sys::linux::mappings;
+use freestone_sys::linux::residency::Residency;
+use freestone_sys::linux::scratch::{Scratch, Zeroed};
+
+use super::own::Own;
+use super::{Ledger, foreign};
+use crate::cache::region::Region;
+use crate::cache::{cpu, thread};
+use crate::instances::LEVELS;
+use crate::pageheap::{Seen, SpanRef, SpanState};
+use crate::start::{self, Mode};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::{counters, gate};
+
+/// Spans that are noted in one step under the lock.
+const STEP: usize = 32;
+/// Cached blocks from this size on are looked at one by one: smaller ones have been touched, or nearly.
+const LOOKED_AT: usize = 4096;
+
+/// What the work needs room for; too much for a small stack.
+struct Work {
+    residency: Residency,
+    own: Own,
+    lines: [usize; LINES],
+    /// Resident bytes of the blocks of each class that do not lie free in their slab.
+    used: [usize; CLASS_COUNT],
+    text: [u8; 8192],
+}
+
+// SAFETY: numbers only.
+unsafe impl Zeroed for Work {}
+
+/// As [`super::take`], deferred frees done.
+pub(super) fn take() -> Option<Ledger> {
+    let began = linux::monotonic_ns();
+    let mut scratch = Scratch::<Work>::map()?;
+    let range = scratch.range();
+    scratch.residency.begin();
+    let taken = scratch.fill(range);
+    scratch.residency.end();
+    let (resident, swapped, huge) = taken?;
+    Some(Ledger {
+        lines: scratch.lines,
+        resident,
+        swapped,
+        huge,
+        threads: mappings::threads().unwrap_or(1),
+        took_ns: linux::monotonic_ns() - began,
+    })
+}
+
+impl Work {
+    /// Fills all lines; returns what is resident, in swap, and in huge pages.
+    fn fill(&mut self, scratch: (usize, usize)) -> Option<(usize, usize, usize)> {
+        let inside = gate::enter_patiently()?;
+        self.own.keep(scratch);
+        self.own.find(&mut self.residency, &mut self.lines);
+        let window = LEVELS.pages.window();
+        drop(inside);
+        let Work { residency, own, lines, text, .. } = &mut *self;
+        let said = foreign::add(residency, own, lines, text, window.0..window.1)?;
+        self.residency.forget();
+        self.spans()?;
+        // The scratch mapping itself counts among the records.
+        self.residency.forget();
+        let own = self.residency.bytes(scratch.0, scratch.1);
+        self.add(Line::Records, own);
+        let (resident, swapped) = mappings::resident_exactly(&mut self.text)?;
+        let inside = gate::enter_patiently()?;
+        self.classes();
+        drop(inside);
+        let lazily = said.lazily_freed.min(self.lines[Line::FreeDirty.index()]);
+        self.lines[Line::FreeDirty.index()] -= lazily;
+        self.lines[Line::LazilyFreed.index()] += lazily;
+        Some((resident, swapped, said.huge))
+    }
+
+    /// Adds what lies in the window.
+    fn spans(&mut self) -> Option<()> {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let mut seen = [None; STEP];
+            let inside = gate::enter_patiently()?;
+            let (count, on) = LEVELS.pages.census(from, &mut seen);
+            drop(inside);
+            next = on;
+            seen[..count].iter().flatten().for_each(|seen| self.span(seen));
+        }
+        Some(())
+    }
+
+    fn span(&mut self, seen: &Seen) {
+        match seen.state {
+            SpanState::Slab | SpanState::HeapSlab => self.slab(seen),
+            SpanState::Large | SpanState::HeapLarge => {
+                let end = (seen.span.first_block() + seen.span.requested()).clamp(seen.start, seen.end);
+                let all = self.residency.bytes(seen.start, seen.end);
+                let first = seen.span.first_block().clamp(seen.start, end);
+                let asked = self.residency.bytes(first, end);
+                self.add(Line::Live, asked);
+                self.add(Line::Rounding, all.saturating_sub(asked));
+            }
+            SpanState::Free | SpanState::Away | SpanState::Recent => {
+                let all = self.residency.bytes(seen.start, seen.end);
+                let mut dirty = 0;
+                if all > 0 {
+                    LEVELS
+                        .pages
+                        .each_dirty(seen, |from, to| dirty += self.residency.bytes(from, to.min(seen.end)));
+                }
+                self.add(Line::FreeDirty, dirty);
+                self.add(Line::HugeOverhang, all.saturating_sub(dirty));
+            }
+            SpanState::Unused | SpanState::Hole => {}
+        }
+    }
+
+    fn slab(&mut self, seen: &Seen) {
+        let all = self.residency.bytes(seen.start, seen.end);
+        let class = seen.span.class();
+        if all == 0 {
+            return;
+        }
+        if class == ClassId::NONE {
+            // Given back since the walk passed.
+            return self.add(Line::FreeDirty, all);
+        }
+        let size = class_info(class).size as usize;
+        let (used, free) = if all == seen.end - seen.start {
+            let blocks = seen.span.blocks();
+            let free = seen.span.free_blocks().min(blocks);
+            ((blocks - free) * size, free * size)
+        } else {
+            let (mut used, mut free) = (0, 0);
+            self.residency.each(seen.start, seen.end, |from, to| {
+                let part = in_blocks(seen.span, size, from, to);
+                used += part.0;
+                free += part.1;
+            });
+            (used, free)
+        };
+        self.used[class.first().index()] += used;
+        self.add(Line::FreeInSlabs, free.min(all));
+        self.add(Line::SlabRests, all.saturating_sub(used + free));
+    }
+
+    /// Divides what is in use among the program, the caches and the transfer caches.
+    fn classes(&mut self) {
+        for class in ClassId::firsts() {
+            let size = class_info(class).size as usize;
+            let mut used = self.used[class.index()];
+            if used == 0 {
+                continue;
+            }
+            let cached = self.cached(class).min(used);
+            used -= cached;
+            let stats = crate::stats::of_class(class);
+            let transfer = (stats.in_transfer * size).min(used);
+            used -= transfer;
+            let (requests, asked) = counters::requests_of(class);
+            let capacity = u128::from(requests) * size as u128;
+            let live = (used as u128 * u128::from(asked)).checked_div(capacity).unwrap_or(used as u128);
+            let live = (live as usize).min(used);
+            self.add(Line::Caches, cached);
+            self.add(Line::Transfer, transfer);
+            self.add(Line::Live, live);
+            self.add(Line::Rounding, used - live);
+        }
+    }
+
+    /// Resident bytes of the blocks of a class, all its variants together, that lie in caches.
+    fn cached(&mut self, class: ClassId) -> usize {
+        let size = class_info(class).size as usize;
+        let mut bytes = 0;
+        for variant in ClassId::all().filter(|variant| variant.first() == class) {
+            let residency = &mut self.residency;
+            let mut add = |region: Region| {
+                if size < LOOKED_AT {
+                    bytes += region.header(variant).len(variant) * size;
+                } else {
+                    // The cache may change meanwhile: then an address is of a block that was there before, or will be.
+                    residency.forget();
+                    region.for_each_block(variant, |block| bytes += residency.bytes(block, block + size));
+                }
+            };
+            match start::mode() {
+                Mode::Cpu => cpu::regions().for_each(&mut add),
+                Mode::Thread => thread::regions().for_each(&mut add),
+                Mode::None => {}
+            }
+        }
+        bytes
+    }
+
+    fn add(&mut self, line: Line, bytes: usize) {
+        self.lines[line.index()] += bytes;
+    }
+}
+
+/// How many bytes of `[from, to)`, which lies in a slab, belong to blocks in use, and to free ones.
+fn in_blocks(span: SpanRef, size: usize, from: usize, to: usize) -> (usize, usize) {
+    let (first, blocks, bitmap) = (span.first_block(), span.blocks(), span.bitmap());
+    let end = to.min(first + blocks * size);
+    let from = from.max(first);
+    if from >= end {
+        return (0, 0);
+    }
+    let mut free = 0;
+    for block in (from - first) / size..(end - first).div_ceil(size) {
+        let word = bitmap.get(block / 64).map_or(0, |word| word.load(Relaxed));
+        if word >> (block % 64) & 1 != 0 {
+            let start = first + block * size;
+            free += end.min(start + size).saturating_sub(from.max(start));
+        }
+    }
+    (end - from - free, free)
+}

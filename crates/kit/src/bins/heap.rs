@@ -1,0 +1,479 @@
+//! The heap proper: from a size to a chunk and back.
+//!
+//! # Safety
+//!
+//! As in the [module above](super).
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::cell::Cell;
+
+use super::chunk::{Chunk, LEAST, OVERHEAD, SEGMENT_OVERHEAD, Segment, UNIT};
+use super::direct::Directs;
+use super::small::{SMALL, SmallBins};
+use super::tree::TreeBins;
+use crate::tally::Tally;
+use crate::{Alloc, AllocError, ResizeInPlace};
+
+/// The borders of a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BinsConfig {
+    /// Segments are multiples of so many bytes. 64 KiB.
+    pub granularity: usize,
+    /// Requests of so many bytes and more go to the parent. 128 KiB.
+    pub mmap_threshold: usize,
+    /// So many bytes may lie in segments without a live block; or a sixteenth of the heap, if that is more. 128 KiB.
+    pub trim_threshold: usize,
+}
+
+impl BinsConfig {
+    /// The usual borders.
+    pub const DEFAULT: BinsConfig =
+        BinsConfig { granularity: 64 << 10, mmap_threshold: 128 << 10, trim_threshold: 128 << 10 };
+
+    /// The same with segments in multiples of so many bytes, rounded up to a multiple of 16.
+    pub const fn granularity(self, bytes: usize) -> BinsConfig {
+        let least = SEGMENT_OVERHEAD + LEAST;
+        BinsConfig { granularity: if bytes < least { least } else { bytes }.next_multiple_of(UNIT), ..self }
+    }
+
+    /// The same with another mmap border, of at least 512 bytes.
+    pub const fn mmap_threshold(self, bytes: usize) -> BinsConfig {
+        BinsConfig { mmap_threshold: if bytes < SMALL { SMALL } else { bytes }, ..self }
+    }
+
+    /// The same with another number of bytes that may lie idle.
+    pub const fn trim_threshold(self, bytes: usize) -> BinsConfig {
+        BinsConfig { trim_threshold: bytes, ..self }
+    }
+}
+
+impl Default for BinsConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A segment is at least this part of the heap, and as much may lie idle.
+const SHARE: usize = 16;
+
+/// Doug Lea's heap over a parent. See the [module](super).
+pub struct Bins<A: Alloc> {
+    pub(super) parent: A,
+    pub(super) config: BinsConfig,
+    small: SmallBins,
+    trees: TreeBins,
+    /// The designated victim: free, in no bin.
+    victim: Cell<Option<Chunk>>,
+    /// The last chunk of the newest segment while it is free: in no bin.
+    top: Cell<Option<Chunk>>,
+    segments: Cell<Option<Segment>>,
+    pub(super) directs: Directs,
+    /// Bytes of all segments.
+    pub(super) held: Cell<usize>,
+    /// Bytes of live chunks.
+    taken: Cell<usize>,
+    pub(super) tally: Tally,
+}
+
+// SAFETY: ours: nobody else refers to segments and direct blocks, so they may move to another thread with the heap.
+unsafe impl<A: Alloc + Send> Send for Bins<A> {}
+
+/// Where a free chunk was kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Bin,
+    Victim,
+    Top,
+}
+
+/// The bytes of the chunk that serves so many bytes.
+fn chunk_size(bytes: usize) -> Result<usize, AllocError> {
+    let size =
+        bytes.checked_add(OVERHEAD).and_then(|size| size.checked_next_multiple_of(UNIT)).ok_or(AllocError)?;
+    Ok(size.max(LEAST))
+}
+
+fn segment_layout(bytes: usize) -> Result<Layout, AllocError> {
+    Layout::from_size_align(bytes, UNIT).map_err(|_| AllocError)
+}
+
+impl<A: Alloc> Bins<A> {
+    /// An empty heap with the usual borders. Takes nothing from the parent yet.
+    pub const fn new(parent: A) -> Self {
+        Self::with_config(parent, BinsConfig::DEFAULT)
+    }
+
+    /// An empty heap.
+    pub const fn with_config(parent: A, config: BinsConfig) -> Self {
+        Bins {
+            parent,
+            config,
+            small: SmallBins::new(),
+            trees: TreeBins::new(),
+            victim: Cell::new(None),
+            top: Cell::new(None),
+            segments: Cell::new(None),
+            directs: Directs::new(),
+            held: Cell::new(0),
+            taken: Cell::new(0),
+            tally: Tally::new(),
+        }
+    }
+
+    /// The parent.
+    pub fn parent(&self) -> &A {
+        &self.parent
+    }
+
+    /// Bytes in live blocks now, heads, rounding and padding included.
+    pub fn taken_bytes(&self) -> usize {
+        self.taken.get() + self.directs.bytes()
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = Segment> {
+        core::iter::successors(self.segments.get(), |segment| segment.next())
+    }
+
+    fn insert(&self, chunk: Chunk) {
+        if chunk.size() < SMALL { self.small.insert(chunk) } else { self.trees.insert(chunk) }
+    }
+
+    /// Takes a free chunk out of where it is kept.
+    fn detach(&self, chunk: Chunk) -> Place {
+        if self.top.get() == Some(chunk) {
+            self.top.set(None);
+            Place::Top
+        } else if self.victim.get() == Some(chunk) {
+            self.victim.set(None);
+            Place::Victim
+        } else if chunk.size() < SMALL {
+            self.small.remove(chunk);
+            Place::Bin
+        } else {
+            self.trees.remove(chunk);
+            Place::Bin
+        }
+    }
+
+    fn attach(&self, chunk: Chunk, place: Place) {
+        match place {
+            Place::Top => self.top.set(Some(chunk)),
+            Place::Victim => self.set_victim(chunk),
+            Place::Bin => self.insert(chunk),
+        }
+    }
+
+    fn set_victim(&self, chunk: Chunk) {
+        if let Some(old) = self.victim.replace(Some(chunk)) {
+            self.insert(old);
+        }
+    }
+
+    /// Makes the first `size` bytes of a detached free chunk live; what is left is kept in `place`.
+    fn split(&self, chunk: Chunk, size: usize, place: Place) -> Chunk {
+        let rest = chunk.size() - size;
+        if rest < LEAST {
+            chunk.set_live(chunk.size());
+        } else {
+            chunk.set_live(size);
+            let behind = chunk.next();
+            behind.set_free(rest);
+            self.attach(behind, place);
+        }
+        self.taken.set(self.taken.get() + chunk.size());
+        chunk
+    }
+
+    /// The victim or the top, if that is long enough.
+    fn kept(cell: &Cell<Option<Chunk>>, size: usize) -> Option<Chunk> {
+        cell.get().filter(|chunk| chunk.size() >= size)
+    }
+
+    fn find_small(&self, size: usize) -> Option<(Chunk, Place)> {
+        if let Some(exact) = self.small.exact(size) {
+            return Some((exact, Place::Bin));
+        }
+        if let Some(victim) = Self::kept(&self.victim, size) {
+            return Some((victim, Place::Victim));
+        }
+        // What is left of it becomes the victim, so that the next small request is served beside this one.
+        self.small.above(size).or_else(|| self.trees.best(size)).map(|chunk| (chunk, Place::Victim))
+    }
+
+    fn find_large(&self, size: usize) -> Option<(Chunk, Place)> {
+        let best = self.trees.best(size);
+        match Self::kept(&self.victim, size) {
+            // The victim only where it is the better fit.
+            Some(victim) if best.is_none_or(|best| victim.size() < best.size()) => {
+                Some((victim, Place::Victim))
+            }
+            _ => best.map(|chunk| (chunk, Place::Bin)),
+        }
+    }
+
+    fn take(&self, size: usize) -> Result<Chunk, AllocError> {
+        let found = if size < SMALL { self.find_small(size) } else { self.find_large(size) };
+        let (chunk, place) = match found {
+            Some(found) => found,
+            None => (Self::kept(&self.top, size).map_or_else(|| self.add_segment(size), Ok)?, Place::Top),
+        };
+        self.detach(chunk);
+        Ok(self.split(chunk, size, place))
+    }
+
+    /// Takes a segment that holds a chunk of `size` bytes; its chunk is the new top.
+    #[cold]
+    fn add_segment(&self, size: usize) -> Result<Chunk, AllocError> {
+        let least = size.checked_add(SEGMENT_OVERHEAD).ok_or(AllocError)?;
+        let round = |bytes: usize| bytes.checked_next_multiple_of(self.config.granularity).ok_or(AllocError);
+        let wanted = round(least.max(self.held.get() / SHARE))?;
+        let taken = self.parent.allocate(segment_layout(wanted)?).map(|start| (start, wanted));
+        // A parent that is nearly used up may still have what is needed now.
+        let (start, bytes) =
+            taken.or_else(|_| self.parent.allocate(segment_layout(least)?).map(|start| (start, least)))?;
+        // SAFETY: ours, just allocated, with that size and alignment.
+        let segment = unsafe { Segment::lay_out(start.cast(), bytes, self.segments.get()) };
+        self.segments.set(Some(segment));
+        self.held.set(self.held.get() + bytes);
+        if let Some(old) = self.top.replace(Some(segment.first())) {
+            self.insert(old);
+        }
+        Ok(segment.first())
+    }
+
+    /// A live chunk for a layout that is not direct and not of no bytes.
+    pub(super) fn allocate_chunk(&self, layout: Layout) -> Result<Chunk, AllocError> {
+        let size = chunk_size(layout.size())?;
+        let align = layout.align();
+        if align <= UNIT {
+            return self.take(size);
+        }
+        // So much that an aligned payload can be found with either nothing or a whole chunk before it.
+        let chunk = self.take(size + align + UNIT)?;
+        let payload = chunk.payload().addr().get();
+        let mut skip = payload.next_multiple_of(align) - payload;
+        if skip > 0 && skip < LEAST {
+            skip += align;
+        }
+        let aligned = self.cut_front(chunk, skip);
+        self.cut_tail(aligned, size);
+        Ok(aligned)
+    }
+
+    /// Frees the first `bytes` bytes of a live chunk, which are none or a whole chunk.
+    fn cut_front(&self, chunk: Chunk, bytes: usize) -> Chunk {
+        if bytes == 0 {
+            return chunk;
+        }
+        let rest = chunk.size() - bytes;
+        // SAFETY: tiled: inside the chunk.
+        let behind = unsafe { chunk.offset(bytes) };
+        behind.set_live_behind_live(rest);
+        chunk.set_live(bytes);
+        self.release(chunk);
+        behind
+    }
+
+    /// Frees what a live chunk has beyond `size`, if that makes a chunk.
+    fn cut_tail(&self, chunk: Chunk, size: usize) {
+        let rest = chunk.size() - size;
+        if rest < LEAST {
+            return;
+        }
+        // SAFETY: tiled: inside the chunk.
+        let behind = unsafe { chunk.offset(size) };
+        behind.set_live_behind_live(rest);
+        chunk.set_live(size);
+        self.release(behind);
+    }
+
+    /// Gives a live chunk the size for `layout` where it lies.
+    pub(super) fn resize_chunk(&self, chunk: Chunk, layout: Layout) -> Result<(), AllocError> {
+        let size = chunk_size(layout.size())?;
+        if size <= chunk.size() {
+            self.cut_tail(chunk, size);
+            return Ok(());
+        }
+        let next = chunk.next();
+        let total = chunk.size() + next.size();
+        if next.is_live() || total < size {
+            return Err(AllocError);
+        }
+        let place = self.detach(next);
+        self.taken.set(self.taken.get() - chunk.size());
+        chunk.set_live(total);
+        let rest = total - size;
+        if rest >= LEAST {
+            chunk.set_live(size);
+            let behind = chunk.next();
+            behind.set_free(rest);
+            self.attach(behind, place);
+        }
+        self.taken.set(self.taken.get() + chunk.size());
+        Ok(())
+    }
+
+    /// Frees a live chunk and merges it with its free neighbours.
+    pub(super) fn release(&self, chunk: Chunk) {
+        self.taken.set(self.taken.get() - chunk.size());
+        let mut place = Place::Bin;
+        let (mut start, mut size) = (chunk, chunk.size());
+        let next = chunk.next();
+        if !chunk.is_previous_live() {
+            start = chunk.previous();
+            size += start.size();
+            place = place.max(self.detach(start));
+        }
+        if !next.is_live() {
+            size += next.size();
+            place = place.max(self.detach(next));
+        }
+        // The head stays behind inside a merged chunk, and says free, so that a second free is known even then.
+        chunk.set_free(chunk.size());
+        start.set_free(size);
+        self.attach(start, place);
+        let next = start.next();
+        if next.is_end() {
+            let segment = Segment::ended_by(next);
+            if segment.first() == start {
+                self.segment_became_idle(segment);
+            }
+        }
+    }
+
+    /// Gives an idle segment back when there are idle bytes enough without it.
+    #[cold]
+    fn segment_became_idle(&self, segment: Segment) {
+        let idle: usize = self.segments().filter(|other| other.is_idle()).map(Segment::bytes).sum();
+        if idle > self.config.trim_threshold.max(self.held.get() / SHARE) {
+            self.remove_segment(segment);
+        }
+    }
+
+    fn remove_segment(&self, segment: Segment) {
+        self.detach(segment.first());
+        match self.segments().find(|other| other.next() == Some(segment)) {
+            Some(before) => before.set_next(segment.next()),
+            None => self.segments.set(segment.next()),
+        }
+        self.held.set(self.held.get() - segment.bytes());
+        self.return_segment(segment);
+    }
+
+    fn return_segment(&self, segment: Segment) {
+        // The layout was valid when the segment was allocated.
+        if let Ok(layout) = segment_layout(segment.bytes()) {
+            // SAFETY: ours, nothing in it is live, and none of its chunks is kept anywhere.
+            unsafe { self.parent.deallocate(segment.start(), layout) };
+        }
+    }
+
+    /// Gives every segment in which nothing is live back to the parent; returns their bytes. O(segments²).
+    pub fn trim(&self) -> usize {
+        let before = self.held.get();
+        while let Some(segment) = self.segments().find(|segment| segment.is_idle()) {
+            self.remove_segment(segment);
+        }
+        before - self.held.get()
+    }
+
+    /// Gives all back, whatever is live.
+    pub(super) fn release_all(&mut self) {
+        let mut next = self.segments.take();
+        while let Some(segment) = next {
+            next = segment.next();
+            self.return_segment(segment);
+        }
+        self.directs.release_all(&self.parent);
+        self.small = SmallBins::new();
+        self.trees = TreeBins::new();
+        self.victim.set(None);
+        self.top.set(None);
+        self.held.set(0);
+        self.taken.set(0);
+    }
+
+    /// Checks that chunks tile every segment, that no two free ones are neighbours, that each is kept where it belongs, and
+    /// the figures. O(chunks).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn verify(&self) -> Result<(), &'static str> {
+        let (mut free, mut taken, mut held) = (0_usize, 0, 0);
+        for segment in self.segments() {
+            held += segment.bytes();
+            let mut chunk = segment.first();
+            let mut previous_live = true;
+            while !chunk.is_end() {
+                if chunk.is_previous_live() != previous_live {
+                    return Err("a head is wrong about the chunk before it");
+                }
+                if !chunk.is_live() {
+                    if !previous_live {
+                        return Err("two free neighbours were not merged");
+                    }
+                    if chunk.size_behind() != chunk.size() {
+                        return Err("the length behind a free chunk is wrong");
+                    }
+                    free += 1;
+                } else {
+                    taken += chunk.size();
+                }
+                previous_live = chunk.is_live();
+                chunk = chunk.next();
+            }
+            if Segment::ended_by(chunk) != segment {
+                return Err("the chunks do not end where the segment does");
+            }
+        }
+        let mut kept = self.victim.get().iter().chain(&self.top.get()).count();
+        kept += self.small.iter().filter(|chunk| !chunk.is_live()).count();
+        let mut right = true;
+        self.trees.for_each(|chunk, in_place| {
+            kept += usize::from(!chunk.is_live());
+            right &= in_place;
+        });
+        match () {
+            () if !right => Err("a tree is out of order"),
+            () if kept != free => Err("not all free chunks are kept, or others are"),
+            () if (taken, held) != (self.taken.get(), self.held.get()) => Err("the figures are wrong"),
+            () => Ok(()),
+        }
+    }
+}
+
+impl<A: Alloc + ResizeInPlace> Bins<A> {
+    /// Gives back what the top has beyond `keep` bytes, too, where the parent can shorten its segment in place; after
+    /// [`trim`](Bins::trim). Returns the bytes given back.
+    pub fn trim_top(&self, keep: usize) -> usize {
+        let trimmed = self.trim();
+        let Some(top) = self.top.get() else { return trimmed };
+        let segment = Segment::ended_by(top.next());
+        let keep = keep.max(LEAST).next_multiple_of(UNIT);
+        let Some(spare) = top.size().checked_sub(keep).filter(|&spare| spare > 0) else { return trimmed };
+        let bytes = segment.bytes();
+        let (Ok(old), Ok(new)) = (segment_layout(bytes), segment_layout(bytes - spare)) else {
+            return trimmed;
+        };
+        // Written before, since the parent may take the memory behind at once.
+        segment.cut(bytes - spare);
+        top.set_free(keep);
+        // SAFETY: ours, with that layout; what is cut off belongs to no chunk.
+        if unsafe { self.parent.resize_in_place(segment.start(), old, new) }.is_err() {
+            segment.cut(bytes);
+            top.set_free(keep + spare);
+            return trimmed;
+        }
+        self.held.set(self.held.get() - spare);
+        trimmed + spare
+    }
+}
+
+impl<A: Alloc> Drop for Bins<A> {
+    fn drop(&mut self) {
+        self.release_all();
+    }
+}

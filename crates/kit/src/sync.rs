@@ -1,1 +1,0 @@
-//! Locks and atomics of the kit.
