@@ -17,6 +17,7 @@
 
 #[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04"))]
 mod allocator_api;
+mod background;
 mod cache;
 mod central;
 mod counters;
@@ -35,6 +36,7 @@ mod pageheap;
 pub mod raw;
 mod report;
 mod resize;
+mod scavenge;
 mod slow;
 mod start;
 mod stats;

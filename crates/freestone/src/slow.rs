@@ -34,7 +34,7 @@ use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{emergency, heap};
+use crate::{background, emergency, heap, scavenge};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -47,6 +47,7 @@ pub struct Levels {
 
 impl SlabSource for PageHeap<Linux> {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
+        scavenge::note_class(class);
         self.alloc_slab(class)
     }
 
@@ -96,7 +97,7 @@ pub(crate) fn allocate(
         counters::on_alloc(call, class.unwrap_or(ClassId::NONE), size, bytes);
     }
     drop(inside);
-    walk_sometimes();
+    look_after();
     if block == 0 { refused() } else { finish(block, size, zeroed && class.is_some()) }
 }
 
@@ -123,11 +124,22 @@ fn refused() -> *mut u8 {
 /// Entries between two walks, where `check:1` asks for them.
 const WALK_EVERY: u32 = 4096;
 
-/// With `check:1`, walks all invariants now and then. Outside the gate.
+/// What may be due after a slow path. Outside the gate.
+#[inline]
+fn look_after() {
+    if LEVELS.pages.watch().has_rung() {
+        background::attend();
+    }
+    if start::checking() {
+        walk_sometimes();
+    }
+}
+
+/// With `check:1`, walks all invariants now and then.
+#[cold]
 fn walk_sometimes() {
     static ENTRIES: AtomicU32 = AtomicU32::new(0);
-    if start::checking()
-        && ENTRIES.fetch_add(1, Ordering::Relaxed).is_multiple_of(WALK_EVERY)
+    if ENTRIES.fetch_add(1, Ordering::Relaxed).is_multiple_of(WALK_EVERY)
         && let Err(broken) = crate::verify::verify()
     {
         message::broken(broken);
@@ -267,7 +279,7 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     free_deferred();
     release_inside(addr, class, call);
     drop(inside);
-    walk_sometimes();
+    look_after();
 }
 
 pub(crate) fn class_at(addr: usize) -> ClassId {

@@ -3,14 +3,14 @@
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
-use freestone_sys::linux;
+use freestone_sys::linux::{self, control};
 
 use crate::cache::{cpu, thread};
 use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{gate, message};
+use crate::{background, gate, message};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +38,8 @@ static MODE: AtomicU8 = AtomicU8::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// Whether system calls were filtered when the allocator started: as a container's are, not those of a program in a cage of its own.
+static FILTER: AtomicU8 = AtomicU8::new(0);
 static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
 /// When the allocator started; kept for the report only.
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
@@ -103,6 +105,7 @@ fn start() {
         return;
     }
     *config = Config::read();
+    FILTER.store(control::system_call_filter(), Ordering::Relaxed);
     if !config.report().is_empty() {
         mark_process();
     }
@@ -149,8 +152,17 @@ fn tell(words: &str) {
     message::say(&text);
 }
 
+/// Whether the allocator may start a thread of its own here.
+pub(crate) fn may_have_threads() -> bool {
+    const AT_SECURE: u64 = 23;
+    config().background
+        && linux::auxiliary_value(AT_SECURE) == 0
+        && control::system_call_filter() == FILTER.load(Ordering::Relaxed)
+}
+
 /// In a fork's child: a process of its own.
 pub(crate) fn forked_child() {
+    background::forked_child();
     if PROCESS.load(Ordering::Relaxed) != 0 {
         mark_process();
     }

@@ -13,7 +13,7 @@
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The thread's own state. The first 32 bytes have the layout of the kernel's `struct rseq`.
 #[repr(C, align(64))]
@@ -36,6 +36,19 @@ pub(crate) struct ThreadState {
     /// Always -1: the cache number of a thread that shall use no per-CPU cache.
     pub(crate) no_cache: AtomicU32,
 }
+
+impl ThreadState {
+    /// Turns zeros into the state of a thread that uses no cache.
+    pub(crate) fn become_cacheless(&self) {
+        for number in [&self.rseq_cpu, &self.rseq_mm_cid, &self.no_cache] {
+            number.store(u32::MAX, Ordering::Relaxed);
+        }
+        self.stage.store(STAGE_ENDED, Ordering::Relaxed);
+    }
+}
+
+/// `ThreadState::stage` of a thread that registers nothing any more.
+pub(crate) const STAGE_ENDED: u8 = 2;
 
 const _: () = assert!(size_of::<ThreadState>() == 64 && offset_of!(ThreadState, no_cache) == 44);
 

@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) verbose: bool,
     /// Check all invariants now and then on the slow path.
     pub(crate) check: bool,
+    /// Let a thread of the allocator's own give idle memory back.
+    pub(crate) background: bool,
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
@@ -55,6 +57,7 @@ impl Config {
         count: false,
         verbose: false,
         check: false,
+        background: true,
         cache_bytes: None,
         report: [0; PATH],
         report_len: 0,
@@ -87,12 +90,13 @@ impl Config {
                 b"count" => set_switch(&mut self.count, value),
                 b"verbose" => set_switch(&mut self.verbose, value),
                 b"check" => set_switch(&mut self.check, value),
+                b"background" => set_switch(&mut self.background, value),
                 b"cache_bytes" => self.set_cache_bytes(value),
                 b"report" => self.set_report(value),
-                _ => Err("cache, cache_bytes, check, count, report, verbose"),
+                _ => Err("background, cache, cache_bytes, check, count, report, verbose"),
             };
             if let Err(allowed) = taken {
-                let known = allowed.starts_with("one of") || !allowed.starts_with("cache,");
+                let known = allowed.starts_with("one of") || !allowed.starts_with("background,");
                 let pair = core::str::from_utf8(&pair[..pair.len().min(80)]).unwrap_or("(not UTF-8)");
                 let mut problem = FixedText::new();
                 let _ = if known {

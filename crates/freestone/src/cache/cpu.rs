@@ -31,7 +31,7 @@ use super::{Access, rseq};
 use crate::hot::{HOT, ZEROS};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::tls::{self, ThreadState};
+use crate::tls::{self, STAGE_ENDED, ThreadState};
 
 /// Number of real regions, the one for -1 not counted.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -64,7 +64,6 @@ const MOST_BUDGET: usize = 3 << 20;
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;
 const STAGE_REGISTERED: u8 = 1;
-const STAGE_ENDED: u8 = 2;
 
 /// Makes the fast paths of free and sized free miss, until [`open`]: they announce themselves in the thread's own
 /// state, and find number -1. To be called before any block is handed out, by whoever hands it out: hence idempotent.
@@ -310,6 +309,16 @@ fn region(number: usize) -> Option<Region> {
 /// The regions, to be read only for counts while caches run, or at will inside [`with_stopped`].
 pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
+}
+
+/// The addresses of all regions, those of zeros included, from a start to an end.
+pub(crate) fn memory() -> (usize, usize) {
+    let real = REAL.load(Ordering::Relaxed).addr();
+    if real == 0 {
+        return (0, 0);
+    }
+    let start = real - REGION_SIZE;
+    (start, start + 2 * (1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE)
 }
 
 /// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them.

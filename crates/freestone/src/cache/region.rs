@@ -128,6 +128,9 @@ pub(crate) struct RegionState {
     /// Refills and flushes, for the report.
     pub(crate) refills: AtomicUsize,
     pub(crate) flushes: AtomicUsize,
+    /// Refills and flushes when the scavenger looked last, and when it emptied the region.
+    pub(crate) seen: AtomicUsize,
+    pub(crate) emptied: AtomicUsize,
     /// Free list of regions of threads that have ended (per-thread mode).
     pub(crate) next: AtomicPtr<u8>,
     /// The region that was made before this one (per-thread mode).

@@ -125,6 +125,20 @@ impl Central {
         }
     }
 
+    /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any.
+    pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource) -> bool {
+        let mut state = self.state.lock();
+        let unused = state.transfer.unused();
+        let mut left = unused;
+        let mut batch = [0; 64];
+        while left > 0 {
+            let taken = state.transfer.take(&mut batch[..left.min(64)]);
+            state.put_all(class, source, &batch[..taken]);
+            left -= taken;
+        }
+        unused > 0
+    }
+
     /// Ends the filling of a cache from its present slab, which others may then use, or which goes back.
     pub(crate) fn stop_filling(&self, source: &impl SlabSource, filling: &AtomicPtr<Span>) {
         let mut state = self.state.lock();

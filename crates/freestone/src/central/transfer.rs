@@ -14,12 +14,14 @@ const BYTES: usize = 128 << 10;
 #[repr(C)]
 pub(crate) struct Transfer {
     len: usize,
+    /// The fewest blocks held since [`Transfer::unused`] asked last.
+    low: usize,
     slots: [usize; SLOTS],
 }
 
 impl Transfer {
     pub(crate) const fn new() -> Transfer {
-        Transfer { len: 0, slots: [0; SLOTS] }
+        Transfer { len: 0, low: 0, slots: [0; SLOTS] }
     }
 
     pub(crate) fn blocks(&self) -> &[usize] {
@@ -42,7 +44,13 @@ impl Transfer {
         let taken = self.len.min(out.len());
         out[..taken].copy_from_slice(&self.slots[self.len - taken..self.len]);
         self.len -= taken;
+        self.low = self.low.min(self.len);
         taken
+    }
+
+    /// How many blocks were there all the time since this was asked last.
+    pub(crate) fn unused(&mut self) -> usize {
+        core::mem::replace(&mut self.low, self.len)
     }
 }
 

@@ -28,6 +28,7 @@ mod resize;
 mod span;
 mod state;
 mod verify;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -40,10 +41,12 @@ use freestone_sys::System;
 pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use span::{Span, SpanRef, SpanState};
+pub(crate) use watch::FIRST_LOOK;
 
 use crate::message::Fault;
 use crate::sync::Lock;
 use state::{Op, State};
+use watch::Watch;
 
 /// No span has this many pages or more: 16 TiB.
 const SPAN_PAGES_END: usize = 1 << 31;
@@ -55,6 +58,7 @@ pub(crate) struct PageHeap<S: System> {
     state: Lock<State>,
     /// Held by the one thread that may send spans away. Taken before `state`, never while that is held.
     sender: Lock<()>,
+    watch: Watch,
 }
 
 /// What the page heap holds. Bytes unless said otherwise.
@@ -86,10 +90,26 @@ pub struct PageHeapStats {
     pub page_map: usize,
 }
 
+/// What is in use, what was, and what waits. In pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub(crate) used: usize,
+    /// The most that was in use since this was last asked.
+    pub(crate) peak: usize,
+    /// Free and dirty.
+    pub(crate) dirty: usize,
+}
+
 impl<S: System> PageHeap<S> {
     /// An empty page heap; it asks nothing of the system before its first use.
     pub(crate) const fn new(system: S) -> Self {
-        PageHeap { system, map: PageMap::new(), state: Lock::new(State::new()), sender: Lock::new(()) }
+        PageHeap {
+            system,
+            map: PageMap::new(),
+            state: Lock::new(State::new()),
+            sender: Lock::new(()),
+            watch: Watch::new(),
+        }
     }
 
     /// The page map, for look-ups without the lock.
@@ -114,13 +134,23 @@ impl<S: System> PageHeap<S> {
     /// Runs `act` under the lock. The span freed last may not be filed yet.
     fn locked<R>(&self, act: impl FnOnce(&mut Op<'_, S>) -> R) -> R {
         let mut state = self.state.lock();
-        act(&mut Op { system: &self.system, map: &self.map, state: &mut state })
+        act(&mut Op { system: &self.system, map: &self.map, watch: &self.watch, state: &mut state })
     }
 
     /// Runs `take` under the lock. Where memory is refused while spans are away, once more when they are back.
     #[inline]
     fn take(&self, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
-        let (taken, away) = self.locked(|op| (take(op), op.state.away));
+        let (taken, away, excess) = self.locked(|op| {
+            let taken = take(op);
+            let excess = match taken {
+                Some(span) if span.is_zeroed() => op.excess(span.pages().0),
+                _ => 0,
+            };
+            (taken, op.state.away, excess)
+        });
+        if excess > 0 {
+            self.purge(PageCount(excess));
+        }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
     }
 
@@ -214,16 +244,14 @@ impl<S: System> PageHeap<S> {
         span.set_zeroed(true);
     }
 
-    /// Takes a span back that is in use by nobody. What it held is lost; a very large one goes back to the
-    /// system at once, before the lock is taken.
+    /// Takes a span back that is in use by nobody. What it held is lost.
     pub(crate) fn free(&self, span: SpanRef) {
-        let purged = purge::at_once(&self.system, span);
         let untidy = self.locked(|op| {
             // Two threads that free the same block at once have both found it live.
             if !span.state().is_slab() && !span.state().is_large() {
                 Fault::DoubleFree.abort(span.first_block(), ClassId::NONE);
             }
-            let freed = op.give_back(span, purged);
+            let freed = op.give_back(span, false);
             op.untidy(freed)
         });
         if let Some(page) = untidy {
@@ -264,6 +292,22 @@ impl<S: System> PageHeap<S> {
             self.tidy(page);
         }
         shrunk.is_some()
+    }
+
+    /// What the scavenger is told by.
+    #[inline]
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// What the scavenger decides by; the peak begins anew.
+    pub(crate) fn demand(&self) -> Demand {
+        self.locked(|op| {
+            let counts = &mut op.state.counts;
+            let used = counts.used();
+            let peak = core::mem::replace(&mut counts.peak_lately, used);
+            Demand { used, peak, dirty: counts.free_dirty }
+        })
     }
 
     /// Returns all dirty pages to the system.

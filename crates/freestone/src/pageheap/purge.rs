@@ -1,4 +1,7 @@
-//! Returning dirty pages and addresses to the system, and a simple rule for when.
+//! Returning dirty pages and addresses to the system.
+//!
+//! When: the scavenger (`scavenge.rs`) decides by time and demand. Besides, whoever takes clean pages while many are dirty
+//! returns as many or more, so that what is resident does not outgrow a limit in less time than the scavenger takes.
 //!
 //! The kernel may take milliseconds, so it is asked without the page heap's lock. Spans are sent *away* for that:
 //! taken out of their index and marked, so that nobody cuts or merges them, and filed again afterwards. One thread
@@ -8,8 +11,7 @@
 //!
 //! # Safety
 //!
-//! Pages are purged or released only while the span is away, sent by the thread that purges (H1), or by the owner of
-//! the span who is giving it back and relies on nothing in it.
+//! Pages are purged or released only while the span is away, sent by the thread that purges (H1).
 #![allow(unsafe_code)]
 
 use core::ops::Range;
@@ -22,31 +24,21 @@ use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
 use super::{PageHeap, SpanList, dirty};
 
-/// Spans of at least this many pages (128 MiB) are purged when they are freed.
-const AT_ONCE: usize = (128 << 20) >> PAGE_SHIFT;
-/// Fewer dirty pages than this (64 MiB) are always kept for reuse.
+/// As many dirty pages (64 MiB) may always wait for reuse when clean ones are taken.
 const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
+/// At most so many (16 MiB) are purged by a caller at a time, or twice as many as it takes.
+const SLICE: usize = (16 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
 
-/// How many dirty pages are kept while `used` pages are in use.
+/// How many dirty pages may wait while `used` pages are in use and clean ones are taken.
 pub(super) fn dirty_limit(used: usize) -> usize {
     ALWAYS_KEPT.max(used / 2)
 }
 
-/// Purges a span that is about to be freed if it is very long; whether it was.
-#[inline]
-pub(super) fn at_once(system: &impl System, span: SpanRef) -> bool {
-    span.pages().0 >= AT_ONCE
-        && is_whole_os_pages(span, system.os_page_size())
-        // SAFETY: the span's owner gives it back; it is mapped (H1).
-        && unsafe { system.purge(span.start(), span.bytes()) }.is_ok()
-}
-
 impl<S: System> PageHeap<S> {
-    /// What is left to do after a free, by [`Op::untidy`]: gives up the addresses of the free span at page `freed` of
-    /// the window, where they are wanted, and purges what exceeds the dirty limit.
+    /// Gives up the addresses of the free span at page `freed` of the window, where [`Op::untidy`] wants that.
     #[cold]
     pub(super) fn tidy(&self, freed: usize) {
         let _sender = self.sender.lock();
@@ -55,8 +47,6 @@ impl<S: System> PageHeap<S> {
             let released = unsafe { self.system.release(span.start(), span.bytes()) }.is_ok();
             self.settled(|op| if released { op.end_as_hole(span) } else { op.bring_back(span, None) });
         }
-        let excess = self.settled(|op| op.excess());
-        self.purge_held(excess);
     }
 
     /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was. Spans that the
@@ -133,22 +123,22 @@ impl<S: System> PageHeap<S> {
 }
 
 impl<S: System> Op<'_, S> {
-    /// Whether more is to be done now that `freed` is free, without the lock: then [`PageHeap::tidy`] needs its page.
-    /// While somebody purges, nobody else begins to; whoever frees next afterwards sees to what is dirty then.
+    /// Whether the addresses of the span just freed are wanted: then [`PageHeap::tidy`] needs its page.
     pub(super) fn untidy(&self, freed: SpanRef) -> Option<usize> {
-        let tight = self.state.tight && freed.pages().0 >= RELEASED;
-        (tight || (self.state.away == 0 && self.over_limit())).then(|| self.map.index(freed))
+        let wanted = self.state.tight && freed.pages().0 >= RELEASED;
+        wanted.then(|| self.map.index(freed))
     }
 
-    fn over_limit(&self) -> bool {
-        self.state.counts.free_dirty > dirty_limit(self.state.counts.used())
-    }
-
-    /// How many dirty pages are to go: where they exceed half of those in use, they go back down to three quarters of
-    /// that, so that not every free that follows makes a system call.
-    fn excess(&self) -> usize {
-        let limit = dirty_limit(self.state.counts.used());
-        if self.over_limit() { self.state.counts.free_dirty - limit / 4 * 3 } else { 0 }
+    /// How many dirty pages are to go because `taken` clean ones were taken. While nobody takes clean pages, what is resident does
+    /// not grow, and dirty pages wait for the scavenger; else they go back down to three quarters of the limit, so that
+    /// not every call that follows asks the system. While somebody purges, nobody else begins to.
+    pub(super) fn excess(&self, taken: usize) -> usize {
+        let counts = &self.state.counts;
+        let limit = dirty_limit(counts.used());
+        if counts.free_dirty <= limit || self.state.away > 0 {
+            return 0;
+        }
+        (counts.free_dirty - limit / 4 * 3).min(SLICE.max(2 * taken))
     }
 
     /// Sends away the spans of the last bin before `end` that has any with dirty pages; no more than are needed for

@@ -7,6 +7,7 @@ use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
 use super::span::{SpanRef, SpanState};
+use super::watch::Watch;
 use super::{PageHeapStats, SpanList, dirty};
 
 /// Everything that the lock guards.
@@ -45,6 +46,8 @@ pub(super) struct Counts {
     pub(super) holes: usize,
     pub(super) peak_mapped: usize,
     pub(super) peak_used: usize,
+    /// The peak since the scavenger looked last.
+    pub(super) peak_lately: usize,
 }
 
 impl Counts {
@@ -71,7 +74,8 @@ impl Counts {
     /// Adds pages to a use, and keeps the peak.
     pub(super) fn add(&mut self, state: SpanState, pages: usize) {
         *self.of(state) += pages;
-        self.peak_used = self.peak_used.max(self.used());
+        self.peak_lately = self.peak_lately.max(self.used());
+        self.peak_used = self.peak_used.max(self.peak_lately);
     }
 
     /// Counts a span that comes into use.
@@ -121,6 +125,7 @@ impl State {
                 holes: 0,
                 peak_mapped: 0,
                 peak_used: 0,
+                peak_lately: 0,
             },
         }
     }
@@ -130,6 +135,7 @@ impl State {
 pub(super) struct Op<'a, S> {
     pub(super) system: &'a S,
     pub(super) map: &'a PageMap,
+    pub(super) watch: &'a Watch,
     pub(super) state: &'a mut State,
 }
 
@@ -139,6 +145,7 @@ impl<S: System> Op<'_, S> {
         span.set_state(state);
         self.map.enter(span);
         self.state.counts.enter(span);
+        self.watch.on_call(0);
     }
 
     /// Makes a span in use free. `purged`: its pages read as zeros and are not resident.
@@ -167,6 +174,7 @@ impl<S: System> Op<'_, S> {
         span.set_state(SpanState::Recent);
         self.state.counts.more_free(pages, dirty);
         self.state.recent = Some(span);
+        self.watch.on_call(self.state.counts.free_dirty);
         span
     }
 

@@ -18,6 +18,7 @@ impl<S: System> Op<'_, S> {
     pub(super) fn verify(&self) -> Result<(), &'static str> {
         let mut counts = Counts { peak_mapped: self.state.counts.peak_mapped, ..Counts::default() };
         counts.peak_used = self.state.counts.peak_used;
+        counts.peak_lately = self.state.counts.peak_lately;
         let (mut free_spans, mut away, mut recent) = (0, 0, None);
         let (mut index, mut previous) = (0, SpanState::Unused);
         while index < self.state.top {

@@ -13,6 +13,20 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
+/// How the calling thread's system calls are filtered (`PR_GET_SECCOMP`): 0 not at all, 2 by a program.
+pub fn system_call_filter() -> u8 {
+    let _preserved = super::PreservedErrno::new();
+    // SAFETY: a query.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.clamp(0, 2) as u8
+}
+
+/// Gives the calling thread a name, of 15 bytes at most.
+pub fn name_thread(name: &core::ffi::CStr) {
+    let _preserved = super::PreservedErrno::new();
+    // SAFETY: a terminated string, of which the kernel takes a copy.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
 /// Lets another thread run.
 pub fn yield_now() {
     // SAFETY: no precondition.

@@ -18,6 +18,11 @@ fn location() -> *mut c_int {
 }
 
 impl Errno {
+    /// Where the calling thread's value lies.
+    pub fn address() -> usize {
+        location().expose_provenance()
+    }
+
     /// What the last failing call of this thread left.
     pub fn last() -> Errno {
         // SAFETY: the calling thread's own word, valid and aligned.

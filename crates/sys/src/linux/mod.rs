@@ -7,6 +7,7 @@
 //! only ever taken where nothing is mapped (`MAP_FIXED_NOREPLACE`, or no fixed address at all).
 #![allow(unsafe_code)]
 
+pub mod bare;
 pub mod control;
 mod cpus;
 mod environ;

@@ -1,0 +1,183 @@
+//! The allocator's own thread: it looks after idle memory, so that no caller has to.
+//!
+//! It is no thread of libc's (`freestone_sys::linux::bare`), because it is started from inside of malloc, where locks of
+//! libc may be held. It starts once there is enough to look after, and ends when nothing happened for a while: most programs
+//! never have one, and an idle program has none. It receives no signals, calls nothing of the program's, and is gone in a child of
+//! fork, which gets one of its own if it comes to that.
+//!
+//! None is started in a program with raised privileges, in one that put itself under a system call filter since the
+//! allocator started, where the kernel refuses, or with `background:0`. Then callers do the work, a slice at a time.
+//!
+//! # Life
+//!
+//! ```text
+//!           rung, enough to do               nothing for SLEEP
+//!  ABSENT ──────────────────────▶ RUNNING ────────────────────▶ ABSENT
+//!     │ may not, cannot
+//!     └───────────────▶ REFUSED
+//! ```
+//!
+//! The thread says that it is gone before it is; `ALIVE`, which the kernel clears, says when its memory may serve the next one.
+//!
+//! # Safety
+//!
+//! The memory given to the thread is its own until `ALIVE` is 0; the words written into it lie within the storage
+//! below its thread pointer.
+#![allow(unsafe_code)]
+
+use core::ptr::with_exposed_provenance_mut;
+
+use freestone_sys::linux::{self, bare, control, futex_wait, futex_wake};
+use freestone_sys::{System, linux::bare::BareMemory};
+
+use crate::pageheap::FIRST_LOOK;
+use crate::slow::LEVELS;
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::tls::ThreadState;
+use crate::{scavenge, start, tls};
+
+const ABSENT: u8 = 0;
+const STARTING: u8 = 1;
+const RUNNING: u8 = 2;
+const REFUSED: u8 = 3;
+
+static STATE: AtomicU8 = AtomicU8::new(ABSENT);
+/// The thread's number, 0 when it has left its memory.
+static ALIVE: AtomicU32 = AtomicU32::new(0);
+/// Changes when the thread is to look at once.
+static WORD: AtomicU32 = AtomicU32::new(0);
+/// Where its memory begins, once there is any.
+static MEMORY: AtomicUsize = AtomicUsize::new(0);
+/// When there was something to look after for the first time.
+static FIRST_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Dirty pages (16 MiB) for which a thread is started at once.
+const AT_ONCE: usize = FIRST_LOOK * 16;
+/// A process that lived so long after there was something to look after gets one for less.
+const GRACE_NS: u64 = 200_000_000;
+/// Looks without anything to do before the thread sleeps.
+const QUIET_LOOKS: u32 = 5;
+/// Spans that come and go before it looks again.
+const SPANS: u32 = 64;
+/// How long it sleeps before it ends.
+const SLEEP_NS: u64 = 5_000_000_000;
+/// Its stack, of which it touches a page or two.
+const STACK: usize = 256 << 10;
+
+/// The page heap's bell rang. Outside the gate.
+#[cold]
+#[inline(never)]
+pub(crate) fn attend() {
+    match STATE.load(Ordering::Acquire) {
+        RUNNING if ALIVE.load(Ordering::Relaxed) != 0 => {
+            LEVELS.pages.watch().arm(0, usize::MAX);
+            wake();
+        }
+        // Gone without a word: it was a child's of vfork.
+        RUNNING => STATE.store(ABSENT, Ordering::Relaxed),
+        ABSENT => consider(),
+        REFUSED => {
+            LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+            scavenge::tick_of_caller();
+        }
+        _ => {}
+    }
+}
+
+/// Has the thread look at once, if there is one.
+pub(crate) fn wake() {
+    WORD.fetch_add(1, Ordering::Release);
+    futex_wake(&WORD, 1);
+}
+
+/// In a child of fork: the thread is the parent's.
+pub(crate) fn forked_child() {
+    ALIVE.store(0, Ordering::Relaxed);
+    if STATE.load(Ordering::Relaxed) != REFUSED {
+        STATE.store(ABSENT, Ordering::Relaxed);
+        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+    }
+}
+
+/// Starts the thread if there is enough to do.
+fn consider() {
+    let now = linux::monotonic_ns();
+    let first = match FIRST_NS.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => now,
+        Err(first) => first,
+    };
+    let dirty = LEVELS.pages.stats().free_dirty >> freestone_base::PAGE_SHIFT;
+    if dirty < AT_ONCE && now - first < GRACE_NS {
+        return LEVELS.pages.watch().arm(SPANS, AT_ONCE);
+    }
+    if ALIVE.load(Ordering::Acquire) != 0
+        || STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed).is_err()
+    {
+        return;
+    }
+    LEVELS.pages.watch().arm(0, usize::MAX);
+    let started = start::may_have_threads() && start_thread();
+    STATE.store(if started { RUNNING } else { REFUSED }, Ordering::Release);
+    if !started {
+        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+    }
+}
+
+fn start_thread() -> bool {
+    let Some(memory) = memory() else { return false };
+    prepare(memory);
+    // SAFETY: the memory is nobody's, since `ALIVE` is 0 and this caller alone starts; `body` keeps to system calls.
+    unsafe { bare::start(memory, &ALIVE, body) }
+}
+
+/// The thread's memory, mapped once: the state of a thread, and what else lies below the thread pointer and is used.
+fn memory() -> Option<BareMemory> {
+    if !bare::SUPPORTED {
+        return None;
+    }
+    let pointer = tls::thread_pointer();
+    let deepest = tls::offset().wrapping_neg().max(pointer.wrapping_sub(linux::Errno::address()));
+    if deepest > 1 << 30 {
+        return None;
+    }
+    let below = deepest.next_multiple_of(64) + 64;
+    let len = STACK + below + bare::ABOVE;
+    let mut base = MEMORY.load(Ordering::Relaxed);
+    if base == 0 {
+        base = LEVELS.pages.system().map(len).ok()?;
+        MEMORY.store(base, Ordering::Relaxed);
+    }
+    Some(BareMemory { base, len, below })
+}
+
+/// Makes the thread's state what it is in a new thread, but without an area for restartable sequences: it has no cache.
+fn prepare(memory: BareMemory) {
+    let at = memory.thread_pointer() - memory.below;
+    let storage = with_exposed_provenance_mut::<u8>(at);
+    // SAFETY: the storage below the thread pointer, which nobody uses yet.
+    unsafe { storage.write_bytes(0, memory.below + bare::ABOVE) };
+    let state = with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
+    // SAFETY: it lies in the storage just cleared, and zeros are a valid state.
+    unsafe { &*state }.become_cacheless();
+}
+
+/// What the thread does.
+extern "C" fn body() {
+    control::name_thread(c"freestone");
+    let mut quiet = 0;
+    loop {
+        let seen = WORD.load(Ordering::Acquire);
+        quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+        if quiet < QUIET_LOOKS {
+            futex_wait(&WORD, seen, Some(scavenge::TICK_NS));
+            continue;
+        }
+        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        futex_wait(&WORD, seen, Some(SLEEP_NS));
+        if WORD.load(Ordering::Acquire) == seen {
+            STATE.store(ABSENT, Ordering::Relaxed);
+            return;
+        }
+        quiet = 0;
+    }
+}

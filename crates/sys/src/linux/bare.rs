@@ -1,0 +1,193 @@
+//! A thread that libc does not know: no `pthread_create`, which takes libc's locks and allocates, and which nobody may call
+//! from wherever a program happens to allocate.
+//!
+//! The thread has a stack and thread-local storage of its own in memory that the caller gives, receives no signals, and
+//! is not counted by libc: a program whose other threads all end ends. It must call nothing but thin wrappers of system
+//! calls, which find in its zeroed storage what they look for: `errno`, and a thread that is not cancelled.
+//!
+//! # Safety
+//!
+//! - B1: the memory handed to [`start`] is the thread's alone from then on until `alive` is 0 again.
+//! - B2: x86-64's ABI: the thread pointer points at itself, static thread-local storage lies below it.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Bytes above the thread pointer: libc's own record of a thread (2.3 KiB in glibc) has room in them.
+pub const ABOVE: usize = 4096;
+
+/// Where a new thread lives.
+#[derive(Clone, Copy, Debug)]
+pub struct BareMemory {
+    /// The lowest address of the stack, a multiple of 64.
+    pub base: usize,
+    /// Bytes in all, a multiple of 64: the stack, what is below the thread pointer, and [`ABOVE`].
+    pub len: usize,
+    /// Bytes of thread-local storage below the thread pointer, a multiple of 64. They are zero, but for what the caller wrote.
+    pub below: usize,
+}
+
+impl BareMemory {
+    /// The new thread's thread pointer.
+    pub fn thread_pointer(&self) -> usize {
+        self.base + self.len - ABOVE
+    }
+}
+
+/// Whether [`start`] can work on this machine.
+pub const SUPPORTED: bool = cfg!(target_arch = "x86_64");
+
+/// Starts a thread that runs `body` once and ends. `alive` becomes its number (the kernel's), and 0 when it has ended and left
+/// its memory. False, with nothing changed, when the kernel refuses or the machine is not [`SUPPORTED`].
+///
+/// # Safety
+/// B1. `body` calls nothing of libc but thin wrappers of system calls, and does not unwind.
+pub unsafe fn start(memory: BareMemory, alive: &'static AtomicU32, body: extern "C" fn()) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { imp::start(memory, alive, body) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod imp {
+    use super::*;
+
+    pub(super) unsafe fn start(_: BareMemory, _: &'static AtomicU32, _: extern "C" fn()) -> bool {
+        false
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod imp {
+    use core::arch::asm;
+    use core::ptr::with_exposed_provenance_mut;
+
+    use super::*;
+
+    /// What `pthread_create` asks for: debuggers and emulators know no other combination.
+    const FLAGS: usize = (libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SYSVSEM
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SETTLS
+        | libc::CLONE_PARENT_SETTID
+        | libc::CLONE_CHILD_CLEARTID) as usize;
+
+    /// Reads a word of the calling thread's own record: the stack guard and the pointer guard lie there.
+    macro_rules! own_word {
+        ($offset:literal) => {{
+            let word: usize;
+            // SAFETY: B2, libc keeps these words at fixed places behind the thread pointer.
+            unsafe {
+                asm!(concat!("mov {0}, qword ptr fs:[", $offset, "]"), out(reg) word,
+                     options(nostack, preserves_flags, readonly))
+            };
+            word
+        }};
+    }
+
+    pub(super) unsafe fn start(memory: BareMemory, alive: &'static AtomicU32, body: extern "C" fn()) -> bool {
+        let pointer = memory.thread_pointer();
+        for (offset, word) in [(0, pointer), (16, pointer), (0x28, own_word!(0x28)), (0x30, own_word!(0x30))] {
+            let at = with_exposed_provenance_mut::<usize>(pointer + offset);
+            // SAFETY: B1, within the bytes above the thread pointer.
+            unsafe { at.write(word) };
+        }
+        let stack = pointer - memory.below;
+        let all_signals = u64::MAX;
+        let mut signals = 0u64;
+        let result: isize;
+        // SAFETY: blocks all signals of this thread, so that the new one begins with none, clones, and unblocks. The new
+        // thread finds its function in a register, has a stack of its own (B1), and never returns.
+        unsafe {
+            asm!(
+                "mov eax, {sigprocmask}",
+                "mov edi, {set}",
+                "mov r10d, 8",
+                "syscall",
+                "mov eax, {clone}",
+                "mov rdi, {flags}",
+                "mov rsi, {stack}",
+                "mov rdx, {alive}",
+                "mov r10, {alive}",
+                "mov r8, {pointer}",
+                "syscall",
+                "test rax, rax",
+                "jnz 2f",
+                "xor ebp, ebp",
+                "call {body}",
+                "3:",
+                "mov eax, {exit}",
+                "xor edi, edi",
+                "syscall",
+                "jmp 3b",
+                "2:",
+                "mov {result}, rax",
+                "mov eax, {sigprocmask}",
+                "mov edi, {set}",
+                "mov rsi, {old}",
+                "xor edx, edx",
+                "mov r10d, 8",
+                "syscall",
+                sigprocmask = const libc::SYS_rt_sigprocmask,
+                set = const libc::SIG_SETMASK,
+                clone = const libc::SYS_clone,
+                exit = const libc::SYS_exit,
+                flags = in(reg) FLAGS,
+                stack = in(reg) stack,
+                alive = in(reg) alive.as_ptr(),
+                pointer = in(reg) pointer,
+                body = in(reg) body,
+                old = in(reg) &raw mut signals,
+                result = lateout(reg) result,
+                inout("rsi") &raw const all_signals => _,
+                inout("rdx") &raw mut signals => _,
+                out("rax") _, out("rcx") _, out("rdi") _, out("r8") _, out("r10") _, out("r11") _,
+            );
+        }
+        if result < 0 {
+            alive.store(0, Ordering::Relaxed);
+        }
+        result > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::{self, futex_wait};
+    use crate::System;
+
+    static ALIVE: AtomicU32 = AtomicU32::new(0);
+    static RAN: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn body() {
+        linux::Errno(7).set();
+        assert!(!linux::write_all(-1, b"x"));
+        RAN.store(linux::thread_id() as u32 + linux::Errno::last().0 as u32, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_bare_thread_runs_with_an_errno_of_its_own_and_ends() {
+        if !SUPPORTED {
+            return;
+        }
+        // As much storage as this program has at most.
+        let (below, len) = (64 << 10, 256 << 10);
+        let base = linux::Linux::new().map(len).unwrap();
+        linux::Errno(3).set();
+        // SAFETY: fresh memory for each thread in turn, and a body of thin wrappers.
+        assert!(unsafe { start(BareMemory { base, len, below }, &ALIVE, body) });
+        loop {
+            match ALIVE.load(Ordering::Acquire) {
+                0 => break,
+                number => {
+                    futex_wait(&ALIVE, number, Some(1_000_000));
+                }
+            }
+        }
+        assert!(RAN.load(Ordering::Relaxed) > 7);
+        assert_eq!(linux::Errno::last(), linux::Errno(3));
+    }
+}
