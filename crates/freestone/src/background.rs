@@ -32,6 +32,7 @@ use freestone_sys::{System, linux::bare::BareMemory};
 
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::LEVELS;
+use crate::sync::{accompany, expect_company, leave_alone};
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tls::ThreadState;
 use crate::{scavenge, start, tls};
@@ -74,7 +75,10 @@ pub(crate) fn attend() {
             wake();
         }
         // Gone without a word: it was a child's of vfork.
-        RUNNING => STATE.store(ABSENT, Ordering::Relaxed),
+        RUNNING => {
+            leave_alone();
+            STATE.store(ABSENT, Ordering::Relaxed);
+        }
         ABSENT => consider(),
         REFUSED => {
             LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
@@ -93,6 +97,7 @@ pub(crate) fn wake() {
 /// In a child of fork: the thread is the parent's.
 pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
+    leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
@@ -116,9 +121,11 @@ fn consider() {
         return;
     }
     LEVELS.pages.watch().arm(0, usize::MAX);
+    expect_company();
     let started = start::may_have_threads() && start_thread();
     STATE.store(if started { RUNNING } else { REFUSED }, Ordering::Release);
     if !started {
+        leave_alone();
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
     }
 }
@@ -164,10 +171,16 @@ fn prepare(memory: BareMemory) {
 /// What the thread does.
 extern "C" fn body() {
     control::name_thread(c"freestone");
+    // Without barriers by the kernel, the program's thread keeps to locked instructions as long as this thread lives.
+    let leaves_alone = linux::membarrier_register_private();
     let mut quiet = 0;
     loop {
         let seen = WORD.load(Ordering::Acquire);
+        accompany();
         quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+        if leaves_alone {
+            leave_alone();
+        }
         if quiet < QUIET_LOOKS {
             futex_wait(&WORD, seen, Some(scavenge::TICK_NS));
             continue;
@@ -175,6 +188,7 @@ extern "C" fn body() {
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
         futex_wait(&WORD, seen, Some(SLEEP_NS));
         if WORD.load(Ordering::Acquire) == seen {
+            leave_alone();
             STATE.store(ABSENT, Ordering::Relaxed);
             return;
         }

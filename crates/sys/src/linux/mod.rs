@@ -26,7 +26,9 @@ pub use cpus::possible_cpus;
 pub use environ::environment;
 pub use errno::{Errno, PreservedErrno};
 pub use futex::{Waited, futex_wait, futex_wake};
-pub use membarrier::{membarrier_private_rseq, membarrier_register_rseq};
+pub use membarrier::{
+    membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
+};
 pub use process::{
     abort, auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all, yield_now,
 };
