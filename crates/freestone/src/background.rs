@@ -32,10 +32,10 @@ use freestone_sys::{System, linux::bare::BareMemory};
 
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::LEVELS;
-use crate::sync::{accompany, expect_company, leave_alone};
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
-use crate::{scavenge, start, tls};
+use crate::{limit, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -69,6 +69,7 @@ const STACK: usize = 256 << 10;
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {
+    limit::attend();
     match STATE.load(Ordering::Acquire) {
         RUNNING if ALIVE.load(Ordering::Relaxed) != 0 => {
             LEVELS.pages.watch().arm(0, usize::MAX);
@@ -88,10 +89,20 @@ pub(crate) fn attend() {
     }
 }
 
-/// Has the thread look at once, if there is one.
-pub(crate) fn wake() {
+/// Has the thread look at once.
+fn wake() {
     WORD.fetch_add(1, Ordering::Release);
     futex_wake(&WORD, 1);
+}
+
+/// Memory is short: gives back what can be at once, by the thread if there is one. Outside the gate.
+pub(crate) fn hurry() {
+    if STATE.load(Ordering::Acquire) == RUNNING && ALIVE.load(Ordering::Relaxed) != 0 {
+        LEVELS.pages.watch().arm(0, usize::MAX);
+        wake();
+    } else {
+        scavenge::tick();
+    }
 }
 
 /// In a child of fork: the thread is the parent's.
@@ -163,7 +174,8 @@ fn prepare(memory: BareMemory) {
     let storage = with_exposed_provenance_mut::<u8>(at);
     // SAFETY: the storage below the thread pointer, which nobody uses yet.
     unsafe { storage.write_bytes(0, memory.below + bare::ABOVE) };
-    let state = with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
+    let state =
+        with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
     // SAFETY: it lies in the storage just cleared, and zeros are a valid state.
     unsafe { &*state }.become_cacheless();
 }

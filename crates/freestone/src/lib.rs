@@ -31,6 +31,7 @@ mod global;
 mod heap;
 mod hot;
 mod instances;
+pub mod limit;
 mod message;
 mod pageheap;
 pub mod raw;

@@ -311,16 +311,6 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
-/// The addresses of all regions, those of zeros included, from a start to an end.
-pub(crate) fn memory() -> (usize, usize) {
-    let real = REAL.load(Ordering::Relaxed).addr();
-    if real == 0 {
-        return (0, 0);
-    }
-    let start = real - REGION_SIZE;
-    (start, start + 2 * (1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE)
-}
-
 /// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them.
 pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     let _alone = STOP.lock();

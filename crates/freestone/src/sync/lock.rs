@@ -11,8 +11,8 @@
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
-use super::plain;
 use super::atomic::{AtomicU32, Ordering};
+use super::plain;
 use freestone_sys::linux::{futex_wait, futex_wake};
 
 const FREE: u32 = 0;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod bare;
+pub mod cgroup;
 pub mod control;
 mod cpus;
 mod environ;
