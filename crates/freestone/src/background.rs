@@ -33,8 +33,9 @@ use freestone_sys::{System, linux::bare::BareMemory};
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
-use crate::{scavenge, start, tls};
+use crate::{limit, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -68,13 +69,17 @@ const STACK: usize = 256 << 10;
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {
+    limit::attend();
     match STATE.load(Ordering::Acquire) {
         RUNNING if ALIVE.load(Ordering::Relaxed) != 0 => {
             LEVELS.pages.watch().arm(0, usize::MAX);
             wake();
         }
         // Gone without a word: it was a child's of vfork.
-        RUNNING => STATE.store(ABSENT, Ordering::Relaxed),
+        RUNNING => {
+            leave_alone();
+            STATE.store(ABSENT, Ordering::Relaxed);
+        }
         ABSENT => consider(),
         REFUSED => {
             LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
@@ -84,15 +89,26 @@ pub(crate) fn attend() {
     }
 }
 
-/// Has the thread look at once, if there is one.
-pub(crate) fn wake() {
+/// Has the thread look at once.
+fn wake() {
     WORD.fetch_add(1, Ordering::Release);
     futex_wake(&WORD, 1);
+}
+
+/// Memory is short: gives back what can be at once, by the thread if there is one. Outside the gate.
+pub(crate) fn hurry() {
+    if STATE.load(Ordering::Acquire) == RUNNING && ALIVE.load(Ordering::Relaxed) != 0 {
+        LEVELS.pages.watch().arm(0, usize::MAX);
+        wake();
+    } else {
+        scavenge::tick();
+    }
 }
 
 /// In a child of fork: the thread is the parent's.
 pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
+    leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
@@ -116,9 +132,11 @@ fn consider() {
         return;
     }
     LEVELS.pages.watch().arm(0, usize::MAX);
+    expect_company();
     let started = start::may_have_threads() && start_thread();
     STATE.store(if started { RUNNING } else { REFUSED }, Ordering::Release);
     if !started {
+        leave_alone();
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
     }
 }
@@ -156,7 +174,8 @@ fn prepare(memory: BareMemory) {
     let storage = with_exposed_provenance_mut::<u8>(at);
     // SAFETY: the storage below the thread pointer, which nobody uses yet.
     unsafe { storage.write_bytes(0, memory.below + bare::ABOVE) };
-    let state = with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
+    let state =
+        with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
     // SAFETY: it lies in the storage just cleared, and zeros are a valid state.
     unsafe { &*state }.become_cacheless();
 }
@@ -164,10 +183,16 @@ fn prepare(memory: BareMemory) {
 /// What the thread does.
 extern "C" fn body() {
     control::name_thread(c"freestone");
+    // Without barriers by the kernel, the program's thread keeps to locked instructions as long as this thread lives.
+    let leaves_alone = linux::membarrier_register_private();
     let mut quiet = 0;
     loop {
         let seen = WORD.load(Ordering::Acquire);
+        accompany();
         quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+        if leaves_alone {
+            leave_alone();
+        }
         if quiet < QUIET_LOOKS {
             futex_wait(&WORD, seen, Some(scavenge::TICK_NS));
             continue;
@@ -175,6 +200,7 @@ extern "C" fn body() {
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
         futex_wait(&WORD, seen, Some(SLEEP_NS));
         if WORD.load(Ordering::Acquire) == seen {
+            leave_alone();
             STATE.store(ABSENT, Ordering::Relaxed);
             return;
         }

@@ -12,11 +12,12 @@
 //! thread sees the fork, and leaves, or the forking thread sees the count, and waits until it falls. Nobody
 //! inside ever waits for anything but a lock whose holder is inside too, so the wait ends. When it has
 //! ended, no critical section is under way, and none begins before `forking` falls: the child's copy of the
-//! heap is whole. Caches need no such care: every operation on them commits with one store.
+//! heap is whole. A thread that is alone counts itself by plain stores (`sync/alone.rs`): only itself can fork. Caches need no such care: every operation on them commits with one store.
 
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use freestone_sys::linux::{control, monotonic_ns};
 
+use crate::sync::{enter_plainly, leave_plainly, plain};
 use crate::tls::{self, ThreadState};
 
 const SHARDS: usize = 16;
@@ -28,6 +29,28 @@ const COUNTED: u8 = 2;
 
 #[repr(align(128))]
 struct Shard(AtomicUsize);
+
+impl Shard {
+    #[inline]
+    fn enter(&self) {
+        if enter_plainly() {
+            self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        } else {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[inline]
+    fn leave(&self) {
+        if plain() {
+            self.0.store(self.0.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            leave_plainly();
+        } else {
+            // Release: whoever sees the count fall sees what was done inside.
+            self.0.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
 
 /// Who is inside, and who forks; a type of its own so that a model checker can have many.
 pub(crate) struct Gate<const N: usize> {
@@ -62,7 +85,7 @@ impl<const N: usize> Gate<N> {
         }
         busy.store(MARKED, Ordering::Relaxed);
         let shard = &self.inside[shard];
-        shard.0.fetch_add(1, Ordering::SeqCst);
+        shard.enter();
         busy.store(COUNTED, Ordering::Relaxed);
         let inside = Entry { shard, busy };
         if self.forking.load(Ordering::SeqCst) != 0 {
@@ -106,8 +129,7 @@ impl Drop for Entry<'_> {
     #[inline]
     fn drop(&mut self) {
         self.busy.store(MARKED, Ordering::Relaxed);
-        // Release: whoever sees the count fall sees what was done inside.
-        self.shard.0.fetch_sub(1, Ordering::Release);
+        self.shard.leave();
         self.busy.store(0, Ordering::Relaxed);
     }
 }

@@ -33,6 +33,7 @@ mod heap;
 mod hot;
 mod instances;
 pub mod ledger;
+pub mod limit;
 mod message;
 mod pageheap;
 pub mod raw;

@@ -8,6 +8,8 @@
 //! 3. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
 //!    half goes back, but no less than [`LEAST`].
 //!
+//! Beyond the soft limit (`limit.rs`) all caches are emptied and all dirty pages go back.
+//!
 //! So a program that takes and frees in turns keeps its pages (they count as wanted), and one that goes idle has given all back
 //! in well under a second. No caller waits: the work is done by the background thread (`background.rs`), in slices between
 //! which others may enter and fork; only where there can be none, a caller does one slice now and then.
@@ -20,12 +22,12 @@ use freestone_sys::linux;
 
 use crate::cache::cpu;
 use crate::cache::region::Region;
-use crate::gate;
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::{gate, limit};
 
 /// From one look to the next.
 pub(crate) const TICK_NS: u64 = 100_000_000;
@@ -96,7 +98,9 @@ pub(crate) fn tick_of_caller() {
 /// Empties what is idle. Returns whether that was anything, how many pages are to go back, and whether more of them wait.
 fn look() -> Option<(bool, usize, bool)> {
     let inside = gate::enter()?;
-    let emptied = empty_idle_caches();
+    limit::rearm();
+    let short = limit::is_exceeded();
+    let emptied = empty_idle_caches(short);
     let mut trimmed = false;
     for class in served_classes() {
         trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages);
@@ -109,6 +113,9 @@ fn look() -> Option<(bool, usize, bool)> {
     let wanted = history.peaks.iter().fold(demand.used, |most, &peak| most.max(peak)) - demand.used;
     drop(history);
     drop(inside);
+    if short {
+        return Some((true, demand.dirty, false));
+    }
     let beyond = demand.dirty.saturating_sub(wanted);
     Some((emptied || trimmed, beyond.min(LEAST.max(beyond / 2)), demand.dirty > FIRST_LOOK))
 }
@@ -121,8 +128,9 @@ fn slice(most: usize) -> Option<usize> {
     Some(purged.0)
 }
 
-/// Empties the caches that missed nothing since the last look but hold something. Whether there were any.
-fn empty_idle_caches() -> bool {
+/// Empties the caches that missed nothing since the last look but hold something; where memory is short, all. Whether there
+/// were any.
+fn empty_idle_caches(short: bool) -> bool {
     if start::mode() != Mode::Cpu {
         return false;
     }
@@ -137,7 +145,7 @@ fn empty_idle_caches() -> bool {
         let mut emptied = false;
         for region in cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0) {
             let state = region.state();
-            if is_idle(region) && !is_emptied(region) {
+            if (short || is_idle(region)) && !is_emptied(region) {
                 slow::empty_region(region);
                 state.emptied.store(misses(region), Ordering::Relaxed);
                 emptied = true;

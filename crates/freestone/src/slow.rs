@@ -224,7 +224,10 @@ fn colour_of_large(size: usize, align: usize) -> usize {
     if align > LINE || room < LINE {
         return 0;
     }
-    NEXT.fetch_add(1, Ordering::Relaxed) % (room / LINE + 1) * LINE
+    // Two threads may get the same one; a locked instruction would cost more than that.
+    let next = NEXT.load(Ordering::Relaxed);
+    NEXT.store(next.wrapping_add(1), Ordering::Relaxed);
+    next % (room / LINE + 1) * LINE
 }
 
 fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {

@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message};
+use crate::{background, gate, ledger, limit, message};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +121,10 @@ fn start() {
     MODE.store(mode as u8, Ordering::Relaxed);
     COUNTING.store(config.count, Ordering::Relaxed);
     CHECKING.store(config.check, Ordering::Relaxed);
+    if config.limit_soft.is_some() || config.limit_hard.is_some() {
+        limit::set_soft(config.limit_soft);
+        limit::set_hard(config.limit_hard);
+    }
     STARTED.store(true, Ordering::Release);
     if mode == Mode::Cpu && !config.count {
         cpu::open();

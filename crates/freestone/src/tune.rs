@@ -14,6 +14,7 @@ use core::fmt::Write;
 use freestone_base::text::FixedText;
 use freestone_sys::linux;
 
+use crate::limit::Amount;
 use crate::message;
 
 /// Which caches stand in front of the central lists.
@@ -49,6 +50,10 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
+    /// Footprint beyond which memory is given back harder.
+    pub(crate) limit_soft: Option<Amount>,
+    /// Footprint that is not exceeded.
+    pub(crate) limit_hard: Option<Amount>,
     report: [u8; PATH],
     report_len: usize,
 }
@@ -62,6 +67,8 @@ impl Config {
         control: false,
         background: true,
         cache_bytes: None,
+        limit_soft: None,
+        limit_hard: None,
         report: [0; PATH],
         report_len: 0,
     };
@@ -96,8 +103,12 @@ impl Config {
                 b"control" => set_switch(&mut self.control, value),
                 b"background" => set_switch(&mut self.background, value),
                 b"cache_bytes" => self.set_cache_bytes(value),
+                b"limit_hard" => set_amount(&mut self.limit_hard, value),
+                b"limit_soft" => set_amount(&mut self.limit_soft, value),
                 b"report" => self.set_report(value),
-                _ => Err("background, cache, cache_bytes, check, control, count, report, verbose"),
+                _ => Err(
+                    "background, cache, cache_bytes, check, control, count, limit_hard, limit_soft, report, verbose",
+                ),
             };
             if let Err(allowed) = taken {
                 let known = allowed.starts_with("one of") || !allowed.starts_with("background,");
@@ -161,6 +172,18 @@ fn set_switch(switch: &mut bool, value: &[u8]) -> Result<(), &'static str> {
         b"0" => false,
         _ => return Err("0 or 1"),
     };
+    Ok(())
+}
+
+/// A limit: bytes, or per cent.
+fn set_amount(amount: &mut Option<Amount>, value: &[u8]) -> Result<(), &'static str> {
+    let parsed = match value.strip_suffix(b"%") {
+        Some(part) => {
+            parse_size(part).filter(|part| (1..=100).contains(part)).map(|part| Amount::Percent(part as u8))
+        }
+        None => parse_size(value).filter(|&bytes| bytes > 0).map(Amount::Bytes),
+    };
+    *amount = Some(parsed.ok_or("a number of bytes, with K, M or G if you like, or 1% to 100%")?);
     Ok(())
 }
 

@@ -83,14 +83,14 @@ fn watch(options: TopOptions) -> Result<(), String> {
 /// Without a terminal: one sample after the other.
 fn print_samples(watcher: &mut Watcher, options: TopOptions) -> Result<(), String> {
     // The first has no rates.
-    let mut sample = watcher.look()?;
+    watcher.look()?;
     loop {
         std::thread::sleep(options.interval);
-        match watcher.look() {
-            Ok(next) => sample = next,
+        let sample = match watcher.look() {
+            Ok(sample) => sample,
             Err(_) if !watcher.process().is_alive() && !options.once => return Ok(()),
             Err(message) => return Err(message),
-        }
+        };
         let text = if options.json { json(&sample) } else { plain(&sample, options.order) };
         // A reader that went away has seen enough.
         if io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() || options.once {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::sample::{Class, Heap, Sample};
 use crate::quantity::{bytes, count, percent, rough};
+use crate::report::spark::spark;
 
 /// By what size classes are sorted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,20 +147,7 @@ fn resident(sample: &Sample, width: usize) -> Row {
     );
     let head = format!("resident {:>11}", bytes(sample.resident));
     let room = width.saturating_sub(head.len() + words.len() + 1).min(60);
-    Row::of(Tone::Heading, head).and(Tone::Dim, words).and(Tone::Live, sparkline(&sample.history, room))
-}
-
-/// A curve of one character's height. Each column shows the most of the samples that fall into it.
-pub fn sparkline(values: &[u64], width: usize) -> String {
-    const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let columns = values.len().min(width);
-    let most = values.iter().max().copied().unwrap_or(0).max(1);
-    let column = |number: usize| {
-        let (from, to) = (number * values.len() / columns, (number + 1) * values.len() / columns);
-        let value = values[from..to].iter().max().copied().unwrap_or(0);
-        STEPS[(value as u128 * 7).div_ceil(u128::from(most)) as usize]
-    };
-    (0..columns).map(column).collect()
+    Row::of(Tone::Heading, head).and(Tone::Dim, words).and(Tone::Live, spark(&sample.history, room))
 }
 
 /// A bar of `width` characters for `part` of `whole`, to an eighth of a character.
@@ -332,7 +320,7 @@ mod tests {
         let sample = sample();
         let wide = text(&sample, Order::Live, 120);
         assert!(wide.starts_with("a?b (7)  2 threads  Freestone 0.1.0, cache cpu"), "{wide}");
-        assert!(wide.contains("1.0 MiB to 10.0 MiB in 1 min 1 s ▂█"), "{wide}");
+        assert!(wide.contains("1.0 MiB to 10.0 MiB in 1 min 1 s ▁█"), "{wide}");
         assert!(wide.contains("malloc 1.0 million"), "{wide}");
         assert!(!wide.contains("shared"), "what is zero is left out: {wide}");
         for width in [1, 20, 60, 80] {
@@ -357,11 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn curves_and_bars_are_as_long_as_they_should() {
-        assert_eq!(sparkline(&[0, 50, 100], 10), "▁▅█");
-        assert_eq!(sparkline(&[1, 9, 2, 3], 2), "█▄");
-        assert_eq!(sparkline(&[], 10), "");
-        assert_eq!(sparkline(&[1], 0), "");
+    fn bars_are_as_long_as_they_should() {
         assert_eq!(bar(1, 2, 4), "██");
         assert_eq!(bar(1, 16, 2), "▏");
         assert_eq!((bar(5, 0, 4).as_str(), bar(9, 3, 2).as_str()), ("", "██"));

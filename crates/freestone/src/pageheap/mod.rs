@@ -139,21 +139,49 @@ impl<S: System> PageHeap<S> {
         act(&mut Op { system: &self.system, map: &self.map, watch: &self.watch, state: &mut state })
     }
 
-    /// Runs `take` under the lock. Where memory is refused while spans are away, once more when they are back.
+    /// Takes `pages` pages by running `take` under the lock. Where memory is refused while spans are away, once more when they are back.
     #[inline]
-    fn take(&self, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
-        let (taken, away, excess) = self.locked(|op| {
-            let taken = take(op);
-            let excess = match taken {
-                Some(span) if span.is_zeroed() => op.excess(span.pages().0),
-                _ => 0,
-            };
-            (taken, op.state.away, excess)
-        });
+    fn take(&self, pages: usize, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
+        let (taken, away, excess) = loop {
+            let outcome = self.locked(|op| {
+                if !op.fits(pages) {
+                    return None;
+                }
+                let taken = take(op);
+                let excess = match taken {
+                    Some(span) if span.is_zeroed() => op.excess(span.pages().0),
+                    _ => 0,
+                };
+                Some((taken, op.state.away, excess))
+            });
+            match outcome {
+                Some(outcome) => break outcome,
+                None if self.make_room(pages) => {}
+                None => return None,
+            }
+        };
         if excess > 0 {
             self.purge(PageCount(excess));
         }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
+    }
+
+    /// Whether the limit leaves room for so many pages more, dirty ones having gone back where that is needed.
+    #[cold]
+    fn make_room(&self, pages: usize) -> bool {
+        loop {
+            let limit = self.watch.limit();
+            let (used, dirty) = self.locked(|op| (op.state.counts.used(), op.state.counts.free_dirty));
+            let wanted = used.saturating_add(pages);
+            if wanted.saturating_add(dirty) <= limit {
+                return true;
+            }
+            // With some to spare, or the next call would have to do the same.
+            let excess = wanted.saturating_add(dirty) - limit;
+            if wanted > limit || self.purge(PageCount(excess.saturating_add(watch::FIRST_LOOK))).0 == 0 {
+                return false;
+            }
+        }
     }
 
     /// Waits until no span is away, keeps it so, and tries again.
@@ -176,7 +204,7 @@ impl<S: System> PageHeap<S> {
     fn slab(&self, class: ClassId, state: SpanState, heap: usize) -> Option<SpanRef> {
         let info = class_info(class);
         let blocks = info.blocks as usize;
-        self.take(|op| {
+        self.take(info.slab_pages as usize, |op| {
             let span = op.take(info.slab_pages as usize, 1, blocks.div_ceil(64))?;
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_slab(class, info.blocks);
@@ -216,7 +244,7 @@ impl<S: System> PageHeap<S> {
     ) -> Option<SpanRef> {
         debug_assert!(align.is_power_of_two());
         let pages = pages_for(bytes)?;
-        let span = self.take(|op| {
+        let span = self.take(pages, |op| {
             let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_large(bytes);
@@ -266,6 +294,9 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn resize(&self, span: SpanRef, bytes: usize, may_move: bool) -> Option<SpanRef> {
         let wanted = pages_for(bytes.checked_add(span.colour())?)?;
         let had = span.pages().0;
+        if wanted > had && self.watch.limit() != usize::MAX {
+            self.make_room(wanted - had);
+        }
         if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
             return if may_move { self.move_grow(span, bytes) } else { None };
         }
@@ -300,6 +331,11 @@ impl<S: System> PageHeap<S> {
     #[inline]
     pub(crate) fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// Pages in use, or free and dirty: what limits go by.
+    pub(crate) fn footprint(&self) -> PageCount {
+        self.locked(|op| PageCount(op.state.counts.used() + op.state.counts.free_dirty))
     }
 
     /// What the scavenger decides by; the peak begins anew.

@@ -59,6 +59,9 @@ impl<S: System> Op<'_, S> {
         if more == 0 {
             return Some(());
         }
+        if !self.fits(more) {
+            return None;
+        }
         let end = self.map.index(span) + old;
         let short = |right: &SpanRef| right.pages().0 < more;
         let mut right = self.free_at(end);
@@ -110,7 +113,7 @@ impl<S: System> Op<'_, S> {
         if self.state.moves >= MOST_MOVES && pages < ALWAYS_MOVED {
             return None;
         }
-        if pages < span.pages().0 || !is_whole_os_pages(span, os_page) {
+        if pages < span.pages().0 || !self.fits(pages - span.pages().0) || !is_whole_os_pages(span, os_page) {
             return None;
         }
         let spare = self.record(0)?;

@@ -140,12 +140,19 @@ pub(super) struct Op<'a, S> {
 }
 
 impl<S: System> Op<'_, S> {
+    /// Whether the limit leaves room for so many pages more, though all of them be clean.
+    #[inline]
+    pub(super) fn fits(&self, pages: usize) -> bool {
+        let counts = &self.state.counts;
+        pages.saturating_add(counts.used() + counts.free_dirty) <= self.watch.limit()
+    }
+
     /// Enters a span that [`take`](Op::take) gave in its new state.
     pub(super) fn put_to_use(&mut self, span: SpanRef, state: SpanState) {
         span.set_state(state);
         self.map.enter(span);
         self.state.counts.enter(span);
-        self.watch.on_call(0);
+        self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
     }
 
     /// Makes a span in use free. `purged`: its pages read as zeros and are not resident.
@@ -174,7 +181,7 @@ impl<S: System> Op<'_, S> {
         span.set_state(SpanState::Recent);
         self.state.counts.more_free(pages, dirty);
         self.state.recent = Some(span);
-        self.watch.on_call(self.state.counts.free_dirty);
+        self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
         span
     }
 

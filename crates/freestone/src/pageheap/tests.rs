@@ -326,26 +326,49 @@ fn what_cannot_be_purged_does_not_shield_what_can() {
 }
 
 #[test]
-fn dirty_memory_stays_within_its_limit() {
+fn whoever_takes_clean_pages_returns_as_many_dirty_ones_beyond_the_limit() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
-    let within = || {
-        let stats = checked(&heap);
-        let used = (stats.slabs + stats.large) / PAGE_SIZE;
-        stats.free_dirty / PAGE_SIZE <= purge::dirty_limit(used)
-    };
-    let count = purge::dirty_limit(0) / 128 + 10;
-    let spans: Vec<_> = (0..count).map(|_| large(&heap, 128)).collect();
-    for span in spans {
-        heap.free(span);
-        assert!(within());
+    let limit = purge::dirty_limit(0);
+    let spans: Vec<_> = (0..limit / 128 + 10).map(|_| [large(&heap, 128), large(&heap, 1)]).collect();
+    for pair in &spans {
+        heap.free(pair[0]);
     }
-    let huge = large(&heap, 5000);
-    write(huge, 1);
+    // Freeing purges nothing, nor does taking what is dirty.
+    let again = large(&heap, 100);
+    assert_eq!(system.calls().purge, 0);
+    let dirty = dirty_pages(&heap);
+    assert!(dirty > limit);
+    // What is taken clean makes more pages resident.
+    let clean = large(&heap, 200);
+    assert!(system.calls().purge > 0 && dirty_pages(&heap) <= limit);
     let purges = system.calls().purge;
-    heap.free(huge);
-    assert_eq!(system.calls().purge, purges + 1);
-    assert!(within());
+    let more = large(&heap, 200);
+    assert_eq!(system.calls().purge, purges);
+    [again, clean, more].into_iter().for_each(|span| heap.free(span));
+    checked(&heap);
+}
+
+#[test]
+fn the_bell_rings_for_dirty_pages_or_after_so_many_spans() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let spans = [10, FIRST_LOOK, 10].map(|pages| large(&heap, pages));
+    heap.free(spans[0]);
+    assert!(!heap.watch().has_rung());
+    heap.free(spans[1]);
+    assert!(heap.watch().has_rung());
+    heap.watch().arm(2, usize::MAX);
+    let span = large(&heap, 10);
+    assert!(!heap.watch().has_rung());
+    heap.free(span);
+    assert!(heap.watch().has_rung());
+    heap.watch().arm(0, usize::MAX);
+    (0..100).for_each(|_| heap.free(large(&heap, 10)));
+    assert!(!heap.watch().has_rung());
+    let demand = heap.demand();
+    assert!(demand.used == 10 && demand.peak == FIRST_LOOK + 20 && demand.dirty == FIRST_LOOK + 10);
+    assert_eq!(heap.demand().peak, 10);
 }
 
 #[test]

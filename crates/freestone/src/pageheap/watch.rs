@@ -1,6 +1,6 @@
 //! What the page heap watches for, so that the scavenger need not look.
 //!
-//! Written under the page heap's lock, but for [`Watch::arm`], and read at any time: a bell that rings late or once too
+//! Written under the page heap's lock, but for what is armed or set, and read at any time: a bell that rings late or once too
 //! often costs a look.
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -11,23 +11,54 @@ pub(crate) struct Watch {
     calls: AtomicU32,
     /// Dirty pages beyond which it rings.
     dirty: AtomicUsize,
+    /// Pages in use or dirty beyond which it rings.
+    footprint: AtomicUsize,
+    /// The most pages that may be in use or dirty.
+    limit: AtomicUsize,
     rung: AtomicBool,
 }
 
 impl Watch {
     /// Rings once there is anything to speak of.
     pub(super) const fn new() -> Watch {
-        Watch { calls: AtomicU32::new(0), dirty: AtomicUsize::new(FIRST_LOOK), rung: AtomicBool::new(false) }
+        Watch {
+            calls: AtomicU32::new(0),
+            dirty: AtomicUsize::new(FIRST_LOOK),
+            footprint: AtomicUsize::new(usize::MAX),
+            limit: AtomicUsize::new(usize::MAX),
+            rung: AtomicBool::new(false),
+        }
     }
 
-    /// A span was taken or freed, and so many dirty pages wait.
+    /// A span was taken or freed: so many pages are in use now, so many are dirty.
     #[inline]
-    pub(super) fn on_call(&self, dirty: usize) {
+    pub(super) fn on_call(&self, used: usize, dirty: usize) {
         let calls = self.calls.load(Relaxed);
         self.calls.store(calls.saturating_sub(1), Relaxed);
-        if calls == 1 || dirty > self.dirty.load(Relaxed) {
+        if calls == 1 || dirty > self.dirty.load(Relaxed) || used + dirty > self.footprint.load(Relaxed) {
             self.rung.store(true, Relaxed);
         }
+    }
+
+    /// From now on rings beyond so many pages in use or dirty, `usize::MAX` for never.
+    pub(crate) fn arm_footprint(&self, pages: usize) {
+        self.footprint.store(pages, Relaxed);
+    }
+
+    /// Rings no more for that, until armed again; whether it would have.
+    pub(crate) fn disarm_footprint(&self) -> bool {
+        self.footprint.swap(usize::MAX, Relaxed) != usize::MAX
+    }
+
+    /// The most pages that may be in use or dirty; `usize::MAX` for any number.
+    #[inline]
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Allows no more pages in use or dirty from now on.
+    pub(crate) fn set_limit(&self, pages: usize) {
+        self.limit.store(pages, Relaxed);
     }
 
     /// From now on rings after `calls` spans (0: any number), or beyond `dirty` pages.

@@ -4,13 +4,15 @@
 //!
 //! Invariant L1: the value is touched only through a [`Guard`], and a guard exists only while `state` is not
 //! [`FREE`] and was set so by the guard's owner. The acquiring exchange (Acquire) pairs with the releasing
-//! swap (Release), so each owner sees everything its predecessor wrote.
+//! swap (Release), so each owner sees everything its predecessor wrote. While whoever is
+//! inside the gate is there [plainly](plain) there is nobody to exclude, and plain stores will do.
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 use super::atomic::{AtomicU32, Ordering};
+use super::plain;
 use freestone_sys::linux::{futex_wait, futex_wake};
 
 const FREE: u32 = 0;
@@ -43,7 +45,11 @@ impl<T> Lock<T> {
     /// Waits until the lock is free and takes it.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if plain() {
+            // Nobody else is there, and nobody locks twice.
+            debug_assert_eq!(self.state.load(Ordering::Relaxed), FREE);
+            self.state.store(HELD, Ordering::Relaxed);
+        } else if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow();
         }
         Guard { lock: self }
@@ -68,7 +74,9 @@ impl<T> Lock<T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
+        if plain() {
+            self.lock.state.store(FREE, Ordering::Relaxed);
+        } else if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
             futex_wake(&self.lock.state, 1);
         }
     }

@@ -1,7 +1,9 @@
 //! Atomics and locks. Under `--cfg loom` the atomics are the model checker's.
 
+mod alone;
 mod lock;
 
+pub(crate) use alone::{accompany, enter_plainly, expect_company, leave_alone, leave_plainly, plain};
 pub(crate) use lock::Lock;
 
 /// The atomics that the whole crate uses.

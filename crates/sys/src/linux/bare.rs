@@ -89,7 +89,8 @@ mod imp {
 
     pub(super) unsafe fn start(memory: BareMemory, alive: &'static AtomicU32, body: extern "C" fn()) -> bool {
         let pointer = memory.thread_pointer();
-        for (offset, word) in [(0, pointer), (16, pointer), (0x28, own_word!(0x28)), (0x30, own_word!(0x30))] {
+        for (offset, word) in [(0, pointer), (16, pointer), (0x28, own_word!(0x28)), (0x30, own_word!(0x30))]
+        {
             let at = with_exposed_provenance_mut::<usize>(pointer + offset);
             // SAFETY: B1, within the bytes above the thread pointer.
             unsafe { at.write(word) };
@@ -156,8 +157,8 @@ mod imp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linux::{self, futex_wait};
     use crate::System;
+    use crate::linux::{self, futex_wait};
 
     static ALIVE: AtomicU32 = AtomicU32::new(0);
     static RAN: AtomicU32 = AtomicU32::new(0);

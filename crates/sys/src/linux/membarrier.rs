@@ -1,4 +1,4 @@
-//! Making every other CPU leave its restartable sequence.
+//! Barriers in other threads, and making them leave their restartable sequences.
 //!
 //! # Safety
 //!
@@ -9,6 +9,8 @@ use libc::{c_int, c_long};
 
 use super::errno::PreservedErrno;
 
+const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
+const PRIVATE_EXPEDITED: c_int = 1 << 3;
 const REGISTER_PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 8;
 const PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 7;
 const FLAG_CPU: c_int = 1;
@@ -18,6 +20,17 @@ fn membarrier(command: c_int, flags: c_int, cpu: c_int) -> bool {
     // SAFETY: takes no addresses.
     let returned: c_long = unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) };
     returned == 0
+}
+
+/// Declares that this process will use [`membarrier_private`]. Once per process (and again in a forked child). False
+/// where the kernel (before 4.14) cannot.
+pub fn membarrier_register_private() -> bool {
+    membarrier(REGISTER_PRIVATE_EXPEDITED, 0, 0)
+}
+
+/// A full memory barrier between some two instructions of every other running thread of this process.
+pub fn membarrier_private() -> bool {
+    membarrier(PRIVATE_EXPEDITED, 0, 0)
 }
 
 /// Declares that this process will use [`membarrier_private_rseq`]. Once per process (and again in
@@ -39,6 +52,13 @@ pub fn membarrier_private_rseq(cpu: Option<u32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registered_process_may_ask_for_barriers() {
+        if membarrier_register_private() {
+            assert!(membarrier_private());
+        }
+    }
 
     #[test]
     fn a_registered_process_may_restart_sequences() {

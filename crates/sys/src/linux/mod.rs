@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod bare;
+pub mod cgroup;
 pub mod control;
 mod cpus;
 mod environ;
@@ -33,7 +34,9 @@ pub use environ::environment;
 pub use first::first_memory;
 pub use errno::{Errno, PreservedErrno};
 pub use futex::{Waited, futex_wait, futex_wake};
-pub use membarrier::{membarrier_private_rseq, membarrier_register_rseq};
+pub use membarrier::{
+    membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
+};
 pub use process::{
     abort, auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all, yield_now,
 };

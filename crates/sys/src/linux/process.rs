@@ -27,6 +27,18 @@ pub fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// Bytes of memory that this machine has, swap not counted.
+pub fn machine_memory() -> usize {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: all zeros are a valid value.
+    let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
+    // SAFETY: `info` is ours and of the type that the call fills.
+    if unsafe { libc::sysinfo(&mut info) } != 0 {
+        return usize::MAX;
+    }
+    (info.totalram as usize).saturating_mul(info.mem_unit as usize)
+}
+
 /// The number of this process, from the kernel at each call: right in a forked child too.
 pub fn process_id() -> i32 {
     // SAFETY: no preconditions.
