@@ -27,15 +27,16 @@
 
 use core::ptr::with_exposed_provenance_mut;
 
-use freestone_sys::linux::{self, bare, control, futex_wait, futex_wake};
+use freestone_sys::linux::{self, bare, control as system, futex_wait, futex_wake};
 use freestone_sys::{System, linux::bare::BareMemory};
 
+use crate::ledger::history;
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
-use crate::{limit, scavenge, start, tls};
+use crate::{control, limit, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -89,8 +90,8 @@ pub(crate) fn attend() {
     }
 }
 
-/// Has the thread look at once.
-fn wake() {
+/// Has the thread look at once, if there is one.
+pub(crate) fn wake() {
     WORD.fetch_add(1, Ordering::Release);
     futex_wake(&WORD, 1);
 }
@@ -123,7 +124,7 @@ fn consider() {
         Err(first) => first,
     };
     let dirty = LEVELS.pages.stats().free_dirty >> freestone_base::PAGE_SHIFT;
-    if dirty < AT_ONCE && now - first < GRACE_NS {
+    if dirty < AT_ONCE && now - first < GRACE_NS && !is_wanted() {
         return LEVELS.pages.watch().arm(SPANS, AT_ONCE);
     }
     if ALIVE.load(Ordering::Acquire) != 0
@@ -137,6 +138,7 @@ fn consider() {
     STATE.store(if started { RUNNING } else { REFUSED }, Ordering::Release);
     if !started {
         leave_alone();
+        control::give_up();
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
     }
 }
@@ -180,21 +182,37 @@ fn prepare(memory: BareMemory) {
     unsafe { &*state }.become_cacheless();
 }
 
+/// Whether there is to be a thread in any case: for the control, or for the history in the report.
+fn is_wanted() -> bool {
+    control::is_wanted() || start::reporting()
+}
+
 /// What the thread does.
 extern "C" fn body() {
-    control::name_thread(c"freestone");
+    system::name_thread(c"freestone");
     // Without barriers by the kernel, the program's thread keeps to locked instructions as long as this thread lives.
     let leaves_alone = linux::membarrier_register_private();
+    // The history reads files, whose numbers must not be the program's.
+    let keeps_history = start::reporting() && linux::socket::own_descriptors();
     let mut quiet = 0;
     loop {
         let seen = WORD.load(Ordering::Acquire);
         accompany();
         quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+        let now_ns = linux::monotonic_ns();
+        if keeps_history {
+            history::tick(now_ns);
+        }
+        control::serve(now_ns);
         if leaves_alone {
             leave_alone();
         }
-        if quiet < QUIET_LOOKS {
-            futex_wait(&WORD, seen, Some(scavenge::TICK_NS));
+        let wanted = is_wanted();
+        if quiet < QUIET_LOOKS || wanted {
+            let time_ns = if quiet < QUIET_LOOKS { scavenge::TICK_NS } else { control::TICK_NS };
+            if !control::wait(time_ns) {
+                futex_wait(&WORD, seen, Some(time_ns));
+            }
             continue;
         }
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);

@@ -88,6 +88,11 @@ pub(crate) fn report_may_be_wanted() -> bool {
     if STARTED.load(Ordering::Acquire) { PROCESS.load(Ordering::Relaxed) != 0 } else { tune::is_set() }
 }
 
+/// Whether a report is wanted in the end.
+pub(crate) fn reporting() -> bool {
+    PROCESS.load(Ordering::Relaxed) != 0
+}
+
 /// Whether the calling process is the one that started the allocator, or a child of fork.
 pub(crate) fn is_own_process() -> bool {
     PROCESS.load(Ordering::Relaxed) == i64::from(linux::process_id())
@@ -131,6 +136,10 @@ fn start() {
     }
     if config.control {
         crate::control::ask_by_option();
+    }
+    if !config.report().is_empty() {
+        // The history begins now; the thread cannot, inside the gate.
+        LEVELS.pages.watch().arm(1, usize::MAX);
     }
     if config.verbose {
         let mut text = FixedText::<160>::new();

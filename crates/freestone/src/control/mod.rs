@@ -27,7 +27,6 @@ mod service;
 mod trouble;
 
 use core::cell::UnsafeCell;
-use core::ffi::c_int;
 
 use freestone_sys::linux;
 use freestone_sys::linux::socket::Readiness;
@@ -95,7 +94,7 @@ fn set(state: u32) {
 /// From then on whoever acts as the same user, and root, can read the allocator's figures and give it commands.
 pub fn open() -> Result<(), NotOpened> {
     ask();
-    crate::background::wake();
+    crate::background::attend();
     let until_ns = linux::monotonic_ns() + OPENING_NS;
     loop {
         match state() {
