@@ -19,6 +19,7 @@ pub enum Command {
     Classes { json: bool },
     Stats { term: Option<String>, markdown: bool },
     Run(Box<RunOptions>),
+    Why { first: PathBuf, second: PathBuf },
     Top(TopOptions),
     Ctl(CtlOptions),
 }
@@ -32,6 +33,7 @@ pub enum Topic {
     Ctl,
     Classes,
     Stats,
+    Why,
 }
 
 /// The options of `freestone run`.
@@ -47,7 +49,7 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 6] = ["run", "top", "ctl", "classes", "stats", "help"];
+const COMMANDS: [&str; 7] = ["run", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -58,6 +60,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         Some(Short('V') | Long("version")) => Ok(Command::Version),
         Some(Value(word)) => match word.to_str() {
             Some("run") => run(parser),
+            Some("why") => why(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
             Some("classes") => classes(parser),
@@ -146,6 +149,24 @@ fn ctl(mut parser: lexopt::Parser) -> Result<Command, String> {
     ctl::options(&words).map(Command::Ctl)
 }
 
+fn why(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Why)),
+            Value(file) => files.push(file.into()),
+            other => return Err(unknown(other, "freestone why", &["help"])),
+        }
+    }
+    match <[PathBuf; 2]>::try_from(files) {
+        Ok([first, second]) => Ok(Command::Why { first, second }),
+        Err(files) => Err(format!(
+            "freestone why compares two files, but got {}. Say `freestone why BEFORE.json AFTER.json`",
+            files.len()
+        )),
+    }
+}
+
 fn classes(mut parser: lexopt::Parser) -> Result<Command, String> {
     let mut json = false;
     while let Some(argument) = parser.next().map_err(text)? {
@@ -182,6 +203,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     };
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),
+        Some("why") => Ok(Command::Help(Topic::Why)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
@@ -257,7 +279,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, classes, stats, help"),
+            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, classes, stats, help"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),
@@ -265,6 +287,8 @@ mod tests {
             ("run --lib", "missing argument"),
             ("run", "which program?"),
             ("classes all", "takes no argument"),
+            ("why a.json", "compares two files, but got 1"),
+            ("why --json a b", "has no option '--json'"),
             ("stats -x", "has no option '-x'"),
             ("--verbose", "It takes --help, --version"),
             ("help me", "There are: run"),

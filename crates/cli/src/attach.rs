@@ -120,7 +120,9 @@ impl Process {
     pub fn control(&self) -> Result<Control, String> {
         match self.presence()? {
             Presence::Open(control) => Ok(control),
-            Presence::Closed => Err(format!("{} runs on Freestone but has not opened its control.{HOW}", self.shown())),
+            Presence::Closed => {
+                Err(format!("{} runs on Freestone but has not opened its control.{HOW}", self.shown()))
+            }
             Presence::Unknown => Err(format!("{} shows no sign of Freestone.{HOW}", self.shown())),
         }
     }
@@ -186,8 +188,12 @@ impl Control {
         let directory = path.parent().unwrap_or(Path::new("/"));
         let directory =
             File::options().read(true).custom_flags(libc::O_PATH).open(outside(directory)).map_err(failed)?;
-        let control =
-            Control { page, directory, socket: format!("{}.socket", process.inner_pid), shown: shown.clone() };
+        let control = Control {
+            page,
+            directory,
+            socket: format!("{}.socket", process.inner_pid),
+            shown: shown.clone(),
+        };
         control.check(process)?;
         Ok(control)
     }
@@ -195,7 +201,8 @@ impl Control {
     /// Whether the page is one that this command reads, and the process's own.
     fn check(&self, process: &Process) -> Result<(), String> {
         let mut words = [0u64; live::FIGURES];
-        self.read_words(0, &mut words).map_err(|_| format!("the shared page of {} is too short", self.shown))?;
+        self.read_words(0, &mut words)
+            .map_err(|_| format!("the shared page of {} is too short", self.shown))?;
         if words[word::MAGIC] != live::MAGIC {
             return Err(format!("the control of {} is just being opened; try again", self.shown));
         }
@@ -240,28 +247,38 @@ impl Control {
             match consistent {
                 Ok(true) => return Ok(Figures { words }),
                 Ok(false) => std::thread::sleep(Duration::from_millis(1)),
-                Err(error) => return Err(format!("the shared page of {} cannot be read: {error}", self.shown)),
+                Err(error) => {
+                    return Err(format!("the shared page of {} cannot be read: {error}", self.shown));
+                }
             }
         }
-        Err(format!("the shared page of {} is being written all the time; was the process stopped?", self.shown))
+        Err(format!(
+            "the shared page of {} is being written all the time; was the process stopped?",
+            self.shown
+        ))
     }
 
     /// Sends a command and waits for the answer; the error is the process's own message, or ours.
     pub fn ask(&self, request: &str) -> Result<String, String> {
+        self.ask_within(request, PATIENCE)
+    }
+
+    /// The same, waiting no longer than said for anything to arrive.
+    pub fn ask_within(&self, request: &str, patience: Duration) -> Result<String, String> {
         if request.contains('\n') {
             return Err("a command is one line".into());
         }
         let unanswered = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("{} did not answer within {} s; is it stopped?", self.shown, PATIENCE.as_secs())
+                format!("{} did not answer within {} s; is it stopped?", self.shown, patience.as_secs())
             }
             _ => format!("{} did not answer: {error}", self.shown),
         };
         // By way of the directory, since the path of a socket must be short.
         let path = format!("/proc/self/fd/{}/{}", self.directory.as_raw_fd(), self.socket);
         let mut stream = UnixStream::connect(path).map_err(unanswered)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(unanswered)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(unanswered)?;
+        stream.set_read_timeout(Some(patience)).map_err(unanswered)?;
+        stream.set_write_timeout(Some(patience)).map_err(unanswered)?;
         stream.write_all(format!("{request}\n").as_bytes()).map_err(unanswered)?;
         let mut reply = Vec::new();
         stream.take(LONGEST).read_to_end(&mut reply).map_err(unanswered)?;
@@ -326,11 +343,11 @@ impl Figures {
         (0..count).map(|place| &self.words[live::class(place)..][..ClassFigure::ALL.len()])
     }
 
-    /// Samples of (resident, live) at equal distances since the page was made, and that distance in nanoseconds.
-    pub fn history(&self) -> (Vec<(u64, u64)>, u64) {
+    /// Samples of (resident, live) at equal distances since the page was made.
+    pub fn history(&self) -> Vec<(u64, u64)> {
         let count = (self.words[live::HISTORY] as usize).min(live::SAMPLES);
         let pairs = self.words[live::HISTORY + 2..][..2 * count].chunks_exact(2);
-        (pairs.map(|pair| (pair[0], pair[1])).collect(), self.words[live::HISTORY + 1])
+        pairs.map(|pair| (pair[0], pair[1])).collect()
     }
 }
 
@@ -361,7 +378,10 @@ mod tests {
         let own = Process::find(std::process::id()).unwrap();
         assert!(own.is_alive() && own.threads >= 1);
         let message = own.control().err().unwrap();
-        assert!(message.contains("no sign of Freestone") && message.contains("freestone run --control"), "{message}");
+        assert!(
+            message.contains("no sign of Freestone") && message.contains("freestone run --control"),
+            "{message}"
+        );
         let child = std::process::Command::new("true").spawn().unwrap();
         let ended = loop {
             match Process::find(child.id()) {
@@ -381,15 +401,9 @@ mod tests {
 
     #[test]
     fn the_page_is_found_among_the_mappings() {
-        let process = Process {
-            pid: 900,
-            name: "x".into(),
-            threads: 1,
-            user: 0,
-            inner_pid: 7,
-            started: 0,
-        };
-        let line = |flags: &str, path: &str| format!("7f00-7f01 {flags} 00000000 08:01 12                 {path}\n");
+        let process = Process { pid: 900, name: "x".into(), threads: 1, user: 0, inner_pid: 7, started: 0 };
+        let line =
+            |flags: &str, path: &str| format!("7f00-7f01 {flags} 00000000 08:01 12                 {path}\n");
         let own = line("rw-s", "/run/user/1 2/freestone/7.page");
         let maps = line("r--p", "/lib/libc.so") + &line("rw-p", "/tmp/freestone-0/7.page") + &own;
         assert_eq!(process.page_among(&maps), Some("/run/user/1 2/freestone/7.page"));
@@ -397,6 +411,39 @@ mod tests {
         let deleted = line("rw-s", "/tmp/freestone-0/7.page (deleted)");
         assert!(process.page_among(&deleted).unwrap().ends_with("(deleted)"));
         assert_eq!(process.page_among("7f00-7f01 rw-p 0 00:00 0\n"), None);
+    }
+
+    /// The control of a process as a file says it.
+    fn control(header: &[(usize, u64)]) -> Result<(), String> {
+        let mut bytes = vec![0; live::WORDS * 8];
+        for &(place, value) in header {
+            bytes[8 * place..][..8].copy_from_slice(&value.to_ne_bytes());
+        }
+        let path = std::env::temp_dir().join(format!("freestone-attach-{}", std::process::id()));
+        fs::write(&path, bytes).unwrap();
+        let process = Process::find(std::process::id()).unwrap();
+        let (page, directory) = (File::open(&path).unwrap(), File::open("/tmp").unwrap());
+        fs::remove_file(path).unwrap();
+        Control { page, directory, socket: "none".into(), shown: "x (7)".into() }.check(&process)
+    }
+
+    #[test]
+    fn pages_of_others_and_of_other_versions_are_refused() {
+        let started = started(std::process::id()).unwrap();
+        let own = u64::from(std::process::id());
+        let right = [
+            (word::MAGIC, live::MAGIC),
+            (word::LAYOUT, live::LAYOUT),
+            (word::PROCESS, own),
+            (word::START, started),
+            (word::LIBRARY, 1 << 32 | 2 << 16 | 3),
+        ];
+        let with = |place, value| control(&[&right[..], &[(place, value)]].concat());
+        assert_eq!(control(&right), Ok(()));
+        assert!(with(word::MAGIC, 0).unwrap_err().contains("just being opened"));
+        let other = with(word::LAYOUT, live::LAYOUT + 1).unwrap_err();
+        assert!(other.contains("Freestone 1.2.3") && other.contains("the same version"), "{other}");
+        assert!(with(word::START, started + 1).unwrap_err().contains("left behind"));
     }
 
     #[test]

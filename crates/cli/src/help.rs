@@ -12,6 +12,7 @@ pub fn text(topic: Topic) -> String {
         Topic::Ctl => CTL.into(),
         Topic::Classes => CLASSES.into(),
         Topic::Stats => STATS.into(),
+        Topic::Why => WHY.into(),
     }
 }
 
@@ -21,6 +22,7 @@ freestone: run a program on the Freestone allocator and see where its memory goe
   freestone run [OPTIONS] [--] CMD ARGS…   run CMD on the allocator, report at the end
   freestone top PID                        watch the memory of a running program
   freestone ctl [PID [COMMAND]]            give a running program a command
+  freestone why BEFORE AFTER               what grew between two sets of figures, and why
   freestone stats [TERM]                   what the figures of the report mean
   freestone classes [--json]               the size classes and their waste
   freestone help [COMMAND]                 more on one of these
@@ -104,4 +106,15 @@ Explains the figures in the report of `freestone run`: all of them, or those who
 in it.
 
       --markdown   all of them as Markdown
+";
+
+const WHY: &str = "\
+freestone why BEFORE.json AFTER.json
+
+Compares two sets of figures of one process and says in words what grew, by how much, and what would
+change it: a leak, fragmentation, caches, free memory not yet returned, threads' stacks, or mappings
+that the allocator has nothing to do with.
+
+The files hold what the library writes: `freestone ctl PID ledger` asks a running process for it,
+`freestone::ledger::write_json` writes it from within, and `report:DIR` at exit.
 ";

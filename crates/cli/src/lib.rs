@@ -1,8 +1,8 @@
 //! The command `freestone`: run a program on the Freestone allocator and see where its memory goes.
 //!
 //! One file a subcommand: `run.rs` starts a program and reports, `classes.rs` prints the size
-//! classes, [`explain`] says what each figure of the report means. The command knows the allocator
-//! only by the file that the allocator writes at exit ([`snapshot`]) and by the size classes of
+//! classes, `why.rs` compares two sets of figures, [`explain`] says what each figure of the report
+//! means. The command knows the allocator only by the file that the allocator writes at exit ([`snapshot`]) and by the size classes of
 //! `freestone-base`.
 
 mod args;
@@ -22,6 +22,7 @@ mod run;
 pub mod snapshot;
 mod suggest;
 mod top;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -54,6 +55,13 @@ fn perform(command: args::Command) -> ExitCode {
             Err(message) => {
                 complain(&message);
                 return ExitCode::from(USAGE);
+            }
+        },
+        args::Command::Why { first, second } => match why::answer(&first, &second) {
+            Ok(text) => print(&text),
+            Err(message) => {
+                complain(&message);
+                return ExitCode::FAILURE;
             }
         },
         args::Command::Run(options) => return run::run(*options),

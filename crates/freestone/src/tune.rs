@@ -176,7 +176,7 @@ fn set_switch(switch: &mut bool, value: &[u8]) -> Result<(), &'static str> {
 }
 
 /// A limit: bytes, or per cent.
-fn set_amount(amount: &mut Option<Amount>, value: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn set_amount(amount: &mut Option<Amount>, value: &[u8]) -> Result<(), &'static str> {
     let parsed = match value.strip_suffix(b"%") {
         Some(part) => {
             parse_size(part).filter(|part| (1..=100).contains(part)).map(|part| Amount::Percent(part as u8))

@@ -323,3 +323,9 @@ pub(crate) fn nothing(layout: Layout) -> NonNull<[u8]> {
     let align = NonZeroUsize::new(layout.align()).unwrap_or(NonZeroUsize::MIN);
     NonNull::slice_from_raw_parts(NonNull::without_provenance(align), 0)
 }
+
+/// The same block, of which the caller learns no more than he asked for: so that he cannot free it with another size.
+#[inline]
+pub(crate) fn exactly(allocated: Allocated, layout: Layout) -> Allocated {
+    allocated.map(|block| NonNull::slice_from_raw_parts(block.cast(), layout.size()))
+}

@@ -58,9 +58,7 @@ use core::ptr::NonNull;
 use crate::foreign::implement_allocator;
 use crate::segregate::sum;
 use crate::tally::no_bytes;
-use crate::{
-    Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
-};
+use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize};
 
 /// Blocks from `P`, and from `S` what that refuses; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,10 +1,35 @@
-//! The same allocators under the traits of others: `allocator-api2` 0.2 and 0.4, the standard library's own, and
-//! `GlobalAlloc`; and others' allocators as parents of ours.
+//! The same allocators under the traits of others, and others' allocators as parents of ours.
+//!
+//! Every allocator of the kit is an `Allocator` of `allocator-api2` 0.2 (feature `allocator-api2-02`; that is hashbrown's and
+//! bumpalo's), of 0.4 (feature `allocator-api2-04`), and of the standard library where the compiler has it (feature
+//! `nightly`), and through [`AsGlobal`](crate::global::AsGlobal) the allocator of a program.
+//!
+//! The other way about, [`Adopted02`], [`Adopted04`] and [`AdoptedGlobal`] make a parent for the kit out of any allocator
+//! with these traits:
+//!
+//! ```
+//! use freestone_kit::bump::Bump;
+//! use freestone_kit::foreign::AdoptedGlobal;
+//!
+//! let bump: Bump<_> = Bump::new(AdoptedGlobal(std::alloc::System));
+//! assert_eq!(*bump.alloc(1), 1);
+//! ```
 //!
 //! # Safety
 //!
-//! The contracts of these traits are that of [`Alloc`](crate::Alloc), by the same words.
+//! The contracts of these traits are that of [`Alloc`](crate::Alloc), by the same words, but for `GlobalAlloc`'s, which has no
+//! blocks of zero size: those are nobody's and never reach it.
 #![allow(unsafe_code)]
+
+mod adopted;
+
+#[cfg(feature = "allocator-api2-02")]
+pub use adopted::Adopted02;
+#[cfg(feature = "allocator-api2-04")]
+pub use adopted::Adopted04;
+pub use adopted::AdoptedGlobal;
+#[cfg(feature = "nightly")]
+pub use adopted::AdoptedNative;
 
 /// Gives an allocator of the kit the traits of others, as far as their features are on:
 /// `implement_allocator!(impl[A: Alloc] Arena<A>);`.
@@ -20,9 +45,9 @@ macro_rules! implement_allocator {
 }
 pub(crate) use implement_allocator;
 
+#[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04", feature = "nightly"))]
 macro_rules! implement_one {
     ([$($generics:tt)*] $type:ty, $($module:tt)*) => {
-        // SAFETY: the contract of `Alloc`, which the type keeps, is the same.
         #[allow(unsafe_code)]
         const _: () = {
             use ::core::alloc::Layout;
@@ -30,6 +55,7 @@ macro_rules! implement_one {
             use $($module)*::{AllocError, Allocator};
             use $crate::Alloc;
 
+            // SAFETY: the contract of `Alloc`, which the type keeps, is the same.
             unsafe impl<$($generics)*> Allocator for $type {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -83,4 +109,5 @@ macro_rules! implement_one {
         };
     };
 }
+#[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04", feature = "nightly"))]
 pub(crate) use implement_one;

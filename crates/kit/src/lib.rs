@@ -3,7 +3,7 @@
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 
 mod alloc;
-mod foreign;
+pub mod foreign;
 mod tally;
 
 pub mod accounting;
@@ -48,7 +48,19 @@ pub mod testing;
 pub mod textbook;
 
 #[cfg(feature = "std")]
+pub use bounded_pool::BoundedPool;
+#[cfg(feature = "std")]
+pub use netty::BufferPool;
+#[cfg(feature = "std")]
 pub use object_pool::ObjectPool;
 pub use alloc::{
     Alloc, AllocError, AllocStats, Allocated, Capacity, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
 };
+#[cfg(feature = "std")]
+pub use debug::Debug;
+pub use fallback::Fallback;
+pub use free_list::{FreeList, FreeLists};
+pub use memory_pool::MemoryPool;
+pub use segregate::Segregate;
+#[cfg(feature = "system")]
+pub use smp::Smp;

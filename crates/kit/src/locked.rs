@@ -55,8 +55,14 @@ impl<A> Locked<A> {
         Locked(Lock::new(alloc))
     }
 
-    /// The allocator, for as long as the guard lives; whoever allocates meanwhile waits, this thread for ever.
-    pub fn lock(&self) -> Guard<'_, A> {
+    /// Runs `work` with the allocator, under the lock: a call that allocates from here meanwhile waits for itself.
+    ///
+    /// It gets a shared reference, since blocks may be live: nothing that ends them can be called.
+    pub fn with<R>(&self, work: impl FnOnce(&A) -> R) -> R {
+        work(&self.0.lock())
+    }
+
+    fn lock(&self) -> Guard<'_, A> {
         self.0.lock()
     }
 

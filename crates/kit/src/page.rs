@@ -133,7 +133,10 @@ unsafe impl Alloc for Page {
             let address = block.as_ptr().expose_provenance();
             // SAFETY: mapping; the caller gives it up.
             let released = unsafe { SYSTEM.release(address, Page::mapped(layout)) };
-            debug_assert!(released.is_ok(), "the system refused to unmap {block:?}: not a block of that layout?");
+            debug_assert!(
+                released.is_ok(),
+                "the system refused to unmap {block:?}: not a block of that layout?"
+            );
         }
     }
 

@@ -219,12 +219,12 @@ impl State {
         }
         let size = 1_usize << order;
         if size >= BIG {
-            return self.from_break(size, source);
+            return self.big_pages(size, source);
         }
         let class = (order - LEAST) as usize;
         let slot = match self.uncut[class] {
             Some(slot) => slot,
-            None => self.from_break(BIG, source)?,
+            None => self.big_pages(BIG, source)?,
         };
         // SAFETY: slot: the big page goes on at least to the slot's end.
         let next = unsafe { slot.0.add(size) };
@@ -233,9 +233,8 @@ impl State {
     }
 
     /// So many bytes, some big pages, at a multiple of a big page.
-    fn from_break<B: Break>(&mut self, bytes: usize, source: &B) -> Option<Slot> {
-        // Twice: what the break gives may not follow what it gave before, and then may not be aligned.
-        for _ in 0..3 {
+    fn big_pages<B: Break>(&mut self, bytes: usize, source: &B) -> Option<Slot> {
+        for attempt in 0..3 {
             let gap = self.top.addr().get().wrapping_neg() % BIG;
             let needed = gap.checked_add(bytes)?;
             if needed <= self.top_len {
@@ -246,12 +245,13 @@ impl State {
                 self.top_len -= needed;
                 return Some(Slot(slot));
             }
-            let missing = needed - self.top_len;
-            let more = source.extend(missing)?;
+            // If others moved the break, what it gives does not follow on: then it must be enough by itself, wherever it begins.
+            let asked = if attempt == 0 { needed - self.top_len } else { bytes.checked_add(BIG)? };
+            let more = source.extend(asked)?;
             if self.top_len != 0 && more.addr().get() == self.top.addr().get() + self.top_len {
-                self.top_len += missing;
+                self.top_len += asked;
             } else {
-                (self.top, self.top_len) = (more, missing);
+                (self.top, self.top_len) = (more, asked);
             }
         }
         None
@@ -314,7 +314,12 @@ unsafe impl<B: Break> UsableSize for Sbrk<B> {
 
 // SAFETY: slot: the size of a block is told by its layout alone.
 unsafe impl<B: Break> ResizeInPlace for Sbrk<B> {
-    unsafe fn resize_in_place(&self, _block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
+    unsafe fn resize_in_place(
+        &self,
+        _block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<(), AllocError> {
         let same = (old.size() == 0) == (new.size() == 0) && order(old) == order(new);
         if same { Ok(()) } else { Err(AllocError) }
     }

@@ -8,6 +8,7 @@
 pub mod evidence;
 pub mod job;
 pub mod jobs;
+pub mod ledger;
 pub mod library;
 pub mod os;
 pub mod place;

@@ -1,15 +1,15 @@
-//! The command `freestone-programs`: list, run, packages.
+//! The command `freestone-programs`: list, run, ledger, packages.
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use freestone_programs::job::{Job, Scale};
 use freestone_programs::session::{Bench, Session};
 use freestone_programs::setting::Setting;
-use freestone_programs::{jobs, library};
+use freestone_programs::{jobs, ledger, library};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -23,6 +23,9 @@ usage: freestone-programs COMMAND
   run [NAME...]        run jobs (default: all) plain and preloaded, and compare
       --lib PATH         the library to preload (default: $FREESTONE_LIB, or a release build)
       --full             the long form: gigabytes and minutes
+  ledger [NAME...]     run jobs (default: fourteen different programs) and compare the sum of the ledger's
+                       lines with what the kernel says is resident, for each process as it ends
+      --lib PATH, --full as above
 ";
 
 fn main() -> ExitCode {
@@ -49,7 +52,10 @@ fn command() -> Result<ExitCode, Box<dyn Error>> {
         "list" => no_more(arguments).map(|()| list()),
         "packages" => no_more(arguments).map(|()| packages()),
         "run" => run(arguments),
-        other => Err(format!("there is no command {other:?}: it may be list, packages or run").into()),
+        "ledger" => ledgers(arguments),
+        other => {
+            Err(format!("there is no command {other:?}: it may be list, packages, run or ledger").into())
+        }
     }
 }
 
@@ -83,22 +89,61 @@ fn find(name: &str) -> Result<&'static Job, String> {
     jobs::find(name).ok_or_else(|| format!("there is no job {name:?}; there are: {}", known()))
 }
 
-fn run(mut arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
-    let mut chosen = Vec::new();
+/// What to run, on which library, and how much.
+struct Choice {
+    jobs: Vec<&'static Job>,
+    library: PathBuf,
+    scale: Scale,
+}
+
+fn choice(mut arguments: lexopt::Parser, usual: Vec<&'static Job>) -> Result<Choice, Box<dyn Error>> {
+    let mut jobs = Vec::new();
     let mut library = None;
     let mut scale = Scale::from_environment()?;
     while let Some(argument) = arguments.next()? {
         match argument {
-            Value(name) => chosen.push(find(&name.string()?)?),
+            Value(name) => jobs.push(find(&name.string()?)?),
             Long("lib") => library = Some(library::checked(Path::new(&arguments.value()?))?),
             Long("full") => scale = Scale::Full,
             other => return Err(other.unexpected().into()),
         }
     }
-    if chosen.is_empty() {
-        chosen = jobs::all();
-    }
     let library = library.map_or_else(library::find_or_build, Ok)?;
+    Ok(Choice { jobs: if jobs.is_empty() { usual } else { jobs }, library, scale })
+}
+
+fn ledgers(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
+    let usual = ledger::USUAL.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
+    let Choice { jobs, library, scale } = choice(arguments, usual)?;
+    let session = Session::new(scale)?;
+    let library = session.adopt(&library)?;
+    println!("{:<18}{}", "job", ledger::heading());
+    let (mut worst, mut failed) = (0.0f64, 0);
+    for job in jobs {
+        let missing = job.missing();
+        if !missing.is_empty() {
+            println!("{:<18}skipped: apt-get install {}", job.name, missing.join(" "));
+            continue;
+        }
+        match ledger::measure(&session.bench(job), &library) {
+            Ok(rows) => {
+                for row in rows.iter().filter(|row| row.ledgers > 0) {
+                    println!("{:<18}{row}", job.name);
+                    worst = worst.max(row.share);
+                }
+            }
+            Err(failure) => {
+                println!("{:<18}FAILED: {failure}", job.name);
+                failed += 1;
+            }
+        }
+    }
+    println!("\nworst: {:.4} % off, {} % are allowed", worst * 100.0, ledger::ALLOWED * 100.0);
+    Ok(if failed == 0 && worst <= ledger::ALLOWED { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
+    let Choice { jobs: chosen, library, scale } = choice(arguments, jobs::all())?;
     let session = Session::new(scale)?;
     let settings = Setting::of_library(&session.adopt(&library)?);
     let (mut failed, mut skipped) = (0, 0);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use freestone_bench::{Kind, Workload, workload};
+use freestone_bench::{Workload, workload};
 use lexopt::prelude::*;
 
 use super::Done;
@@ -67,7 +67,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
 
 /// The workloads of these names, which must have calls worth timing; all that have if there are none.
 fn timed(names: &[String]) -> Result<Vec<&'static Workload>, String> {
-    let has_calls = |one: &&Workload| one.latency && one.kind != Kind::Growth;
+    let has_calls = |one: &&Workload| one.latency && one.kind.is_row();
     if names.is_empty() {
         return Ok(workload::all().iter().filter(has_calls).collect());
     }

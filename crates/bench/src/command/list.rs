@@ -10,7 +10,7 @@ use super::{Done, no_more};
 pub fn main(arguments: lexopt::Parser) -> Done {
     no_more(arguments)?;
     println!("Workloads, under both interfaces (t: several threads, p: processes, l: also in `latency`):\n");
-    for one in workload::all().iter().filter(|one| one.kind != Kind::Growth) {
+    for one in workload::all().iter().filter(|one| one.kind.is_row()) {
         let kind = match one.kind {
             Kind::Threads => 't',
             Kind::Processes => 'p',
@@ -27,9 +27,13 @@ pub fn main(arguments: lexopt::Parser) -> Done {
             println!("     {:<18} to have it: apt-get install {}", "", missing.join(" "));
         }
     }
-    println!("\nFor `growth`:\n");
-    for one in workload::all().iter().filter(|one| one.kind == Kind::Growth) {
-        println!("     {:<18} {}", one.name, one.about);
+    for (command, kind) in [("growth", Kind::Growth), ("memory", Kind::Memory)] {
+        println!("\nFor `{command}`:\n");
+        for one in workload::all().iter().filter(|one| one.kind == kind) {
+            println!("     {:<18} {}", one.name, one.about);
+        }
     }
+    let redis = program::emptied();
+    println!("     {:<18} {}", redis.name, redis.about);
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ mod contestants;
 mod growth;
 mod latency;
 mod list;
+mod memory;
 mod options;
 mod peers;
 mod plot;
@@ -42,6 +43,10 @@ usage: freestone-bench COMMAND [options]
   growth [NAME...]       the cost of a call against live bytes and against threads
       --to X               largest live heap, as 500M or 10G (default 10G)
       --threads-to N       most threads (default 10000)
+  memory [NAME...]       what is resident at a peak, after it, under many threads, after long churn, in a service with
+                         a spike, in an emptied database: a table against the goals
+      --json FILE          also write every figure and the resident set over time
+      --charts FOLDER      also draw the resident set over time
   table RESULT           the tables of a result again
       --metric A,B         as for run
       --markdown           for a document
@@ -56,11 +61,11 @@ usage: freestone-bench COMMAND [options]
       --peer NAME          the allocator (default freestone)
       --out FILE           keep the profiler's file
 
-run, latency, growth and profile also take:
+run, latency, growth, memory and profile also take:
       --peers A,B          these peers only (default: all; glibc is also its own control)
       --interface c|rust|both
                            preloaded under a C program, as global allocator of a Rust program, or both
-                           (default both; latency, growth and profile: c)
+                           (default both; latency, growth, memory and profile: c)
       --freestone FILE     the library to measure as freestone, instead of building it
       --lib NAME=FILE      one more library to measure; may be given several times
       --without A,B        leave allocators out; freestone may be among them
@@ -92,6 +97,7 @@ pub fn main() -> Done {
         "peers" => peers::main(arguments),
         "latency" => latency::main(arguments),
         "growth" => growth::main(arguments),
+        "memory" => memory::main(arguments),
         "table" => table::main(arguments),
         "compare" => compare::main(arguments),
         "plot" => plot::main(arguments),
@@ -102,7 +108,7 @@ pub fn main() -> Done {
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "there is no command {other:?}: it may be list, peers, run, latency, growth, table, compare, plot or profile"
+            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, table, compare, plot or profile"
         )
         .into()),
     }

@@ -19,16 +19,21 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         }
     }
     let [result, folder] = &paths[..] else { return Err("plot what, and where? plot RESULT FOLDER".into()) };
-    let charts = plot::charts(&Results::read(result)?);
-    if charts.is_empty() {
+    if draw(&Results::read(result)?, folder)? == 0 {
         return Err(format!("{} has no figures to draw", result.display()).into());
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws what there is, names the files, and returns how many they are.
+pub fn draw(results: &Results, folder: &Path) -> Result<usize, String> {
+    let charts = plot::charts(results);
     let told = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     std::fs::create_dir_all(folder).map_err(|error| told(folder, error))?;
-    for chart in charts {
+    for chart in &charts {
         let path = folder.join(&chart.file);
-        std::fs::write(&path, chart.text).map_err(|error| told(&path, error))?;
+        std::fs::write(&path, &chart.text).map_err(|error| told(&path, error))?;
         println!("{}", path.display());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(charts.len())
 }

@@ -31,6 +31,8 @@ pub struct Job {
     pub interface: Interface,
     /// Where on a growth curve it stands.
     pub point: Option<Point>,
+    /// Whether the resident set of its process is followed over time.
+    pub follow: bool,
     work: Work,
 }
 
@@ -46,7 +48,7 @@ pub enum Wanted {
 /// The rows of these names; all that belong into a table if there are none.
 pub fn wanted(names: &[String]) -> Result<Vec<Wanted>, String> {
     if names.is_empty() {
-        let workloads = workload::all().iter().filter(|one| one.kind != Kind::Growth).map(Wanted::Workload);
+        let workloads = workload::all().iter().filter(|one| one.kind.is_row()).map(Wanted::Workload);
         return Ok(workloads.chain(program::all().map(Wanted::Program)).collect());
     }
     let mut found = Vec::new();
@@ -91,26 +93,7 @@ pub fn prepare(
                 }
             }
             Wanted::Program(program) if interface == Interface::C => {
-                let missing = program.missing();
-                if !missing.is_empty() {
-                    eprintln!(
-                        "{} is left out; to have it: apt-get install {}",
-                        program.name,
-                        missing.join(" ")
-                    );
-                    continue;
-                }
-                eprintln!("preparing {}", program.name);
-                match Prepared::new(program, root, options.parameters.scale) {
-                    Ok(prepared) => jobs.push(Job {
-                        name: program.name.into(),
-                        about: program.about.into(),
-                        interface,
-                        point: None,
-                        work: Work::Program(Box::new(prepared)),
-                    }),
-                    Err(failure) => eprintln!("{} is left out: {failure}", program.name),
-                }
+                jobs.extend(Job::program(program, options, root));
             }
             Wanted::Program(_) => {}
         }
@@ -143,7 +126,33 @@ impl Job {
         }
         arguments.extend_from_slice(further);
         let work = Work::Workload { workload, arguments, bench_c: bench_c.into() };
-        Job { name: workload.name.into(), about: workload.about.into(), interface, point: None, work }
+        let (name, about) = (workload.name.into(), workload.about.into());
+        Job { name, about, interface, point: None, follow: false, work }
+    }
+
+    /// A program, with a folder below `root`. That it cannot be made ready is told on stderr.
+    pub fn program(program: &'static Program, options: &Options, root: &Path) -> Option<Job> {
+        let missing = program.missing();
+        if !missing.is_empty() {
+            eprintln!("{} is left out; to have it: apt-get install {}", program.name, missing.join(" "));
+            return None;
+        }
+        eprintln!("preparing {}", program.name);
+        let prepared = Prepared::new(program, root, options.parameters.scale)
+            .map_err(|failure| eprintln!("{} is left out: {failure}", program.name));
+        Some(Job {
+            name: program.name.into(),
+            about: program.about.into(),
+            interface: Interface::C,
+            point: None,
+            follow: false,
+            work: Work::Program(Box::new(prepared.ok()?)),
+        })
+    }
+
+    /// The same, its resident set followed.
+    pub fn followed(self) -> Job {
+        Job { follow: true, ..self }
     }
 
     /// The row without figures.
@@ -168,15 +177,19 @@ impl Job {
         match &self.work {
             Work::Workload { workload, .. } => {
                 let scope = if workload.kind == Kind::Processes { Scope::Tree } else { Scope::Process };
-                self.run_workload(runner, &How { scope, count_calls, limit }, folder)
+                self.run_workload(runner, &How { scope, count_calls, follow: self.follow, limit }, folder)
             }
             Work::Program(prepared) => {
-                let how = How { scope: Scope::Tree, count_calls, limit };
+                let scope = if self.follow { Scope::Process } else { Scope::Tree };
+                let how = How { scope, count_calls, follow: self.follow, limit };
+                let mut outcome = None;
                 let done = prepared.run(runner.preload.as_deref(), |command| {
                     command.envs(runner.environment.iter().cloned());
-                    measure::measure(command, &how).map_err(Failure)
+                    let measured = measure::measure(command, &how).map_err(Failure)?;
+                    outcome = command.get_current_dir().and_then(moments);
+                    Ok(measured)
                 });
-                done.map(|(_, sample)| (sample, None)).map_err(|failure| failure.to_string())
+                done.map(|(_, sample)| (sample, outcome)).map_err(|failure| failure.to_string())
             }
         }
     }
@@ -215,6 +228,16 @@ impl Job {
         sample.operations = Some(outcome.operations);
         Ok((sample, Some(outcome)))
     }
+}
+
+/// What a program tells of its moments, in bytes, if it does.
+fn moments(folder: &Path) -> Option<Outcome> {
+    let text = std::fs::read_to_string(folder.join(program::MOMENTS)).ok()?;
+    let moments = text.lines().filter_map(|line| {
+        let (name, kibibytes) = line.split_once(' ')?;
+        Some((name, kibibytes.parse::<f64>().ok()? * 1024.0))
+    });
+    Some(moments.fold(Outcome::default(), |outcome, (name, bytes)| outcome.note(name, bytes)))
 }
 
 /// Whether a workload's program ended well, with the library that it was to have.
@@ -261,6 +284,15 @@ mod tests {
         assert!(check(well, "a warning of the program's own").is_ok());
         assert!(check(well, "ERROR: ld.so: object 'x' from LD_PRELOAD cannot be preloaded").is_err());
         assert!(check(ExitStatus::from_raw(11), "").unwrap_err().contains("signal 11"));
+    }
+
+    #[test]
+    fn moments_are_read_in_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(moments(folder.path()).is_none());
+        std::fs::write(folder.path().join(program::MOMENTS), "start 3\nafter_1s 10\n").unwrap();
+        let notes = moments(folder.path()).unwrap().notes;
+        assert_eq!((notes["start"], notes["after_1s"]), (3072.0, 10240.0));
     }
 
     #[test]

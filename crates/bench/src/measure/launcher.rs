@@ -30,6 +30,9 @@ pub(super) fn arguments(command: &Command, how: &How, report: &Path) -> Vec<OsSt
     if how.count_calls {
         all.push("--count-calls".into());
     }
+    if how.follow {
+        all.push("--follow".into());
+    }
     let kept = KEPT.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let fixed = FIXED.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let own = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
@@ -52,6 +55,7 @@ struct Orders {
     report: PathBuf,
     tree: bool,
     count_calls: bool,
+    follow: bool,
     limit: f64,
 }
 
@@ -63,6 +67,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Orders, lexopt::Error> {
             Long("limit") => orders.limit = arguments.value()?.parse()?,
             Long("tree") => orders.tree = true,
             Long("count-calls") => orders.count_calls = true,
+            Long("follow") => orders.follow = true,
             Long("env") => {
                 let pair = arguments.value()?.string()?;
                 let (name, value) = pair.split_once('=').ok_or("--env: here it must be NAME=VALUE")?;
@@ -105,6 +110,9 @@ fn launch(orders: &Orders) -> Result<Report, String> {
     let told = |error: std::io::Error| error.to_string();
     let process = os::open_process(child).map_err(told)?;
     let mut sampler = Sampler::new(child, scope, os_page, started);
+    if orders.follow {
+        sampler = sampler.following();
+    }
     let deadline = started + Duration::from_secs_f64(orders.limit.clamp(0.1, 1e6));
     let mut hung = false;
     while !os::wait(&process, sampler.sample()).map_err(told)? {
@@ -128,6 +136,7 @@ fn launch(orders: &Orders) -> Result<Report, String> {
         major_faults: usage.major_faults,
         voluntary_switches: usage.voluntary_switches,
         involuntary_switches: usage.involuntary_switches,
+        course: resident.course,
         calls: counter.as_mut().map(CallCounter::read).transpose().map_err(told)?,
         ..Sample::default()
     };
@@ -140,7 +149,7 @@ mod tests {
     use super::*;
 
     fn orders(command: &Command, limit: f64) -> Orders {
-        let how = How { scope: Scope::Tree, count_calls: false, limit };
+        let how = How { scope: Scope::Tree, count_calls: false, follow: false, limit };
         let arguments = arguments(command, &how, Path::new("/f/report"));
         parse(lexopt::Parser::from_args(arguments)).unwrap()
     }
@@ -165,6 +174,16 @@ mod tests {
         assert_eq!(report.status, 3 << 8);
         assert!((0.05..5.0).contains(&report.sample.wall), "{:?}", report.sample);
         assert!(report.sample.peak > 200e3 && report.sample.average > 100e3, "{:?}", report.sample);
+    }
+
+    #[test]
+    fn a_program_is_followed() {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("0.05");
+        let mut orders = orders(&command, 20.0);
+        orders.follow = true;
+        let course = launch(&orders).unwrap().sample.course;
+        assert!(course.len() > 2 && course.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{course:?}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct How {
     pub scope: Scope,
     /// Whether to count system calls. That makes them slower: the times of such a run are worthless.
     pub count_calls: bool,
+    /// Whether to keep the resident set over time.
+    pub follow: bool,
     /// Seconds after which the program counts as hung.
     pub limit: f64,
 }
@@ -60,6 +62,9 @@ pub struct Sample {
     /// Allocator calls, or whatever else the workload counts, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<u64>,
+    /// The resident set over time, pairs of seconds and bytes, if it was followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub course: Vec<(f64, f64)>,
 }
 
 /// What the launcher writes.

@@ -33,15 +33,19 @@ pub struct Sampler {
     /// Bytes times seconds up to the last sample.
     area: f64,
     peak: u64,
+    /// All samples, if they are kept.
+    kept: Option<Vec<(f64, f64)>>,
 }
 
 /// What the samples amount to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Resident {
     /// The mean over time, in bytes.
     pub average: f64,
     /// The largest sample, in bytes.
     pub peak: u64,
+    /// Seconds and bytes of some samples, if they were kept: enough of them for a chart.
+    pub course: Vec<(f64, f64)>,
 }
 
 impl Sampler {
@@ -57,7 +61,13 @@ impl Sampler {
             last: None,
             area: 0.0,
             peak: 0,
+            kept: None,
         }
+    }
+
+    /// The same, its samples kept.
+    pub fn following(self) -> Sampler {
+        Sampler { kept: Some(Vec::new()), ..self }
     }
 
     /// Takes a sample; how long to wait for the next.
@@ -80,6 +90,9 @@ impl Sampler {
         // As if it had changed evenly in between.
         self.area += at.duration_since(before).as_secs_f64() * (bytes_before + bytes) as f64 / 2.0;
         self.last = Some((at, bytes));
+        if let Some(kept) = &mut self.kept {
+            kept.push((at.duration_since(self.started).as_secs_f64(), bytes as f64));
+        }
         self.peak = self.peak.max(bytes);
     }
 
@@ -89,7 +102,7 @@ impl Sampler {
         let area = self.area + end.saturating_duration_since(last).as_secs_f64() * bytes as f64;
         let seconds = end.duration_since(self.started).as_secs_f64();
         let average = if seconds > 0.0 { area / seconds } else { bytes as f64 };
-        Resident { average, peak: self.peak }
+        Resident { average, peak: self.peak, course: thinned(&self.kept.unwrap_or_default()) }
     }
 
     /// The resident bytes in an open `statm`.
@@ -112,6 +125,25 @@ impl Sampler {
         }
         Some(sum)
     }
+}
+
+/// Points of a chart across.
+const STEPS: usize = 300;
+
+/// At most two samples for each of [`STEPS`] equal times: the least and the most, in their order. Milliseconds will do.
+fn thinned(samples: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let end = samples.last().map_or(0.0, |(at, _)| *at);
+    let step = |at: f64| (at / end.max(1e-9) * STEPS as f64) as usize;
+    let mut kept: Vec<(f64, f64)> = Vec::new();
+    for same in samples.chunk_by(|one, other| step(one.0) == step(other.0)) {
+        let ascending = |one: &&(f64, f64), other: &&(f64, f64)| one.1.total_cmp(&other.1);
+        let (least, most) = (same.iter().min_by(ascending), same.iter().max_by(ascending));
+        let mut both: Vec<(f64, f64)> = least.into_iter().chain(most).copied().collect();
+        both.sort_by(|one, other| one.0.total_cmp(&other.0));
+        both.dedup();
+        kept.extend(both.into_iter().map(|(at, bytes)| ((at * 1e3).round() / 1e3, bytes)));
+    }
+    kept
 }
 
 /// The second number of `statm`.
@@ -169,6 +201,17 @@ mod tests {
         assert!(sampler.sample() >= FIRST_PAUSE);
         let resident = sampler.finish(Instant::now());
         assert!(resident.peak > 100 << 10, "{resident:?}");
+    }
+
+    #[test]
+    fn a_thinned_course_keeps_its_peaks() {
+        let samples: Vec<(f64, f64)> =
+            (0..100_000).map(|n| (f64::from(n) * 1e-3, if n == 77_777 { 9.0 } else { 1.0 })).collect();
+        let course = thinned(&samples);
+        assert!(course.len() <= 2 * STEPS + 2 && course.contains(&(77.777, 9.0)));
+        assert_eq!(course.first().map(|point| point.0), Some(0.0));
+        assert!(course.last().unwrap().0 > 99.6);
+        assert!(thinned(&[]).is_empty());
     }
 
     #[test]

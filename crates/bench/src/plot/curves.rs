@@ -1,4 +1,4 @@
-//! Curves: percentiles of single calls, and the cost of a call against what grows.
+//! Curves: percentiles of single calls, the cost of a call against what grows, the resident set over time.
 
 use super::scale::Axis;
 use super::svg::{Anchor, Page, spread};
@@ -93,6 +93,38 @@ pub fn growth(growth: &Growth) -> Option<String> {
     draw(page, curves, &across, "nanoseconds of a call", false, &title)
 }
 
+/// Where the highest curve is so many times as high as most are, they are only seen on a logarithmic axis.
+const TOWERING: f64 = 12.0;
+
+/// The resident set over time; nothing if it was not followed.
+pub fn course(results: &Results, row: &Row) -> Option<String> {
+    const MIB: f64 = (1 << 20) as f64;
+    let shown = results.shown(row.interface);
+    let roles: Vec<Role> = shown.iter().map(|one| one.role).collect();
+    let mut curves = Vec::new();
+    for (place, one) in shown.iter().enumerate() {
+        let Some(cell) = row.cells.get(&one.name).filter(|cell| cell.failure.is_none()) else { continue };
+        let points = cell.course.iter().map(|(at, bytes)| (*at, (bytes / MIB).max(0.1))).collect();
+        curves.push(Curve { place, name: one.name.clone(), points });
+    }
+    let end = curves.iter().flat_map(|curve| curve.points.last()).map(|(at, _)| *at).fold(0.0, f64::max);
+    let tops = curves.iter().map(|curve| curve.points.iter().map(|(_, y)| *y).fold(0.0, f64::max));
+    let tops: Vec<f64> = tops.collect();
+    let towering = tops.iter().copied().fold(0.0, f64::max) > TOWERING * median(&tops)?;
+    let across = Axis::linear(0.0, end, FRAME.0, FRAME.1);
+    let title = format!("{}: resident set over time, {} interface", row.name, row.interface);
+    let mut page = begin(&roles, &title, &row.about)?;
+    for mark in across.marks(10) {
+        page.line((across.at(mark), FRAME.2), (across.at(mark), FRAME.3), false);
+        page.pale_text(across.at(mark), FRAME.3 + 18.0, 11.0, Anchor::Middle, &format!("{mark}"));
+    }
+    page.pale_text((FRAME.0 + FRAME.1) / 2.0, HEIGHT - 18.0, 12.0, Anchor::Middle, "seconds from the start");
+    let label = if towering { "MiB (logarithmic)" } else { "MiB" };
+    // The library under test is drawn last, on top.
+    curves.sort_by_key(|curve| roles[curve.place] == Role::Subject);
+    draw(page, curves, &across, label, towering, &title)
+}
+
 fn begin(roles: &[Role], title: &str, meaning: &str) -> Option<Page> {
     let mut page = Page::new(WIDTH, HEIGHT, roles);
     page.text(20.0, 28.0, 17.0, Anchor::Start, title);
@@ -136,6 +168,10 @@ fn draw(
         page.curve(&points, curve.place);
         if let Some((x, y)) = points.last() {
             page.dot(*x, *y, curve.place, 3.0, &curve.name);
+            // Curves that end elsewhere than at the edge are led to their names.
+            if *x < FRAME.1 - 1.0 {
+                page.lead((*x, *y), (FRAME.1 + 10.0, *height), curve.place);
+            }
         }
         page.name(FRAME.1 + 12.0, height + 4.0, 12.0, Anchor::Start, curve.place, &curve.name);
     }

@@ -7,7 +7,7 @@ mod scatter;
 mod svg;
 
 use crate::result::score::{Metric, Scores};
-use crate::result::{Results, growth, latency};
+use crate::result::{Results, growth, latency, memory};
 
 /// A finished chart.
 #[derive(Clone, Debug)]
@@ -32,6 +32,9 @@ pub fn charts(results: &Results) -> Vec<Chart> {
     }
     for row in &results.rows {
         let letter = row.interface.to_string().to_lowercase();
+        if memory::is_about(row) {
+            add(format!("{}-{letter}.svg", row.name), curves::course(results, row));
+        }
         for kind in latency::kinds(row) {
             add(format!("latency-{}-{kind}-{letter}.svg", row.name), curves::latency(results, row, &kind));
         }
@@ -77,6 +80,11 @@ mod tests {
         }
         check(&charts(&results), &["latency-row-0-free-c.svg"]);
         check(&charts(&growth::example()), &["heap-c.svg", "parked-c.svg"]);
+    }
+
+    #[test]
+    fn memory_has_a_chart_over_time() {
+        check(&charts(&memory::example()), &["peak-and-fall-c.svg", "long-churn-c.svg"]);
     }
 
     #[test]

@@ -169,6 +169,16 @@ impl Page {
         );
     }
 
+    /// A faint line from a curve's end to its name.
+    pub fn lead(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), place: usize) {
+        let _ = writeln!(
+            self.body,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"s{place}\" stroke=\"{}\" \
+             stroke-width=\"0.8\" stroke-dasharray=\"2 3\" stroke-opacity=\"0.6\"/>",
+            self.colours[place].0
+        );
+    }
+
     /// A line of names with their marks, broken where the page ends; the height it takes.
     pub fn legend(&mut self, x: f64, y: f64, names: &[(usize, &str)]) -> f64 {
         let (mut left, mut top) = (x, y);

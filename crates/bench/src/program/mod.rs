@@ -48,6 +48,14 @@ pub fn all() -> impl Iterator<Item = &'static Program> {
     rows::FAMILIES.iter().copied().flatten()
 }
 
+/// The file in its folder where a program may leave what was resident at which moment: lines of a name and KiB.
+pub const MOMENTS: &str = "moments";
+
+/// A program that shows memory over time instead of being a row. It leaves [`MOMENTS`].
+pub fn emptied() -> &'static Program {
+    &rows::EMPTIED
+}
+
 /// The row called `name`.
 pub fn find(name: &str) -> Option<&'static Program> {
     all().find(|program| program.name == name)
@@ -55,7 +63,8 @@ pub fn find(name: &str) -> Option<&'static Program> {
 
 /// The Debian packages of all rows. None of them is needed for a build or a test.
 pub fn packages() -> Vec<String> {
-    let mut packages: Vec<String> = all().flat_map(|program| program.needs).map(Need::package).collect();
+    let every = all().chain([emptied()]);
+    let mut packages: Vec<String> = every.flat_map(|program| program.needs).map(Need::package).collect();
     packages.sort();
     packages.dedup();
     packages
@@ -90,7 +99,7 @@ mod tests {
     #[test]
     fn every_installed_program_gives_the_same_output_twice() {
         let root = tempfile::tempdir().unwrap();
-        for program in all() {
+        for program in all().chain([emptied()]) {
             if !program.missing().is_empty() {
                 eprintln!("{}: skipped, not installed: {}", program.name, program.missing().join(" "));
                 continue;

@@ -7,6 +7,7 @@ pub mod compare;
 pub mod growth;
 pub mod latency;
 pub mod machine;
+pub mod memory;
 pub mod score;
 pub mod stats;
 pub mod table;
@@ -140,6 +141,12 @@ pub struct Cell {
     /// taken.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub latency: BTreeMap<String, Vec<Latency>>,
+    /// What a row about memory tells, one for each round, by the names that [`memory`] explains; bytes and ratios.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, Vec<f64>>,
+    /// The resident set over time in the first round, pairs of seconds and bytes, if it was followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub course: Vec<(f64, f64)>,
     /// Why there are no more figures. A cell that failed takes no part in any comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -161,7 +168,10 @@ pub struct Latency {
 impl Results {
     /// Rounds that were finished: fewer than were asked for when the run was interrupted.
     pub fn rounds(&self) -> usize {
-        self.rows.iter().flat_map(|row| row.cells.values()).map(|cell| cell.samples.len()).max().unwrap_or(0)
+        let of_cell = |cell: &Cell| {
+            cell.figures.values().map(Vec::len).chain([cell.samples.len()]).max().unwrap_or_default()
+        };
+        self.rows.iter().flat_map(|row| row.cells.values()).map(of_cell).max().unwrap_or(0)
     }
 
     /// Reads a file of results.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Results;
+use super::{Results, memory};
 use super::score::{Metric, Scores, Summary};
 
 /// The metrics that a run shows unless told otherwise.
@@ -31,6 +31,7 @@ pub fn write(results: &Results, metrics: &[Metric], style: Style) -> String {
             }
         }
     }
+    text.push_str(&memory::write(results, style));
     text.push_str(&failures(results, style));
     text.push_str(&versions(results, style));
     text
@@ -147,7 +148,7 @@ fn versions(results: &Results, style: Style) -> String {
     format!("\n{table}")
 }
 
-fn ratio(value: f64) -> String {
+pub(super) fn ratio(value: f64) -> String {
     match value {
         value if value < 10.0 => format!("{value:.2}"),
         value if value < 100.0 => format!("{value:.1}"),
@@ -163,7 +164,7 @@ fn capital(text: &str) -> String {
 /// Terminals are told by these to switch to bold and back.
 const BOLD: (&str, &str) = ("\x1b[1m", "\x1b[0m");
 
-fn emphasise(text: &str, style: Style) -> String {
+pub(super) fn emphasise(text: &str, style: Style) -> String {
     match style {
         Style::Plain => format!("*{text}"),
         Style::Coloured => format!("{}{text}{}", BOLD.0, BOLD.1),
@@ -177,7 +178,7 @@ fn width(text: &str) -> usize {
 }
 
 /// A heading in two lines, long names broken at their dash, so that more columns fit on a screen.
-fn folded(header: &[String]) -> (Vec<String>, Vec<String>) {
+pub(super) fn folded(header: &[String]) -> (Vec<String>, Vec<String>) {
     let fold = |name: &String| match name.split_once(['-', ' ']) {
         Some((above, below)) if name.len() > 9 => (above.to_string(), below.to_string()),
         _ => (String::new(), name.clone()),
@@ -186,7 +187,7 @@ fn folded(header: &[String]) -> (Vec<String>, Vec<String>) {
 }
 
 /// Columns padded to their widest cell, the first to the left, with a line before the last `footer` rows.
-fn aligned(headers: &[Vec<String>; 2], rows: &[Vec<String>], footer: usize) -> String {
+pub(super) fn aligned(headers: &[Vec<String>; 2], rows: &[Vec<String>], footer: usize) -> String {
     let header = &headers[1];
     // The upper line is left out where it has nothing to say.
     let upper = headers[0].iter().any(|name| !name.is_empty());
@@ -211,7 +212,7 @@ fn aligned(headers: &[Vec<String>; 2], rows: &[Vec<String>], footer: usize) -> S
     text
 }
 
-fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
+pub(super) fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rule = format!("|---|{}\n", "--:|".repeat(header.len() - 1));
     line(header) + &rule + &rows.iter().map(|row| line(row)).collect::<String>()

@@ -8,15 +8,20 @@ mod batch;
 mod block;
 mod cache;
 mod churn;
+mod fall;
+mod flight;
 mod growth;
 mod hoard;
+mod idle_threads;
 mod large;
 mod larson;
 mod lists;
+mod long_churn;
 mod process;
 mod queue;
 mod random;
 mod replace;
+mod resident;
 mod resize;
 pub mod rust;
 mod shbench;
@@ -52,6 +57,15 @@ pub enum Kind {
     Processes,
     /// The cost of a call against live bytes or against threads; a curve, not a row of the table.
     Growth,
+    /// What is resident at certain moments; the workload tells it, time does not matter.
+    Memory,
+}
+
+impl Kind {
+    /// Whether it is a row of the table of times.
+    pub fn is_row(self) -> bool {
+        !matches!(self, Kind::Growth | Kind::Memory)
+    }
 }
 
 /// A workload as tables name it.
@@ -131,6 +145,10 @@ workloads! {
     threads: THREADS threads;
     process: NOTHING nothing;
     growth: GROWTH growth, COLD cold, PARKED parked;
+    fall: PEAK_AND_FALL peak_and_fall;
+    idle_threads: THOUSAND thousand, TEN_THOUSAND ten_thousand;
+    flight: IN_FLIGHT in_flight;
+    long_churn: LONG_CHURN long_churn;
 }
 
 static ALL: [Workload; CLASSIC.len() + rust::ALL.len()] = {

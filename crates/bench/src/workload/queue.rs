@@ -19,6 +19,10 @@ pub struct Queue<M: Memory> {
 
 struct State<M: Memory> {
     ring: Table<Block<M>>,
+    /// Batches that it has room for.
+    room: usize,
+    /// Batches that have to be there before one may be taken out.
+    least: usize,
     first: usize,
     count: usize,
     closed: bool,
@@ -27,17 +31,27 @@ struct State<M: Memory> {
 impl<M: Memory> Queue<M> {
     /// An empty queue.
     pub fn new() -> Queue<M> {
-        let state = State { ring: Table::new(ROOM * BATCH), first: 0, count: 0, closed: false };
+        Queue::with(ROOM, 1)
+    }
+
+    /// An empty queue of `room` batches that keeps three quarters of them until it is closed, such that much is on the way at
+    /// any time.
+    pub fn holding(room: usize) -> Queue<M> {
+        Queue::with(room, room * 3 / 4 + 1)
+    }
+
+    fn with(room: usize, least: usize) -> Queue<M> {
+        let state = State { ring: Table::new(room * BATCH), room, least, first: 0, count: 0, closed: false };
         Queue { state: Mutex::new(state), pushed: Condvar::new(), popped: Condvar::new() }
     }
 
     /// Appends the blocks of a batch, and leaves it with none.
     pub fn push(&self, batch: &mut [Block<M>; BATCH]) {
         let mut state = self.state.lock().expect("a panic aborts");
-        while state.count == ROOM {
+        while state.count == state.room {
             state = self.popped.wait(state).expect("a panic aborts");
         }
-        let place = (state.first + state.count) % ROOM * BATCH;
+        let place = (state.first + state.count) % state.room * BATCH;
         state.ring[place..place + BATCH].swap_with_slice(batch);
         state.count += 1;
         drop(state);
@@ -47,15 +61,17 @@ impl<M: Memory> Queue<M> {
     /// Moves the oldest batch into `batch`, which holds none; false when there will be no more.
     pub fn pop(&self, batch: &mut [Block<M>; BATCH]) -> bool {
         let mut state = self.state.lock().expect("a panic aborts");
-        while state.count == 0 {
-            if state.closed {
-                return false;
+        while state.count < state.least {
+            match (state.closed, state.count) {
+                (true, 0) => return false,
+                (true, _) => break,
+                _ => {}
             }
             state = self.pushed.wait(state).expect("a panic aborts");
         }
         let place = state.first * BATCH;
         state.ring[place..place + BATCH].swap_with_slice(batch);
-        state.first = (state.first + 1) % ROOM;
+        state.first = (state.first + 1) % state.room;
         state.count -= 1;
         drop(state);
         self.popped.notify_one();

@@ -9,8 +9,11 @@ use serde::Serialize;
 
 use crate::attach::{Control, Figures, Process};
 
-/// The ledger may take the process this part of its time.
-const LEDGER_SHARE: u32 = 50;
+/// The ledger may take the process a twentieth of its time.
+const LEDGER_SHARE: u32 = 20;
+
+/// How long the ledger is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All that is shown.
 #[derive(Debug, Default, Serialize)]
@@ -41,10 +44,14 @@ pub struct Heap {
     pub counted: bool,
     /// How long the control is open, in seconds.
     pub open_seconds: f64,
+    /// For how long the figures have not changed, in seconds: long when the process is stopped.
+    pub stale_seconds: f64,
     /// Resident bytes, line by line; empty when the process did not give its ledger.
     pub ledger: Vec<Named>,
     /// Whether the ledger is an estimate from the figures, which do not know what is resident.
     pub estimated: bool,
+    /// How old the ledger is, in seconds: taking one of a large heap is not for every look.
+    pub ledger_age: f64,
     pub figures: Vec<Named>,
     /// Changes a second, where there was a moment before.
     pub rates: Vec<Rate>,
@@ -105,9 +112,12 @@ pub struct Watcher {
     process: Process,
     control: Option<Control>,
     before: Option<Figures>,
+    /// When the figures changed last.
+    changed: Instant,
     /// The last ledger, and when the next may be asked for.
     ledger: Vec<Named>,
     next_ledger: Instant,
+    ledger_taken: Instant,
     /// Without a control: what was seen.
     seen: Vec<u64>,
     began: Instant,
@@ -116,7 +126,17 @@ pub struct Watcher {
 impl Watcher {
     pub fn new(process: Process, control: Option<Control>) -> Watcher {
         let now = Instant::now();
-        Watcher { process, control, before: None, ledger: Vec::new(), next_ledger: now, seen: Vec::new(), began: now }
+        Watcher {
+            process,
+            control,
+            before: None,
+            changed: now,
+            ledger: Vec::new(),
+            next_ledger: now,
+            ledger_taken: now,
+            seen: Vec::new(),
+            began: now,
+        }
     }
 
     pub fn process(&self) -> &Process {
@@ -132,40 +152,67 @@ impl Watcher {
         if !self.process.is_alive() {
             return Err(self.process.ended());
         }
+        self.take_ledger();
         let figures = match self.control.as_ref().map(Control::read) {
             None => return self.look_from_outside(),
             Some(Err(_)) if !self.process.is_alive() => return Err(self.process.ended()),
             Some(figures) => figures?,
         };
-        self.take_ledger();
+        if self
+            .before
+            .as_ref()
+            .is_none_or(|before| before.get(Figure::Updated) != figures.get(Figure::Updated))
+        {
+            self.changed = Instant::now();
+        }
         let heap = self.heap(&figures);
-        let (history, spacing_ns) = figures.history();
+        let history = figures.history();
         let sample = Sample {
             pid: self.process.pid,
             command: self.process.name.clone(),
             threads: threads(self.process.pid).unwrap_or(self.process.threads),
             resident: figures.get(Figure::Resident),
-            heap: Some(heap),
             kernel: Vec::new(),
-            history_seconds: history.len() as f64 * spacing_ns as f64 / 1e9,
-            history: history.into_iter().map(|(resident, _)| resident).chain([figures.get(Figure::Resident)]).collect(),
+            history_seconds: heap.open_seconds,
+            heap: Some(heap),
+            history: history
+                .into_iter()
+                .map(|(resident, _)| resident)
+                .chain([figures.get(Figure::Resident)])
+                .collect(),
         };
         self.before = Some(figures);
         Ok(sample)
     }
 
-    /// Asks for the ledger, unless that was so costly that it must wait.
+    /// Asks for the ledger, unless that was so costly that it must wait. Whatever is asked, the shared page is fresh afterwards.
     fn take_ledger(&mut self) {
-        let began = Instant::now();
-        if began < self.next_ledger {
+        let now = Instant::now();
+        let Some(control) = &self.control else { return };
+        if now < self.next_ledger {
+            if !self.ledger.is_empty() {
+                let _ = control.ask_within("ping", PATIENCE);
+            }
             return;
         }
-        let Some(Ok(json)) = self.control.as_ref().map(|control| control.ask("ledger")) else {
-            self.ledger.clear();
-            return;
+        let answer = control.ask_within("ledger", PATIENCE).ok();
+        let (lines, took) = match &answer {
+            Some(json) => ledger_lines(json),
+            // A process that is stopped, or very busy: leave it alone for a while.
+            None => (Vec::new(), PATIENCE / 4),
         };
-        self.ledger = ledger_lines(&json);
-        self.next_ledger = began + began.elapsed() * LEDGER_SHARE;
+        self.ledger = lines;
+        self.next_ledger = now + took * LEDGER_SHARE;
+        self.ledger_taken = now;
+    }
+
+    /// Gives all free memory of the process back to the system; the answer is for the user.
+    pub fn release(&mut self) -> String {
+        self.next_ledger = Instant::now();
+        match self.control.as_ref().map(|control| control.ask("release")) {
+            Some(Ok(answer) | Err(answer)) => answer.trim_end().into(),
+            None => "without a control nothing can be released".into(),
+        }
     }
 
     fn heap(&self, figures: &Figures) -> Heap {
@@ -174,7 +221,8 @@ impl Watcher {
         let mut rates = Vec::new();
         if let Some(before) = &self.before {
             let span_ns = figures.get(Figure::Updated).saturating_sub(before.get(Figure::Updated));
-            let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 * 1e9 / span_ns.max(1) as f64;
+            let per_second =
+                |now: u64, then: u64| now.saturating_sub(then) as f64 * 1e9 / span_ns.max(1) as f64;
             let grows = |figure: &&Figure| **figure as usize >= Figure::Malloc as usize;
             if span_ns > 0 {
                 rates.extend(Figure::ALL.iter().filter(grows).map(|&figure| Rate {
@@ -193,11 +241,17 @@ impl Watcher {
             cache: figures.cache(),
             counted: figures.get(Figure::Counted) == 1,
             open_seconds: figures.get(Figure::Updated).saturating_sub(figures.opened_ns()) as f64 / 1e9,
+            stale_seconds: self.changed.elapsed().as_secs_f64(),
             ledger: if estimated { estimate(figures) } else { self.ledger.clone() },
             estimated,
+            ledger_age: self.ledger_taken.elapsed().as_secs_f64(),
             figures: Figure::ALL
                 .iter()
-                .map(|&figure| Named { name: figure.name(), label: figure.meaning(), value: figures.get(figure) })
+                .map(|&figure| Named {
+                    name: figure.name(),
+                    label: figure.meaning(),
+                    value: figures.get(figure),
+                })
                 .collect(),
             rates,
             classes,
@@ -239,15 +293,15 @@ fn threads(pid: u32) -> Option<u64> {
     Process::find(pid).ok().map(|process| process.threads)
 }
 
-/// The lines of the ledger in what a process answered; empty when there are none.
-fn ledger_lines(json: &str) -> Vec<Named> {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return Vec::new() };
-    let lines = &value["ledger"]["lines"];
+/// The lines of the ledger in what a process answered, and how long it took to take them; no lines when there are none.
+fn ledger_lines(json: &str) -> (Vec<Named>, Duration) {
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(json) else { return Default::default() };
+    let ledger = &value["ledger"];
     let known = Line::ALL.into_iter().filter_map(|line| {
-        let value = lines[line.name()].as_u64()?;
+        let value = ledger["lines"][line.name()].as_u64()?;
         Some(Named { name: line.name(), label: line.label(), value })
     });
-    known.collect()
+    (known.collect(), Duration::from_nanos(ledger["took_ns"].as_u64().unwrap_or(0)))
 }
 
 /// A ledger from the figures alone, for a process that does not give its own.
@@ -277,10 +331,12 @@ mod tests {
 
     #[test]
     fn a_ledger_is_read_by_the_names_of_its_lines() {
-        let lines = ledger_lines(r#"{"ledger":{"resident":9,"lines":{"live":5,"caches":3,"unheard_of":1}}}"#);
+        let json = r#"{"ledger":{"took_ns":9,"lines":{"live":5,"caches":3,"unheard_of":1}}}"#;
+        let (lines, took) = ledger_lines(json);
+        assert_eq!(took.as_nanos(), 9);
         let pairs: Vec<_> = lines.iter().map(|line| (line.name, line.value)).collect();
         assert_eq!(pairs, [("live", 5), ("caches", 3)]);
-        assert!(ledger_lines("{}").is_empty() && ledger_lines("").is_empty());
+        assert!(ledger_lines("{}").0.is_empty() && ledger_lines("").0.is_empty());
     }
 
     #[test]

@@ -110,12 +110,23 @@ pub fn rows(sample: &Sample, order: Order, width: usize, height: usize) -> Vec<R
 }
 
 fn title(sample: &Sample) -> Row {
-    let threads = if sample.threads == 1 { "1 thread".into() } else { format!("{} threads", count(sample.threads)) };
-    let row = Row::of(Tone::Heading, printable(&sample.command)).and(Tone::Plain, format!(" ({})  {threads}", sample.pid));
+    let threads =
+        if sample.threads == 1 { "1 thread".into() } else { format!("{} threads", count(sample.threads)) };
+    let row = Row::of(Tone::Heading, printable(&sample.command))
+        .and(Tone::Plain, format!(" ({})  {threads}", sample.pid));
     match &sample.heap {
+        Some(heap) if heap.stale_seconds >= 3.0 => row.and(
+            Tone::Warning,
+            format!("  the figures are {} old: is it stopped?", span(heap.stale_seconds)),
+        ),
         Some(heap) => row.and(
             Tone::Dim,
-            format!("  Freestone {}, cache {}, open for {}", heap.library, heap.cache, span(heap.open_seconds)),
+            format!(
+                "  Freestone {}, cache {}, open for {}",
+                heap.library,
+                heap.cache,
+                span(heap.open_seconds)
+            ),
         ),
         None => row,
     }
@@ -139,12 +150,7 @@ fn span(seconds: f64) -> String {
 fn resident(sample: &Sample, width: usize) -> Row {
     let lowest = sample.history.iter().min().copied().unwrap_or(0);
     let highest = sample.history.iter().max().copied().unwrap_or(0);
-    let words = format!(
-        "  {} to {} in {} ",
-        bytes(lowest),
-        bytes(highest),
-        span(sample.history_seconds)
-    );
+    let words = format!("  {} to {} in {} ", bytes(lowest), bytes(highest), span(sample.history_seconds));
     let head = format!("resident {:>11}", bytes(sample.resident));
     let room = width.saturating_sub(head.len() + words.len() + 1).min(60);
     Row::of(Tone::Heading, head).and(Tone::Dim, words).and(Tone::Live, spark(&sample.history, room))
@@ -170,7 +176,11 @@ fn ledger_row(label: &str, value: u64, whole: u64, tone: Tone, width: usize) -> 
 fn ledger(rows: &mut Vec<Row>, sample: &Sample, heap: &Heap, width: usize) {
     let sum: u64 = heap.ledger.iter().map(|line| line.value).sum();
     let whole = sum.max(sample.resident);
-    let heading = if heap.estimated { "memory, as the heap counts it (in part not resident)" } else { "resident memory" };
+    let heading = match heap.estimated {
+        true => "memory, as the heap counts it (in part not resident)".into(),
+        false if heap.ledger_age >= 2.0 => format!("resident memory {} ago", span(heap.ledger_age)),
+        false => String::from("resident memory"),
+    };
     rows.push(Row::of(Tone::Heading, heading));
     for line in heap.ledger.iter().filter(|line| line.value > 0) {
         let label = match (heap.estimated, line.name) {
@@ -192,28 +202,30 @@ fn rates(rows: &mut Vec<Row>, heap: &Heap) {
     if heap.rates.is_empty() {
         return;
     }
-    let rate = |name: &str| heap.rates.iter().find(|rate| rate.name == name).map_or(0.0, |rate| rate.per_second);
-    let mut row = Row::of(Tone::Heading, "a second  ");
+    let rate =
+        |name: &str| heap.rates.iter().find(|rate| rate.name == name).map_or(0.0, |rate| rate.per_second);
+    let row = |words: String| Row::of(Tone::Heading, "a second  ").and(Tone::Plain, words);
     if heap.counted {
         let taken = rate("malloc") + rate("calloc") + rate("aligned");
-        let words = [("malloc", taken), ("realloc", rate("realloc")), ("free", rate("free"))];
-        for (name, value) in words {
-            row = row.and(Tone::Plain, format!("{name} {}  ", rough(value)));
-        }
+        let calls = format!(
+            "malloc {}, realloc {}, free {}",
+            rough(taken),
+            rough(rate("realloc")),
+            rough(rate("free"))
+        );
         let failed = rate("failed");
-        if failed > 0.0 {
-            row = row.and(Tone::Warning, format!("refused {}  ", rough(failed)));
-        }
+        let refused = if failed > 0.0 { format!(", refused {}", rough(failed)) } else { String::new() };
+        rows.push(row(calls).and(Tone::Warning, refused));
     }
-    let batches = format!("batches in {}, out {}  ", rough(rate("refills")), rough(rate("flushes")));
     let returned = rate("bytes_purged") + rate("bytes_released");
-    let system = format!(
-        "system calls {}, mapped {}, given back {}",
+    rows.push(row(format!(
+        "batches in {}, out {}; calls to the system {}, mapped {}, given back {}",
+        rough(rate("refills")),
+        rough(rate("flushes")),
         rough(rate("system_calls")),
         bytes(rate("bytes_mapped") as u64),
         bytes(returned as u64)
-    );
-    rows.push(row.and(Tone::Plain, batches).and(Tone::Plain, system));
+    )));
 }
 
 fn sorted(classes: &[Class], order: Order) -> Vec<&Class> {
@@ -235,17 +247,23 @@ fn classes(rows: &mut Vec<Row>, heap: &Heap, order: Order, width: usize, room: u
     if sorted.is_empty() || room < 2 {
         return;
     }
-    let rate = if heap.counted { "  a second" } else { "" };
-    let head = format!("{:>10} {:>12} {:>11} {:>11} {:>11}{rate:>10}  ", "size class", "live blocks", "live", "cached", "free");
-    let legend = [(Tone::Live, "█ live "), (Tone::Cached, "█ cached "), (Tone::Free, "█ free in slabs")];
+    let rate = if heap.counted { format!("{:>15}", "taken a second") } else { String::new() };
+    let head = format!(
+        "{:>10} {:>12} {:>11} {:>11} {:>11}{rate}  ",
+        "size class", "live blocks", "live", "cached", "free"
+    );
+    let legend = [(Tone::Live, "█ live "), (Tone::Cached, "▓ cached "), (Tone::Free, "░ free in slabs")];
     let bar_room = width.saturating_sub(head.chars().count() + 1).min(50);
     rows.push(legend.into_iter().fold(Row::of(Tone::Heading, head), |row, (tone, text)| row.and(tone, text)));
     let most = sorted.iter().map(|class| class.bytes().iter().sum::<u64>()).max().unwrap_or(1).max(1);
-    for class in sorted.into_iter().take(room - 1) {
+    // A line for all that have none.
+    let shown = if sorted.len() < room { sorted.len() } else { room.saturating_sub(2) };
+    for class in sorted.iter().take(shown) {
         let [live, cached, free] = class.bytes();
-        let rate = if heap.counted { rough(class.allocs_per_second) } else { String::new() };
+        let rate =
+            if heap.counted { format!("{:>15}", rough(class.allocs_per_second)) } else { String::new() };
         let words = format!(
-            "{:>10} {:>12} {:>11} {:>11} {:>11}{rate:>10}  ",
+            "{:>10} {:>12} {:>11} {:>11} {:>11}{rate}  ",
             bytes(class.size),
             count(class.live),
             bytes(live),
@@ -261,6 +279,14 @@ fn classes(rows: &mut Vec<Row>, heap: &Heap, order: Order, width: usize, room: u
                 .and(Tone::Cached, "▓".repeat(to_cached - to_live))
                 .and(Tone::Free, "░".repeat(to_free - to_cached)),
         );
+    }
+    let others = &sorted[shown..];
+    if !others.is_empty() {
+        let sum = |of: usize| bytes(others.iter().map(|class| class.bytes()[of]).sum());
+        let blocks = count(others.iter().map(|class| class.live).sum());
+        let words =
+            format!("{:>7} more {blocks:>11} {:>11} {:>11} {:>11}", others.len(), sum(0), sum(1), sum(2));
+        rows.push(Row::of(Tone::Dim, words));
     }
 }
 
@@ -302,7 +328,11 @@ mod tests {
                 library: "0.1.0".into(),
                 cache: "cpu",
                 counted: true,
-                ledger: vec![named("live", "live", 5 << 20), named("caches", "in caches", 5 << 20), named("shared", "shared", 0)],
+                ledger: vec![
+                    named("live", "live", 5 << 20),
+                    named("caches", "in caches", 5 << 20),
+                    named("shared", "shared", 0),
+                ],
                 rates: vec![Rate { name: "malloc", per_second: 1e6 }],
                 classes: vec![class(16, 10, 5, 1), class(64, 100, 0, 28), class(1024, 1, 0, 100)],
                 ..Heap::default()
@@ -330,6 +360,9 @@ mod tests {
         }
         let coloured = rows(&sample, Order::Live, 120, 100)[0].render(120, true);
         assert!(coloured.starts_with("\x1b[1ma?b\x1b[0m"));
+        let cut = rows(&sample, Order::Live, 120, 13);
+        let last = cut.last().unwrap().render(120, false);
+        assert!(last.starts_with("      2 more          11     1.2 KiB        80 B   100.1 KiB"), "{last}");
     }
 
     #[test]

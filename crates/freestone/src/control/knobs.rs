@@ -6,7 +6,8 @@ use core::fmt::{self, Write};
 
 use freestone_base::text::FixedText;
 
-use crate::start;
+use crate::limit::{self, Amount};
+use crate::{start, tune};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -19,15 +20,29 @@ pub(crate) struct Knob {
 }
 
 /// All knobs.
-pub(crate) static KNOBS: &[Knob] = &[Knob {
-    name: "check",
-    meaning: "check the heap's structures now and then (slow)",
-    show: |out| write!(out, "{}", u8::from(start::checking())),
-    set: |value| switch(value).map(start::set_checking),
-}];
+pub(crate) static KNOBS: &[Knob] = &[
+    Knob {
+        name: "check",
+        meaning: "check the heap's structures now and then (slow)",
+        show: |out| write!(out, "{}", u8::from(start::checking())),
+        set: |value| switch(value).map(start::set_checking),
+    },
+    Knob {
+        name: "limit_hard",
+        meaning: "footprint that is not exceeded",
+        show: |out| show_limit(out, limit::hard()),
+        set: |value| amount(value).map(limit::set_hard),
+    },
+    Knob {
+        name: "limit_soft",
+        meaning: "footprint beyond which memory is given back harder",
+        show: |out| show_limit(out, limit::soft()),
+        set: |value| amount(value).map(limit::set_soft),
+    },
+];
 
 /// Options that hold from the start to the end.
-const FIXED: &[&str] = &["cache", "control", "count", "report", "verbose"];
+const FIXED: &[&str] = &["background", "cache", "cache_bytes", "control", "count", "report", "verbose"];
 
 /// A sentence about what could not be set.
 pub(crate) type Problem = FixedText<320>;
@@ -63,6 +78,23 @@ pub(super) fn list(out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
+fn show_limit(out: &mut dyn Write, limit: Option<usize>) -> fmt::Result {
+    match limit {
+        Some(bytes) => write!(out, "{bytes}"),
+        None => out.write_str("none"),
+    }
+}
+
+/// A limit, or none.
+fn amount(value: &[u8]) -> Result<Option<Amount>, &'static str> {
+    let mut amount = None;
+    if value != b"none" {
+        tune::set_amount(&mut amount, value)
+            .map_err(|_| "none, a number of bytes, with K, M or G if you like, or 1% to 100%")?;
+    }
+    Ok(amount)
+}
+
 fn switch(value: &[u8]) -> Result<bool, &'static str> {
     match value {
         b"0" => Ok(false),
@@ -85,9 +117,14 @@ mod tests {
         assert!(problem("check", "yes").contains("0 or 1"));
         assert!(problem("count", "1").contains("at the start only"));
         assert!(problem("chekc", "1").contains("there are: check"));
+        // Far above what other tests need.
+        assert!(set(b"limit_soft", b"1000G").is_ok());
+        assert_eq!(limit::soft(), Some(1000 << 30));
+        assert!(problem("limit_soft", "much").contains("none, a number"));
+        assert!(set(b"limit_soft", b"none").is_ok());
         let mut text = String::new();
         list(&mut text).unwrap();
         assert_eq!(text.lines().count(), KNOBS.len());
-        assert!(text.starts_with("check=0 "));
+        assert!(text.starts_with("check=0 ") && text.contains("\nlimit_soft=none "), "{text}");
     }
 }

@@ -31,8 +31,8 @@ use core::cell::UnsafeCell;
 use freestone_sys::linux;
 use freestone_sys::linux::socket::Readiness;
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::slow::LEVELS;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use place::{Files, RuntimeDirectory};
 use service::Service;
 pub use trouble::NotOpened;
@@ -68,7 +68,7 @@ static RUNTIME: Agreed<RuntimeDirectory> = Agreed(UnsafeCell::new(RuntimeDirecto
 static FILES: Agreed<Option<Files>> = Agreed(UnsafeCell::new(None));
 
 /// The shared page is fresh to this much, if the serving thread has nothing else to do.
-pub(crate) const TICK_NS: u64 = 500_000_000;
+pub(crate) const TICK_NS: u64 = 1_000_000_000;
 /// How long [`open`] waits for the background thread.
 const OPENING_NS: u64 = 2_000_000_000;
 /// How long the end of the process waits for an opening under way.
@@ -100,6 +100,11 @@ pub fn open() -> Result<(), NotOpened> {
         match state() {
             OPEN => return Ok(()),
             FAILED => return Err(NotOpened(Trouble::from_code(WHY.load(Ordering::Relaxed)))),
+            // What was closed before is only now out of the way.
+            CLOSED => {
+                ask();
+                crate::background::attend();
+            }
             other => {
                 let left_ns = until_ns.saturating_sub(linux::monotonic_ns());
                 if left_ns == 0 {

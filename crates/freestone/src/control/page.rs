@@ -8,11 +8,11 @@ use freestone_sys::{System, linux};
 
 use crate::slow::LEVELS;
 use crate::stats::ClassStats;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::{gate, start, stats};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The time between two samples of the history at first; it doubles whenever the history is full.
-const FIRST_SPACING_NS: u64 = 500_000_000;
+const FIRST_SPACING_NS: u64 = super::TICK_NS;
 
 /// The words of a page, as one thread writes them.
 pub(super) struct Page<'a>(pub(super) &'a [AtomicU64]);

@@ -6,9 +6,11 @@
 use core::ffi::c_int;
 
 use freestone_base::live;
-use freestone_sys::linux::shared::{SharedWords, effective_user};
-use freestone_sys::linux::socket::{Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors};
 use freestone_sys::linux;
+use freestone_sys::linux::shared::{SharedWords, effective_user};
+use freestone_sys::linux::socket::{
+    Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors,
+};
 
 use super::commands;
 use super::page::Page;
@@ -22,8 +24,8 @@ const LONGEST: usize = 256;
 const CLIENTS: usize = 4;
 /// How long a client may take for its request, and again for taking the reply.
 const PATIENCE_NS: u64 = 5_000_000_000;
-/// The shared page is written at most so often.
-const FRESH_NS: u64 = 200_000_000;
+/// A shared page that is younger is fresh enough, whoever asks.
+const FRESH_NS: u64 = 100_000_000;
 
 /// All that is open. Used by one thread, the one that opened it.
 pub(super) struct Service {
@@ -105,7 +107,11 @@ fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Opti
         return None;
     }
     ready.watch_stream(&stream, Interest::Arrival).ok()?;
-    Some(Client { stream, until_ns: now_ns + PATIENCE_NS, stage: Stage::Asking { line: [0; LONGEST], len: 0 } })
+    Some(Client {
+        stream,
+        until_ns: now_ns + PATIENCE_NS,
+        stage: Stage::Asking { line: [0; LONGEST], len: 0 },
+    })
 }
 
 /// A connection and how far it has come.

@@ -1,4 +1,4 @@
-//! The control as its clients see it, served by an ordinary thread. The states are those of the process, so all is one test.
+//! The control as its clients see it, served by the background thread. The states are those of the process, so all is one test.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,14 +8,6 @@ use std::time::Duration;
 use freestone_base::live::{self, word};
 
 use super::*;
-
-/// Serves until the control is closed; what the tests of the allocator run is not the background thread.
-fn serve_until_closed() {
-    while is_wanted() {
-        serve(linux::monotonic_ns());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 fn directory() -> PathBuf {
     PathBuf::from(format!("/tmp/freestone-{}", linux::shared::effective_user()))
@@ -37,20 +29,12 @@ fn asked(request: &[u8]) -> String {
     reply
 }
 
-fn wait_for(wanted: u32) {
-    while state() != wanted {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn from_asking_to_closing() {
-    if std::thread::spawn(|| !linux::socket::own_descriptors()).join().unwrap() {
-        return eprintln!("skipped: this kernel cannot give a thread descriptors of its own");
+    if let Err(reason) = open() {
+        return eprintln!("skipped: {reason}");
     }
-    ask();
-    let server = std::thread::spawn(serve_until_closed);
-    wait_for(OPEN);
+    open().expect("open already");
 
     let page = std::fs::read(file("page")).unwrap();
     let word = |at: usize| u64::from_ne_bytes(page[8 * at..8 * at + 8].try_into().unwrap());
@@ -64,11 +48,12 @@ fn from_asking_to_closing() {
     assert!(long.contains("longer than 256 bytes"), "{long}");
     hostile_clients_get_nowhere();
 
-    after_fork(&server);
+    nothing_of_it_is_inherited();
 
     close();
-    server.join().unwrap();
-    assert_eq!(state(), CLOSED);
+    while state() != CLOSED {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert!(std::fs::read_dir(directory()).map_or(true, |mut entries| {
         let name = format!("{}.", std::process::id());
         !entries.any(|entry| entry.unwrap().file_name().to_str().unwrap().starts_with(&name))
@@ -93,9 +78,8 @@ fn hostile_clients_get_nowhere() {
     assert!(reply.starts_with("ok ") && reply.matches("process ").count() == 1, "{reply}");
 }
 
-/// What a child finds, as far as it can be seen without forking a program of many threads.
-fn after_fork(server: &std::thread::JoinHandle<()>) {
-    assert!(!server.is_finished());
+/// What a child of fork would find, as far as it can be seen without one.
+fn nothing_of_it_is_inherited() {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let page = maps.split_once(&format!("/{}.page", std::process::id())).unwrap().1;
     let flags = page.lines().find(|line| line.starts_with("VmFlags:")).unwrap();

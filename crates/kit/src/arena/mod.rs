@@ -86,7 +86,7 @@ use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
 use crate::alloc::nothing;
-use crate::bump::chunk::{ALIGN, Chunk, HEADER};
+use crate::bump::chunk::{ALIGN, Chunk, FIRST, HEADER};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, ResizeInPlace};
 
@@ -111,7 +111,7 @@ pub struct Arena<A: Alloc> {
 unsafe impl<A: Alloc + Send> Send for Arena<A> {}
 
 impl<A: Alloc> Arena<A> {
-    /// An empty one; the first request takes the first node from the parent.
+    /// An empty one; the first request takes the first node, of half a KiB at least, from the parent.
     pub const fn new(parent: A) -> Self {
         let (cursor, end) = (Cell::new(NOWHERE), Cell::new(NOWHERE));
         Arena { cursor, end, node: Cell::new(None), extend: None, parent }
@@ -180,7 +180,7 @@ impl<A: Alloc> Arena<A> {
         let previous = self.node.get();
         let before = previous.map_or(0, Chunk::len);
         let enough = before.checked_add(data)?.checked_add(HEADER)?;
-        let ambition = enough.saturating_add(enough / 2) & !(ALIGN - 1);
+        let ambition = (enough.saturating_add(enough / 2) & !(ALIGN - 1)).max(FIRST);
         if !self.lengthen(ambition) {
             let node = Chunk::new(&self.parent, ambition - HEADER, ALIGN, previous)
                 .or_else(|| Chunk::new(&self.parent, data, ALIGN, previous))?;

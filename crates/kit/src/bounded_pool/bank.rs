@@ -129,7 +129,7 @@ impl<B> Bank<B> {
                 return Err(Denied::Closed);
             }
             let late;
-            (state, late) = signal.wait(state, until);
+            (state, late) = signal.wait(&self.state, state, until);
             if late && !state.served.contains_key(&number) && !state.closed {
                 self.leave(&mut state, number, discard);
                 return Err(Denied::Late);

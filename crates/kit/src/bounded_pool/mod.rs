@@ -19,10 +19,10 @@
 //! recyclable blocks are given up for another size. Memory: the bound, and one word for each recyclable block.
 //!
 //! ```
-//! use freestone_kit::{BoundedPool, bounded_pool::BoundedError, global::System};
+//! use freestone_kit::{BoundedPool, bounded_pool::BoundedError, c::C};
 //! use std::time::Duration;
 //!
-//! let pool = BoundedPool::new(64 << 10, 16 << 10, System);
+//! let pool = BoundedPool::new(64 << 10, 16 << 10, C);
 //! let mut buffer = pool.acquire(16 << 10)?;
 //! buffer[..4].copy_from_slice(b"data");
 //! let large = pool.acquire(48 << 10)?;

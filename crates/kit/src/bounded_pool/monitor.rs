@@ -32,8 +32,14 @@ impl Signal {
         Signal(Condvar::new())
     }
 
-    /// Waits without the lock, and takes it again. Whether it is late, too; it may return for no reason.
-    pub(crate) fn wait<'m, T>(&self, held: Held<'m, T>, until: Option<Instant>) -> (Held<'m, T>, bool) {
+    /// Waits without the lock of `_monitor`, which is held, and takes it again. Whether it is late, too; it may return for
+    /// no reason.
+    pub(crate) fn wait<'m, T>(
+        &self,
+        _monitor: &'m Monitor<T>,
+        held: Held<'m, T>,
+        until: Option<Instant>,
+    ) -> (Held<'m, T>, bool) {
         let Some(until) = until else {
             return (self.0.wait(held).unwrap_or_else(PoisonError::into_inner), false);
         };

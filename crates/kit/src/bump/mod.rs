@@ -240,6 +240,7 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
                 Some(spare) if spare.data() >= newer.data() => (spare, Some(newer)),
                 spare => (newer, spare),
             };
+            longer.set_previous(None);
             self.spare.set(Some(longer));
             if let Some(chunk) = shorter {
                 // SAFETY: list: it is in none any more; the caller's promise.
@@ -312,7 +313,12 @@ implement_allocator!(impl[A: Alloc, const MIN_ALIGN: usize] Bump<A, MIN_ALIGN>);
 
 // SAFETY: only shrinks, which changes nothing.
 unsafe impl<A: Alloc, const MIN_ALIGN: usize> ResizeInPlace for Bump<A, MIN_ALIGN> {
-    unsafe fn resize_in_place(&self, _block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
+    unsafe fn resize_in_place(
+        &self,
+        _block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<(), AllocError> {
         if new.size() <= old.size() { Ok(()) } else { Err(AllocError) }
     }
 }

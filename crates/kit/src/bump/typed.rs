@@ -149,8 +149,13 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
     /// # Panics
     ///
     /// When there is no memory, or when the iterator panics or yields less than its length.
-    pub fn alloc_slice_iter<T>(&self, values: impl IntoIterator<IntoIter: ExactSizeIterator<Item = T>>) -> &mut [T] {
+    pub fn alloc_slice_iter<T>(
+        &self,
+        values: impl IntoIterator<IntoIter: ExactSizeIterator<Item = T>>,
+    ) -> &mut [T] {
         let mut values = values.into_iter();
-        self.alloc_slice_fill_with(values.len(), |_| values.next().expect("an iterator was shorter than its length"))
+        self.alloc_slice_fill_with(values.len(), |_| {
+            values.next().expect("an iterator was shorter than its length")
+        })
     }
 }

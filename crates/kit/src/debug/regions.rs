@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
 
 use super::bytes;
 use super::config::Placement;
@@ -107,7 +106,8 @@ impl State {
         let (page, align) = (page_size(), layout.align());
         // Beyond a page's alignment, the block is aligned within the region.
         let slack = if align > page { align } else { 0 };
-        let inner = layout.size().checked_add(slack).and_then(|bytes| bytes.max(1).checked_next_multiple_of(page));
+        let inner =
+            layout.size().checked_add(slack).and_then(|bytes| bytes.max(1).checked_next_multiple_of(page));
         let len = inner.and_then(|bytes| bytes.checked_add(2 * page)).ok_or(AllocError)?;
         let wanted = Layout::from_size_align(len, page).map_err(|_| AllocError)?;
         let at = self.add_region(wanted, Kind::Alone { guarded: false }, scene.parent)?;
@@ -124,11 +124,8 @@ impl State {
         let region = self.regions.get_mut(at);
         region.kind = Kind::Alone { guarded };
         region.live = 1;
-        let address = if guard_after {
-            (last - layout.size()) & !(align - 1)
-        } else {
-            first.next_multiple_of(align)
-        };
+        let address =
+            if guard_after { (last - layout.size()) & !(align - 1) } else { first.next_multiple_of(align) };
         // Where the pages beyond could not be closed, they are guarded by their bytes, as far as that is cheap.
         let (least, most) = if guarded { (first, last) } else { (first - page, last + page) };
         let front = (address - least).min(WIDE_ZONE);
@@ -359,7 +356,8 @@ impl State {
         let record = self.records.get(at);
         let back = self.pointer(record.region, record.end());
         // SAFETY: *regions*: guarded bytes of a live block are open, and were written when it was made.
-        if let Some(first) = unsafe { bytes::damaged_canary(back, record.room - record.size, canary, false) } {
+        if let Some(first) = unsafe { bytes::damaged_canary(back, record.room - record.size, canary, false) }
+        {
             return Some(Fault::Overrun { distance: first + 1 });
         }
         let front = self.pointer(record.region, record.address - record.front);
@@ -425,9 +423,4 @@ impl State {
         };
         Some((fault, at))
     }
-}
-
-/// An address as a pointer to no memory in particular.
-pub(super) fn nowhere(align: usize) -> NonNull<u8> {
-    NonNull::without_provenance(core::num::NonZeroUsize::new(align).unwrap_or(core::num::NonZeroUsize::MIN))
 }

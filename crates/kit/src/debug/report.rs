@@ -161,9 +161,10 @@ impl Report {
         match (self.fault, self.occasion) {
             (Fault::DoubleFree, _) => "freed a second time",
             (_, Occasion::Access) => "accessed",
-            (Fault::InvalidFree { .. } | Fault::WrongSize { .. } | Fault::WrongAlign { .. }, Occasion::Free) => {
-                "freed"
-            }
+            (
+                Fault::InvalidFree { .. } | Fault::WrongSize { .. } | Fault::WrongAlign { .. },
+                Occasion::Free,
+            ) => "freed",
             (Fault::InvalidFree { .. } | Fault::WrongSize { .. } | Fault::WrongAlign { .. }, _) => "resized",
             (Fault::ResizeAfterFree, _) => "resized",
             (_, Occasion::Free) => "found at a free",

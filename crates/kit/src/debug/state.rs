@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
 
 use super::bytes;
 use super::config::DebugConfig;

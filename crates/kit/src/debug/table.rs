@@ -48,7 +48,8 @@ impl<T: Copy> List<T> {
 
     /// Makes room for `more` items.
     pub(super) fn reserve<A: Alloc>(&mut self, more: usize, parent: &A) -> Result<(), AllocError> {
-        let wanted = self.len.checked_add(more).filter(|&items| items < u32::MAX as usize).ok_or(AllocError)?;
+        let wanted =
+            self.len.checked_add(more).filter(|&items| items < u32::MAX as usize).ok_or(AllocError)?;
         if wanted <= self.capacity {
             return Ok(());
         }

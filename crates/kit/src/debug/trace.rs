@@ -137,13 +137,14 @@ fn thread_number() -> u32 {
         static NUMBER: Cell<u32> = const { Cell::new(0) };
     }
     // A thread that ends has no thread-locals any more, or may have none.
-    NUMBER.try_with(|number| {
-        if number.get() == 0 {
-            number.set(freestone_sys::linux::thread_id() as u32);
-        }
-        number.get()
-    })
-    .unwrap_or(0)
+    NUMBER
+        .try_with(|number| {
+            if number.get() == 0 {
+                number.set(freestone_sys::linux::thread_id() as u32);
+            }
+            number.get()
+        })
+        .unwrap_or(0)
 }
 
 /// Which trace in the [`Depot`].

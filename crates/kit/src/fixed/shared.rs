@@ -37,13 +37,7 @@ fn allocate(span: Span, used: &AtomicUsize, layout: Layout) -> Allocated {
 /// # Safety
 ///
 /// As [`Alloc::grow`], or [`Alloc::shrink`].
-unsafe fn resize(
-    span: Span,
-    used: &AtomicUsize,
-    block: NonNull<u8>,
-    old: Layout,
-    new: Layout,
-) -> Allocated {
+unsafe fn resize(span: Span, used: &AtomicUsize, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
     if new.size() <= old.size() && block.addr().get().is_multiple_of(new.align()) {
         return Ok(NonNull::slice_from_raw_parts(block, new.size()));
     }
@@ -109,7 +103,10 @@ impl<const N: usize> Default for SharedInline<N> {
 
 impl<const N: usize> fmt::Debug for SharedInline<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedInline").field("capacity", &N).field("used", &self.used()).finish_non_exhaustive()
+        f.debug_struct("SharedInline")
+            .field("capacity", &N)
+            .field("used", &self.used())
+            .finish_non_exhaustive()
     }
 }
 

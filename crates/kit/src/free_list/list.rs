@@ -91,7 +91,8 @@ impl<const GROWTH: usize> RawList<GROWTH> {
         let align = self.block.align().max(align_of::<Head>());
         let front = (size_of::<Segment>() + size_of::<Head>()).next_multiple_of(align);
         // From block to block: the block, and the next one's head, right before an aligned place.
-        let stride = self.block.size().checked_add(size_of::<Head>() + align - 1).ok_or(AllocError)? & !(align - 1);
+        let stride =
+            self.block.size().checked_add(size_of::<Head>() + align - 1).ok_or(AllocError)? & !(align - 1);
         let all = stride.checked_mul(GROWTH).and_then(|bytes| bytes.checked_add(front)).ok_or(AllocError)?;
         let layout = Layout::from_size_align(all, align).map_err(|_| AllocError)?;
         Ok((layout, front, stride))
@@ -230,9 +231,16 @@ pub struct FreeList<A: Alloc, const GROWTH: usize = 64> {
 // block of it out answers for that.
 unsafe impl<A: Alloc + Send, const GROWTH: usize> Send for FreeList<A, GROWTH> {}
 
-impl<A: Alloc, const GROWTH: usize> FreeList<A, GROWTH> {
-    /// A list of blocks of `layout`, empty: the parent is asked for nothing yet.
+impl<A: Alloc> FreeList<A> {
+    /// A list of blocks of `layout` that grows by 64, empty: the parent is asked for nothing yet.
     pub const fn new(layout: Layout, parent: A) -> Self {
+        Self::growing(layout, parent)
+    }
+}
+
+impl<A: Alloc, const GROWTH: usize> FreeList<A, GROWTH> {
+    /// A list of blocks of `layout` that grows by `GROWTH`, empty: the parent is asked for nothing yet.
+    pub const fn growing(layout: Layout, parent: A) -> Self {
         FreeList { raw: RawList::new(Origin::ALONE, layout), parent }
     }
 

@@ -305,7 +305,11 @@ impl<A: Alloc, L: Alloc> FreeLists<A, L> {
     /// # Safety
     ///
     /// `block` is a live large block.
-    unsafe fn change_large(&self, block: NonNull<u8>, new: Layout) -> Option<Result<NonNull<u8>, AllocError>> {
+    unsafe fn change_large(
+        &self,
+        block: NonNull<u8>,
+        new: Layout,
+    ) -> Option<Result<NonNull<u8>, AllocError>> {
         // SAFETY: the caller's promise.
         let head = unsafe { Self::large_head(block) };
         // SAFETY: *large*.

@@ -165,7 +165,8 @@ impl<A: Alloc, const GROWTH: usize> Stats for FreeList<A, GROWTH> {
 /// A block of a list counts whole. What was is not counted.
 impl<A: Alloc, L: Alloc> Stats for FreeLists<A, L> {
     fn stats(&self) -> AllocStats {
-        let of = |figure: fn(&super::list::RawList<64>) -> usize| self.lists().iter().map(figure).sum::<usize>();
+        let of =
+            |figure: fn(&super::list::RawList<64>) -> usize| self.lists().iter().map(figure).sum::<usize>();
         AllocStats {
             live_blocks: of(|list| list.live()) + self.large_blocks.get(),
             live_bytes: of(|list| list.live() * list.layout().size()) + self.large_bytes.get(),

@@ -144,7 +144,8 @@ impl<T, A: Alloc, const ALIGN: usize, const GROWABLE: bool> MemoryPool<T, A, ALI
     /// The size and the alignment of a slot.
     const SLOT: Layout = {
         assert!(ALIGN.is_power_of_two(), "the alignment of a pool's objects is a power of two");
-        let mut align = if align_of::<T>() > align_of::<Node>() { align_of::<T>() } else { align_of::<Node>() };
+        let mut align =
+            if align_of::<T>() > align_of::<Node>() { align_of::<T>() } else { align_of::<Node>() };
         if ALIGN > align {
             align = ALIGN;
         }

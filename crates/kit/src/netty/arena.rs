@@ -122,8 +122,9 @@ impl Arena {
         let pages = classes.run_pages(class);
         let (chunk, first_page) = self.take_run(pages, classes)?;
         let blocks = ((pages as usize) << classes.page_shift) / classes.size(class);
-        let subpage = Subpage::new(chunk, first_page, class, blocks as u32);
-        let number = self.subpages.insert(Subpage { listed: true, ..subpage });
+        let mut subpage = Subpage::new(chunk, first_page, class, blocks as u32);
+        subpage.listed = true;
+        let number = self.subpages.insert(subpage);
         self.chunks[chunk].set_subpage(first_page, number);
         self.roomy[class].push(&mut self.subpages, number);
         Some(number)

@@ -5,9 +5,9 @@ use super::leak::LeakLevel;
 /// Sizes and limits of a [`BufferPool`](super::BufferPool), in bytes where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// A page: a power of two, at least 4096.
+    /// A page: a power of two from 4 KiB to 64 KiB.
     pub page: usize,
-    /// A chunk: a power of two from four pages to 1 GiB. Larger requests go to the parent.
+    /// A chunk: a power of two from eight pages to 1 GiB. Larger requests go to the parent.
     pub chunk: usize,
     /// Arenas; 0 stands for two each CPU.
     pub arenas: usize,
@@ -40,10 +40,11 @@ impl Config {
     pub const NEWER: Config = Config { chunk: 4 << 20, ..Config::CLASSIC };
 
     pub(super) fn check(&self) {
-        assert!(self.page.is_power_of_two() && self.page >= 4096, "a page of {} bytes", self.page);
-        let chunk = self.chunk.is_power_of_two() && self.chunk >= 4 * self.page && self.chunk <= 1 << 30;
+        let page = self.page.is_power_of_two() && (4 << 10..=64 << 10).contains(&self.page);
+        assert!(page, "a page of {} bytes", self.page);
+        // The longest run that small blocks share has seven pages.
+        let chunk = self.chunk.is_power_of_two() && self.chunk >= 8 * self.page && self.chunk <= 1 << 30;
         assert!(chunk, "a chunk of {} bytes, with pages of {}", self.chunk, self.page);
-        assert!(self.page <= 64 << 10, "a page of {} bytes", self.page);
         assert!(self.trim_every > 0, "a trim every 0 requests");
     }
 }

@@ -38,6 +38,9 @@ unsafe impl Send for Region {}
 // SAFETY: the same.
 unsafe impl Sync for Region {}
 
+/// The arena of a cache without a thread.
+const NO_ARENA: usize = usize::MAX;
+
 /// An arena with its lock, on lines of its own.
 #[repr(align(128))]
 pub(super) struct Shard {
@@ -130,14 +133,14 @@ impl<A: Alloc> BufferPool<A> {
         if let Some(cache) = self.cache() {
             self.drain(cache);
         }
-        self.adopt_orphans();
+        self.adopt_orphans(false);
     }
 
     /// This thread's cache; none while the thread exits.
     fn cache(&self) -> Option<&ThreadCache> {
         self.caches.own(
             |cache| {
-                self.drain(cache);
+                self.clear_orphan(cache);
                 cache.arena.store(self.least_used(), Ordering::Relaxed);
             },
             || ThreadCache::new(&self.classes, &self.config, self.least_used()),
@@ -179,7 +182,7 @@ impl<A: Alloc> BufferPool<A> {
         if let Some(block) = self.take_present(arena, class) {
             return Ok(block);
         }
-        if self.adopt_orphans()
+        if self.adopt_orphans(false)
             && let Some(block) = self.take_present(arena, class)
         {
             return Ok(block);
@@ -190,6 +193,7 @@ impl<A: Alloc> BufferPool<A> {
         if let Some(own) = own {
             self.drain(own);
         }
+        self.adopt_orphans(true);
         let arenas = (0..self.shards.len()).map(|step| (arena + step) % self.shards.len());
         arenas.into_iter().find_map(|arena| self.take_present(arena, class)).ok_or(AllocError)
     }
@@ -288,16 +292,26 @@ impl<A: Alloc> BufferPool<A> {
         unsafe { own.drain(|class, block| self.give_shared(class, block)) };
     }
 
-    /// Empties the caches of threads that have exited. Whether there may have been any.
-    fn adopt_orphans(&self) -> bool {
-        if !self.caches.orphans() {
+    /// Empties the caches of threads that have exited, if any has since the last time, or in any case: a block may have come
+    /// later. Whether it did.
+    fn adopt_orphans(&self, in_any_case: bool) -> bool {
+        if !self.caches.orphans() && !in_any_case {
             return false;
         }
         for cache in self.caches.iter().filter(|cache| !cache.is_taken() && cache.claim()) {
-            self.drain(cache);
+            self.clear_orphan(cache);
             cache.release();
         }
         true
+    }
+
+    /// Takes a cache that this thread has claimed out of its last thread's arena, and everything out of it.
+    fn clear_orphan(&self, cache: &ThreadCache) {
+        self.drain(cache);
+        let arena = cache.arena.swap(NO_ARENA, Ordering::Relaxed);
+        if let Some(shard) = self.shards.get(arena) {
+            shard.users.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

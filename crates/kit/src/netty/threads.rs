@@ -16,11 +16,14 @@ const PARTS: usize = 20;
 /// The number of the last pool. Zero is none.
 static POOLS: AtomicU64 = AtomicU64::new(0);
 
+/// Caches next to each other; those that are not there yet are empty.
+type Part = Box<[OnceLock<Arc<ThreadCache>>]>;
+
 /// Caches of a pool, by place. A cache that is there stays there.
 pub(super) struct Caches {
     /// No other pool of this process has or had this number.
     pool: u64,
-    parts: [OnceLock<Box<[OnceLock<Arc<ThreadCache>>]>>; PARTS],
+    parts: [OnceLock<Part>; PARTS],
     count: AtomicUsize,
     /// Shared with the threads' memory, which may live longer: caches without an owner that may hold blocks.
     ends: Arc<Ends>,
@@ -122,7 +125,9 @@ impl Caches {
             .find(|&place| self.at(place).is_some_and(|cache| !cache.is_taken() && cache.claim()));
         let place = match free {
             Some(place) => {
-                self.at(place).into_iter().for_each(adopt);
+                if let Some(cache) = self.at(place) {
+                    adopt(cache);
+                }
                 place
             }
             None => self.add(make())?,

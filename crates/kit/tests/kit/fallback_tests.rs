@@ -40,7 +40,7 @@ fn keeps_the_contract() {
 #[test]
 fn the_traits_beside_it_hold_on_both_sides() {
     let serves = Serves::up_to(256, 64);
-    let both = Fallback::new(slots(Parent::new()), FreeList::<_, 64>::new(layout(256, 64), Parent::new()));
+    let both = Fallback::new(slots(Parent::new()), FreeList::new(layout(256, 64), Parent::new()));
     check_owns(&both, serves);
     check_usable_size(&both, serves);
     check_resize_in_place(&both, serves);
@@ -85,8 +85,7 @@ fn when_both_refuse_nothing_has_changed() {
 
 #[test]
 fn they_nest() {
-    let both =
-        Fallback::new(slots(Parent::new()), Fallback::new(slots(Parent::new()), slots(Parent::new())));
+    let both = Fallback::new(slots(Parent::new()), Fallback::new(slots(Parent::new()), slots(Parent::new())));
     let all: Vec<_> = (0..30).map(|_| Held::new(&both, layout(8, 8)).unwrap()).collect();
     assert!(both.allocate(layout(8, 8)).is_err());
     all.into_iter().for_each(|held| held.free(&both));

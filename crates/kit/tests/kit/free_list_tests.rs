@@ -7,8 +7,8 @@
 #![allow(unsafe_code)]
 
 use crate::conformance::{
-    OnAlloc, Parent, Serves, check, check_over_failing_parent, check_owns, check_reset, check_resize_in_place,
-    check_usable_size, hunt, layout,
+    OnAlloc, Parent, Serves, check, check_over_failing_parent, check_owns, check_reset,
+    check_resize_in_place, check_usable_size, hunt, layout,
 };
 use freestone_kit::free_list::{FreeList, FreeLists};
 use freestone_kit::{Alloc, Stats};
@@ -98,7 +98,7 @@ fn a_list_grows_by_64_and_gives_all_back_together() {
 #[test]
 fn other_growths_and_layouts() {
     let parent = Parent::new();
-    let list = FreeList::<_, 3>::new(layout(1, 1), parent.clone());
+    let list = FreeList::<_, 3>::growing(layout(1, 1), parent.clone());
     let blocks: Vec<_> = (0..4).map(|_| list.take().unwrap()).collect();
     assert_eq!((list.blocks(), parent.calls()), (6, 2));
     // SAFETY: a byte each, all out.
@@ -106,7 +106,7 @@ fn other_growths_and_layouts() {
     // SAFETY: all are out.
     blocks.into_iter().for_each(|block| unsafe { list.give(block) });
     assert_eq!(list.live(), 0);
-    assert!(FreeList::<_, 64>::new(layout(isize::MAX as usize / 2, 1), parent).take().is_err());
+    assert!(FreeList::new(layout(isize::MAX as usize / 2, 1), parent).take().is_err());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn misuse_is_named() {
     // SAFETY: caught; the block has a word before this address.
     let said = message(|| unsafe { lists.free(NonNull::new(block.as_ptr().wrapping_add(16)).unwrap()) });
     assert!(said.contains("is no block of these lists"), "{said}");
-    let alone = FreeList::<_, 64>::new(layout(100, 16), Parent::new());
+    let alone = FreeList::new(layout(100, 16), Parent::new());
     // SAFETY: caught; the block has a head before it.
     let said = message(|| unsafe { alone.give(block) });
     assert!(said.contains("is no block of it"), "{said}");

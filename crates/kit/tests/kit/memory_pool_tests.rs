@@ -37,7 +37,9 @@ fn keeps_the_contract() {
     assert_eq!(parent.live(), (0, 0));
     check_over_failing_parent(|parent| Some(Large::new(parent)), SERVES);
     check_over_failing_parent(|parent| Large::preheated(parent, 9).ok(), SERVES);
-    hunt(40, Mix::Small, || OnAlloc::here(MemoryPool::<[u8; 2048], _, 4096>::new(Parent::new())).may_refuse());
+    hunt(40, Mix::Small, || {
+        OnAlloc::here(MemoryPool::<[u8; 2048], _, 4096>::new(Parent::new())).may_refuse()
+    });
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::conformance::{
 use freestone_kit::free_list::{FreeList, FreeLists};
 use freestone_kit::memory_pool::MemoryPool;
 use freestone_kit::page::Page;
-use freestone_kit::segregate::Segregate;
+use freestone_kit::segregate::{Segregate, hybrid};
 use freestone_kit::{Alloc, Stats};
 use freestone_testkit::Mix;
 
@@ -34,7 +34,7 @@ fn the_traits_beside_it_hold_on_both_sides() {
     check_usable_size(&lists, Serves::ALL);
     check(&lists, Serves::ALL);
     assert_eq!(lists.stats().live_blocks, 0);
-    let fixed = |size| FreeList::<_, 8>::new(layout(size, 64), Parent::new());
+    let fixed = |size| FreeList::<_, 8>::growing(layout(size, 64), Parent::new());
     let slots = Segregate::<64, _, _>::new(fixed(64), fixed(200));
     check_owns(&slots, Serves::up_to(200, 64));
     check_resize_in_place(&slots, Serves::up_to(200, 64));
@@ -86,4 +86,50 @@ fn collections_live_in_it() {
         vec.push(at);
     }
     assert!(vec.iter().all(|at| *map[at] == *at));
+}
+
+#[test]
+fn the_hybrid_keeps_the_contract() {
+    let parent = Parent::new();
+    let alloc = hybrid(parent.clone());
+    check(&alloc, Serves::ALL);
+    drop(alloc);
+    assert_eq!(parent.live(), (0, 0));
+    check_usable_size(&hybrid(Page), Serves::ALL);
+    check_over_failing_parent(|parent| Some(hybrid(parent)), Serves::ALL);
+    hunt(40, Mix::All, || OnAlloc::here(hybrid(Parent::new())));
+}
+
+#[test]
+fn the_hybrid_sends_each_size_where_it_belongs() {
+    let parent = Parent::new();
+    let alloc = hybrid(parent.clone());
+    for (size, align, len) in [(1, 1, 16), (17, 16, 32), (65, 8, 128), (256, 8, 256)] {
+        let block = alloc.allocate(layout(size, align)).unwrap();
+        assert_eq!(block.len(), len);
+        // SAFETY: a live block of that layout.
+        unsafe { alloc.deallocate(block.cast(), layout(size, align)) };
+    }
+    let bins = alloc.large().large().large().large().large().small();
+    for (size, align) in [(8, 64), (300, 8), (100_000, 8)] {
+        let held = Held::new(&alloc, layout(size, align)).unwrap();
+        assert_eq!(bins.stats().live_blocks, 1, "{size} bytes, align {align}");
+        held.free(&alloc);
+    }
+    let calls = parent.calls();
+    let held = Held::new(&alloc, layout(200_000, 8)).unwrap();
+    assert_eq!((parent.calls(), bins.stats().live_blocks), (calls + 1, 0));
+    held.free(&alloc);
+}
+
+#[test]
+fn a_border_on_the_alignment() {
+    let (small, large) = (Parent::new(), Parent::new());
+    let both = Segregate::<100, _, _, 16>::new(small.clone(), large.clone());
+    check(&both, Serves::ALL);
+    let held = Held::new(&both, layout(10, 32)).unwrap();
+    assert_eq!((small.live().0, large.live().0), (0, 1));
+    let held = held.relayout(&both, layout(10, 16)).unwrap();
+    assert_eq!((small.live().0, large.live().0), (1, 0));
+    held.free(&both);
 }

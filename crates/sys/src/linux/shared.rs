@@ -157,6 +157,18 @@ fn unmap(at: NonNull<u8>, len: usize) {
     unsafe { libc::syscall(libc::SYS_munmap, at.as_ptr(), len) };
 }
 
+/// Makes a new file `len` bytes long by writing them, where blocks cannot be reserved otherwise.
+fn write_zeros(file: &Descriptor, len: usize) -> Result<(), Errno> {
+    let zeros = [0u8; 512];
+    let mut written = 0;
+    while written < len {
+        let piece = zeros.len().min(len - written);
+        // SAFETY: the zeros are readable for the length of the piece.
+        written += outcome(unsafe { libc::syscall(libc::SYS_write, file.0, zeros.as_ptr(), piece) })?;
+    }
+    Ok(())
+}
+
 /// A file of words that this process writes in place and others may read.
 pub struct SharedWords {
     at: NonNull<u8>,
@@ -178,7 +190,10 @@ impl SharedWords {
             // SAFETY: a descriptor that is open.
             outcome(unsafe { libc::syscall(libc::SYS_fchmod, file.0, 0o600) })?;
             // SAFETY: as above.
-            outcome(unsafe { libc::syscall(libc::SYS_fallocate, file.0, 0, 0usize, len) })?;
+            match outcome(unsafe { libc::syscall(libc::SYS_fallocate, file.0, 0, 0usize, len) }) {
+                Err(Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => write_zeros(&file, len)?,
+                reserved => drop(reserved?),
+            }
             map(len, libc::MAP_SHARED, file.0)
         })();
         match mapped {
@@ -278,6 +293,10 @@ mod tests {
         assert_eq!(file[4088..], 0x1234u64.to_ne_bytes());
         assert_eq!(std::fs::metadata(scratch.0.join("page")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(SharedWords::create(&path, 1).err(), Some(Errno(libc::EEXIST)));
+        remove_file(&path);
+        let file = open(&path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL).unwrap();
+        write_zeros(&file, 1_000).unwrap();
+        assert_eq!(std::fs::read(scratch.0.join("page")).unwrap(), [0; 1_000]);
         remove_file(&path);
         assert!(!scratch.0.join("page").exists());
     }

@@ -33,7 +33,7 @@ pub const ROWS: &[Program] = &[
 ];
 
 /// Adds one command in the protocol that clients speak.
-fn say(text: &mut String, words: &[&str]) {
+pub(super) fn say(text: &mut String, words: &[&str]) {
     let _ = write!(text, "*{}\r\n", words.len());
     for word in words {
         let _ = write!(text, "${}\r\n{word}\r\n", word.len());

@@ -3,12 +3,15 @@
 mod compilers;
 mod databases;
 mod documents;
+mod emptied;
 mod interpreters;
 mod logic;
 mod numbers;
 mod start;
 
 use super::Program;
+
+pub use emptied::EMPTIED;
 
 /// All families, in the order in which they are listed.
 pub const FAMILIES: [&[Program]; 7] = [

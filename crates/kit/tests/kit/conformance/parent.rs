@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Default)]
 struct State {
     live: HashMap<usize, Layout>,
+    live_bytes: usize,
     granted: usize,
     calls: usize,
     refused: usize,
@@ -49,7 +50,7 @@ impl Parent {
     /// Live blocks and their bytes.
     pub fn live(&self) -> (usize, usize) {
         let state = self.state();
-        (state.live.len(), state.live.values().map(Layout::size).sum())
+        (state.live.len(), state.live_bytes)
     }
 
     /// Live bytes at their most.
@@ -92,8 +93,8 @@ unsafe impl Alloc for Parent {
         // SAFETY: a new block of that size.
         unsafe { block.write_bytes(0xd5, layout.size()) };
         state.live.insert(block.as_ptr().addr(), layout);
-        let bytes = state.live.values().map(Layout::size).sum();
-        state.most_bytes = state.most_bytes.max(bytes);
+        state.live_bytes += layout.size();
+        state.most_bytes = state.most_bytes.max(state.live_bytes);
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
     }
 
@@ -104,6 +105,7 @@ unsafe impl Alloc for Parent {
         let mut state = self.state();
         let known = state.live.remove(&block.as_ptr().addr());
         assert_eq!(known, Some(layout), "freed {block:?} of the parent with a wrong layout, or twice");
+        state.live_bytes -= layout.size();
         // SAFETY: it was live, with this layout.
         unsafe { block.write_bytes(0xdd, layout.size()) };
         // SAFETY: the same.

@@ -3,8 +3,10 @@
 //! # What it is
 //!
 //! A border in bytes that the type knows. A layout up to the border goes to the one allocator, a longer one to the
-//! other; a block that grows or shrinks across the border moves. Since the layout comes back with every call, nothing is
-//! stored anywhere.
+//! other; a block that grows or shrinks across the border moves. A second border, on the alignment, can be given where the
+//! first allocator has one. Since the layout comes back with every call, nothing is stored anywhere.
+//!
+//! [`Hybrid`] is a general allocator made of nothing but such borders, pools, bins and pages.
 //!
 //! ```text
 //!            size ≤ BORDER ──► S   small, for instance a pool of free lists
@@ -20,7 +22,7 @@
 //!
 //! # When to use it
 //!
-//! To give each size the allocator that is good at it. Not where the choice should depend on
+//! To give each size the allocator that is good at it; see [`Hybrid`]. Not where the choice should depend on
 //! what is left: that is [`Fallback`](crate::fallback::Fallback).
 //!
 //! # Cost
@@ -49,26 +51,31 @@
 //!
 //! # Safety
 //!
-//! *Side*: a block is of the side that its size says, also when it is freed by its usable size: the length of a small
+//! *Side*: a block is of the side that its layout says, also when it is freed by its usable size: the length of a small
 //! block is told as no more than the border.
 #![allow(unsafe_code)]
+
+mod hybrid;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use crate::foreign::implement_allocator;
-use crate::{
-    Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
-};
+pub use hybrid::{Hybrid, hybrid};
 
-/// Blocks of up to `BORDER` bytes from `S`, others from `L`; see the [module](self).
+use crate::foreign::implement_allocator;
+use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize};
+
+/// The largest power of two.
+const ANY_ALIGN: usize = 1 << (usize::BITS - 1);
+
+/// Blocks of up to `BORDER` bytes, aligned to no more than `ALIGN`, from `S`, others from `L`; see the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Segregate<const BORDER: usize, S, L> {
+pub struct Segregate<const BORDER: usize, S, L, const ALIGN: usize = ANY_ALIGN> {
     small: S,
     large: L,
 }
 
-impl<const BORDER: usize, S, L> Segregate<BORDER, S, L> {
+impl<const BORDER: usize, S, L, const ALIGN: usize> Segregate<BORDER, S, L, ALIGN> {
     /// Joins the two.
     pub const fn new(small: S, large: L) -> Self {
         Segregate { small, large }
@@ -90,7 +97,7 @@ impl<const BORDER: usize, S, L> Segregate<BORDER, S, L> {
     }
 
     const fn is_small(layout: Layout) -> bool {
-        layout.size() <= BORDER
+        layout.size() <= BORDER && layout.align() <= ALIGN
     }
 
     /// A small block must not be freed as a large one.
@@ -99,7 +106,7 @@ impl<const BORDER: usize, S, L> Segregate<BORDER, S, L> {
     }
 }
 
-impl<const BORDER: usize, S: Alloc, L: Alloc> Segregate<BORDER, S, L> {
+impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Segregate<BORDER, S, L, ALIGN> {
     /// Moves a block to where its new layout belongs.
     ///
     /// # Safety
@@ -117,10 +124,16 @@ impl<const BORDER: usize, S: Alloc, L: Alloc> Segregate<BORDER, S, L> {
 }
 
 // SAFETY: every block is one of the side that its layout says (*side*), and those keep the contract.
-unsafe impl<const BORDER: usize, S: Alloc, L: Alloc> Alloc for Segregate<BORDER, S, L> {
+unsafe impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Alloc
+    for Segregate<BORDER, S, L, ALIGN>
+{
     #[inline]
     fn allocate(&self, layout: Layout) -> Allocated {
-        if Self::is_small(layout) { self.small.allocate(layout).map(Self::cap) } else { self.large.allocate(layout) }
+        if Self::is_small(layout) {
+            self.small.allocate(layout).map(Self::cap)
+        } else {
+            self.large.allocate(layout)
+        }
     }
 
     #[inline]
@@ -184,14 +197,18 @@ unsafe impl<const BORDER: usize, S: Alloc, L: Alloc> Alloc for Segregate<BORDER,
 }
 
 // SAFETY: a block is one of the two, and each says so of its own only.
-unsafe impl<const BORDER: usize, S: Owns, L: Owns> Owns for Segregate<BORDER, S, L> {
+unsafe impl<const BORDER: usize, S: Owns, L: Owns, const ALIGN: usize> Owns
+    for Segregate<BORDER, S, L, ALIGN>
+{
     fn owns(&self, address: NonNull<u8>) -> bool {
         self.small.owns(address) || self.large.owns(address)
     }
 }
 
 // SAFETY: what is usable there is usable here, and a small block stays a small one.
-unsafe impl<const BORDER: usize, S: UsableSize, L: UsableSize> UsableSize for Segregate<BORDER, S, L> {
+unsafe impl<const BORDER: usize, S: UsableSize, L: UsableSize, const ALIGN: usize> UsableSize
+    for Segregate<BORDER, S, L, ALIGN>
+{
     unsafe fn usable_size(&self, block: NonNull<u8>, layout: Layout) -> usize {
         if Self::is_small(layout) {
             // SAFETY: *side*; the caller's promise.
@@ -204,13 +221,10 @@ unsafe impl<const BORDER: usize, S: UsableSize, L: UsableSize> UsableSize for Se
 }
 
 // SAFETY: a block that stays on its side is resized there; others are refused.
-unsafe impl<const BORDER: usize, S: ResizeInPlace, L: ResizeInPlace> ResizeInPlace for Segregate<BORDER, S, L> {
-    unsafe fn resize_in_place(
-        &self,
-        block: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<(), AllocError> {
+unsafe impl<const BORDER: usize, S: ResizeInPlace, L: ResizeInPlace, const ALIGN: usize> ResizeInPlace
+    for Segregate<BORDER, S, L, ALIGN>
+{
+    unsafe fn resize_in_place(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
         match (Self::is_small(old), Self::is_small(new)) {
             // SAFETY: *side*; the caller's promise.
             (true, true) => unsafe { self.small.resize_in_place(block, old, new) },
@@ -222,7 +236,9 @@ unsafe impl<const BORDER: usize, S: ResizeInPlace, L: ResizeInPlace> ResizeInPla
 }
 
 // SAFETY: a block that stays on its side is remapped there; others are refused.
-unsafe impl<const BORDER: usize, S: Remap, L: Remap> Remap for Segregate<BORDER, S, L> {
+unsafe impl<const BORDER: usize, S: Remap, L: Remap, const ALIGN: usize> Remap
+    for Segregate<BORDER, S, L, ALIGN>
+{
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         match (Self::is_small(old), Self::is_small(new)) {
             // SAFETY: *side*; the caller's promise.
@@ -234,7 +250,7 @@ unsafe impl<const BORDER: usize, S: Remap, L: Remap> Remap for Segregate<BORDER,
     }
 }
 
-impl<const BORDER: usize, S: Reset, L: Reset> Reset for Segregate<BORDER, S, L> {
+impl<const BORDER: usize, S: Reset, L: Reset, const ALIGN: usize> Reset for Segregate<BORDER, S, L, ALIGN> {
     fn reset(&mut self) {
         self.small.reset();
         self.large.reset();
@@ -242,7 +258,7 @@ impl<const BORDER: usize, S: Reset, L: Reset> Reset for Segregate<BORDER, S, L> 
 }
 
 /// The sums of both; the peaks may have been at different moments.
-impl<const BORDER: usize, S: Stats, L: Stats> Stats for Segregate<BORDER, S, L> {
+impl<const BORDER: usize, S: Stats, L: Stats, const ALIGN: usize> Stats for Segregate<BORDER, S, L, ALIGN> {
     fn stats(&self) -> AllocStats {
         sum(self.small.stats(), self.large.stats())
     }
@@ -261,4 +277,4 @@ pub(crate) fn sum(one: AllocStats, other: AllocStats) -> AllocStats {
     }
 }
 
-implement_allocator!(impl[const BORDER: usize, S: Alloc, L: Alloc] Segregate<BORDER, S, L>);
+implement_allocator!(impl[const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize] Segregate<BORDER, S, L, ALIGN>);

@@ -1,0 +1,75 @@
+//! Which blocks had better lie elsewhere.
+//!
+//! # Safety
+//!
+//! Only the declaration of an unsafe method, and calls handed on under the conditions of the caller.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use super::allocator::Accounting;
+use super::measure::Measure;
+use super::shortage::OomHandler;
+use crate::Alloc;
+
+/// How much of an allocator's memory is live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fragmentation {
+    /// Bytes that the allocator holds for blocks.
+    pub active: usize,
+    /// Bytes of live blocks, rounding included.
+    pub live: usize,
+}
+
+impl Fragmentation {
+    /// Bytes that are held and not live.
+    pub fn wasted(self) -> usize {
+        self.active.saturating_sub(self.live)
+    }
+
+    /// The wasted bytes in percent of the live ones, as Redis tells them: 100 means that half is wasted.
+    pub fn percent(self) -> usize {
+        match self.live {
+            0 if self.wasted() == 0 => 0,
+            0 => usize::MAX,
+            live => (self.wasted() as u128 * 100 / live as u128) as usize,
+        }
+    }
+}
+
+/// Knows which of its blocks lie in sparse surroundings.
+pub trait MoveHints: Alloc {
+    /// Whether a new block in the place of this one is likely to lie among more others, so that, if all such blocks
+    /// were moved, memory would become free.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `layout`.
+    unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool;
+
+    /// How it stands as a whole.
+    fn fragmentation(&self) -> Fragmentation;
+}
+
+impl<A: MoveHints + ?Sized> MoveHints for &A {
+    unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise; a reference is the same allocator.
+        unsafe { (**self).should_move(block, layout) }
+    }
+
+    fn fragmentation(&self) -> Fragmentation {
+        (**self).fragmentation()
+    }
+}
+
+impl<A: MoveHints, M: Measure<A>, H: OomHandler> MoveHints for Accounting<A, M, H> {
+    unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
+        // SAFETY: the caller's promise; its blocks are the parent's.
+        unsafe { self.parent().should_move(block, layout) }
+    }
+
+    fn fragmentation(&self) -> Fragmentation {
+        self.parent().fragmentation()
+    }
+}

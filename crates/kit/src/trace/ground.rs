@@ -1,0 +1,105 @@
+//! The system as a trace sees it: pages of one range of addresses, lowest first.
+//!
+//! # Safety
+//!
+//! *Ground*: the range is a block of [`Page`] until the ground is dropped; a part of it is in `free` or is a block, never both.
+#![allow(unsafe_code)]
+
+use std::alloc::Layout;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+
+use crate::page::Page;
+use crate::{Alloc, AllocError, Allocated};
+
+/// Bytes of an OS page.
+const PAGE: usize = 4096;
+
+/// A parent that behaves alike in every run: it hands out whole pages, the lowest that are free, and counts them. Runs can be compared
+/// since nothing depends on where the system happens to map.
+pub struct Ground {
+    base: NonNull<u8>,
+    layout: Layout,
+    /// Free ranges by offset, with their bytes.
+    free: RefCell<BTreeMap<usize, usize>>,
+    held: Cell<usize>,
+    peak: Cell<usize>,
+}
+
+impl Ground {
+    /// A ground of `bytes` bytes, rounded up to pages; the system backs them as they are touched.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no such range of addresses.
+    pub fn new(bytes: usize) -> Result<Ground, AllocError> {
+        let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(AllocError)?;
+        // So aligned that offsets are aligned as addresses are, whatever is asked for.
+        let layout = Layout::from_size_align(bytes, 1 << 26).map_err(|_| AllocError)?;
+        let base = Page.allocate(layout)?.cast();
+        let free = RefCell::new(BTreeMap::from([(0, bytes)]));
+        Ok(Ground { base, layout, free, held: Cell::new(0), peak: Cell::new(0) })
+    }
+
+    /// Bytes of pages that are out now.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// The most that [`held`](Ground::held) ever was.
+    pub fn peak(&self) -> usize {
+        self.peak.get()
+    }
+
+    fn pages(layout: Layout) -> Result<usize, AllocError> {
+        layout.size().max(1).checked_next_multiple_of(PAGE).ok_or(AllocError)
+    }
+}
+
+// SAFETY: ground: a range leaves `free` when it becomes a block, and comes back when that is freed.
+unsafe impl Alloc for Ground {
+    fn allocate(&self, layout: Layout) -> Allocated {
+        let bytes = Self::pages(layout)?;
+        let mut free = self.free.borrow_mut();
+        let found = free.iter().find_map(|(&start, &len)| {
+            let aligned = start.checked_next_multiple_of(layout.align())?;
+            let end = aligned.checked_add(bytes)?;
+            (end <= start + len).then_some((start, len, aligned))
+        });
+        let (start, len, aligned) = found.ok_or(AllocError)?;
+        free.remove(&start);
+        let end = aligned + bytes;
+        let pieces = [(start, aligned - start), (end, start + len - end)];
+        free.extend(pieces.into_iter().filter(|(_, len)| *len > 0));
+        self.held.set(self.held.get() + bytes);
+        self.peak.set(self.peak.get().max(self.held.get()));
+        // SAFETY: ground: inside the range.
+        let block = unsafe { self.base.add(aligned) };
+        Ok(NonNull::slice_from_raw_parts(block, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        let Ok(mut bytes) = Self::pages(layout) else { return };
+        self.held.set(self.held.get() - bytes);
+        let mut start = block.addr().get() - self.base.addr().get();
+        let mut free = self.free.borrow_mut();
+        if let Some(behind) = free.remove(&(start + bytes)) {
+            bytes += behind;
+        }
+        if let Some((&before, &len)) = free.range(..start).next_back()
+            && before + len == start
+        {
+            start = before;
+            bytes += len;
+        }
+        free.insert(start, bytes);
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // SAFETY: ground: with that layout.
+        unsafe { Page.deallocate(self.base, self.layout) };
+    }
+}

@@ -1,0 +1,189 @@
+//! The bugs, each committed in a child process: this test program, run again with the bug's name in its environment.
+//!
+//! # Safety
+//!
+//! None: these are the misuses that the debug allocator is for. They touch no memory but its own and that of its parent.
+#![allow(unsafe_code)]
+
+use freestone_kit::Alloc;
+use freestone_kit::debug::{Debug, DebugConfig, Placement, Response};
+use freestone_kit::page::Page;
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+/// The variable that names the bug.
+pub(super) const VARIABLE: &str = "FREESTONE_KIT_TEST_BUG";
+
+const SMALL: Layout = Layout::new::<[u64; 3]>();
+const LARGE: Layout = Layout::new::<[u64; 4000]>();
+const CONFIG: DebugConfig = DebugConfig::new();
+
+/// Not a test of its own: what the child runs.
+#[test]
+fn child() {
+    let Ok(name) = std::env::var(VARIABLE) else { return };
+    match name.as_str() {
+        "double_free" => double_free(SMALL),
+        "double_free_large" => double_free(LARGE),
+        "double_free_by_another_thread" => double_free_by_another_thread(),
+        "double_free_aborts" => double_free_aborts(),
+        "invalid_free_inside" => invalid_free_inside(),
+        "invalid_free_foreign" => invalid_free_foreign(),
+        "wrong_size" => wrong_size(),
+        "wrong_align" => wrong_align(),
+        "overrun" => overrun(),
+        "underrun" => underrun(),
+        "overrun_check" => overrun_check(),
+        "write_after_free" => write_after_free(),
+        "resize_after_free" => resize_after_free(),
+        "leak" => leak(),
+        "use_after_free" => use_after_free(false),
+        "use_after_free_explained" => use_after_free(true),
+        "overrun_explained" => overrun_explained(),
+        "underrun_explained" => underrun_explained(),
+        "fault_elsewhere" => fault_elsewhere(),
+        other => panic!("no bug is called {other}"),
+    }
+}
+
+#[inline(never)]
+fn allocates(debug: &impl Alloc, layout: Layout) -> NonNull<u8> {
+    debug.allocate(layout).unwrap().cast()
+}
+
+#[inline(never)]
+fn frees(debug: &impl Alloc, block: NonNull<u8>, layout: Layout) {
+    unsafe { debug.deallocate(block, layout) }
+}
+
+#[inline(never)]
+fn frees_again(debug: &impl Alloc, block: NonNull<u8>, layout: Layout) {
+    unsafe { debug.deallocate(block, layout) }
+}
+
+fn double_free(layout: Layout) {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, layout);
+    frees(&debug, block, layout);
+    frees_again(&debug, block, layout);
+}
+
+fn double_free_by_another_thread() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL);
+    let address = block.as_ptr().expose_provenance();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let block = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).unwrap();
+            frees_again(&debug, block, SMALL);
+        });
+    });
+}
+
+fn double_free_aborts() {
+    let debug = Debug::with(Page, CONFIG.response(Response::Abort));
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL);
+    frees_again(&debug, block, SMALL);
+}
+
+fn invalid_free_inside() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    frees(&debug, unsafe { block.add(8) }, SMALL);
+}
+
+fn invalid_free_foreign() {
+    let debug = Debug::new(Page);
+    let mut local = [0_u64; 3];
+    frees(&debug, NonNull::from(&mut local).cast(), SMALL);
+}
+
+fn wrong_size() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, Layout::new::<[u64; 4]>());
+}
+
+fn wrong_align() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL.align_to(16).unwrap());
+}
+
+fn overrun() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    unsafe { block.add(24).write(0) };
+    frees(&debug, block, SMALL);
+}
+
+fn underrun() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    unsafe { block.sub(4).write(0) };
+    frees(&debug, block, SMALL);
+}
+
+fn overrun_check() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    unsafe { block.add(24).write_bytes(0, 3) };
+    debug.check();
+}
+
+fn write_after_free() {
+    let debug = Debug::with(Page, CONFIG.never_unmap(true));
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL);
+    unsafe { block.add(7).write(0) };
+    debug.check();
+}
+
+fn resize_after_free() {
+    let debug = Debug::new(Page);
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL);
+    let _ = unsafe { debug.grow(block, SMALL, LARGE) };
+}
+
+fn leak() {
+    let debug = Debug::new(Page);
+    for _ in 0..3 {
+        allocates(&debug, SMALL);
+    }
+    let freed = allocates(&debug, LARGE);
+    frees(&debug, freed, LARGE);
+}
+
+#[inline(never)]
+fn touches(address: *const u8) {
+    let byte = unsafe { address.read_volatile() };
+    println!("read {byte}, and no fault");
+}
+
+fn use_after_free(explained: bool) {
+    let debug = Debug::with(Page, CONFIG.placement(Placement::GuardAfter));
+    let block = allocates(&debug, SMALL);
+    frees(&debug, block, SMALL);
+    let address = unsafe { block.add(2) }.as_ptr();
+    if explained { debug.explaining_faults(|| touches(address)) } else { touches(address) }
+}
+
+fn overrun_explained() {
+    let debug = Debug::with(Page, CONFIG.placement(Placement::GuardAfter));
+    let block = allocates(&debug, SMALL);
+    debug.explaining_faults(|| touches(block.as_ptr().wrapping_add(24)));
+}
+
+fn underrun_explained() {
+    let debug = Debug::with(Page, CONFIG.placement(Placement::GuardBefore));
+    let block = allocates(&debug, SMALL);
+    debug.explaining_faults(|| touches(block.as_ptr().wrapping_sub(1)));
+}
+
+fn fault_elsewhere() {
+    let debug = Debug::new(Page);
+    debug.explaining_faults(|| touches(std::ptr::without_provenance(8)));
+}
