@@ -120,7 +120,9 @@ impl Process {
     pub fn control(&self) -> Result<Control, String> {
         match self.presence()? {
             Presence::Open(control) => Ok(control),
-            Presence::Closed => Err(format!("{} runs on Freestone but has not opened its control.{HOW}", self.shown())),
+            Presence::Closed => {
+                Err(format!("{} runs on Freestone but has not opened its control.{HOW}", self.shown()))
+            }
             Presence::Unknown => Err(format!("{} shows no sign of Freestone.{HOW}", self.shown())),
         }
     }
@@ -186,8 +188,12 @@ impl Control {
         let directory = path.parent().unwrap_or(Path::new("/"));
         let directory =
             File::options().read(true).custom_flags(libc::O_PATH).open(outside(directory)).map_err(failed)?;
-        let control =
-            Control { page, directory, socket: format!("{}.socket", process.inner_pid), shown: shown.clone() };
+        let control = Control {
+            page,
+            directory,
+            socket: format!("{}.socket", process.inner_pid),
+            shown: shown.clone(),
+        };
         control.check(process)?;
         Ok(control)
     }
@@ -195,7 +201,8 @@ impl Control {
     /// Whether the page is one that this command reads, and the process's own.
     fn check(&self, process: &Process) -> Result<(), String> {
         let mut words = [0u64; live::FIGURES];
-        self.read_words(0, &mut words).map_err(|_| format!("the shared page of {} is too short", self.shown))?;
+        self.read_words(0, &mut words)
+            .map_err(|_| format!("the shared page of {} is too short", self.shown))?;
         if words[word::MAGIC] != live::MAGIC {
             return Err(format!("the control of {} is just being opened; try again", self.shown));
         }
@@ -240,10 +247,15 @@ impl Control {
             match consistent {
                 Ok(true) => return Ok(Figures { words }),
                 Ok(false) => std::thread::sleep(Duration::from_millis(1)),
-                Err(error) => return Err(format!("the shared page of {} cannot be read: {error}", self.shown)),
+                Err(error) => {
+                    return Err(format!("the shared page of {} cannot be read: {error}", self.shown));
+                }
             }
         }
-        Err(format!("the shared page of {} is being written all the time; was the process stopped?", self.shown))
+        Err(format!(
+            "the shared page of {} is being written all the time; was the process stopped?",
+            self.shown
+        ))
     }
 
     /// Sends a command and waits for the answer; the error is the process's own message, or ours.
@@ -361,7 +373,10 @@ mod tests {
         let own = Process::find(std::process::id()).unwrap();
         assert!(own.is_alive() && own.threads >= 1);
         let message = own.control().err().unwrap();
-        assert!(message.contains("no sign of Freestone") && message.contains("freestone run --control"), "{message}");
+        assert!(
+            message.contains("no sign of Freestone") && message.contains("freestone run --control"),
+            "{message}"
+        );
         let child = std::process::Command::new("true").spawn().unwrap();
         let ended = loop {
             match Process::find(child.id()) {
@@ -381,15 +396,9 @@ mod tests {
 
     #[test]
     fn the_page_is_found_among_the_mappings() {
-        let process = Process {
-            pid: 900,
-            name: "x".into(),
-            threads: 1,
-            user: 0,
-            inner_pid: 7,
-            started: 0,
-        };
-        let line = |flags: &str, path: &str| format!("7f00-7f01 {flags} 00000000 08:01 12                 {path}\n");
+        let process = Process { pid: 900, name: "x".into(), threads: 1, user: 0, inner_pid: 7, started: 0 };
+        let line =
+            |flags: &str, path: &str| format!("7f00-7f01 {flags} 00000000 08:01 12                 {path}\n");
         let own = line("rw-s", "/run/user/1 2/freestone/7.page");
         let maps = line("r--p", "/lib/libc.so") + &line("rw-p", "/tmp/freestone-0/7.page") + &own;
         assert_eq!(process.page_among(&maps), Some("/run/user/1 2/freestone/7.page"));

@@ -34,16 +34,18 @@ pub fn run(options: &CtlOptions) -> ExitCode {
             print(&list());
             ExitCode::SUCCESS
         }
-        CtlOptions::Ask { pid, request } => match Process::find(*pid).and_then(|process| process.control()?.ask(request)) {
-            Ok(answer) => {
-                print(&answer);
-                ExitCode::SUCCESS
+        CtlOptions::Ask { pid, request } => {
+            match Process::find(*pid).and_then(|process| process.control()?.ask(request)) {
+                Ok(answer) => {
+                    print(&answer);
+                    ExitCode::SUCCESS
+                }
+                Err(message) => {
+                    complain(&message);
+                    ExitCode::from(FAILED)
+                }
             }
-            Err(message) => {
-                complain(&message);
-                ExitCode::from(FAILED)
-            }
-        },
+        }
     }
 }
 

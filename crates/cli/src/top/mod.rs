@@ -33,20 +33,26 @@ pub struct TopOptions {
 impl TopOptions {
     /// Understands the arguments; `interval` and `sort` as they were written.
     pub fn new(pid: &str, interval: Option<&str>, sort: Option<&str>) -> Result<TopOptions, String> {
-        let pid = pid.parse().map_err(|_| format!("'{pid}' is no number of a process. Say `freestone top PID`"))?;
+        let pid =
+            pid.parse().map_err(|_| format!("'{pid}' is no number of a process. Say `freestone top PID`"))?;
         let interval = match interval.map(|text| (text, text.parse::<f64>())) {
             None => Duration::from_secs(1),
             Some((_, Ok(seconds))) if (0.1..=LONGEST_INTERVAL.as_secs_f64()).contains(&seconds) => {
                 Duration::from_secs_f64(seconds)
             }
-            Some((text, _)) => return Err(format!("--interval cannot be '{text}'. It takes seconds, from 0.1 to 3600")),
+            Some((text, _)) => {
+                return Err(format!("--interval cannot be '{text}'. It takes seconds, from 0.1 to 3600"));
+            }
         };
         let names = || Order::ALL.into_iter().map(Order::name);
         let order = match sort {
             None => Order::Live,
             Some(text) => Order::ALL.into_iter().find(|order| order.name() == text).ok_or_else(|| {
                 let hint = hint(text, names());
-                format!("--sort cannot be '{text}'.{hint} It takes {}", names().collect::<Vec<_>>().join(", "))
+                format!(
+                    "--sort cannot be '{text}'.{hint} It takes {}",
+                    names().collect::<Vec<_>>().join(", ")
+                )
             })?,
         };
         Ok(TopOptions { pid, interval, once: false, json: false, order })
@@ -77,7 +83,8 @@ fn watch(options: TopOptions) -> Result<(), String> {
     if options.once || options.json || !io::stdout().is_terminal() {
         return print_samples(&mut watcher, options);
     }
-    Interactive { paused: false, order: options.order, message: String::new() }.run(&mut watcher, options.interval)
+    Interactive { paused: false, order: options.order, message: String::new() }
+        .run(&mut watcher, options.interval)
 }
 
 /// Without a terminal: one sample after the other.
@@ -93,7 +100,9 @@ fn print_samples(watcher: &mut Watcher, options: TopOptions) -> Result<(), Strin
         };
         let text = if options.json { json(&sample) } else { plain(&sample, options.order) };
         // A reader that went away has seen enough.
-        if io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() || options.once {
+        if io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err()
+            || options.once
+        {
             return Ok(());
         }
     }
@@ -128,7 +137,8 @@ impl Interactive {
             let (width, height) = screen.size();
             let rows = view::rows(&sample, self.order, width, height.saturating_sub(1));
             screen.draw(&rows, &self.bottom(watcher)).map_err(failed)?;
-            let wait = if self.paused { LONGEST_INTERVAL } else { next.saturating_duration_since(Instant::now()) };
+            let wait =
+                if self.paused { LONGEST_INTERVAL } else { next.saturating_duration_since(Instant::now()) };
             match screen.wish(wait).map_err(failed)? {
                 Wish::Quit => return Ok(()),
                 Wish::Sort => self.order = self.order.next(),

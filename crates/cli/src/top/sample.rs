@@ -116,7 +116,15 @@ pub struct Watcher {
 impl Watcher {
     pub fn new(process: Process, control: Option<Control>) -> Watcher {
         let now = Instant::now();
-        Watcher { process, control, before: None, ledger: Vec::new(), next_ledger: now, seen: Vec::new(), began: now }
+        Watcher {
+            process,
+            control,
+            before: None,
+            ledger: Vec::new(),
+            next_ledger: now,
+            seen: Vec::new(),
+            began: now,
+        }
     }
 
     pub fn process(&self) -> &Process {
@@ -148,7 +156,11 @@ impl Watcher {
             heap: Some(heap),
             kernel: Vec::new(),
             history_seconds: history.len() as f64 * spacing_ns as f64 / 1e9,
-            history: history.into_iter().map(|(resident, _)| resident).chain([figures.get(Figure::Resident)]).collect(),
+            history: history
+                .into_iter()
+                .map(|(resident, _)| resident)
+                .chain([figures.get(Figure::Resident)])
+                .collect(),
         };
         self.before = Some(figures);
         Ok(sample)
@@ -174,7 +186,8 @@ impl Watcher {
         let mut rates = Vec::new();
         if let Some(before) = &self.before {
             let span_ns = figures.get(Figure::Updated).saturating_sub(before.get(Figure::Updated));
-            let per_second = |now: u64, then: u64| now.saturating_sub(then) as f64 * 1e9 / span_ns.max(1) as f64;
+            let per_second =
+                |now: u64, then: u64| now.saturating_sub(then) as f64 * 1e9 / span_ns.max(1) as f64;
             let grows = |figure: &&Figure| **figure as usize >= Figure::Malloc as usize;
             if span_ns > 0 {
                 rates.extend(Figure::ALL.iter().filter(grows).map(|&figure| Rate {
@@ -197,7 +210,11 @@ impl Watcher {
             estimated,
             figures: Figure::ALL
                 .iter()
-                .map(|&figure| Named { name: figure.name(), label: figure.meaning(), value: figures.get(figure) })
+                .map(|&figure| Named {
+                    name: figure.name(),
+                    label: figure.meaning(),
+                    value: figures.get(figure),
+                })
                 .collect(),
             rates,
             classes,

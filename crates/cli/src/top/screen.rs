@@ -7,7 +7,8 @@ use crossterm::cursor::{Hide, MoveTo, Show};
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::style::Print;
 use crossterm::terminal::{
-    self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen,
 };
 use crossterm::{execute, queue};
 
@@ -56,7 +57,12 @@ impl Screen {
             queue!(out, MoveTo(0, line as u16), Print(text), Clear(ClearType::UntilNewLine))?;
         }
         let bottom: String = bottom.chars().take(width).collect();
-        queue!(out, MoveTo(0, height.saturating_sub(1) as u16), Print(bottom), Clear(ClearType::UntilNewLine))?;
+        queue!(
+            out,
+            MoveTo(0, height.saturating_sub(1) as u16),
+            Print(bottom),
+            Clear(ClearType::UntilNewLine)
+        )?;
         queue!(out, EndSynchronizedUpdate)?;
         out.flush()
     }

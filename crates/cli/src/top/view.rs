@@ -110,12 +110,19 @@ pub fn rows(sample: &Sample, order: Order, width: usize, height: usize) -> Vec<R
 }
 
 fn title(sample: &Sample) -> Row {
-    let threads = if sample.threads == 1 { "1 thread".into() } else { format!("{} threads", count(sample.threads)) };
-    let row = Row::of(Tone::Heading, printable(&sample.command)).and(Tone::Plain, format!(" ({})  {threads}", sample.pid));
+    let threads =
+        if sample.threads == 1 { "1 thread".into() } else { format!("{} threads", count(sample.threads)) };
+    let row = Row::of(Tone::Heading, printable(&sample.command))
+        .and(Tone::Plain, format!(" ({})  {threads}", sample.pid));
     match &sample.heap {
         Some(heap) => row.and(
             Tone::Dim,
-            format!("  Freestone {}, cache {}, open for {}", heap.library, heap.cache, span(heap.open_seconds)),
+            format!(
+                "  Freestone {}, cache {}, open for {}",
+                heap.library,
+                heap.cache,
+                span(heap.open_seconds)
+            ),
         ),
         None => row,
     }
@@ -139,12 +146,7 @@ fn span(seconds: f64) -> String {
 fn resident(sample: &Sample, width: usize) -> Row {
     let lowest = sample.history.iter().min().copied().unwrap_or(0);
     let highest = sample.history.iter().max().copied().unwrap_or(0);
-    let words = format!(
-        "  {} to {} in {} ",
-        bytes(lowest),
-        bytes(highest),
-        span(sample.history_seconds)
-    );
+    let words = format!("  {} to {} in {} ", bytes(lowest), bytes(highest), span(sample.history_seconds));
     let head = format!("resident {:>11}", bytes(sample.resident));
     let room = width.saturating_sub(head.len() + words.len() + 1).min(60);
     Row::of(Tone::Heading, head).and(Tone::Dim, words).and(Tone::Live, spark(&sample.history, room))
@@ -170,7 +172,11 @@ fn ledger_row(label: &str, value: u64, whole: u64, tone: Tone, width: usize) -> 
 fn ledger(rows: &mut Vec<Row>, sample: &Sample, heap: &Heap, width: usize) {
     let sum: u64 = heap.ledger.iter().map(|line| line.value).sum();
     let whole = sum.max(sample.resident);
-    let heading = if heap.estimated { "memory, as the heap counts it (in part not resident)" } else { "resident memory" };
+    let heading = if heap.estimated {
+        "memory, as the heap counts it (in part not resident)"
+    } else {
+        "resident memory"
+    };
     rows.push(Row::of(Tone::Heading, heading));
     for line in heap.ledger.iter().filter(|line| line.value > 0) {
         let label = match (heap.estimated, line.name) {
@@ -192,7 +198,8 @@ fn rates(rows: &mut Vec<Row>, heap: &Heap) {
     if heap.rates.is_empty() {
         return;
     }
-    let rate = |name: &str| heap.rates.iter().find(|rate| rate.name == name).map_or(0.0, |rate| rate.per_second);
+    let rate =
+        |name: &str| heap.rates.iter().find(|rate| rate.name == name).map_or(0.0, |rate| rate.per_second);
     let mut row = Row::of(Tone::Heading, "a second  ");
     if heap.counted {
         let taken = rate("malloc") + rate("calloc") + rate("aligned");
@@ -236,7 +243,10 @@ fn classes(rows: &mut Vec<Row>, heap: &Heap, order: Order, width: usize, room: u
         return;
     }
     let rate = if heap.counted { "  a second" } else { "" };
-    let head = format!("{:>10} {:>12} {:>11} {:>11} {:>11}{rate:>10}  ", "size class", "live blocks", "live", "cached", "free");
+    let head = format!(
+        "{:>10} {:>12} {:>11} {:>11} {:>11}{rate:>10}  ",
+        "size class", "live blocks", "live", "cached", "free"
+    );
     let legend = [(Tone::Live, "█ live "), (Tone::Cached, "█ cached "), (Tone::Free, "█ free in slabs")];
     let bar_room = width.saturating_sub(head.chars().count() + 1).min(50);
     rows.push(legend.into_iter().fold(Row::of(Tone::Heading, head), |row, (tone, text)| row.and(tone, text)));
@@ -302,7 +312,11 @@ mod tests {
                 library: "0.1.0".into(),
                 cache: "cpu",
                 counted: true,
-                ledger: vec![named("live", "live", 5 << 20), named("caches", "in caches", 5 << 20), named("shared", "shared", 0)],
+                ledger: vec![
+                    named("live", "live", 5 << 20),
+                    named("caches", "in caches", 5 << 20),
+                    named("shared", "shared", 0),
+                ],
                 rates: vec![Rate { name: "malloc", per_second: 1e6 }],
                 classes: vec![class(16, 10, 5, 1), class(64, 100, 0, 28), class(1024, 1, 0, 100)],
                 ..Heap::default()

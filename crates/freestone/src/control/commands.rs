@@ -1,12 +1,12 @@
 //! What may be asked over the control socket: one line a request.
 
+use crate::knobs;
 use core::fmt::{self, Write};
 
 use freestone_base::Bytes;
 use freestone_base::live::word;
 use freestone_sys::linux;
 
-use super::knobs;
 use super::page::Page;
 use super::reply::Reply;
 use crate::{ledger, raw};
@@ -21,7 +21,11 @@ struct Command {
 /// Those without an argument; `set` has one and stands apart.
 static COMMANDS: &[Command] = &[
     Command { name: "help", meaning: "this list", answer: help },
-    Command { name: "knobs", meaning: "what can be set, with the present values", answer: |_, out| knobs::list(out) },
+    Command {
+        name: "knobs",
+        meaning: "what can be set, with the present values",
+        answer: |_, out| knobs::list(out),
+    },
     Command {
         name: "ledger",
         meaning: "all figures and the ledger of every resident byte as JSON",
@@ -52,8 +56,13 @@ pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
     match COMMANDS.iter().find(|command| command.name == request) {
         // What goes wrong in the writing is that the reply is full, which it tells itself.
         Some(command) => drop((command.answer)(page, reply)),
-        None if request == "set" => reply.fail(format_args!("set takes NAME=VALUE; `knobs` lists what there is")),
-        None => reply.fail(format_args!("there is no command '{}'; `help` lists those there are", request.escape_debug())),
+        None if request == "set" => {
+            reply.fail(format_args!("set takes NAME=VALUE; `knobs` lists what there is"))
+        }
+        None => reply.fail(format_args!(
+            "there is no command '{}'; `help` lists those there are",
+            request.escape_debug()
+        )),
     }
 }
 

@@ -19,7 +19,6 @@
 #![allow(unsafe_code)]
 
 mod commands;
-pub(crate) mod knobs;
 mod page;
 mod place;
 mod reply;
@@ -31,8 +30,8 @@ use core::cell::UnsafeCell;
 use freestone_sys::linux;
 use freestone_sys::linux::socket::Readiness;
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::slow::LEVELS;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use place::{Files, RuntimeDirectory};
 use service::Service;
 pub use trouble::NotOpened;

@@ -8,8 +8,8 @@ use freestone_sys::{System, linux};
 
 use crate::slow::LEVELS;
 use crate::stats::ClassStats;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::{gate, start, stats};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The time between two samples of the history at first; it doubles whenever the history is full.
 const FIRST_SPACING_NS: u64 = 500_000_000;

@@ -6,9 +6,11 @@
 use core::ffi::c_int;
 
 use freestone_base::live;
-use freestone_sys::linux::shared::{SharedWords, effective_user};
-use freestone_sys::linux::socket::{Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors};
 use freestone_sys::linux;
+use freestone_sys::linux::shared::{SharedWords, effective_user};
+use freestone_sys::linux::socket::{
+    Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors,
+};
 
 use super::commands;
 use super::page::Page;
@@ -105,7 +107,11 @@ fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Opti
         return None;
     }
     ready.watch_stream(&stream, Interest::Arrival).ok()?;
-    Some(Client { stream, until_ns: now_ns + PATIENCE_NS, stage: Stage::Asking { line: [0; LONGEST], len: 0 } })
+    Some(Client {
+        stream,
+        until_ns: now_ns + PATIENCE_NS,
+        stage: Stage::Asking { line: [0; LONGEST], len: 0 },
+    })
 }
 
 /// A connection and how far it has come.

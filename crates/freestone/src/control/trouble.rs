@@ -89,7 +89,8 @@ impl Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIRECTORY: &str = "the directory for its files ($XDG_RUNTIME_DIR/freestone or /tmp/freestone-UID)";
+        const DIRECTORY: &str =
+            "the directory for its files ($XDG_RUNTIME_DIR/freestone or /tmp/freestone-UID)";
         match self {
             Trouble::Directory(DirectoryRefused::Error(errno)) => {
                 write!(f, "{DIRECTORY} cannot be made (error {})", errno.0)
@@ -97,10 +98,14 @@ impl fmt::Display for Trouble {
             Trouble::Directory(DirectoryRefused::NoDirectory) => write!(f, "{DIRECTORY} is a link or a file"),
             Trouble::Directory(DirectoryRefused::NotOurs) => write!(f, "{DIRECTORY} belongs to another user"),
             Trouble::Directory(DirectoryRefused::OpenToOthers) => write!(f, "{DIRECTORY} is open to others"),
-            Trouble::Taken => f.write_str("a process of the same number, in another container, has its files there"),
+            Trouble::Taken => {
+                f.write_str("a process of the same number, in another container, has its files there")
+            }
             Trouble::Page(errno) => write!(f, "the shared page cannot be made (error {})", errno.0),
             Trouble::Socket(errno) => write!(f, "the socket cannot be made (error {})", errno.0),
-            Trouble::Descriptors => f.write_str("it needs Linux 5.9 (close_range), or a filter forbids that call"),
+            Trouble::Descriptors => {
+                f.write_str("it needs Linux 5.9 (close_range), or a filter forbids that call")
+            }
             Trouble::Unserved => f.write_str("there is no background thread to serve it, or it is busy"),
         }
     }

@@ -65,7 +65,8 @@ pub fn is_served(path: &CStr) -> bool {
     let _preserved = PreservedErrno::new();
     let (Ok(socket), Ok(address)) = (socket(), Address::new(path)) else { return false };
     // SAFETY: an address of the length said.
-    let connected = outcome(unsafe { libc::syscall(libc::SYS_connect, socket.0, &raw const address.0, Address::LEN) });
+    let connected =
+        outcome(unsafe { libc::syscall(libc::SYS_connect, socket.0, &raw const address.0, Address::LEN) });
     // A queue that is full has somebody behind it, too.
     matches!(connected, Ok(_) | Err(Errno(libc::EAGAIN)))
 }
@@ -195,7 +196,8 @@ impl Readiness {
     pub fn new() -> Result<Readiness, Errno> {
         let _preserved = PreservedErrno::new();
         // SAFETY: numbers only.
-        Descriptor::from(unsafe { libc::syscall(libc::SYS_epoll_create1, libc::EPOLL_CLOEXEC) }).map(Readiness)
+        Descriptor::from(unsafe { libc::syscall(libc::SYS_epoll_create1, libc::EPOLL_CLOEXEC) })
+            .map(Readiness)
     }
 
     /// The number to wait for, in the table of the thread that made it.
@@ -237,7 +239,9 @@ impl Readiness {
         let event = libc::epoll_event { events, u64: 0 };
         let control = |operation: c_int| {
             // SAFETY: an event of the type that the call reads.
-            outcome(unsafe { libc::syscall(libc::SYS_epoll_ctl, self.0.0, operation, file, &raw const event) })
+            outcome(unsafe {
+                libc::syscall(libc::SYS_epoll_ctl, self.0.0, operation, file, &raw const event)
+            })
         };
         match control(libc::EPOLL_CTL_MOD) {
             Err(Errno(libc::ENOENT)) => control(libc::EPOLL_CTL_ADD).map(|_| ()),
