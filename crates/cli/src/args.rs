@@ -132,7 +132,8 @@ fn top(mut parser: lexopt::Parser) -> Result<Command, String> {
             other => return Err(unknown(other, "freestone top", &OPTIONS)),
         }
     }
-    let pid = pid.ok_or("freestone top: which process? Say `freestone top PID`; `freestone ctl` lists processes")?;
+    let pid =
+        pid.ok_or("freestone top: which process? Say `freestone top PID`; `freestone ctl` lists processes")?;
     let options = TopOptions::new(&pid, interval.as_deref(), sort.as_deref())?;
     Ok(Command::Top(TopOptions { once, json, ..options }))
 }

@@ -106,7 +106,7 @@ impl Process {
         let maps = String::from_utf8_lossy(&bytes);
         match self.page_among(&maps) {
             Some(path) if path.ends_with(" (deleted)") => Err(format!(
-                "{} had its control open, but somebody removed its file {}",
+                "{} has closed its control, or somebody removed its file {}",
                 self.shown(),
                 path.trim_end_matches(" (deleted)")
             )),
@@ -382,7 +382,7 @@ mod tests {
             message.contains("no sign of Freestone") && message.contains("freestone run --control"),
             "{message}"
         );
-        let child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
         let ended = loop {
             match Process::find(child.id()) {
                 Err(message) => break message,
@@ -390,6 +390,7 @@ mod tests {
             }
         };
         assert!(ended.contains("has ended"), "{ended}");
+        child.wait().unwrap();
         let thread = std::thread::spawn(|| {
             let link = fs::read_link("/proc/thread-self").unwrap();
             link.file_name().unwrap().to_str().unwrap().parse::<u32>().unwrap()

@@ -14,6 +14,10 @@ enum Kind {
     Switch,
     OneOf(&'static [&'static str]),
     Size,
+    /// Bytes, or per cent.
+    Amount,
+    /// A whole number up to this.
+    Number(u64),
     Directory,
 }
 
@@ -39,6 +43,52 @@ const KEYS: &[Key] = &[
         kind: Kind::Size,
         meaning: "most that the cache of one CPU holds; with cache:thread, all caches together",
     },
+    Key {
+        name: "profile",
+        kind: Kind::OneOf(&["default", "lean", "speed"]),
+        meaning: "options for one purpose: little memory, or speed at the cost of it; single ones override it",
+    },
+    Key {
+        name: "limit_hard",
+        kind: Kind::Amount,
+        meaning: "footprint that is not exceeded: allocations fail first",
+    },
+    Key {
+        name: "limit_soft",
+        kind: Kind::Amount,
+        meaning: "footprint beyond which memory is given back at once",
+    },
+    Key {
+        name: "decay_ms",
+        kind: Kind::Number(3_600_000),
+        meaning: "how long pages that were in use are kept for reuse",
+    },
+    Key {
+        name: "dirty_limit",
+        kind: Kind::Size,
+        meaning: "dirty bytes that may wait while clean pages are taken",
+    },
+    Key {
+        name: "background",
+        kind: Kind::Switch,
+        meaning: "give idle memory back from a thread of the allocator's own",
+    },
+    Key {
+        name: "huge_pages",
+        kind: Kind::OneOf(&["auto", "on", "off"]),
+        meaning: "ask the system for huge pages",
+    },
+    Key {
+        name: "class_max",
+        kind: Kind::Size,
+        meaning: "largest request served by size classes, 32K to 256K",
+    },
+    Key { name: "transfer", kind: Kind::Switch, meaning: "keep batches of blocks between the caches" },
+    Key {
+        name: "colour",
+        kind: Kind::Switch,
+        meaning: "spread slabs and large blocks over the sets of the CPU's caches",
+    },
     Key { name: "check", kind: Kind::Switch, meaning: "check the heap's structures now and then (slow)" },
 ];
 
@@ -48,6 +98,8 @@ impl Kind {
             Kind::Switch => "0 or 1".into(),
             Kind::OneOf(words) => words.join(", "),
             Kind::Size => "bytes, up to 1024G, with K, M or G if you like".into(),
+            Kind::Amount => "bytes, with K, M or G if you like, or 1% to 100%; 0 for no limit".into(),
+            Kind::Number(most) => format!("a number up to {most}"),
             Kind::Directory => "a directory".into(),
         }
     }
@@ -57,6 +109,11 @@ impl Kind {
             Kind::Switch => value == "0" || value == "1",
             Kind::OneOf(words) => words.contains(&value),
             Kind::Size => size(value).is_some(),
+            Kind::Amount => match value.strip_suffix('%') {
+                Some(part) => size(part).is_some_and(|part| (1..=100).contains(&part)),
+                None => size(value).is_some(),
+            },
+            Kind::Number(most) => size(value).is_some_and(|number| number <= most),
             Kind::Directory => !value.is_empty(),
         }
     }

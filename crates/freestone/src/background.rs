@@ -6,7 +6,7 @@
 //! fork, which gets one of its own if it comes to that.
 //!
 //! None is started in a program with raised privileges, in one that put itself under a system call filter since the
-//! allocator started, where the kernel refuses, or with `background:0`. Then callers do the work, a slice at a time.
+//! allocator started, where the kernel refuses, or with the option `background:0`. Then callers do the work, a slice at a time.
 //!
 //! # Life
 //!
@@ -33,7 +33,7 @@ use freestone_sys::{System, linux::bare::BareMemory};
 use crate::ledger::history;
 use crate::pageheap::FIRST_LOOK;
 use crate::slow::LEVELS;
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
 use crate::{control, limit, scavenge, start, tls};
@@ -43,6 +43,7 @@ const STARTING: u8 = 1;
 const RUNNING: u8 = 2;
 const REFUSED: u8 = 3;
 
+static ALLOWED: AtomicBool = AtomicBool::new(true);
 static STATE: AtomicU8 = AtomicU8::new(ABSENT);
 /// The thread's number, 0 when it has left its memory.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
@@ -65,6 +66,20 @@ const SPANS: u32 = 64;
 const SLEEP_NS: u64 = 5_000_000_000;
 /// Its stack, of which it touches a page or two.
 const STACK: usize = 256 << 10;
+
+/// Whether there may be a thread, as far as the options go.
+pub(crate) fn allowed() -> bool {
+    ALLOWED.load(Ordering::Relaxed)
+}
+
+/// Allows a thread, or ends it.
+pub(crate) fn allow(allow: bool) {
+    ALLOWED.store(allow, Ordering::Relaxed);
+    if allow && STATE.compare_exchange(REFUSED, ABSENT, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        LEVELS.pages.watch().arm(1, FIRST_LOOK);
+    }
+    wake();
+}
 
 /// The page heap's bell rang. Outside the gate.
 #[cold]
@@ -144,6 +159,7 @@ fn consider() {
 }
 
 fn start_thread() -> bool {
+    scavenge::look_at_system();
     let Some(memory) = memory() else { return false };
     prepare(memory);
     // SAFETY: the memory is nobody's, since `ALIVE` is 0 and this caller alone starts; `body` keeps to system calls.
@@ -208,16 +224,18 @@ extern "C" fn body() {
             leave_alone();
         }
         let wanted = is_wanted();
-        if quiet < QUIET_LOOKS || wanted {
-            let time_ns = if quiet < QUIET_LOOKS { scavenge::TICK_NS } else { control::TICK_NS };
+        if (quiet < QUIET_LOOKS || wanted) && allowed() {
+            let time_ns = if quiet < QUIET_LOOKS { scavenge::tick_ns() } else { control::TICK_NS };
             if !control::wait(time_ns) {
                 futex_wait(&WORD, seen, Some(time_ns));
             }
             continue;
         }
         LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
-        futex_wait(&WORD, seen, Some(SLEEP_NS));
-        if WORD.load(Ordering::Acquire) == seen {
+        if allowed() {
+            futex_wait(&WORD, seen, Some(SLEEP_NS));
+        }
+        if !allowed() || WORD.load(Ordering::Acquire) == seen {
             leave_alone();
             STATE.store(ABSENT, Ordering::Relaxed);
             return;

@@ -32,6 +32,7 @@ mod global;
 mod heap;
 mod hot;
 mod instances;
+mod knobs;
 pub mod ledger;
 pub mod limit;
 mod message;
@@ -53,6 +54,7 @@ pub use global::Freestone;
 pub use heap::Heap;
 pub use pageheap::PageHeapStats;
 pub use stats::Stats;
+pub use tune::Options;
 pub use verify::{VerifyError, verify};
 
 /// Figures of the allocator at this moment. O(slabs + caches), takes no long lock.

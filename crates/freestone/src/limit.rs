@@ -66,7 +66,7 @@ fn pages(limit: Option<usize>) -> usize {
 }
 
 fn bytes(pages: usize) -> Option<usize> {
-    (pages != usize::MAX).then(|| pages << PAGE_SHIFT)
+    (pages != usize::MAX).then_some(pages << PAGE_SHIFT)
 }
 
 /// Sets or lifts the hard limit. What exceeds it already stays; nothing is handed out before the footprint is below it again.

@@ -3,10 +3,13 @@
 //! Ten times a second, while anything happens, [`tick`] looks
 //!
 //! 1. at the caches: one that neither refilled nor flushed since the last look is idle and is emptied, so that its slabs
-//!    can become whole; its next miss fills it anew;
+//!    can become whole; its next miss fills it anew. One that was not used since leaves its share of the budget to others;
 //! 2. at the transfer caches: the blocks that nobody asked for since the last look go back to their slabs;
 //! 3. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
-//!    half goes back, but no less than [`LEAST`].
+//!    half goes back, but no less than [`LEAST`]. Where there are huge pages, only whole ones go at first; what is left of broken ones
+//!    goes when it was not wanted for some looks more.
+//!
+//! Once that is done, so do the records of spans that are no more.
 //!
 //! Beyond the soft limit (`limit.rs`) all caches are emptied and all dirty pages go back.
 //!
@@ -22,21 +25,36 @@ use freestone_sys::linux;
 
 use crate::cache::cpu;
 use crate::cache::region::Region;
-use crate::pageheap::FIRST_LOOK;
+use crate::pageheap::{FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::{gate, limit};
 
-/// From one look to the next.
-pub(crate) const TICK_NS: u64 = 100_000_000;
 /// Looks for which pages that were in use count as wanted.
 const WINDOWS: usize = 2;
+/// For how long they do, in milliseconds.
+static DECAY_MS: AtomicU64 = AtomicU64::new(200);
 /// The least that a look gives back, if there is as much: 64 MiB.
 const LEAST: usize = (64 << 20) >> PAGE_SHIFT;
 /// What is given back at a time, between two entries at the gate: 8 MiB.
 const SLICE: usize = (8 << 20) >> PAGE_SHIFT;
+
+/// From one look to the next, in nanoseconds.
+pub(crate) fn tick_ns() -> u64 {
+    const LEAST_MS: u64 = 10;
+    (DECAY_MS.load(Ordering::Relaxed) / WINDOWS as u64).max(LEAST_MS) * 1_000_000
+}
+
+/// For how long pages that were in use are kept for reuse.
+pub(crate) fn decay_ms() -> u64 {
+    DECAY_MS.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_decay_ms(decay_ms: usize) {
+    DECAY_MS.store(decay_ms as u64, Ordering::Relaxed);
+}
 
 /// What earlier looks found.
 struct History {
@@ -46,6 +64,14 @@ struct History {
 }
 
 static HISTORY: Lock<History> = Lock::new(History { peaks: [0; WINDOWS], next: 0 });
+/// The kernel makes huge pages of whatever it can.
+static HUGE: AtomicBool = AtomicBool::new(false);
+/// Looks in a row that left dirty pages because a huge page would have been broken.
+static SPARED: AtomicU64 = AtomicU64::new(0);
+/// So many of them, and it pays: nobody has wanted the rest for that long.
+const MOST_SPARED: u64 = 10;
+/// Pages in a huge page of 2 MiB.
+const HUGE_PAGE: usize = (2 << 20) >> PAGE_SHIFT;
 /// When a caller did a slice last.
 static LAST_NS: AtomicU64 = AtomicU64::new(0);
 
@@ -86,7 +112,7 @@ pub(crate) fn tick() -> bool {
 pub(crate) fn tick_of_caller() {
     let now = linux::monotonic_ns();
     let last = LAST_NS.load(Ordering::Relaxed);
-    if now.wrapping_sub(last) >= TICK_NS
+    if now.wrapping_sub(last) >= tick_ns()
         && LAST_NS.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && let Some((_, excess, _)) = look()
         && excess > 0
@@ -112,6 +138,9 @@ fn look() -> Option<(bool, usize, bool)> {
     history.next = (next + 1) % WINDOWS;
     let wanted = history.peaks.iter().fold(demand.used, |most, &peak| most.max(peak)) - demand.used;
     drop(history);
+    if demand.dirty <= FIRST_LOOK {
+        LEVELS.pages.trim_metadata();
+    }
     drop(inside);
     if short {
         return Some((true, demand.dirty, false));
@@ -120,32 +149,56 @@ fn look() -> Option<(bool, usize, bool)> {
     Some((emptied || trimmed, beyond.min(LEAST.max(beyond / 2)), demand.dirty > FIRST_LOOK))
 }
 
+/// Looks how the system is set up. To be called by a thread of the program's: it reads a file.
+pub(crate) fn look_at_system() {
+    HUGE.store(linux::control::makes_huge_pages(), Ordering::Relaxed);
+}
+
+/// Whether pages of ours may be parts of huge pages.
+fn huge_pages() -> bool {
+    match LEVELS.pages.policy().huge_pages() {
+        HugePages::Auto => HUGE.load(Ordering::Relaxed),
+        HugePages::On => true,
+        HugePages::Off => false,
+    }
+}
+
 /// Gives back up to a slice; how many pages it was, `None` where the gate is closed.
 fn slice(most: usize) -> Option<usize> {
     let inside = gate::enter()?;
-    let purged = LEVELS.pages.purge(PageCount(most.min(SLICE)));
+    let whole = huge_pages() && SPARED.load(Ordering::Relaxed) < MOST_SPARED;
+    let purged =
+        LEVELS.pages.purge_by(PageCount(most.min(SLICE)), PageCount(if whole { HUGE_PAGE } else { 1 }));
+    if whole && purged.0 == 0 {
+        SPARED.fetch_add(1, Ordering::Relaxed);
+    } else {
+        SPARED.store(0, Ordering::Relaxed);
+    }
     drop(inside);
     Some(purged.0)
 }
 
-/// Empties the caches that missed nothing since the last look but hold something; where memory is short, all. Whether there
-/// were any.
+/// Empties the caches that missed nothing since the last look but hold something; where memory is short, all. One that missed
+/// nothing since it was emptied gives up its bytes to others, as does one that took more than its own where those are wanted
+/// back. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
     if start::mode() != Mode::Cpu {
         return false;
     }
-    let mut any = false;
-    for region in cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0) {
-        any |= !is_idle(region) || !is_emptied(region);
-    }
-    if !any {
+    let active = || cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0);
+    if !active().any(|region| short || is_idle(region) || cpu::has_too_much(region)) {
+        active().for_each(|region| region.state().seen.store(misses(region), Ordering::Relaxed));
         return false;
     }
     let emptied = cpu::with_stopped(|| {
         let mut emptied = false;
-        for region in cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0) {
+        for region in active() {
             let state = region.state();
-            if (short || is_idle(region)) && !is_emptied(region) {
+            // Since it was emptied, blocks that were freed may have come.
+            if is_emptied(region) || cpu::has_too_much(region) {
+                slow::empty_region(region);
+                cpu::retire(region, LEVELS.pages.system());
+            } else if short || is_idle(region) {
                 slow::empty_region(region);
                 state.emptied.store(misses(region), Ordering::Relaxed);
                 emptied = true;

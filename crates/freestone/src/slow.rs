@@ -18,7 +18,7 @@
 
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, PAGE_SIZE, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -127,6 +127,20 @@ fn refused() -> *mut u8 {
 /// Entries between two walks, where `check:1` asks for them.
 const WALK_EVERY: u32 = 4096;
 
+/// The largest request that a class serves.
+static CLASS_MAX: AtomicUsize = AtomicUsize::new(MAX_MEDIUM);
+
+/// The largest request, in bytes, that size classes serve.
+#[inline]
+pub(crate) fn class_max() -> usize {
+    CLASS_MAX.load(Ordering::Relaxed)
+}
+
+/// Has size classes serve requests up to `size` bytes, at least [`MAX_SMALL`](freestone_base::MAX_SMALL).
+pub(crate) fn set_class_max(size: usize) {
+    CLASS_MAX.store(size, Ordering::Relaxed);
+}
+
 /// What may be due after a slow path. Outside the gate.
 #[inline]
 fn look_after() {
@@ -221,7 +235,7 @@ fn colour_of_large(size: usize, align: usize) -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let slack = size.wrapping_neg() % PAGE_SIZE;
     let room = if size >= COLOURED { SPAN - LINE } else { slack.min(SPAN - LINE) };
-    if align > LINE || room < LINE {
+    if align > LINE || room < LINE || !LEVELS.pages.policy().colours() {
         return 0;
     }
     // Two threads may get the same one; a locked instruction would cost more than that.
@@ -417,7 +431,11 @@ pub(crate) fn empty_region(region: Region) {
             }
             centrals[class.index()].give_back(class, pages, &blocks[..taken]);
         }
-        centrals[class.index()].stop_filling(pages, &region.state().filling[class.index()]);
+        let filling = &region.state().filling[class.index()];
+        // Central lists that never served are better left untouched.
+        if !filling.load(Ordering::Relaxed).is_null() {
+            centrals[class.index()].stop_filling(pages, filling);
+        }
     }
 }
 
@@ -435,7 +453,7 @@ pub(crate) fn empty_caches() {
         }
         Mode::None => {}
     }
-    for class in ClassId::all() {
+    for class in scavenge::served_classes() {
         let central = &centrals[class.index()];
         central.stop_filling(pages, &uncached[class.index()]);
         central.drain(class, pages);

@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, limit, message};
+use crate::{background, gate, ledger, message};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,11 +125,6 @@ fn start() {
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
     COUNTING.store(config.count, Ordering::Relaxed);
-    CHECKING.store(config.check, Ordering::Relaxed);
-    if config.limit_soft.is_some() || config.limit_hard.is_some() {
-        limit::set_soft(config.limit_soft);
-        limit::set_hard(config.limit_hard);
-    }
     STARTED.store(true, Ordering::Release);
     if mode == Mode::Cpu && !config.count {
         cpu::open();
@@ -176,7 +171,7 @@ fn tell(words: &str) {
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;
-    config().background
+    background::allowed()
         && linux::auxiliary_value(AT_SECURE) == 0
         && control::system_call_filter() == FILTER.load(Ordering::Relaxed)
 }

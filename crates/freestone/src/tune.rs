@@ -1,12 +1,15 @@
 //! Options: `FREESTONE_CONF="key:value,key:value"`, read once when the allocator starts.
 //!
+//! A program can bring options of its own, in a constant named `freestone_conf`; the environment overrides them.
+//!
 //! A key or value that is not understood is answered with what is allowed, and the default stands: a typing error
 //! in an option must not take a program down. In a program that runs with raised privileges (setuid) the
 //! variable is not read.
 //!
 //! # Safety
 //!
-//! The environment is read once, when the allocator starts; the invariant is getenv's own.
+//! The environment is read once, when the allocator starts; the invariant is getenv's own. A symbol of the name
+//! `freestone_conf` is an [`Options`], or a `const char *` of C.
 #![allow(unsafe_code)]
 
 use core::fmt::Write;
@@ -14,7 +17,7 @@ use core::fmt::Write;
 use freestone_base::text::FixedText;
 use freestone_sys::linux;
 
-use crate::limit::Amount;
+use crate::knobs::{self, KNOBS};
 use crate::message;
 
 /// Which caches stand in front of the central lists.
@@ -30,6 +33,10 @@ pub(crate) enum CacheKind {
     None,
 }
 
+/// Options that hold from the start to the end.
+pub(crate) const FIXED: &[&str] =
+    &["cache", "cache_bytes", "control", "count", "profile", "report", "verbose"];
+
 /// The longest path that `report` takes.
 const PATH: usize = 512;
 
@@ -41,19 +48,11 @@ pub(crate) struct Config {
     pub(crate) count: bool,
     /// Say on start what was chosen.
     pub(crate) verbose: bool,
-    /// Check all invariants now and then on the slow path.
-    pub(crate) check: bool,
     /// Open the control: a shared page of figures and a socket for commands.
     pub(crate) control: bool,
-    /// Let a thread of the allocator's own give idle memory back.
-    pub(crate) background: bool,
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
-    /// Footprint beyond which memory is given back harder.
-    pub(crate) limit_soft: Option<Amount>,
-    /// Footprint that is not exceeded.
-    pub(crate) limit_hard: Option<Amount>,
     report: [u8; PATH],
     report_len: usize,
 }
@@ -63,12 +62,8 @@ impl Config {
         cache: CacheKind::Auto,
         count: false,
         verbose: false,
-        check: false,
         control: false,
-        background: true,
         cache_bytes: None,
-        limit_soft: None,
-        limit_hard: None,
         report: [0; PATH],
         report_len: 0,
     };
@@ -81,46 +76,57 @@ impl Config {
     /// Reads the environment.
     pub(crate) fn read() -> Config {
         let mut config = Config::DEFAULT;
+        if let Some(text) = constant() {
+            config.parse("freestone_conf", text, message::say);
+        }
         if let Some(text) = variable() {
-            config.parse(text, message::say);
+            config.parse("FREESTONE_CONF", text, message::say);
         }
         config
     }
 
     /// Takes `key:value` pairs; `complain` gets a sentence for each that cannot be taken.
-    fn parse(&mut self, text: &[u8], mut complain: impl FnMut(&FixedText<320>)) {
-        for pair in text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
-            let colon = pair.iter().position(|&byte| byte == b':');
-            let (key, value) = match colon {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, &b""[..]),
-            };
+    fn parse(&mut self, source: &str, text: &[u8], mut complain: impl FnMut(&FixedText<320>)) {
+        if let Some(profile) = profile_in(text) {
+            self.take_profile(profile);
+        }
+        for (pair, key, value) in pairs(text) {
             let taken = match key {
                 b"cache" => self.set_cache(value),
                 b"count" => set_switch(&mut self.count, value),
                 b"verbose" => set_switch(&mut self.verbose, value),
-                b"check" => set_switch(&mut self.check, value),
                 b"control" => set_switch(&mut self.control, value),
-                b"background" => set_switch(&mut self.background, value),
                 b"cache_bytes" => self.set_cache_bytes(value),
-                b"limit_hard" => set_amount(&mut self.limit_hard, value),
-                b"limit_soft" => set_amount(&mut self.limit_soft, value),
                 b"report" => self.set_report(value),
-                _ => Err(
-                    "background, cache, cache_bytes, check, control, count, limit_hard, limit_soft, report, verbose",
-                ),
+                // Taken before all others.
+                b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
+                _ => match knobs::find(key) {
+                    Some(knob) => (knob.set)(value),
+                    None => {
+                        complain(&unknown(source, pair));
+                        continue;
+                    }
+                },
             };
             if let Err(allowed) = taken {
-                let known = allowed.starts_with("one of") || !allowed.starts_with("background,");
-                let pair = core::str::from_utf8(&pair[..pair.len().min(80)]).unwrap_or("(not UTF-8)");
                 let mut problem = FixedText::new();
-                let _ = if known {
-                    write!(problem, "FREESTONE_CONF: `{pair}`: the value must be {allowed}; ignored")
-                } else {
-                    write!(problem, "FREESTONE_CONF: `{pair}`: no such option; there are: {allowed}; ignored")
-                };
+                let _ = write!(problem, "{source}: `{}`: the value must be {allowed}; ignored", shown(pair));
                 complain(&problem);
             }
+        }
+    }
+
+    /// Sets what makes up a profile; single options override it.
+    fn take_profile(&mut self, profile: Profile) {
+        let (cache_bytes, decay, dirty, transfer): (_, &[u8], &[u8], &[u8]) = match profile {
+            Profile::Default => return,
+            Profile::Lean => (256 << 10, b"50", b"4M", b"0"),
+            Profile::Speed => (16 << 20, b"5000", b"1G", b"1"),
+        };
+        self.cache_bytes = Some(cache_bytes);
+        for (name, value) in [("decay_ms", decay), ("dirty_limit", dirty), ("transfer", transfer)] {
+            let set = knobs::find(name.as_bytes()).map(|knob| (knob.set)(value));
+            debug_assert_eq!(set, Some(Ok(())));
         }
     }
 
@@ -151,6 +157,104 @@ impl Config {
     }
 }
 
+/// A set of options with one purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Profile {
+    Default,
+    /// As little memory as can be had at an acceptable speed.
+    Lean,
+    /// Memory for speed.
+    Speed,
+}
+
+impl Profile {
+    fn by_name(name: &[u8]) -> Option<Profile> {
+        match name {
+            b"default" => Some(Profile::Default),
+            b"lean" => Some(Profile::Lean),
+            b"speed" => Some(Profile::Speed),
+            _ => None,
+        }
+    }
+}
+
+/// The last profile named.
+fn profile_in(text: &[u8]) -> Option<Profile> {
+    pairs(text).filter(|pair| pair.1 == b"profile").filter_map(|pair| Profile::by_name(pair.2)).last()
+}
+
+/// Each `key:value` as a whole and in its parts.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+    text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
+        match pair.iter().position(|&byte| byte == b':') {
+            Some(at) => (pair, &pair[..at], &pair[at + 1..]),
+            None => (pair, pair, &b""[..]),
+        }
+    })
+}
+
+fn shown(pair: &[u8]) -> &str {
+    core::str::from_utf8(&pair[..pair.len().min(80)]).unwrap_or("(not UTF-8)")
+}
+
+fn unknown(source: &str, pair: &[u8]) -> FixedText<320> {
+    let mut problem = FixedText::new();
+    let _ = write!(problem, "{source}: `{}`: no such option; there are:", shown(pair));
+    for name in FIXED.iter().copied().chain(KNOBS.iter().map(|knob| knob.name)) {
+        let _ = write!(problem, " {name}");
+    }
+    let _ = problem.write_str("; ignored");
+    problem
+}
+
+/// Options that a program is built with, in the words of `FREESTONE_CONF`, which overrides them. They hold where the program
+/// defines one symbol of this name:
+///
+/// ```
+/// use freestone::Options;
+/// #[unsafe(no_mangle)]
+/// #[allow(non_upper_case_globals)]
+/// static freestone_conf: Options = Options::new(c"profile:lean,limit_soft:80%");
+/// # let _ = &freestone_conf;
+/// ```
+///
+/// In C it is `const char *freestone_conf = "profile:lean";`. Only a program on x86-64 is asked.
+#[repr(transparent)]
+pub struct Options(*const core::ffi::c_char);
+
+// SAFETY: it points at a constant.
+unsafe impl Sync for Options {}
+
+impl Options {
+    /// The options as `key:value`, separated by commas.
+    pub const fn new(text: &'static core::ffi::CStr) -> Options {
+        Options(text.as_ptr())
+    }
+}
+
+/// The options that the program was built with: a pointer to a C string, in a symbol named `freestone_conf`.
+#[cfg(target_arch = "x86_64")]
+fn constant() -> Option<&'static [u8]> {
+    let at: *const Options;
+    // SAFETY: reads a weak symbol's address; null where nobody defines it.
+    unsafe {
+        core::arch::asm!(
+            ".weak freestone_conf",
+            "mov {0}, qword ptr [rip + freestone_conf@GOTPCREL]",
+            out(reg) at, options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    // SAFETY: whoever defines the symbol keeps to its type.
+    let text = unsafe { at.as_ref() }?.0;
+    // SAFETY: as above, null or a string that ends and stays.
+    (!text.is_null()).then(|| unsafe { core::ffi::CStr::from_ptr(text) }.to_bytes())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn constant() -> Option<&'static [u8]> {
+    None
+}
+
 /// Whether the environment has options at all. Inlined down to the end of a process, which should touch no page more.
 #[inline(always)]
 pub(crate) fn is_set() -> bool {
@@ -175,20 +279,8 @@ fn set_switch(switch: &mut bool, value: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A limit: bytes, or per cent.
-pub(crate) fn set_amount(amount: &mut Option<Amount>, value: &[u8]) -> Result<(), &'static str> {
-    let parsed = match value.strip_suffix(b"%") {
-        Some(part) => {
-            parse_size(part).filter(|part| (1..=100).contains(part)).map(|part| Amount::Percent(part as u8))
-        }
-        None => parse_size(value).filter(|&bytes| bytes > 0).map(Amount::Bytes),
-    };
-    *amount = Some(parsed.ok_or("a number of bytes, with K, M or G if you like, or 1% to 100%")?);
-    Ok(())
-}
-
 /// A decimal number with an optional K, M or G (powers of 1024).
-fn parse_size(text: &[u8]) -> Option<usize> {
+pub(crate) fn parse_size(text: &[u8]) -> Option<usize> {
     let (digits, unit) = match text.split_last()? {
         (b'K' | b'k', digits) => (digits, 1 << 10),
         (b'M' | b'm', digits) => (digits, 1 << 20),
@@ -212,7 +304,7 @@ mod tests {
     fn parse(text: &str) -> (Config, Vec<String>) {
         let mut config = Config::DEFAULT;
         let mut said = Vec::new();
-        config.parse(text.as_bytes(), |problem| {
+        config.parse("FREESTONE_CONF", text.as_bytes(), |problem| {
             said.push(String::from_utf8(problem.as_bytes().into()).unwrap())
         });
         (config, said)
@@ -232,12 +324,23 @@ mod tests {
     fn what_is_wrong_is_named_with_what_is_allowed_and_the_rest_stands() {
         let (config, said) = parse("cahce:cpu,cache:cup,count:yes,cache_bytes:1T,report:,verbose:1,check");
         assert_eq!(said.len(), 6);
-        assert!(said[0].contains("`cahce:cpu`") && said[0].contains("cache_bytes, check, control, count"));
+        assert!(
+            said[0].contains("`cahce:cpu`") && said[0].contains("there are: cache cache_bytes control count")
+        );
         assert!(said[1].contains("one of auto, cpu, thread, none"));
         assert!(said[2].contains("0 or 1"));
         assert!(said[3].contains("K, M or G"));
         assert!(said[4].contains("directory"));
-        assert!(config.verbose && !config.check && config.cache == CacheKind::Auto);
+        assert!(config.verbose && config.cache == CacheKind::Auto);
+    }
+
+    #[test]
+    fn a_profile_comes_first_wherever_it_stands() {
+        let (config, said) = parse("cache_bytes:1M,profile:speed,decay_ms:200,dirty_limit:64M");
+        assert!(said.is_empty(), "{said:?}");
+        assert_eq!(config.cache_bytes, Some(1 << 20));
+        let (config, said) = parse("profile:fast");
+        assert!(config.cache_bytes.is_none() && said[0].contains("default, lean, speed"));
     }
 
     #[test]

@@ -55,9 +55,9 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
 use crate::segregate::sum;
-use crate::tally::no_bytes;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize};
 
 /// Blocks from `P`, and from `S` what that refuses; see the [module](self).
@@ -131,7 +131,7 @@ impl<P: Owns, S: Alloc> Fallback<P, S> {
         if new.size() == 0 {
             // SAFETY: the caller's promise.
             unsafe { self.deallocate(block, old) };
-            return Ok(no_bytes(new));
+            return Ok(nothing(new));
         }
         if !self.primary.owns(block) {
             // SAFETY: *side*; the caller's promise.
@@ -155,7 +155,7 @@ unsafe impl<P: Owns, S: Alloc> Alloc for Fallback<P, S> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
-            return Ok(no_bytes(layout));
+            return Ok(nothing(layout));
         }
         self.primary.allocate(layout).or_else(|_| self.secondary.allocate(layout))
     }
@@ -163,7 +163,7 @@ unsafe impl<P: Owns, S: Alloc> Alloc for Fallback<P, S> {
     #[inline]
     fn allocate_zeroed(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
-            return Ok(no_bytes(layout));
+            return Ok(nothing(layout));
         }
         self.primary.allocate_zeroed(layout).or_else(|_| self.secondary.allocate_zeroed(layout))
     }
@@ -240,7 +240,7 @@ unsafe impl<P: Owns + ResizeInPlace, S: ResizeInPlace> ResizeInPlace for Fallbac
 unsafe impl<P: Owns + Remap, S: Remap> Remap for Fallback<P, S> {
     unsafe fn remap(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         if old.size() == 0 || new.size() == 0 {
-            return if old.size() == new.size() { Ok(no_bytes(new)) } else { Err(AllocError) };
+            return if old.size() == new.size() { Ok(nothing(new)) } else { Err(AllocError) };
         }
         if self.primary.owns(block) {
             // SAFETY: *side*; the caller's promise.

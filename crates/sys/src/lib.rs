@@ -96,6 +96,10 @@ pub trait System: Sync {
     /// on what is in the target.
     unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused>;
 
+    /// Asks for huge pages in a mapped range, or for none. A wish: nothing tells whether it is heard.
+    fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
+        let _ = (addr, len, wanted);
+    }
     /// Bytes in an OS page, a power of two.
     fn os_page_size(&self) -> usize;
 
@@ -135,6 +139,10 @@ impl<S: System> System for &S {
         // SAFETY: the same contract.
         unsafe { (**self).move_pages(from, len, to) }
     }
+    fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
+        (**self).ask_for_huge_pages(addr, len, wanted);
+    }
+
     fn os_page_size(&self) -> usize {
         (**self).os_page_size()
     }

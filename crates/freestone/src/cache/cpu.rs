@@ -37,8 +37,11 @@ use crate::tls::{self, STAGE_ENDED, ThreadState};
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Region of cache 0.
 static REAL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
-/// Bytes that each region may cache.
+/// Bytes that each region may cache without taking from others.
 static BUDGET: AtomicIsize = AtomicIsize::new(0);
+/// The budgets of regions that are not in use, less what others have taken of them. Below zero where all are in use, and
+/// some still have more than their own.
+static UNUSED: AtomicIsize = AtomicIsize::new(0);
 /// Offset from the thread pointer of the field that numbers the cache.
 static INDEX: AtomicUsize = AtomicUsize::new(0);
 /// Offset from the thread pointer of the registered area; 0 when there is none.
@@ -120,6 +123,7 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     AREA.store(area, Ordering::Relaxed);
     let budget = budget.unwrap_or((ALL_BUDGETS / count).clamp(LEAST_BUDGET, MOST_BUDGET));
     BUDGET.store(budget as isize, Ordering::Relaxed);
+    UNUSED.store(budget.saturating_mul(count).min(isize::MAX as usize / 2) as isize, Ordering::Relaxed);
     REAL.store(base.wrapping_add(REGION_SIZE), Ordering::Relaxed);
     HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
     INDEX.store(area.wrapping_add(index), Ordering::Relaxed);
@@ -238,7 +242,7 @@ impl CpuAccess {
             && state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
             region.write_classes(variant_number(number as usize));
-            state.spare.fetch_add(BUDGET.load(Ordering::Relaxed), Ordering::Relaxed);
+            grant(region, BUDGET.load(Ordering::Relaxed));
         }
         Some(CpuAccess { region, variant: variant_number(number as usize) })
     }
@@ -281,13 +285,48 @@ impl Access for CpuAccess {
         unsafe { rseq::replace_header(INDEX.load(Ordering::Relaxed), self.region, class, old, new) }
     }
 
+    /// An eighth of a budget, from those of CPUs that idle; no cache gets more than twice its own.
     fn more_bytes(self) -> isize {
-        0
+        let budget = BUDGET.load(Ordering::Relaxed);
+        let part = budget / 8;
+        let granted = self.region.state().granted.load(Ordering::Relaxed);
+        if granted + part > 2 * budget || UNUSED.load(Ordering::Relaxed) < part {
+            return 0;
+        }
+        // Two threads at once may overdraw by a part, which the next ones find missing.
+        UNUSED.fetch_sub(part, Ordering::Relaxed);
+        self.region.state().granted.fetch_add(part, Ordering::Relaxed);
+        part
     }
 
     fn is_foreign(self, class: ClassId) -> bool {
         class.is_foreign_to(self.variant)
     }
+}
+
+/// Gives bytes of the common budget to a region.
+fn grant(region: Region, bytes: isize) {
+    UNUSED.fetch_sub(bytes, Ordering::Relaxed);
+    region.state().granted.fetch_add(bytes, Ordering::Relaxed);
+    region.state().spare.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Takes the bytes of a region, which is empty, back for others; its next miss gives it its budget anew. Only inside
+/// [`with_stopped`].
+pub(crate) fn retire(region: Region, system: &impl System) {
+    region.give_up_capacity();
+    let (at, len) = region.slots(system.os_page_size());
+    // SAFETY: the slots of a region whose every class is empty and has no capacity; zeros are as good as what they hold.
+    let _ = unsafe { system.purge(at, len) };
+    let granted = region.state().granted.swap(0, Ordering::Relaxed);
+    UNUSED.fetch_add(granted, Ordering::Relaxed);
+    region.state().active.store(0, Ordering::Relaxed);
+}
+
+/// Whether the region has bytes of others that have come into use since.
+pub(crate) fn has_too_much(region: Region) -> bool {
+    UNUSED.load(Ordering::Relaxed) < 0
+        && region.state().granted.load(Ordering::Relaxed) > BUDGET.load(Ordering::Relaxed)
 }
 
 /// By which number a cache chooses its variants: concurrency ids stay with their threads. Where caches are numbered by CPU,

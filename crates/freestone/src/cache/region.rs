@@ -121,7 +121,9 @@ pub(crate) struct RegionState {
     pub(crate) filling: [AtomicPtr<Span>; CLASS_COUNT],
     /// Bytes by which capacities may still grow.
     pub(crate) spare: AtomicIsize,
-    /// Zero until the region was given its bytes.
+    /// Bytes that the region has of the common budget.
+    pub(crate) granted: AtomicIsize,
+    /// Zero while the region has no bytes.
     pub(crate) active: AtomicU32,
     /// The class from which capacity is taken next.
     pub(crate) victim: AtomicU16,
@@ -195,6 +197,22 @@ impl Region {
 
     pub(crate) fn header(self, class: ClassId) -> Header {
         Header(self.word(class).load(Ordering::Relaxed))
+    }
+
+    /// The whole OS pages that hold nothing but slots: where they begin, and how long they are.
+    pub(crate) fn slots(self, os_page: usize) -> (usize, usize) {
+        let base = self.base().expose_provenance();
+        let start = (base + SLOTS_OFFSET).next_multiple_of(os_page);
+        (start, base + REGION_SIZE - start)
+    }
+
+    /// Gives up the capacity of every class; the region holds nothing. Requires R1.
+    pub(crate) fn give_up_capacity(self) {
+        for class in ClassId::all() {
+            debug_assert_eq!(self.header(class).len(class), 0);
+            self.word(class).store(0, Ordering::Relaxed);
+        }
+        self.state().spare.store(0, Ordering::Relaxed);
     }
 
     /// Takes the topmost block, or `None` when the class is empty. O(1). Requires R1.

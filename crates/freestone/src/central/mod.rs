@@ -19,7 +19,7 @@ use self::transfer::Transfer;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
 use crate::sync::Lock;
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// Where slabs come from and go back to.
 pub(crate) trait SlabSource {
@@ -31,6 +31,20 @@ pub(crate) trait SlabSource {
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
     /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
     fn take_foreign(&self, block: usize) -> bool;
+}
+
+/// Whether batches may wait between the caches.
+static TRANSFERS: AtomicBool = AtomicBool::new(true);
+
+/// Whether batches of blocks may wait between the caches.
+#[inline]
+pub(crate) fn transfers() -> bool {
+    TRANSFERS.load(Ordering::Relaxed)
+}
+
+/// Lets batches of blocks wait between the caches, or not; those that wait stay until they are taken or found idle.
+pub(crate) fn set_transfers(transfers: bool) {
+    TRANSFERS.store(transfers, Ordering::Relaxed);
 }
 
 const BUCKETS: usize = 8;
@@ -106,7 +120,11 @@ impl Central {
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         let info = class_info(class);
         let mut state = self.state.lock();
-        if blocks.len() > 1 && blocks.len() >= info.batch as usize / 2 && state.transfer.put(info, blocks) {
+        if blocks.len() > 1
+            && transfers()
+            && blocks.len() >= info.batch as usize / 2
+            && state.transfer.put(info, blocks)
+        {
             return;
         }
         state.put_all(class, source, blocks);

@@ -1,12 +1,12 @@
 //! What may be asked over the control socket: one line a request.
 
+use crate::knobs;
 use core::fmt::{self, Write};
 
 use freestone_base::Bytes;
 use freestone_base::live::word;
 use freestone_sys::linux;
 
-use super::knobs;
 use super::page::Page;
 use super::reply::Reply;
 use crate::{ledger, raw};

@@ -19,7 +19,6 @@
 #![allow(unsafe_code)]
 
 mod commands;
-pub(crate) mod knobs;
 mod page;
 mod place;
 mod reply;

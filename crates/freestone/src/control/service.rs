@@ -107,69 +107,89 @@ fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Opti
         return None;
     }
     ready.watch_stream(&stream, Interest::Arrival).ok()?;
-    Some(Client {
-        stream,
-        until_ns: now_ns + PATIENCE_NS,
-        stage: Stage::Asking { line: [0; LONGEST], len: 0 },
-    })
+    let until_ns = now_ns + PATIENCE_NS;
+    Some(Client { stream, until_ns, line: [0; LONGEST], len: 0, reply: None, sent: 0 })
 }
 
 /// A connection and how far it has come.
 struct Client {
     stream: Stream,
     until_ns: u64,
-    stage: Stage,
+    /// What has arrived of the request.
+    line: [u8; LONGEST],
+    len: usize,
+    /// The reply, once the request is whole, and how much of it was taken.
+    reply: Option<Reply>,
+    sent: usize,
 }
 
-enum Stage {
-    /// The request arrives.
-    Asking { line: [u8; LONGEST], len: usize },
-    /// The reply is taken.
-    Answering { reply: Reply, sent: usize },
+/// How far a request has arrived.
+enum Arrival {
+    NotYet,
+    Whole,
+    TooLong,
+    /// The client left without a word.
+    Never,
 }
 
 impl Client {
     /// Goes as far as it can; false when the connection is to be closed.
     fn advance(&mut self, page: &Page<'_>, ready: &Readiness, now_ns: u64) -> bool {
-        if let Stage::Asking { line, len } = &mut self.stage {
-            let complete = loop {
-                let Some(room) = line.get_mut(*len..).filter(|room| !room.is_empty()) else {
-                    break None;
-                };
-                match self.stream.receive(room) {
-                    Transfer::Done(bytes) => *len += bytes,
-                    Transfer::NotNow => return now_ns < self.until_ns,
-                    Transfer::Ended if *len == 0 => return false,
-                    Transfer::Ended => break line.get(..*len),
-                }
-                if let Some(request) = first_line(line, *len) {
-                    break Some(request);
-                }
-            };
+        if self.reply.is_none() {
+            let arrival = self.receive();
+            if matches!(arrival, Arrival::NotYet) {
+                return now_ns < self.until_ns;
+            }
             let Some(mut reply) = Reply::new() else { return false };
-            match complete {
-                Some(request) => commands::answer(request, page, &mut reply),
-                None => {
+            match arrival {
+                Arrival::Whole => commands::answer(self.request(), page, &mut reply),
+                Arrival::TooLong => {
                     reply.fail(format_args!("the request is longer than {LONGEST} bytes"));
                     self.stream.forget_arrived();
                 }
+                Arrival::NotYet | Arrival::Never => return false,
             }
             reply.finish();
-            self.stage = Stage::Answering { reply, sent: 0 };
+            self.reply = Some(reply);
             self.until_ns = linux::monotonic_ns() + PATIENCE_NS;
         }
-        self.answer(ready, now_ns)
+        self.send(ready, now_ns)
     }
 
-    fn answer(&mut self, ready: &Readiness, now_ns: u64) -> bool {
-        let Stage::Answering { reply, sent } = &mut self.stage else { return true };
+    /// Takes what has arrived. The end of the stream ends a line, too.
+    fn receive(&mut self) -> Arrival {
         loop {
-            let rest = reply.rest(*sent);
+            let Some(room) = self.line.get_mut(self.len..).filter(|room| !room.is_empty()) else {
+                return Arrival::TooLong;
+            };
+            match self.stream.receive(room) {
+                Transfer::Done(bytes) => self.len += bytes,
+                Transfer::NotNow => return Arrival::NotYet,
+                Transfer::Ended if self.len == 0 => return Arrival::Never,
+                Transfer::Ended => return Arrival::Whole,
+            }
+            if self.line.iter().take(self.len).any(|&byte| byte == b'\n') {
+                return Arrival::Whole;
+            }
+        }
+    }
+
+    /// The first line of what has arrived.
+    fn request(&self) -> &[u8] {
+        let arrived = self.line.get(..self.len).unwrap_or_default();
+        arrived.split(|&byte| byte == b'\n').next().unwrap_or_default()
+    }
+
+    /// Sends as much of the reply as there is room for; false when that was the end.
+    fn send(&mut self, ready: &Readiness, now_ns: u64) -> bool {
+        let Some(reply) = &self.reply else { return true };
+        loop {
+            let rest = reply.rest(self.sent);
             if rest.is_empty() {
                 return false;
             }
             match self.stream.send(rest) {
-                Transfer::Done(bytes) => *sent += bytes,
+                Transfer::Done(bytes) => self.sent += bytes,
                 Transfer::Ended => return false,
                 Transfer::NotNow => {
                     let watched = ready.watch_stream(&self.stream, Interest::Room);
@@ -178,11 +198,4 @@ impl Client {
             }
         }
     }
-}
-
-/// The first line of what has arrived, once it is whole.
-fn first_line(line: &[u8; LONGEST], len: usize) -> Option<&[u8]> {
-    let arrived = line.get(..len)?;
-    let end = arrived.iter().position(|&byte| byte == b'\n')?;
-    arrived.get(..end)
 }

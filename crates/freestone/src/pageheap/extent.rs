@@ -9,6 +9,7 @@ use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
 use freestone_sys::{Refused, System};
 
 use super::SPAN_PAGES_END;
+use super::policy::HugePages;
 use super::span::{SpanRef, SpanState};
 use super::state::Op;
 
@@ -74,6 +75,10 @@ impl<S: System> Op<'_, S> {
 
     /// Files memory that was just mapped.
     fn file_new(&mut self, new: SpanRef) -> SpanRef {
+        match self.policy.huge_pages() {
+            HugePages::Auto => {}
+            huge => self.system.ask_for_huge_pages(new.start(), new.bytes(), huge == HugePages::On),
+        }
         let span = self.file_merged(new, 0);
         let counts = &mut self.state.counts;
         counts.peak_mapped = counts.peak_mapped.max(counts.mapped());

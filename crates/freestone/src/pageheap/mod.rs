@@ -24,6 +24,7 @@ mod index;
 mod list;
 mod meta;
 mod pagemap;
+mod policy;
 mod purge;
 mod resize;
 mod span;
@@ -42,6 +43,7 @@ use freestone_sys::System;
 pub(crate) use census::Seen;
 pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
+pub(crate) use policy::{HugePages, Policy};
 pub(crate) use span::{Span, SpanRef, SpanState};
 pub(crate) use watch::FIRST_LOOK;
 
@@ -61,6 +63,7 @@ pub(crate) struct PageHeap<S: System> {
     /// Held by the one thread that may send spans away. Taken before `state`, never while that is held.
     sender: Lock<()>,
     watch: Watch,
+    policy: Policy,
 }
 
 /// What the page heap holds. Bytes unless said otherwise.
@@ -111,6 +114,7 @@ impl<S: System> PageHeap<S> {
             state: Lock::new(State::new()),
             sender: Lock::new(()),
             watch: Watch::new(),
+            policy: Policy::new(),
         }
     }
 
@@ -136,7 +140,8 @@ impl<S: System> PageHeap<S> {
     /// Runs `act` under the lock. The span freed last may not be filed yet.
     fn locked<R>(&self, act: impl FnOnce(&mut Op<'_, S>) -> R) -> R {
         let mut state = self.state.lock();
-        act(&mut Op { system: &self.system, map: &self.map, watch: &self.watch, state: &mut state })
+        let (system, map, watch, policy) = (&self.system, &self.map, &self.watch, &self.policy);
+        act(&mut Op { system, map, watch, policy, state: &mut state })
     }
 
     /// Takes `pages` pages by running `take` under the lock. Where memory is refused while spans are away, once more when they are back.
@@ -209,7 +214,7 @@ impl<S: System> PageHeap<S> {
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_slab(class, info.blocks);
             span.set_heap(heap);
-            op.state.coloured += 1;
+            op.state.coloured += usize::from(op.policy.colours());
             span.set_colour(info.colour(op.state.coloured));
             span.fill_bitmap(blocks);
             op.put_to_use(span, state);
@@ -327,6 +332,12 @@ impl<S: System> PageHeap<S> {
         shrunk.is_some()
     }
 
+    /// What can be chosen.
+    #[inline]
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// What the scavenger is told by.
     #[inline]
     pub(crate) fn watch(&self) -> &Watch {
@@ -351,6 +362,15 @@ impl<S: System> PageHeap<S> {
     /// Returns all dirty pages to the system.
     pub(crate) fn purge_all(&self) -> PageCount {
         self.purge(PageCount(usize::MAX))
+    }
+
+    /// Gives the memory of records that are no longer in use back, if that is worth a look; bytes that went.
+    pub(crate) fn trim_metadata(&self) -> usize {
+        const WORTH: usize = 256 << 10;
+        self.settled(|op| {
+            let meta = &mut op.state.meta;
+            if meta.idle() < WORTH { 0 } else { meta.trim(op.system) }
+        })
     }
 
     /// What the page heap holds now.

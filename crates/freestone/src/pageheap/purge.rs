@@ -24,18 +24,11 @@ use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
 use super::{PageHeap, SpanList, dirty};
 
-/// As many dirty pages (64 MiB) may always wait for reuse when clean ones are taken.
-const ALWAYS_KEPT: usize = (64 << 20) >> PAGE_SHIFT;
 /// At most so many (16 MiB) are purged by a caller at a time, or twice as many as it takes.
 const SLICE: usize = (16 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
-
-/// How many dirty pages may wait while `used` pages are in use and clean ones are taken.
-pub(super) fn dirty_limit(used: usize) -> usize {
-    ALWAYS_KEPT.max(used / 2)
-}
 
 impl<S: System> PageHeap<S> {
     /// Gives up the addresses of the free span at page `freed` of the window, where [`Op::untidy`] wants that.
@@ -52,12 +45,18 @@ impl<S: System> PageHeap<S> {
     /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was. Spans that the
     /// system refuses to purge (locked in memory, for instance) are passed over.
     pub(crate) fn purge(&self, most: PageCount) -> PageCount {
+        self.purge_by(most, PageCount(1))
+    }
+
+    /// The same, but only ranges of whole multiples of `grain` pages, a power of two: so that no huge page is broken.
+    pub(crate) fn purge_by(&self, most: PageCount, grain: PageCount) -> PageCount {
         let _sender = self.sender.lock();
-        PageCount(self.purge_held(most.0))
+        let os_page = (self.system.os_page_size() / PAGE_SIZE).max(1);
+        PageCount(self.purge_held(most.0, grain.0.max(os_page)))
     }
 
     /// Purges, a bin of the index at a time. The caller holds the sender's lock.
-    fn purge_held(&self, most: usize) -> usize {
+    fn purge_held(&self, most: usize, grain: usize) -> usize {
         let (mut purged, mut end) = (0, BINS);
         let mut refused = SpanList::new();
         while purged < most
@@ -66,7 +65,7 @@ impl<S: System> PageHeap<S> {
             // What was refused stays away until the end, so that others of its bin have their turn.
             end = bin;
             while let Some(span) = away.pop() {
-                let Some(clean) = self.purge_span(span, most.saturating_sub(purged)) else {
+                let Some(clean) = self.purge_span(span, most.saturating_sub(purged), grain) else {
                     refused.push(span);
                     end = bin + 1;
                     continue;
@@ -83,17 +82,17 @@ impl<S: System> PageHeap<S> {
 
     /// Purges a span that is away as far as needed to be rid of `most` dirty pages, in one call. Returns the pages of
     /// the window that are clean now.
-    fn purge_span(&self, span: SpanRef, most: usize) -> Option<Range<usize>> {
+    fn purge_span(&self, span: SpanRef, most: usize, grain: usize) -> Option<Range<usize>> {
         let first = self.map.index(span);
-        let range = self.dirty_range(first..first + span.pages().0, most)?;
+        let range = self.dirty_range(first..first + span.pages().0, most, grain)?;
         let (addr, len) = ((self.map.base() + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
         // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
         unsafe { self.system.purge(addr, len) }.ok()?;
         Some(range)
     }
 
-    /// From the first dirty page to where `most` dirty pages are counted, or to the last; whole OS pages.
-    fn dirty_range(&self, pages: Range<usize>, most: usize) -> Option<Range<usize>> {
+    /// From the first dirty page to where `most` dirty pages are counted, or to the last; whole multiples of `grain` pages.
+    fn dirty_range(&self, pages: Range<usize>, most: usize, grain: usize) -> Option<Range<usize>> {
         if most == 0 {
             return None;
         }
@@ -113,11 +112,10 @@ impl<S: System> PageHeap<S> {
                 None => break,
             }
         }
-        // Where OS pages are longer than pages, only those that lie wholly in the span can be purged.
-        let granule = (self.system.os_page_size() / PAGE_SIZE).max(1);
+        // Where OS pages are longer than pages, only those that lie wholly in the span can be purged; likewise huge pages.
         let base = self.map.base();
-        let from = ((base + start) / granule * granule).max((base + pages.start).next_multiple_of(granule));
-        let to = (base + end).next_multiple_of(granule).min((base + pages.end) / granule * granule);
+        let from = ((base + start) / grain * grain).max((base + pages.start).next_multiple_of(grain));
+        let to = (base + end).next_multiple_of(grain).min((base + pages.end) / grain * grain);
         (from < to).then(|| from - base..to - base)
     }
 }
@@ -134,7 +132,7 @@ impl<S: System> Op<'_, S> {
     /// not every call that follows asks the system. While somebody purges, nobody else begins to.
     pub(super) fn excess(&self, taken: usize) -> usize {
         let counts = &self.state.counts;
-        let limit = dirty_limit(counts.used());
+        let limit = self.policy.dirty_limit(counts.used());
         if counts.free_dirty <= limit || self.state.away > 0 {
             return 0;
         }

@@ -3,7 +3,7 @@
 //! # Safety
 //!
 //! Invariant P1: every non-null `*mut Span` in this crate is the address of a record that the metadata pool
-//! made. Records are zeroed when first made, are never unmapped, and never become anything but records, so
+//! made. Records are zeroed when first made, are never unmapped, and their memory never becomes anything but records, so
 //! a reference to one is valid for ever; all fields are atomics, so reading a record that
 //! has meanwhile become another span's is a wrong answer at worst, which the reader detects under the lock
 //! that guards what it is about to do.
@@ -138,8 +138,8 @@ impl Span {
 
     /// What the span is.
     pub(crate) fn state(&self) -> SpanState {
-        // Only values of the enum are ever stored.
-        SpanState::ALL[self.state.load(Relaxed) as usize]
+        // Only values of the enum are ever stored; but whoever frees what is not his may see another record's bits here.
+        SpanState::ALL.get(self.state.load(Relaxed) as usize).copied().unwrap_or(SpanState::Unused)
     }
 
     /// Whether the span is in `state`.

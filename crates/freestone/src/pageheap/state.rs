@@ -6,6 +6,7 @@ use freestone_sys::System;
 use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
+use super::policy::Policy;
 use super::span::{SpanRef, SpanState};
 use super::watch::Watch;
 use super::{PageHeapStats, SpanList, dirty};
@@ -136,6 +137,7 @@ pub(super) struct Op<'a, S> {
     pub(super) system: &'a S,
     pub(super) map: &'a PageMap,
     pub(super) watch: &'a Watch,
+    pub(super) policy: &'a Policy,
     pub(super) state: &'a mut State,
 }
 

@@ -309,6 +309,21 @@ fn purging_takes_the_longest_spans_first_and_no_more_than_asked() {
 }
 
 #[test]
+fn huge_pages_are_purged_whole_until_they_may_be_broken() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let spans = [700, 1, 200, 1].map(|pages| large(&heap, pages));
+    heap.free(spans[0]);
+    heap.free(spans[2]);
+    let whole = heap.purge_by(PageCount(usize::MAX), PageCount(256));
+    assert!(whole.0.is_multiple_of(256) && whole.0 >= 256, "{whole:?}");
+    assert_eq!(dirty_pages(&heap), 900 - whole.0);
+    assert_eq!(heap.purge_by(PageCount(usize::MAX), PageCount(256)), PageCount(0));
+    assert_eq!(heap.purge_all().0, 900 - whole.0);
+    checked(&heap);
+}
+
+#[test]
 fn what_cannot_be_purged_does_not_shield_what_can() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
@@ -329,7 +344,7 @@ fn what_cannot_be_purged_does_not_shield_what_can() {
 fn whoever_takes_clean_pages_returns_as_many_dirty_ones_beyond_the_limit() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
-    let limit = purge::dirty_limit(0);
+    let limit = heap.policy().dirty_limit(0);
     let spans: Vec<_> = (0..limit / 128 + 10).map(|_| [large(&heap, 128), large(&heap, 1)]).collect();
     for pair in &spans {
         heap.free(pair[0]);

@@ -115,8 +115,10 @@ impl State {
         let (first, last) = (base.as_ptr().addr() + page, base.as_ptr().addr() + len - page);
         // SAFETY: *regions*: the first page of it, where no block lies.
         let mut guarded = unsafe { protect::close(base, page) };
+        // SAFETY: *regions*: the region has that many bytes.
+        let end = unsafe { base.add(len - page) };
         // SAFETY: *regions*: the last page of it, where no block lies.
-        guarded &= unsafe { protect::close(base.add(len - page), page) };
+        guarded &= unsafe { protect::close(end, page) };
         if !guarded {
             // SAFETY: *regions*: closed half or not at all.
             unsafe { protect::open(base, len) };

@@ -9,8 +9,8 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::{FreeList, FreeLists};
+use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
-use crate::tally::no_bytes;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Reset, ResizeInPlace, Stats, UsableSize};
 
 impl<A: Alloc, const GROWTH: usize> FreeList<A, GROWTH> {
@@ -28,7 +28,7 @@ impl<A: Alloc, const GROWTH: usize> FreeList<A, GROWTH> {
 unsafe impl<A: Alloc, const GROWTH: usize> Alloc for FreeList<A, GROWTH> {
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
-            return Ok(no_bytes(layout));
+            return Ok(nothing(layout));
         }
         if !self.fits(layout) {
             return Err(AllocError);
@@ -54,7 +54,7 @@ unsafe impl<A: Alloc, const GROWTH: usize> Alloc for FreeList<A, GROWTH> {
         if new.size() == 0 {
             // SAFETY: the caller's promise.
             unsafe { self.deallocate(block, old) };
-            return Ok(no_bytes(new));
+            return Ok(nothing(new));
         }
         if self.fits(new) { Ok(self.whole(block)) } else { Err(AllocError) }
     }
@@ -93,7 +93,7 @@ impl<A: Alloc, const GROWTH: usize> Reset for FreeList<A, GROWTH> {
 unsafe impl<A: Alloc, L: Alloc> Alloc for FreeLists<A, L> {
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
-            return Ok(no_bytes(layout));
+            return Ok(nothing(layout));
         }
         let block = self.serve(layout)?;
         // SAFETY: it is live.
@@ -120,7 +120,7 @@ unsafe impl<A: Alloc, L: Alloc> Alloc for FreeLists<A, L> {
         if new.size() == 0 {
             // SAFETY: the caller's promise.
             unsafe { self.deallocate(block, old) };
-            return Ok(no_bytes(new));
+            return Ok(nothing(new));
         }
         if old.size() == 0 {
             return self.allocate(new);

@@ -9,6 +9,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::{MemoryPool, PoolReset};
+use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
 use crate::{
     Alloc, AllocError, AllocStats, Allocated, Capacity, Owns, Reset, ResizeInPlace, Stats, UsableSize,
@@ -32,7 +33,7 @@ unsafe impl<T, A: Alloc, const ALIGN: usize, const GROWABLE: bool> Alloc
 {
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
-            return Ok(NonNull::slice_from_raw_parts(layout.dangling_ptr(), 0));
+            return Ok(nothing(layout));
         }
         if !Self::fits(layout) {
             return Err(AllocError);

@@ -158,16 +158,16 @@ impl<T> Chain<T> {
         unsafe { deque.as_ref() }
     }
 
-    /// For the owner: makes the next deque the newest.
-    fn add(&self, index: usize) -> Option<&Deque<T>> {
-        let place = self.deques.get(index)?;
-        let deque = Box::into_raw(Box::new(Deque::new(FIRST << index)));
+    /// For the owner: makes the next deque the newest, with its first object.
+    fn add(&self, index: usize, object: NonNull<T>) -> Result<(), NonNull<T>> {
+        let Some(place) = self.deques.get(index) else { return Err(object) };
+        let deque = Box::new(Deque::new(FIRST << index));
+        deque.push_head(object)?;
         // Release pairs with the Acquire in `deque`.
-        place.store(deque, Ordering::Release);
+        place.store(Box::into_raw(deque), Ordering::Release);
         // Relaxed: of the owner alone.
         self.head.store(index + 1, Ordering::Relaxed);
-        // SAFETY: *rings*: it was put there just now.
-        unsafe { deque.as_ref() }
+        Ok(())
     }
 
     /// Puts an object at the head. Gives it back when the chain is as long as it may be.
@@ -184,7 +184,7 @@ impl<T> Chain<T> {
             },
             None => object,
         };
-        self.add(count).map_or(Err(refused), |deque| deque.push_head(refused))
+        self.add(count, refused)
     }
 
     /// Takes the object that was put last.

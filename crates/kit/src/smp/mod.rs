@@ -86,13 +86,13 @@ mod lists;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
 #[cfg(loom)]
 use crate::home;
 use crate::page::Page;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Guard, Lock};
-use crate::tally::no_bytes;
 use crate::{Alloc, AllocError, Allocated, Remap, ResizeInPlace, UsableSize};
 
 use lists::Lists;
@@ -262,7 +262,7 @@ unsafe impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Alloc for Smp<P, SL
     #[inline]
     fn allocate(&self, layout: Layout) -> Allocated {
         match Self::side(layout) {
-            _ if layout.size() == 0 => Ok(no_bytes(layout)),
+            _ if layout.size() == 0 => Ok(nothing(layout)),
             Side::Small(class) => self.take(class).map(|block| Self::block(block, class)),
             Side::Parent => self.parent.allocate(layout),
         }

@@ -98,7 +98,7 @@ mod imp {
         let stack = pointer - memory.below;
         let all_signals = u64::MAX;
         let mut signals = 0u64;
-        let result: isize;
+        let result: usize;
         // SAFETY: blocks all signals of this thread, so that the new one begins with none, clones, and unblocks. The new
         // thread finds its function in a register, has a stack of its own (B1), and never returns.
         unsafe {
@@ -124,7 +124,7 @@ mod imp {
                 "syscall",
                 "jmp 3b",
                 "2:",
-                "mov {result}, rax",
+                "mov {flags}, rax",
                 "mov eax, {sigprocmask}",
                 "mov edi, {set}",
                 "mov rsi, {old}",
@@ -135,22 +135,24 @@ mod imp {
                 set = const libc::SIG_SETMASK,
                 clone = const libc::SYS_clone,
                 exit = const libc::SYS_exit,
-                flags = in(reg) FLAGS,
+                // Takes the result, too: a register of its own might be that of `old`, which is still needed.
+                flags = inout(reg) FLAGS => result,
                 stack = in(reg) stack,
                 alive = in(reg) alive.as_ptr(),
                 pointer = in(reg) pointer,
                 body = in(reg) body,
                 old = in(reg) &raw mut signals,
-                result = lateout(reg) result,
                 inout("rsi") &raw const all_signals => _,
                 inout("rdx") &raw mut signals => _,
                 out("rax") _, out("rcx") _, out("rdi") _, out("r8") _, out("r10") _, out("r11") _,
             );
         }
-        if result < 0 {
+        // An error is a small negative number.
+        let started = (result as isize) > 0;
+        if !started {
             alive.store(0, Ordering::Relaxed);
         }
-        result > 0
+        started
     }
 }
 

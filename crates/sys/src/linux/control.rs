@@ -20,6 +20,13 @@ pub fn system_call_filter() -> u8 {
     unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.clamp(0, 2) as u8
 }
 
+/// Whether the kernel makes huge pages of any memory, unasked.
+pub fn makes_huge_pages() -> bool {
+    let mut buffer = [0; 64];
+    super::process::read_file(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut buffer)
+        .is_some_and(|text| text.starts_with(b"[always]"))
+}
+
 /// Gives the calling thread a name, of 15 bytes at most.
 pub fn name_thread(name: &core::ffi::CStr) {
     let _preserved = super::PreservedErrno::new();

@@ -31,8 +31,8 @@ use libc::{c_int, c_void};
 
 pub use cpus::possible_cpus;
 pub use environ::environment;
-pub use first::first_memory;
 pub use errno::{Errno, PreservedErrno};
+pub use first::first_memory;
 pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
@@ -218,6 +218,13 @@ impl System for Linux {
         let outcome = unsafe { move_pages(from, len, to) };
         self.counters.count(CallKind::Move, len, &outcome);
         outcome
+    }
+
+    fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
+        let _preserved = PreservedErrno::new();
+        let advice = if wanted { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+        // SAFETY: how pages are made up changes nothing in them.
+        unsafe { libc::madvise(pointer(addr), len, advice) };
     }
 
     fn os_page_size(&self) -> usize {

@@ -250,17 +250,28 @@ impl Readiness {
     }
 }
 
-/// Writes to the standard error of the process from a thread with descriptors of its own.
+/// Writes to the standard error of the program, also from a thread with descriptors of its own.
 pub fn write_to_standard_error(bytes: &[u8]) {
     let _preserved = PreservedErrno::new();
-    let path = c"/proc/self/fd/2";
-    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    // `/proc/self` is the process, that is, its first thread with the table of the program.
-    // SAFETY: a terminated string.
-    let opened = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-    if let Ok(file) = Descriptor::from(opened) {
+    if let Ok(file) = program_descriptor(2).or_else(|_| standard_error_by_path()) {
         super::write_all(file.0, bytes);
     }
+}
+
+/// A duplicate of what the program's first thread has under this number. Needs Linux 5.6.
+fn program_descriptor(number: c_int) -> Result<Descriptor, Errno> {
+    // SAFETY: numbers only.
+    let process = Descriptor::from(unsafe { libc::syscall(libc::SYS_pidfd_open, super::process_id(), 0) })?;
+    // SAFETY: numbers only.
+    Descriptor::from(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.0, number, 0) })
+}
+
+/// The file behind it, opened anew. `/proc/self` is the first thread, whose table is the program's.
+fn standard_error_by_path() -> Result<Descriptor, Errno> {
+    let path = c"/proc/self/fd/2".as_ptr();
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: a terminated string.
+    Descriptor::from(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags) })
 }
 
 #[cfg(test)]
@@ -317,6 +328,8 @@ mod tests {
             }
             ours.write_all(b"x").unwrap();
             std::fs::metadata("/proc/self/fd/2").unwrap();
+            let found = std::thread::spawn(|| own_descriptors() && program_descriptor(2).is_ok());
+            assert!(found.join().unwrap(), "the program's standard error is found");
         })
         .join()
         .unwrap();

@@ -266,7 +266,7 @@ fn a_block_moves_without_the_lock() {
 #[test]
 fn only_one_thread_sees_to_the_dirty_limit() {
     let heap = heap();
-    let limit = purge::dirty_limit(0);
+    let limit = heap.policy().dirty_limit(0);
     let spans = [(); 2].map(|()| {
         let span = large(&heap, limit / 2 + 10);
         let _between = large(&heap, 1);

@@ -14,8 +14,6 @@ mod model;
 #[path = "../../../../kit/src/netty/queue.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod queue;
-#[path = "../../sync.rs"]
-#[allow(dead_code, reason = "shared with the library, which uses all of it")]
 mod sync;
 
 use sync::Fault;

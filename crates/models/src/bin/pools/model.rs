@@ -49,6 +49,7 @@ pub fn queue(fault: Fault) {
     check(fault, Some(3), || {
         let objects = Object::some::<3>();
         let queue = Rc::new(Queue::new(2));
+        assert_eq!(queue.len(), 0, "and its ends are this thread's first");
         let refused = Rc::new(Cell::new(0));
         let givers: Vec<_> = [0..2, 2..3]
             .into_iter()
@@ -85,6 +86,8 @@ pub fn chain(fault: Fault) {
     check(fault, Some(2), || {
         let objects = Object::some::<3>();
         let chain = Rc::new(Chain::<u32>::new());
+        // SAFETY: this thread alone is the owner.
+        assert_eq!(unsafe { chain.pop_head() }, None, "and its ends are this thread's first");
         let thieves: Vec<_> = (0..2)
             .map(|_| {
                 let (objects, chain) = (objects.clone(), chain.clone());
@@ -119,6 +122,11 @@ const LIMIT: usize = 10;
 pub fn ledger(fault: Fault) {
     check(fault, Some(3), || {
         let ledger = Rc::new(Ledger::new(LIMIT));
+        // Every word of it is this thread's first.
+        for shard in 0..2 {
+            assert!(ledger.charge(shard, LIMIT));
+            ledger.release(shard, LIMIT);
+        }
         let in_use = Rc::new(Cell::new(0));
         let work = |shard: usize, bytes: usize| {
             let (ledger, in_use) = (ledger.clone(), in_use.clone());

@@ -21,13 +21,9 @@ mod page;
 mod smp;
 #[cfg(not(test))]
 mod sync;
-#[cfg(not(test))]
-#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
-#[path = "../../../../kit/src/tally.rs"]
-mod tally;
 
 #[cfg(not(test))]
-use alloc::{Alloc, AllocError, AllocStats, Allocated, Remap, ResizeInPlace, UsableSize};
+use alloc::{Alloc, AllocError, Allocated, Remap, ResizeInPlace, UsableSize};
 
 /// The traits of others are no part of the model.
 #[cfg(not(test))]

@@ -1,0 +1,83 @@
+//! What an idle program keeps, and what a busy CPU takes from idle ones. In a process of its own: the figures are the process's.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::time::{Duration, Instant};
+
+use freestone::{Freestone, Options};
+
+const BUDGET: usize = 1 << 20;
+
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static freestone_conf: Options = Options::new(c"cache_bytes:1M,transfer:0");
+
+/// Allocates a block and writes to it.
+fn block(layout: Layout) -> *mut u8 {
+    // SAFETY: the size is not zero.
+    let block = unsafe { Freestone.alloc(layout) };
+    assert!(!block.is_null());
+    // SAFETY: a new block of so many bytes.
+    unsafe { block.write_bytes(1, layout.size()) };
+    block
+}
+
+fn free(block: *mut u8, layout: Layout) {
+    // SAFETY: allocated with this layout, and not used again.
+    unsafe { Freestone.dealloc(block, layout) };
+}
+
+/// Bytes resident, by the kernel's exact count.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("readable");
+    let line = text.lines().find(|line| line.starts_with("Rss:")).expect("there");
+    line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") << 10
+}
+
+/// Whether `done` within a few seconds.
+fn soon(done: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        if done() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+#[test]
+fn an_idle_program_gives_all_back_and_a_busy_cpu_takes_from_idle_ones() {
+    // One thread has one cache, whose capacity grows by use: blocks of many sizes, round and round.
+    let layouts: Vec<_> = (1..60).map(|n| Layout::from_size_align(n * 512, 8).unwrap()).collect();
+    for _ in 0..40 {
+        for &layout in &layouts {
+            let blocks: Vec<_> = (0..64).map(|_| block(layout)).collect();
+            blocks.into_iter().for_each(|block| free(block, layout));
+        }
+    }
+    let cached = freestone::stats().cached_bytes;
+    assert!(cached <= 2 * BUDGET + (64 << 10), "{cached}");
+    // Only where there are other CPUs is there anything to take.
+    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) && cfg!(target_arch = "x86_64") {
+        assert!(cached > BUDGET + BUDGET / 4, "{cached}");
+    }
+
+    // 200 MB in small blocks.
+    let before = resident();
+    let layout = Layout::from_size_align(100, 8).unwrap();
+    let mut blocks: Vec<usize> = Vec::with_capacity(2_000_000);
+    blocks.extend((0..2_000_000).map(|_| block(layout).expose_provenance()));
+    assert!(resident() > before + (200 << 20));
+    for address in blocks {
+        free(std::ptr::with_exposed_provenance_mut(address), layout);
+    }
+    assert!(soon(|| resident() < before + (3 << 20)), "{} more than before", resident() - before);
+    assert!(soon(|| freestone::stats().cached_bytes == 0));
+    // Nothing left to do, the allocator's own thread ends.
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let most = threads();
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(threads() < most || most == 2, "{} threads", threads());
+    freestone::verify().expect("sound");
+}
