@@ -126,7 +126,8 @@ pub const SECTIONS: &[Section] = &[
         name: "Ledger",
         about: "Every resident byte of the process at exit, in one line: shares with what they are made of. What of the heap \
             is resident was looked up in the page tables, what is not the heap's is what the kernel lists. Taking the \
-            ledger takes about 2 ms for each GiB that is resident, and stops nobody.",
+            ledger takes about 25 ms for each GiB that is resident in small pages, most of it the kernel's own sum, and stops \
+            nobody.",
         terms: &LEDGER,
     },
     Section {
@@ -241,8 +242,33 @@ pub fn markdown() -> String {
             text.push_str(&format!("| {} | {} |\n", term.name, term.meaning));
         }
     }
+    text.push_str(ELSEWHERE);
     text
 }
+
+/// Where else the figures are to be had: the end of the page.
+const ELSEWHERE: &str = "
+## The same figures elsewhere
+
+| where | what |
+|---|---|
+| `freestone::stats()` | What can be counted without asking the kernel: microseconds. |
+| `freestone::ledger()` | The ledger. |
+| `freestone::ledger::write_json(out)`, `freestone ctl PID ledger`, `report:DIR` at exit | All of it as JSON; the \
+    fields are documented in `crates/cli/src/snapshot.rs`. |
+| `freestone::prometheus(out)`, `freestone ctl PID prometheus` | All of it as Prometheus' text, each family with its \
+    meaning: `freestone_resident_bytes{line=…,share=…}` is the ledger. A dashboard for Grafana: \
+    [grafana.json](grafana.json). A service that serves it: `crates/freestone/examples/service.rs`. |
+| `malloc_info(0, stream)` | All of it as XML. |
+| `malloc_stats()` | The ledger in lines of words, to standard error. |
+| `mallinfo2()` | Live bytes in `uordblks` and, of large blocks, `hblkhd`; in caches `fsmblks`; could be returned \
+    `keepcost`. |
+| `freestone why BEFORE.json AFTER.json` | What grew between two of these JSON files, in words, and what would change \
+    it: tells a leak from fragmentation, caches, memory not yet returned, stacks, and what is not the heap's. |
+
+How well the lines add up in real programs: `cargo run -rp freestone-programs ledger` runs fourteen jobs and compares the
+sum with the kernel's figure for each process as it ends.
+";
 
 /// Breaks a paragraph into lines of at most 96 columns, each behind `indent`.
 pub(crate) fn wrapped(paragraph: &str, indent: &str) -> String {

@@ -67,8 +67,7 @@ pub fn stats() -> Stats {
     raw::stats()
 }
 
-/// Every resident byte of the process in one line, at this moment: see [`mod@ledger`]. Takes milliseconds for each GiB that
-/// is resident and stops nobody.
+/// Every resident byte of the process in one line, at this moment: see [`ledger::take`].
 pub fn ledger() -> Option<ledger::Ledger> {
     ledger::take()
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::undocumented_unsafe_blocks, reason = "there is nothing to say for these")]
 
 use core::alloc::Layout;
+use core::hint::black_box;
 use core::ptr::NonNull;
 use freestone_kit::debug::{Debug, DebugConfig, Report, Response, Trace};
 use freestone_kit::page::Page;
@@ -30,12 +31,14 @@ const MESSAGE: Layout = Layout::new::<[u8; 100]>();
 
 #[inline(never)]
 fn open(debug: &Debug<Page>) -> Result<NonNull<u8>, AllocError> {
-    debug.allocate(MESSAGE).map(NonNull::cast)
+    // So that this function is on the stack while it calls, also in an optimised build.
+    black_box(debug.allocate(MESSAGE).map(NonNull::cast))
 }
 
 #[inline(never)]
 fn close(debug: &Debug<Page>, message: NonNull<u8>) {
-    unsafe { debug.deallocate(message, MESSAGE) }
+    unsafe { debug.deallocate(message, MESSAGE) };
+    black_box(());
 }
 
 #[inline(never)]
@@ -45,7 +48,8 @@ fn close_all(debug: &Debug<Page>, messages: &[NonNull<u8>]) {
 
 #[inline(never)]
 fn close_as(debug: &Debug<Page>, message: NonNull<u8>, layout: Layout) {
-    unsafe { debug.deallocate(message, layout) }
+    unsafe { debug.deallocate(message, layout) };
+    black_box(());
 }
 
 fn main() -> Result<(), AllocError> {
@@ -84,7 +88,7 @@ fn main() -> Result<(), AllocError> {
     let refused = debug.allocate(Layout::new::<[u8; 1001]>()).is_err();
     println!("more than the limit is refused: {refused}");
 
-    for _ in 0..3 {
+    for _ in 0..black_box(3) {
         open(&debug)?;
     }
     println!("live at the end: {}", debug.stats().live_blocks);

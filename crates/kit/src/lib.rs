@@ -47,6 +47,7 @@ pub mod sync;
 pub mod testing;
 pub mod textbook;
 
+pub use accounting::Accounting;
 #[cfg(feature = "std")]
 pub use bounded_pool::BoundedPool;
 #[cfg(feature = "std")]

@@ -95,9 +95,7 @@ fn jobs(names: &[&'static str], options: &Options, field: &Field, root: &std::pa
     for &interface in &options.interfaces {
         for &name in names {
             let job = match (workload::find(name), interface) {
-                (Some(workload), _) => {
-                    Some(Job::workload(workload, &[], interface, options, &field.bench_c))
-                }
+                (Some(workload), _) => Some(Job::workload(workload, &[], interface, options, &field.bench_c)),
                 (None, Interface::C) => Job::program(program::emptied(), options, root),
                 (None, Interface::Rust) => None,
             };

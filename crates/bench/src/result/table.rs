@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Results, memory};
 use super::score::{Metric, Scores, Summary};
+use super::{Results, memory};
 
 /// The metrics that a run shows unless told otherwise.
 pub const USUAL: [Metric; 2] = [Metric::Time, Metric::Peak];

@@ -71,8 +71,7 @@ pub fn in_flight<M: Memory>(params: &Params) -> Outcome {
     let (room, passes) = if is_test(params) { (8, 2) } else { (ROOM, params.times(40).max(4)) };
     let makers = (params.threads / 2).max(1);
     let batches = (room as u64 * passes).div_ceil(makers as u64);
-    let phases: Vec<_> =
-        (0..PHASES).map(|_| (Queue::<M>::holding(room), AtomicUsize::new(makers))).collect();
+    let phases: Vec<_> = (0..PHASES).map(|_| (Queue::<M>::holding(room), AtomicUsize::new(makers))).collect();
     let flight = Flight::default();
     let barrier = Barrier::new(2 * makers);
     let start = Resident::now();

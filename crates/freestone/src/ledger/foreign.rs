@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use freestone_base::ledger::Line;
-use freestone_sys::linux::mappings::{self, Mapping, MappingKind};
+use freestone_sys::linux::mappings::{self, Detail, Mapping, MappingKind};
 use freestone_sys::linux::read_file::ReadFile;
 use freestone_sys::linux::residency::Residency;
 
@@ -17,30 +17,22 @@ const GUARD: usize = 1 << 20;
 /// other mappings have grown together with it.
 const STACK: usize = 8 << 20;
 
-/// What the mappings of the window say.
-#[derive(Default)]
-pub(super) struct Window {
-    /// Resident, but given up.
-    pub(super) lazily_freed: usize,
-    /// Resident in huge pages.
-    pub(super) huge: usize,
-}
-
-/// Adds what is not ours to the lines, and returns what is said of the window. `None` when the kernel does not tell.
+/// Adds what is not ours to the lines, and returns how much of the window is lazily freed, where sizes are told. `None`
+/// when the kernel does not tell anything.
 pub(super) fn add(
     residency: &mut Residency,
     own: &Own,
     lines: &mut [usize],
     text: &mut [u8],
     window: Range<usize>,
-) -> Option<Window> {
+    detail: Detail,
+) -> Option<usize> {
     let memory = ReadFile::open(c"/proc/self/mem");
-    let mut walk = Walk { residency, own, lines, previous: Mapping::default(), image_end: 0 };
-    let mut ours = Window::default();
-    let told = mappings::mappings(text, |mapping| {
+    let mut walk = Walk { residency, own, lines, detail, previous: Mapping::default(), image_end: 0 };
+    let mut lazily_freed = 0;
+    let told = mappings::mappings(text, detail, |mapping| {
         if window.start <= mapping.start && mapping.end <= window.end && !is_hole(mapping.start) {
-            ours.lazily_freed += mapping.lazily_freed;
-            ours.huge += mapping.huge;
+            lazily_freed += mapping.lazily_freed;
         } else {
             if mapping.kind == MappingKind::File && mapping.offset == 0 {
                 let end = memory.as_ref().and_then(|memory| mappings::image_end(memory, mapping.start));
@@ -50,7 +42,7 @@ pub(super) fn add(
         }
         walk.previous = *mapping;
     });
-    told.then_some(ours)
+    told.then_some(lazily_freed)
 }
 
 /// Whether an address of the window is somebody else's.
@@ -62,6 +54,7 @@ struct Walk<'a> {
     residency: &'a mut Residency,
     own: &'a Own,
     lines: &'a mut [usize],
+    detail: Detail,
     previous: Mapping,
     /// Where the program or library ends whose first mapping was met last.
     image_end: usize,
@@ -72,14 +65,20 @@ impl Walk<'_> {
         let (bytes, resident) = self.own.part(self.residency, mapping.start, mapping.end);
         // Where all of a mapping is ours, nothing is taken from the kernel's figure for it: what the walk over our own
         // memory misses shall show as a difference, not as somebody else's.
-        if mapping.resident == 0 || bytes == mapping.end - mapping.start {
+        if bytes == mapping.end - mapping.start {
             return;
         }
-        let mut left = mapping.resident.saturating_sub(resident);
+        let all = match self.detail {
+            Detail::Sizes => mapping.resident,
+            Detail::Ranges if mapping.start > isize::MAX as usize => 0,
+            Detail::Ranges => self.residency.bytes(mapping.start, mapping.end),
+        };
+        let mut left = all.saturating_sub(resident);
         let [_, write, execute, shared] = mapping.permissions;
         let line = match mapping.kind {
             MappingKind::Stack => Line::Stacks,
             MappingKind::Kernel => Line::Kernel,
+            MappingKind::HugeFile => return,
             MappingKind::SharedMemory => Line::Shared,
             MappingKind::File if execute => Line::Code,
             MappingKind::File => Line::Files,

@@ -21,6 +21,11 @@ pub(super) struct Own {
 }
 
 impl Own {
+    /// Forgets all ranges.
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
     /// Finds all ranges, adds what is resident in them to `lines`, and sorts them. The gate has been entered.
     pub(super) fn find(&mut self, residency: &mut Residency, lines: &mut [usize]) {
         let first = linux::first_memory();

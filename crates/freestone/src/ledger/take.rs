@@ -8,7 +8,7 @@
 use freestone_base::ledger::{LINES, Line};
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
 use freestone_sys::linux;
-use freestone_sys::linux::mappings;
+use freestone_sys::linux::mappings::{self, Detail, Sums};
 use freestone_sys::linux::residency::Residency;
 use freestone_sys::linux::scratch::{Scratch, Zeroed};
 
@@ -40,49 +40,80 @@ struct Work {
 // SAFETY: numbers only.
 unsafe impl Zeroed for Work {}
 
+/// How far the lines may be off, as a part of what is resident, before the ledger is taken again: while others are
+/// at work, some change between the first line and the last.
+const OFF: usize = 200;
+/// How often it is taken at most.
+const ATTEMPTS: usize = 3;
+/// Up to so much the kernel is asked to add up what is resident, exactly; above it takes seconds, and the count that it
+/// keeps at hand is good enough.
+const ADDED_UP: usize = 4 << 30;
+
 /// As [`super::take`], deferred frees done.
 pub(super) fn take() -> Option<Ledger> {
     let began = linux::monotonic_ns();
     let mut scratch = Scratch::<Work>::map()?;
     let range = scratch.range();
     scratch.residency.begin();
-    let taken = scratch.fill(range);
+    let mut taken = None;
+    // Where the page tables can be scanned the kernel need not tell the sizes of mappings, which takes it long.
+    let mut detail = if scratch.residency.scans() { Detail::Ranges } else { Detail::Sizes };
+    for _ in 0..ATTEMPTS {
+        taken = scratch.fill(range, detail);
+        let Some(sums) = taken else { break };
+        let off = sums.resident.abs_diff(scratch.lines.iter().sum());
+        if off <= sums.resident / OFF && (sums.lazily_freed == 0 || detail == Detail::Sizes) {
+            break;
+        }
+        detail = Detail::Sizes;
+    }
     scratch.residency.end();
-    let (resident, swapped, huge) = taken?;
+    let sums = taken?;
     Some(Ledger {
         lines: scratch.lines,
-        resident,
-        swapped,
-        huge,
+        resident: sums.resident,
+        swapped: sums.swapped,
+        huge: sums.huge,
         threads: mappings::threads().unwrap_or(1),
         took_ns: linux::monotonic_ns() - began,
     })
 }
 
 impl Work {
-    /// Fills all lines; returns what is resident, in swap, and in huge pages.
-    fn fill(&mut self, scratch: (usize, usize)) -> Option<(usize, usize, usize)> {
+    /// Fills all lines; returns the kernel's sums.
+    fn fill(&mut self, scratch: (usize, usize), detail: Detail) -> Option<Sums> {
+        self.lines = [0; LINES];
+        self.used = [0; CLASS_COUNT];
         let inside = gate::enter_patiently()?;
+        self.own.clear();
         self.own.keep(scratch);
         self.own.find(&mut self.residency, &mut self.lines);
         let window = LEVELS.pages.window();
         drop(inside);
         let Work { residency, own, lines, text, .. } = &mut *self;
-        let said = foreign::add(residency, own, lines, text, window.0..window.1)?;
+        residency.forget();
+        let lazily_freed = foreign::add(residency, own, lines, text, window.0..window.1, detail)?;
         self.residency.forget();
         self.spans()?;
         // The scratch mapping itself counts among the records.
         self.residency.forget();
         let own = self.residency.bytes(scratch.0, scratch.1);
         self.add(Line::Records, own);
-        let (resident, swapped) = mappings::resident_exactly(&mut self.text)?;
+        let sums = self.sums()?;
         let inside = gate::enter_patiently()?;
         self.classes();
         drop(inside);
-        let lazily = said.lazily_freed.min(self.lines[Line::FreeDirty.index()]);
+        let lazily = lazily_freed.min(self.lines[Line::FreeDirty.index()]);
         self.lines[Line::FreeDirty.index()] -= lazily;
         self.lines[Line::LazilyFreed.index()] += lazily;
-        Some((resident, swapped, said.huge))
+        Some(sums)
+    }
+
+    fn sums(&mut self) -> Option<Sums> {
+        match mappings::resident_roughly() {
+            Some(resident) if resident > ADDED_UP => Some(Sums { resident, ..Sums::default() }),
+            _ => mappings::sums(&mut self.text),
+        }
     }
 
     /// Adds what lies in the window.

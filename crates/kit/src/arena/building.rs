@@ -2,7 +2,9 @@
 //!
 //! # Safety
 //!
-//! *Built*: `chunk` is in no list, has room for `room` elements, and the first `len` of them are initialised.
+//! *Built*: `start` has room for `room` elements, the first `len` of which are initialised and nobody else's. The room is
+//! either what was left of the arena's current chunk, which the arena takes for full meanwhile, or a chunk of its own that is
+//! in no list.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -12,24 +14,34 @@ use super::TypedArena;
 use crate::Alloc;
 use crate::bump::chunk::Chunk;
 
-/// Holds its elements in a chunk of their own, so that nothing that the iterator does comes between them.
+/// Where a slice is built.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the rest of a chunk of the arena's, which ends there.
+    Shared(Option<Chunk>, NonNull<u8>),
+    Own(Chunk),
+}
+
+/// Holds its elements where nothing that the iterator does comes between them.
 pub(super) struct Building<'a, T, A: Alloc> {
     arena: &'a TypedArena<T, A>,
-    chunk: Option<Chunk>,
+    place: Place,
+    start: NonNull<T>,
     room: usize,
     len: usize,
 }
 
 impl<'a, T, A: Alloc> Building<'a, T, A> {
+    #[inline]
     pub(super) fn new(arena: &'a TypedArena<T, A>) -> Self {
-        Building { arena, chunk: None, room: 0, len: 0 }
-    }
-
-    fn start(&self) -> NonNull<T> {
-        self.chunk.map_or(NonNull::dangling(), |chunk| chunk.start().cast())
+        let storage = arena.storage();
+        let (cursor, end) = (storage.cursor.get(), storage.end.replace(storage.cursor.get()));
+        let room = (end.addr().get() - cursor.addr().get()) / size_of::<T>().max(1);
+        Building { arena, place: Place::Shared(storage.chunk.get(), end), start: cursor.cast(), room, len: 0 }
     }
 
     /// Appends a value, when at least `more` others are expected.
+    #[inline]
     pub(super) fn push(&mut self, value: T, more: usize) {
         if size_of::<T>() == 0 {
             self.arena.alloc(value);
@@ -40,12 +52,13 @@ impl<'a, T, A: Alloc> Building<'a, T, A> {
             self.make_room(more.max(self.len).saturating_add(1));
         }
         // SAFETY: built: there is room for one more.
-        let place = unsafe { self.start().add(self.len) };
+        let place = unsafe { self.start.add(self.len) };
         // SAFETY: built: no element is there yet.
         unsafe { place.write(value) };
         self.len += 1;
     }
 
+    /// Moves to a chunk of its own, or to a longer one.
     #[cold]
     fn make_room(&mut self, more: usize) {
         let wanted = self.len.saturating_add(more);
@@ -54,16 +67,20 @@ impl<'a, T, A: Alloc> Building<'a, T, A> {
         };
         let start = chunk.start().cast::<T>();
         // SAFETY: built: the new chunk has room for them, and they are apart.
-        unsafe { start.copy_from_nonoverlapping(self.start(), self.len) };
-        if let Some(old) = self.chunk.replace(chunk) {
+        unsafe { start.copy_from_nonoverlapping(self.start, self.len) };
+        match self.place {
+            Place::Shared(shared, end) => self.arena.storage().give_back(shared, end, 0),
             // SAFETY: built: its elements have moved, and it is in no list.
-            unsafe { old.free(self.arena.parent()) };
+            Place::Own(old) => unsafe { old.free(self.arena.parent()) },
         }
+        self.place = Place::Own(chunk);
+        self.start = start;
         self.room = chunk.data() / size_of::<T>();
     }
 
+    #[inline]
     pub(super) fn finish(self) -> &'a mut [T] {
-        let mut slice = NonNull::slice_from_raw_parts(self.start(), self.len);
+        let mut slice = NonNull::slice_from_raw_parts(self.start, self.len);
         drop(self);
         // SAFETY: built; the elements are in the arena now, which never hands them out again, and are not moved any more.
         unsafe { slice.as_mut() }
@@ -72,9 +89,14 @@ impl<'a, T, A: Alloc> Building<'a, T, A> {
 
 impl<T, A: Alloc> Drop for Building<'_, T, A> {
     /// Also when the iterator panicked: the elements are the arena's then.
+    #[inline]
     fn drop(&mut self) {
-        if let Some(chunk) = self.chunk {
-            self.arena.insert(chunk, self.len);
+        match self.place {
+            Place::Shared(shared, end) if size_of::<T>() != 0 => {
+                self.arena.storage().give_back(shared, end, self.len);
+            }
+            Place::Shared(..) => {}
+            Place::Own(chunk) => self.arena.storage().insert(chunk, self.len),
         }
     }
 }

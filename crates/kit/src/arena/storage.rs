@@ -82,17 +82,42 @@ impl<A: Alloc> Storage<A> {
         self.cursor.set(unsafe { chunk.start().add(used * self.size) });
     }
 
-    /// Puts a chunk with `used` elements, a slice that was built apart, into the list.
+    /// Room for so many elements in the current chunk.
+    fn room(&self) -> usize {
+        (self.end.get().addr().get() - self.cursor.get().addr().get()) / self.size.max(1)
+    }
+
+    /// The current chunk, cut off at its cursor for a slice to be built behind it, goes on to `end` again, and the slice has
+    /// so many elements. If there is another current chunk by now, the elements are all that becomes of the room.
+    #[inline]
+    pub(super) fn give_back(&self, chunk: Option<Chunk>, end: NonNull<u8>, built: usize) {
+        if self.chunk.get() == chunk {
+            self.end.set(end);
+            // SAFETY: the elements were built there, before `end`.
+            self.cursor.set(unsafe { self.cursor.get().add(built * self.size) });
+        } else if let Some(chunk) = chunk {
+            chunk.set_used(chunk.used() + built);
+            self.before.set(self.before.get() + built);
+        }
+    }
+
+    /// Puts a chunk with `used` elements, a slice that was built apart, into the list. The one of the two with more room
+    /// is filled next.
     pub(super) fn insert(&self, chunk: Chunk, used: usize) {
+        let room = chunk.data() / self.size - used;
         match self.chunk.get() {
-            Some(current) => {
-                // Behind the current one, which goes on being filled.
+            Some(current) if room < self.room() => {
                 chunk.set_used(used);
                 chunk.set_previous(current.previous());
                 current.set_previous(Some(chunk));
                 self.before.set(self.before.get() + used);
             }
-            None => self.enter(Some(chunk), used),
+            current => {
+                self.settle();
+                self.before.set(self.len());
+                chunk.set_previous(current);
+                self.enter(Some(chunk), used);
+            }
         }
     }
 

@@ -134,6 +134,7 @@ impl<T, A: Alloc> TypedArena<T, A> {
     /// # Panics
     ///
     /// When there is no memory; the values that it had yielded stay in the arena.
+    #[inline]
     pub fn alloc_extend(&self, values: impl IntoIterator<Item = T>) -> &mut [T] {
         let mut values = values.into_iter();
         let mut building = Building::new(self);
@@ -184,8 +185,8 @@ impl<T, A: Alloc> TypedArena<T, A> {
         Some(chunk)
     }
 
-    pub(super) fn insert(&self, chunk: Chunk, used: usize) {
-        self.storage.insert(chunk, used);
+    pub(super) fn storage(&self) -> &Storage<A> {
+        &self.storage
     }
 
     /// A new current chunk, with room for so many elements.

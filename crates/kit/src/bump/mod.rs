@@ -231,7 +231,23 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
     /// # Safety
     ///
     /// Blocks allocated since then are not used any more, and none from before was freed since.
+    #[inline(always)]
     unsafe fn restore(&self, (chunk, cursor): (Option<Chunk>, NonNull<u8>)) {
+        if self.chunk.get() != chunk {
+            // SAFETY: the caller's promise.
+            unsafe { self.leave_newer(chunk) };
+        }
+        self.cursor.set(cursor);
+    }
+
+    /// Makes `chunk` the current one again.
+    ///
+    /// # Safety
+    ///
+    /// Blocks in newer chunks are not used any more.
+    #[cold]
+    #[inline(never)]
+    unsafe fn leave_newer(&self, chunk: Option<Chunk>) {
         while self.chunk.get() != chunk
             && let Some(newer) = self.chunk.get()
         {
@@ -247,7 +263,6 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
                 unsafe { chunk.free(&self.parent) };
             }
         }
-        self.cursor.set(cursor);
     }
 }
 

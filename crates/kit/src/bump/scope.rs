@@ -58,6 +58,7 @@ struct Restore<'b, A: Alloc, const MIN_ALIGN: usize> {
 }
 
 impl<A: Alloc, const MIN_ALIGN: usize> Drop for Restore<'_, A, MIN_ALIGN> {
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: alone: the inner scope's references are gone, and those from before could not be freed meanwhile.
         unsafe { self.bump.restore(self.position) }
@@ -66,6 +67,7 @@ impl<A: Alloc, const MIN_ALIGN: usize> Drop for Restore<'_, A, MIN_ALIGN> {
 
 impl<'b, A: Alloc, const MIN_ALIGN: usize> Scope<'b, A, MIN_ALIGN> {
     /// Runs `work` with a scope of its own, then frees what it allocated there.
+    #[inline]
     pub fn nested<R>(&mut self, work: impl for<'n> FnOnce(Scope<'n, A, MIN_ALIGN>) -> R) -> R {
         let restore = Restore { bump: self.bump, position: self.bump.position() };
         work(Scope { bump: restore.bump })

@@ -178,6 +178,11 @@ mod tests {
         }
         // As much storage as this program has at most.
         let (below, len) = (64 << 10, 256 << 10);
+        let blocked = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            status.lines().find(|line| line.starts_with("SigBlk")).unwrap().to_string()
+        };
+        let blocked_before = blocked();
         let base = linux::Linux::new().map(len).unwrap();
         linux::Errno(3).set();
         // SAFETY: fresh memory for each thread in turn, and a body of thin wrappers.
@@ -192,5 +197,6 @@ mod tests {
         }
         assert!(RAN.load(Ordering::Relaxed) > 7);
         assert_eq!(linux::Errno::last(), linux::Errno(3));
+        assert_eq!(blocked(), blocked_before);
     }
 }

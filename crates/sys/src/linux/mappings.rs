@@ -2,7 +2,8 @@
 
 use super::read_file::ReadFile;
 
-/// One mapping of this process, as `/proc/self/smaps` has it. Bytes unless said otherwise.
+/// One mapping of this process. The figures are there only where [`Detail::Sizes`] was asked for; bytes unless said
+/// otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mapping {
     /// The first address.
@@ -17,14 +18,17 @@ pub struct Mapping {
     pub kind: MappingKind,
     /// Resident.
     pub resident: usize,
-    /// Resident and of no file.
-    pub anonymous: usize,
     /// Resident, but given up: the kernel may take it.
     pub lazily_freed: usize,
-    /// Resident in huge pages.
-    pub huge: usize,
-    /// In swap.
-    pub swapped: usize,
+}
+
+/// What to tell of mappings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Where they are and what: `/proc/self/maps`, microseconds.
+    Ranges,
+    /// Their figures, too: `/proc/self/smaps`, about 25 ms for each GiB that is resident in small pages.
+    Sizes,
 }
 
 /// What kind of thing is mapped.
@@ -41,6 +45,8 @@ pub enum MappingKind {
     File,
     /// Memory made to be shared, under the name of a file that is on no disk.
     SharedMemory,
+    /// Huge pages set aside, which the kernel does not count as resident.
+    HugeFile,
 }
 
 fn kind_of(name: &[u8]) -> MappingKind {
@@ -49,6 +55,8 @@ fn kind_of(name: &[u8]) -> MappingKind {
         MappingKind::Stack
     } else if begins(b"[v") || begins(b"[uprobes") {
         MappingKind::Kernel
+    } else if begins(b"/anon_hugepage") || begins(b"/dev/hugepages/") {
+        MappingKind::HugeFile
     } else if begins(b"/dev/shm/") || begins(b"/memfd:") || begins(b"/SYSV") || begins(b"/dev/zero") {
         MappingKind::SharedMemory
     } else if begins(b"[anon_shmem") {
@@ -101,30 +109,28 @@ fn header(line: &[u8]) -> Option<Mapping> {
 }
 
 /// Calls `visit` for each mapping of this process, in the order of addresses. False when the kernel does not tell.
-/// O(mappings and their page tables): about a millisecond for each GiB that is resident.
-pub fn mappings(buffer: &mut [u8], mut visit: impl FnMut(&Mapping)) -> bool {
-    let Some(file) = ReadFile::open(c"/proc/self/smaps") else { return false };
+pub fn mappings(buffer: &mut [u8], detail: Detail, mut visit: impl FnMut(&Mapping)) -> bool {
+    let path = match detail {
+        Detail::Ranges => c"/proc/self/maps",
+        Detail::Sizes => c"/proc/self/smaps",
+    };
+    let Some(file) = ReadFile::open(path) else { return false };
     let mut current: Option<Mapping> = None;
     file.lines(buffer, |line| {
-        if !line.first().is_some_and(u8::is_ascii_uppercase) {
-            if let Some(found) = header(line) {
-                if let Some(done) = current.replace(found) {
-                    visit(&done);
-                }
-                return;
+        // Figures begin with a capital letter, mappings with their address.
+        if !line.first().is_some_and(u8::is_ascii_uppercase)
+            && let Some(found) = header(line)
+        {
+            if let Some(done) = current.replace(found) {
+                visit(&done);
             }
+            return;
         }
         let Some(mapping) = &mut current else { return };
         if let Some(bytes) = kilobytes(line, b"Rss:") {
             mapping.resident = bytes;
-        } else if let Some(bytes) = kilobytes(line, b"Anonymous:") {
-            mapping.anonymous = bytes;
         } else if let Some(bytes) = kilobytes(line, b"LazyFree:") {
             mapping.lazily_freed = bytes;
-        } else if let Some(bytes) = kilobytes(line, b"AnonHugePages:") {
-            mapping.huge = bytes;
-        } else if let Some(bytes) = kilobytes(line, b"Swap:") {
-            mapping.swapped = bytes;
         }
     });
     match current {
@@ -134,18 +140,36 @@ pub fn mappings(buffer: &mut [u8], mut visit: impl FnMut(&Mapping)) -> bool {
     true
 }
 
-/// The kernel's sum over all mappings: resident and in swap, in bytes. O(page tables).
-pub fn resident_exactly(buffer: &mut [u8]) -> Option<(usize, usize)> {
+/// Sums over all mappings, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// Resident.
+    pub resident: usize,
+    /// Resident, but given up: the kernel may take it.
+    pub lazily_freed: usize,
+    /// Resident in huge pages.
+    pub huge: usize,
+    /// In swap.
+    pub swapped: usize,
+}
+
+/// The kernel's sums over all mappings. O(page tables): about 25 ms for each GiB that is resident in small pages.
+pub fn sums(buffer: &mut [u8]) -> Option<Sums> {
     let file = ReadFile::open(c"/proc/self/smaps_rollup")?;
-    let (mut resident, mut swapped) = (None, 0);
+    let mut sums = Sums::default();
     file.lines(buffer, |line| {
-        if let Some(bytes) = kilobytes(line, b"Rss:") {
-            resident = Some(bytes);
-        } else if let Some(bytes) = kilobytes(line, b"Swap:") {
-            swapped = bytes;
+        for (key, sum) in [
+            (&b"Rss:"[..], &mut sums.resident),
+            (b"LazyFree:", &mut sums.lazily_freed),
+            (b"AnonHugePages:", &mut sums.huge),
+            (b"Swap:", &mut sums.swapped),
+        ] {
+            if let Some(bytes) = kilobytes(line, key) {
+                *sum = bytes;
+            }
         }
     });
-    Some((resident?, swapped))
+    (sums.resident > 0).then_some(sums)
 }
 
 /// The resident bytes as the kernel counts them at hand, a few OS pages off for each CPU at most. O(1), microseconds.

@@ -81,6 +81,11 @@ impl Residency {
         self.forget();
     }
 
+    /// Whether answers come from the kernel's scan, and so agree with its resident figure for any mapping.
+    pub fn scans(&self) -> bool {
+        self.file != 0
+    }
+
     /// To be called after the last question.
     pub fn end(&mut self) {
         if self.file != 0 {

@@ -88,7 +88,9 @@ pub fn spike(params: &Params) -> Outcome {
 /// The clients that are always there, for some ticks.
 async fn calm(ticks: usize, seed: u64, size: Size, memory: &Memory) -> Work {
     let clients: Vec<_> = (0..size.clients)
-        .map(|number| tokio::spawn(client(ticks, number, Random::new(seed, number), size, Arc::clone(memory))))
+        .map(|number| {
+            tokio::spawn(client(ticks, number, Random::new(seed, number), size, Arc::clone(memory)))
+        })
         .collect();
     let mut work = Work::default();
     for client in clients {

@@ -7,13 +7,13 @@ fn mappings_add_up_to_the_kernels_sum() {
     let memory = vec![1u8; 5000 * PAGE];
     let mut buffer = [0; 4096];
     let (mut sum, mut own) = (0, None);
-    assert!(mappings(&mut buffer, |mapping| {
+    assert!(mappings(&mut buffer, Detail::Sizes, |mapping| {
         sum += mapping.resident;
         if (mapping.start..mapping.end).contains(&memory.as_ptr().addr()) {
             own = Some(*mapping);
         }
     }));
-    let (exactly, _) = resident_exactly(&mut buffer).unwrap();
+    let exactly = sums(&mut buffer).unwrap().resident;
     assert!(sum.abs_diff(exactly) < 4 << 20, "{sum} {exactly}");
     assert!(resident_roughly().unwrap().abs_diff(exactly) < 4 << 20);
     let own = own.unwrap();
@@ -32,6 +32,7 @@ fn names_tell_the_kind() {
         ("[vdso]", MappingKind::Kernel),
         ("[vvar_vclock]", MappingKind::Kernel),
         ("/usr/lib/libc.so.6", MappingKind::File),
+        ("/anon_hugepage (deleted)", MappingKind::HugeFile),
         ("/dev/shm/x", MappingKind::SharedMemory),
         ("/memfd:x (deleted)", MappingKind::SharedMemory),
     ] {
@@ -49,7 +50,7 @@ fn the_end_of_a_library_is_that_of_its_variables() {
         [const { std::sync::atomic::AtomicU8::new(0) }; 100_000];
     let memory = ReadFile::open(c"/proc/self/mem").unwrap();
     let (mut buffer, mut starts) = ([0; 4096], Vec::new());
-    assert!(mappings(&mut buffer, |mapping| {
+    assert!(mappings(&mut buffer, Detail::Ranges, |mapping| {
         if mapping.kind == MappingKind::File && mapping.offset == 0 {
             starts.push(mapping.start);
         }

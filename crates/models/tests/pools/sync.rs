@@ -3,7 +3,7 @@
 //! A checked atomic belongs to the thread that touches it first. Of the pointers in an array nobody knows which thread that
 //! would be, so they are touched when they are made.
 
-#[path = "../../sync.rs"]
+#[path = "../../src/sync.rs"]
 #[allow(dead_code, reason = "shared with the library, which uses all of it")]
 mod on_first_use;
 

@@ -1,0 +1,86 @@
+//! The kit's pools under model checkers, whole and with faults on purpose.
+//!
+//! Under loom, here: the queue of a thread's cache in `netty`, the shared queue of an object pool, the byte counter of
+//! `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
+
+#[path = "../../../kit/src/object_pool/chain.rs"]
+#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
+mod chain;
+#[path = "../../../kit/src/accounting/ledger.rs"]
+#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
+mod ledger;
+mod model;
+#[path = "../../../kit/src/netty/queue.rs"]
+#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
+mod queue;
+mod sync;
+
+use std::process::{Command, Output};
+use sync::Fault;
+
+#[test]
+fn blocks_pass_through_a_cache_queue_once() {
+    model::queue(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn a_cache_queue_needs_its_memory_orders() {
+    model::queue(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_cache_queue_needs_whole_exchanges() {
+    model::queue(Fault::TornExchange);
+}
+
+#[test]
+fn objects_pass_through_a_chain_once() {
+    model::chain(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn a_chain_needs_its_memory_orders() {
+    model::chain(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_chain_needs_whole_exchanges() {
+    model::chain(Fault::TornExchange);
+}
+
+#[test]
+fn a_ledger_never_grants_more_than_its_limit() {
+    model::ledger(Fault::None);
+}
+
+#[test]
+fn a_ledger_needs_no_memory_orders() {
+    model::ledger(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_ledger_needs_whole_exchanges() {
+    model::ledger(Fault::TornExchange);
+}
+
+fn turns(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_turns")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn bytes_are_handed_over_in_turn_and_none_is_lost() {
+    let output = turns(&[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_signal_that_is_not_given_is_found_out() {
+    let output = turns(&["deaf"]);
+    let found = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && found.contains("deadlock"), "{found}");
+}
