@@ -71,6 +71,8 @@ impl Ledger {
     }
 }
 
+pub(crate) use take::set_room_aside;
+
 /// Takes the ledger. O(spans + mappings + page tables): about 2 ms for each GiB that is resident. `None` when called by a
 /// thread that is inside the allocator (in a signal handler), when the kernel does not show a process its own mappings,
 /// or when it refuses 24 KiB to work in.
