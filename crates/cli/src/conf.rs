@@ -89,6 +89,12 @@ const KEYS: &[Key] = &[
         kind: Kind::Switch,
         meaning: "spread slabs and large blocks over the sets of the CPU's caches",
     },
+    Key {
+        name: "pressure",
+        kind: Kind::Switch,
+        meaning: "give back what can be when the system is short of memory",
+    },
+    Key { name: "oom_report", kind: Kind::Switch, meaning: "when memory is refused, say where it is" },
     Key { name: "check", kind: Kind::Switch, meaning: "check the heap's structures now and then (slow)" },
 ];
 

@@ -36,7 +36,7 @@ use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
-use crate::{control, limit, scavenge, start, tls};
+use crate::{control, limit, pressure, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -111,6 +111,12 @@ pub(crate) fn wake() {
     futex_wake(&WORD, 1);
 }
 
+/// Has a thread look soon, starting one if need be. Also from inside the gate.
+pub(crate) fn ring() {
+    LEVELS.pages.watch().arm(1, FIRST_LOOK);
+    wake();
+}
+
 /// Memory is short: gives back what can be at once, by the thread if there is one. Outside the gate.
 pub(crate) fn hurry() {
     if STATE.load(Ordering::Acquire) == RUNNING && ALIVE.load(Ordering::Relaxed) != 0 {
@@ -124,6 +130,7 @@ pub(crate) fn hurry() {
 /// In a child of fork: the thread is the parent's.
 pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
+    pressure::forked_child();
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
@@ -200,7 +207,7 @@ fn prepare(memory: BareMemory) {
 
 /// Whether there is to be a thread in any case: for the control, or for the history in the report.
 fn is_wanted() -> bool {
-    control::is_wanted() || start::reporting()
+    control::is_wanted() || start::reporting() || pressure::is_watched()
 }
 
 /// What the thread does.
@@ -210,10 +217,17 @@ extern "C" fn body() {
     let leaves_alone = linux::membarrier_register_private();
     // The history reads files, whose numbers must not be the program's.
     let keeps_history = start::reporting() && linux::socket::own_descriptors();
+    let mut own_descriptors = keeps_history;
     let mut quiet = 0;
     loop {
         let seen = WORD.load(Ordering::Acquire);
         accompany();
+        if pressure::is_watched() && !own_descriptors {
+            own_descriptors = linux::socket::own_descriptors();
+        }
+        if own_descriptors && pressure::is_felt() {
+            scavenge::press();
+        }
         quiet = if scavenge::tick() { 0 } else { quiet + 1 };
         let now_ns = linux::monotonic_ns();
         if keeps_history {

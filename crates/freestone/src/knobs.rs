@@ -11,7 +11,7 @@ use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
 use crate::tune::{FIXED, parse_size};
-use crate::{background, central, scavenge, slow, start};
+use crate::{background, central, oom, pressure, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -95,6 +95,18 @@ pub(crate) static KNOBS: &[Knob] = &[
         meaning: "bytes in use or waiting for reuse beyond which memory is given back at once; 0: no limit",
         show: |out| write!(out, "{}", limit::soft().unwrap_or(0)),
         set: |value| amount(value).map(limit::set_soft),
+    },
+    Knob {
+        name: "oom_report",
+        meaning: "when memory is refused, say on standard error where it is",
+        show: |out| write!(out, "{}", u8::from(oom::is_wanted())),
+        set: |value| switch(value).map(oom::want),
+    },
+    Knob {
+        name: "pressure",
+        meaning: "give back what can be when the system is short of memory (PSI)",
+        show: |out| write!(out, "{}", u8::from(pressure::is_watched())),
+        set: |value| switch(value).map(pressure::watch),
     },
     Knob {
         name: "transfer",

@@ -47,5 +47,5 @@ pub(crate) fn broken(what: impl core::fmt::Display) -> ! {
 pub(crate) fn say<const N: usize>(text: &FixedText<N>) {
     let mut line = FixedText::<512>::new();
     let _ = writeln!(line, "freestone: {}", core::str::from_utf8(text.as_bytes()).unwrap_or("?"));
-    freestone_sys::linux::write_all(2, line.as_bytes());
+    freestone_sys::linux::socket::write_message(line.as_bytes());
 }

@@ -6,12 +6,12 @@
 //!    can become whole; its next miss fills it anew. One that was not used since leaves its share of the budget to others;
 //! 2. at the transfer caches: the blocks that nobody asked for since the last look go back to their slabs;
 //! 3. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
-//!    half goes back, but no less than [`LEAST`]. Where there are huge pages, only whole ones go at first; what is left of broken ones
+//!    two thirds go back, but no less than [`LEAST`]. Where there are huge pages, only whole ones go at first; what is left of broken ones
 //!    goes when it was not wanted for some looks more.
 //!
 //! Once that is done, so do the records of spans that are no more.
 //!
-//! Beyond the soft limit (`limit.rs`) all caches are emptied and all dirty pages go back.
+//! Beyond the soft limit (`limit.rs`), or under pressure (`pressure.rs`), all caches are emptied and all dirty pages go back.
 //!
 //! So a program that takes and frees in turns keeps its pages (they count as wanted), and one that goes idle has given all back
 //! in well under a second. No caller waits: the work is done by the background thread (`background.rs`), in slices between
@@ -40,6 +40,14 @@ static DECAY_MS: AtomicU64 = AtomicU64::new(200);
 const LEAST: usize = (64 << 20) >> PAGE_SHIFT;
 /// What is given back at a time, between two entries at the gate: 8 MiB.
 const SLICE: usize = (8 << 20) >> PAGE_SHIFT;
+
+/// The system is short of memory: the next look gives back all that can be.
+static PRESSED: AtomicBool = AtomicBool::new(false);
+
+/// The system is short of memory.
+pub(crate) fn press() {
+    PRESSED.store(true, Ordering::Relaxed);
+}
 
 /// From one look to the next, in nanoseconds.
 pub(crate) fn tick_ns() -> u64 {
@@ -125,7 +133,7 @@ pub(crate) fn tick_of_caller() {
 fn look() -> Option<(bool, usize, bool)> {
     let inside = gate::enter()?;
     limit::rearm();
-    let short = limit::is_exceeded();
+    let short = limit::is_exceeded() || PRESSED.swap(false, Ordering::Relaxed);
     let emptied = empty_idle_caches(short);
     let mut trimmed = false;
     for class in served_classes() {
@@ -146,7 +154,7 @@ fn look() -> Option<(bool, usize, bool)> {
         return Some((true, demand.dirty, false));
     }
     let beyond = demand.dirty.saturating_sub(wanted);
-    Some((emptied || trimmed, beyond.min(LEAST.max(beyond / 2)), demand.dirty > FIRST_LOOK))
+    Some((emptied || trimmed, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
 }
 
 /// Looks how the system is set up. To be called by a thread of the program's: it reads a file.

@@ -34,7 +34,7 @@ use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, scavenge};
+use crate::{background, emergency, heap, oom, scavenge};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -83,7 +83,7 @@ pub(crate) fn allocate(
         return finish(block, size, zeroed);
     }
     if size > isize::MAX as usize {
-        return refused();
+        return refused(size);
     }
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
@@ -101,7 +101,7 @@ pub(crate) fn allocate(
     }
     drop(inside);
     look_after();
-    if block == 0 { refused() } else { finish(block, size, zeroed && class.is_some()) }
+    if block == 0 { refused(size) } else { finish(block, size, zeroed && class.is_some()) }
 }
 
 /// While calls are counted, times what would be slow without counting as well.
@@ -116,9 +116,14 @@ fn timed<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// The answer where there is no memory, for C with its `errno`.
-fn refused() -> *mut u8 {
+#[cold]
+fn refused(size: usize) -> *mut u8 {
     if start::counting() {
         counters::on_failure();
+    }
+    // What cannot be is a mistake, not want of memory.
+    if oom::is_wanted() && size <= isize::MAX as usize {
+        oom::refused(size);
     }
     linux::Errno(libc::ENOMEM).set();
     null_mut()
@@ -184,7 +189,7 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
     if start::counting() {
         counters::on_emergency();
     }
-    if block.is_null() { refused() } else { finish(block.expose_provenance(), size, zeroed) }
+    if block.is_null() { refused(size) } else { finish(block.expose_provenance(), size, zeroed) }
 }
 
 fn small_or_reclaim(class: ClassId) -> usize {

@@ -9,7 +9,7 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut config = CompareConfig::DEFAULT;
     let mut curve = false;
-    let mut bytes = include_bytes!("../traces/sqlite.trace").to_vec();
+    let mut bytes = include_bytes!("../traces/perl.trace").to_vec();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--time" => config = config.timed_runs(10),

@@ -14,7 +14,7 @@
 //! # Safety
 //!
 //! - V1: `SERVICE` is touched only by the thread that moved `BUSY` from false to true, and in a fork's child, which has one thread.
-//! - V2: `RUNTIME` is written only in the state `CLAIMED`, by the thread that made it so, and read only in `OPENING`.
+//! - V2: `RUNTIME` is written only in the state `CLAIMED`, by the thread that made it so, and read by it, or in `OPENING`.
 //! - V3: `FILES` is written only in `OPENING`, by the serving thread, and read only in `CLOSING`, by the thread that made it so.
 #![allow(unsafe_code)]
 
@@ -228,6 +228,15 @@ pub fn at_exit() {
 
 #[cold]
 fn end() {
+    if pass(ASKED, CLAIMED) {
+        // Nothing is open, but a program that replaced itself by this one may have left its files under the same number.
+        // SAFETY: V2, this thread made the state CLAIMED, and reads only.
+        let files = Files::named(unsafe { &*RUNTIME.0.get() }, linux::process_id());
+        if !linux::socket::is_served(files.socket.as_c()) {
+            files.remove();
+        }
+        return set(CLOSED);
+    }
     let until_ns = linux::monotonic_ns() + ENDING_NS;
     while state() == OPENING && linux::monotonic_ns() < until_ns {
         linux::futex_wait(&STATE, OPENING, Some(1_000_000));

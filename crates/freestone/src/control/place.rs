@@ -13,8 +13,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
+use freestone_sys::linux;
 use freestone_sys::linux::shared::{self, DirectoryRefused};
-use freestone_sys::linux::{self, Errno};
 
 /// The longest path of the directory: a socket's path has 107 bytes, and `/PID.socket` needs its share.
 const LONGEST: usize = 88;
@@ -63,6 +63,17 @@ impl RuntimeDirectory {
         directory
     }
 
+    /// The directory for the files.
+    fn directory(&self) -> Path {
+        match self.text() {
+            Some(parent) if parent.len() + "/freestone".len() <= LONGEST => {
+                Path::new(format_args!("{parent}/freestone"))
+            }
+            _ => Path::new(format_args!("/tmp/freestone-{}", shared::effective_user())),
+        }
+    }
+
+    /// What the variable says, if that is a directory of the user's own.
     fn text(&self) -> Option<&str> {
         let text = core::str::from_utf8(self.path.get(..self.len)?).ok()?;
         let path = Path::new(format_args!("{text}"));
@@ -79,20 +90,23 @@ pub(super) struct Files {
 impl Files {
     /// Their names, in a directory that is private and exists now.
     pub(super) fn prepare(runtime: &RuntimeDirectory, process: i32) -> Result<Files, DirectoryRefused> {
-        let directory = match runtime.text() {
-            Some(parent) if parent.len() + "/freestone".len() <= LONGEST => {
-                Path::new(format_args!("{parent}/freestone"))
-            }
-            _ => Path::new(format_args!("/tmp/freestone-{}", shared::effective_user())),
-        };
+        let directory = runtime.directory();
         shared::private_directory(directory.as_c())?;
-        let Ok(directory) = directory.as_c().to_str() else {
-            return Err(DirectoryRefused::Error(Errno(libc::EINVAL)));
-        };
-        Ok(Files {
+        Ok(Files::below(&directory, process))
+    }
+
+    /// Their names, whether they exist or not.
+    pub(super) fn named(runtime: &RuntimeDirectory, process: i32) -> Files {
+        Files::below(&runtime.directory(), process)
+    }
+
+    fn below(directory: &Path, process: i32) -> Files {
+        // Both kinds of directory are text.
+        let directory = directory.as_c().to_str().unwrap_or_default();
+        Files {
             page: Path::new(format_args!("{directory}/{process}.page")),
             socket: Path::new(format_args!("{directory}/{process}.socket")),
-        })
+        }
     }
 
     /// Removes both.

@@ -71,6 +71,8 @@ impl Ledger {
     }
 }
 
+pub(crate) use take::set_room_aside;
+
 /// Takes the ledger. O(spans + mappings + page tables): where the page tables can be scanned (Linux 6.7), about 25 ms for
 /// each GiB that is resident in small pages, of which the kernel takes 20 to add up its own figure; above 4 GiB about
 /// 5 ms for each. On older kernels about 60 ms. Nobody is stopped. `None` when called by a thread that is inside the

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! The one unsafe declaration says that zeros are a value of [`Work`], which holds numbers only.
+//! Zeros are a value of [`Work`], which holds numbers only. What `SET_ASIDE` holds is 0 or a mapping that was kept, and
+//! whoever swaps it out has it alone.
 #![allow(unsafe_code)]
 
 use freestone_base::ledger::{LINES, Line};
@@ -19,7 +20,7 @@ use crate::cache::{cpu, thread};
 use crate::instances::LEVELS;
 use crate::pageheap::{Seen, SpanRef, SpanState};
 use crate::start::{self, Mode};
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::{counters, gate};
 
 /// Spans that are noted in one step under the lock.
@@ -49,10 +50,37 @@ const ATTEMPTS: usize = 3;
 /// keeps at hand is good enough.
 const ADDED_UP: usize = 4 << 30;
 
+/// Room to work in that was set aside; 0 when there is none, or somebody works in it.
+static SET_ASIDE: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets room aside, so that the ledger can be taken though the system refuses memory.
+pub(crate) fn set_room_aside() {
+    if let Some(scratch) = Scratch::<Work>::map() {
+        give_room_back(SET_ASIDE.swap(scratch.keep(), Relaxed));
+    }
+}
+
+fn give_room_back(kept: usize) {
+    // SAFETY: 0, or kept before and taken by a swap: used once.
+    drop(unsafe { Scratch::<Work>::again(kept) });
+}
+
 /// As [`super::take`], deferred frees done.
 pub(super) fn take() -> Option<Ledger> {
+    match Scratch::map() {
+        Some(mut scratch) => take_in(&mut scratch),
+        None => {
+            // SAFETY: as in `give_room_back`.
+            let mut scratch = unsafe { Scratch::again(SET_ASIDE.swap(0, Relaxed)) }?;
+            let taken = take_in(&mut scratch);
+            give_room_back(SET_ASIDE.swap(scratch.keep(), Relaxed));
+            taken
+        }
+    }
+}
+
+fn take_in(scratch: &mut Scratch<Work>) -> Option<Ledger> {
     let began = linux::monotonic_ns();
-    let mut scratch = Scratch::<Work>::map()?;
     let range = scratch.range();
     scratch.residency.begin();
     let mut taken = None;

@@ -9,7 +9,7 @@ pub(crate) use lock::Lock;
 /// The atomics that the whole crate uses.
 pub(crate) mod atomic {
     pub(crate) use core::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+        AtomicBool, AtomicI32, AtomicI64, AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
         AtomicUsize, Ordering,
     };
 }

@@ -12,7 +12,7 @@ const SMALL_PART: usize = 8;
 /// At most this part of a slab may be lost.
 const WASTE_PART: usize = 8;
 /// The least objects of a slab with its record off it.
-const LEAST_OBJECTS: usize = 4;
+const LEAST_OBJECTS: usize = 1;
 /// First objects are so many bytes apart from slab to slab: a cache line.
 const COLOUR_STEP: usize = 64;
 

@@ -10,6 +10,26 @@ use super::process::read_file;
 
 /// The longest path of a group that is followed.
 const PATH: usize = 1024;
+/// Room for the name of a file of a group.
+pub(super) const NAME: usize = PATH + 100;
+
+/// The name of a file of the process's group in the unified hierarchy, where there is one below the root.
+pub(super) fn own_file<'a>(name: &'a mut [u8; NAME], file: &[u8]) -> Option<&'a CStr> {
+    let mut buffer = [0; 4096];
+    let groups = read_file(c"/proc/self/cgroup", &mut buffer)?;
+    let path = groups.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    join(name, &[b"/sys/fs/cgroup", path.strip_suffix(b"/").unwrap_or(path), b"/", file])
+}
+
+/// The parts in a row, terminated.
+fn join<'a>(name: &'a mut [u8; NAME], parts: &[&[u8]]) -> Option<&'a CStr> {
+    let mut len = 0;
+    for part in parts {
+        name.get_mut(len..len + part.len())?.copy_from_slice(part);
+        len += part.len();
+    }
+    CStr::from_bytes_until_nul(name.get(..=len)?).ok()
+}
 
 /// Bytes that the control groups of this process may use; `None` where nothing is limited.
 pub fn memory_limit() -> Option<usize> {
@@ -56,15 +76,9 @@ fn of_group(mount: &[u8], path: &[u8], file: &[u8]) -> Option<usize> {
 
 /// The number in the file whose path is these parts, where it limits anything.
 fn read_limit(parts: &[&[u8]]) -> Option<usize> {
-    let mut name = [0; PATH + 100];
-    let mut len = 0;
-    for part in parts {
-        name.get_mut(len..len + part.len())?.copy_from_slice(part);
-        len += part.len();
-    }
-    let name = CStr::from_bytes_until_nul(name.get(..=len)?).ok()?;
+    let mut name = [0; NAME];
     let mut buffer = [0; 64];
-    parse_limit(read_file(name, &mut buffer)?)
+    parse_limit(read_file(join(&mut name, parts)?, &mut buffer)?)
 }
 
 /// `max`, or a number; version 1 says "no limit" by one close to the largest.

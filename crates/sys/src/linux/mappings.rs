@@ -49,6 +49,9 @@ pub enum MappingKind {
     HugeFile,
 }
 
+/// How names begin that are on no disk.
+const SHARED: [&[u8]; 5] = [b"/dev/shm/", b"/memfd:", b"/SYSV", b"/dev/zero", b"[anon_shmem"];
+
 fn kind_of(name: &[u8]) -> MappingKind {
     let begins = |with: &[u8]| name.starts_with(with);
     if begins(b"[stack") {
@@ -57,9 +60,7 @@ fn kind_of(name: &[u8]) -> MappingKind {
         MappingKind::Kernel
     } else if begins(b"/anon_hugepage") || begins(b"/dev/hugepages/") {
         MappingKind::HugeFile
-    } else if begins(b"/dev/shm/") || begins(b"/memfd:") || begins(b"/SYSV") || begins(b"/dev/zero") {
-        MappingKind::SharedMemory
-    } else if begins(b"[anon_shmem") {
+    } else if SHARED.iter().any(|with| begins(with)) {
         MappingKind::SharedMemory
     } else if name.is_empty() || begins(b"[") {
         MappingKind::Anonymous

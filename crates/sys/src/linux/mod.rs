@@ -17,6 +17,7 @@ mod first;
 mod futex;
 pub mod mappings;
 mod membarrier;
+pub mod pressure;
 pub mod process;
 pub mod read_file;
 pub mod residency;

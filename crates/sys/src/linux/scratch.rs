@@ -44,6 +44,22 @@ impl<T: Zeroed> Scratch<T> {
         Some(Scratch { at, value: PhantomData })
     }
 
+    /// Keeps the mapping for later, as a number for [`Scratch::again`].
+    pub fn keep(self) -> usize {
+        core::mem::ManuallyDrop::new(self).at.as_ptr().expose_provenance()
+    }
+
+    /// The mapping of this number, zero again. `None` for 0.
+    ///
+    /// # Safety
+    /// The number is 0, or [`Scratch::keep`] of this type returned it, and it is used once.
+    pub unsafe fn again(kept: usize) -> Option<Scratch<T>> {
+        let at = NonNull::new(core::ptr::with_exposed_provenance_mut::<T>(kept))?;
+        // SAFETY: the mapping is as long as a T, and nobody else has it.
+        unsafe { at.write_bytes(0, 1) };
+        Some(Scratch { at, value: PhantomData })
+    }
+
     /// The range of addresses that the value takes, in whole OS pages.
     pub fn range(&self) -> (usize, usize) {
         let start = self.at.as_ptr().addr();

@@ -10,11 +10,24 @@
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use libc::c_int;
 
 use super::errno::{Errno, PreservedErrno};
 use super::shared::{Descriptor, outcome};
+
+/// The thread that took a table of descriptors of its own last.
+static APART: AtomicI32 = AtomicI32::new(0);
+
+/// Writes to the standard error of the program, whichever thread calls.
+pub fn write_message(bytes: &[u8]) {
+    if APART.load(Ordering::Relaxed) == super::thread_id() {
+        write_to_standard_error(bytes);
+    } else {
+        super::write_all(2, bytes);
+    }
+}
 
 /// Gives the calling thread a table of descriptors of its own, which keeps none of the program's open: input, output and standard
 /// error lead nowhere ([`write_to_standard_error`] finds the program's). False where the kernel (before 5.9) cannot.
@@ -31,6 +44,7 @@ pub fn own_descriptors() -> bool {
         // SAFETY: a terminated string.
         unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDWR | libc::O_CLOEXEC) };
     }
+    APART.store(super::thread_id(), Ordering::Relaxed);
     true
 }
 
