@@ -61,6 +61,26 @@ fn a_run_is_measured_kept_compared_and_drawn() {
 }
 
 #[test]
+fn memory_is_told_kept_and_drawn() {
+    let folder = tempfile::tempdir().expect("the temporary folder can be written");
+    let (json, charts) = (folder.path().join("result.json"), folder.path().join("charts"));
+    let text = |path: &Path| path.to_str().expect("a plain path").to_string();
+    let (json, charts_name) = (text(&json), text(&charts));
+    let common = ["memory", "peak-and-fall", "idle-threads-1000", "tokio-spike", "--peers", "glibc"];
+    let size = ["--without", "freestone", "--no-build", "--rounds", "1", "--scale", "0.001"];
+    let files = ["--json", &json, "--charts", &charts_name];
+    let all: Vec<&str> = common.iter().chain(&size).chain(&files).copied().collect();
+    let output = bench(&all);
+    let (table, errors) = said(&output);
+    assert!(output.status.success(), "{errors}");
+    assert!(table.contains("What is resident, C interface") && table.contains("≤ 8.0"), "{table}");
+    assert!(table.contains("Noise: glibc against itself"), "{table}");
+    assert!(charts.join("peak-and-fall-c.svg").is_file() && charts.join("tokio-spike-c.svg").is_file());
+    let (again, _) = said(&bench(&["table", &json]));
+    assert!(table.starts_with(&again), "{again}");
+}
+
+#[test]
 fn what_is_not_understood_is_told_with_what_is_allowed() {
     for (arguments, wanted) in [
         (&["rum"][..], "it may be list, peers, run"),
@@ -71,6 +91,7 @@ fn what_is_not_understood_is_told_with_what_is_allowed() {
         (&["run", "simple", "--peers", "nobody", "--no-build"], "mimalloc3"),
         (&["latency", "nothing"], "replace"),
         (&["growth", "simple"], "growth-threads"),
+        (&["memory", "simple"], "redis-emptied"),
         (&["profile", "simple"], "perf or callgrind"),
         (&["compare", "one"], "compare A B"),
         (&["plot", "/no/such/file", "x"], "/no/such/file"),
@@ -85,7 +106,7 @@ fn what_is_not_understood_is_told_with_what_is_allowed() {
 #[test]
 fn rows_are_listed() {
     let (list, _) = said(&bench(&["list"]));
-    for name in ["larson", "xmalloc", "growth", "redis"] {
+    for name in ["larson", "xmalloc", "growth", "redis", "long-churn", "redis-emptied"] {
         assert!(list.contains(name), "{name}");
     }
 }

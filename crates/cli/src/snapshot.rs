@@ -102,6 +102,13 @@ impl Ledger {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample(pub u64, pub u64, pub u64, pub u64, pub u64);
 
+impl Sample {
+    /// All but the time.
+    pub fn figures(&self) -> [u64; 4] {
+        [self.1, self.2, self.3, self.4]
+    }
+}
+
 /// Blocks in the program's hands, by the size of the block (not of the request).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {

@@ -83,7 +83,7 @@ impl Program {
 
 #[test]
 fn a_program_with_control_is_commanded_and_watched() {
-    let Some(program) = Program::start(&["--control"], "exec cat") else { return };
+    let Some(program) = Program::start(&["--control"], "read line") else { return };
     if !program.is_open() {
         return program.end();
     }
@@ -103,18 +103,18 @@ fn a_program_with_control_is_commanded_and_watched() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("at the start only"), "{}", text(&refused.stderr));
     let listed = freestone(&["ctl"]);
-    assert!(text(&listed.stdout).lines().any(|line| line.trim() == format!("{}  cat", program.pid)));
+    assert!(text(&listed.stdout).lines().any(|line| line.trim() == format!("{}  sh", program.pid)));
 
     let pid = program.pid.to_string();
     let shown = freestone(&["top", "--once", "--interval", "0.3", &pid]);
     let shown = text(&shown.stdout);
-    assert!(shown.starts_with(&format!("cat ({pid})")), "{shown}");
+    assert!(shown.starts_with(&format!("sh ({pid})")), "{shown}");
     for expected in ["resident", "live", "a second", "size class"] {
         assert!(shown.contains(expected), "{shown}");
     }
     let json = freestone(&["top", "--once", "--json", "--interval", "0.3", &pid]).stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    assert_eq!(json["command"], "cat");
+    assert_eq!(json["command"], "sh");
     assert!(json["resident"].as_u64().unwrap() > 100 << 10);
     assert_eq!(json["heap"]["estimated"], false);
 
@@ -124,10 +124,9 @@ fn a_program_with_control_is_commanded_and_watched() {
 
 #[test]
 fn without_control_there_is_advice_and_what_the_kernel_knows() {
-    let Some(program) = Program::start(&[], "exec cat") else { return };
+    let Some(program) = Program::start(&[], "read line") else { return };
     let refused = program.ctl(&["ping"]);
     assert_eq!(refused.status.code(), Some(1));
-    // Until the shell has become `cat`, its name is another.
     let message = text(&refused.stderr);
     assert!(message.contains("runs on Freestone but has not opened its control"), "{message}");
     assert!(message.contains("freestone run --control"), "{message}");
@@ -188,7 +187,7 @@ fn a_forked_child_has_a_control_of_its_own_by_option() {
 
 #[test]
 fn only_the_user_and_root_may_look() {
-    let Some(program) = Program::start(&["--control"], "exec cat") else { return };
+    let Some(program) = Program::start(&["--control"], "read line") else { return };
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     let setpriv = Path::new("/usr/bin/setpriv").exists();
     if !root || !setpriv || !program.is_open() {

@@ -81,9 +81,9 @@ static void every_function_is_refused(size_t size) {
         REFUSED(malloc(size));
         REFUSED(calloc(size, 1));
         REFUSED(realloc(NULL, size));
-        REFUSED(realloc(old, size));
-        REFUSED(realloc(middle, size));
-        REFUSED(reallocarray(old, size, 1));
+        REFUSED(realloc(hide(old), size));
+        REFUSED(realloc(hide(middle), size));
+        REFUSED(reallocarray(hide(old), size, 1));
         REFUSED(aligned_alloc(4096, size));
         REFUSED(memalign(MIB, size));
         REFUSED(valloc(size));
@@ -96,8 +96,8 @@ static void every_function_is_refused(size_t size) {
     void *zeros = hide(calloc(size, 1));
     CHECK(zeros && all_zero(zeros, size));
     free(zeros);
-    CHECK((old = hide(realloc(old, size))) != NULL && whole(old, OLD, 1));
-    CHECK((middle = hide(realloc(middle, size))) != NULL && whole(middle, MIDDLE, 2));
+    CHECK((old = hide(realloc(hide(old), size))) != NULL && whole(old, OLD, 1));
+    CHECK((middle = hide(realloc(hide(middle), size))) != NULL && whole(middle, MIDDLE, 2));
     free(old);
     free(middle);
 }

@@ -46,10 +46,10 @@ fn main() -> Result<(), AllocError> {
     unsafe { buddy.deallocate(second, bytes(128)) };
     show("the buddy freed", &buddy);
     // SAFETY: the block is live, and has that layout.
-    unsafe { buddy.resize_in_place(first, bytes(100), bytes(1000)) }?;
+    unsafe { buddy.resize_in_place(first, bytes(100), bytes(200)) }?;
     show("the first grown where it lies", &buddy);
     // SAFETY: freed once.
-    unsafe { buddy.deallocate(first, bytes(1000)) };
+    unsafe { buddy.deallocate(first, bytes(200)) };
     show("all freed and merged", &buddy);
     println!("a request of {} bytes: {:?}", (1 << MAX) + 1, buddy.allocate(bytes((1 << MAX) + 1)).err());
     Ok(())

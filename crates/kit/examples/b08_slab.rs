@@ -1,8 +1,13 @@
 //! B8: objects that stay constructed, colours, records off their slabs, reaping, and magazines.
+//!
+//! # Safety
+//!
+//! Objects are put back once, into the cache they came from.
+#![allow(unsafe_code)]
 
+use freestone_kit::AllocError;
 use freestone_kit::page::Page;
 use freestone_kit::slab::{Magazines, ObjectCache, Raw, Reap, SlabCache};
-use freestone_kit::{AllocError, Stats};
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -32,7 +37,7 @@ fn constructed_objects() -> Result<(), AllocError> {
 }
 
 fn shapes() -> Result<(), AllocError> {
-    for size in [16, 96, 384, 1000, 5000] {
+    for size in [16, 96, 384, 1000, 4096] {
         let layout = Layout::from_size_align(size, 8).map_err(|_| AllocError)?;
         let shape = SlabCache::new(Page, layout)?.shape();
         println!(
@@ -69,13 +74,17 @@ fn threads() -> Result<(), AllocError> {
 fn depot() -> Result<(), AllocError> {
     let shared = Magazines::<_, Raw, 1>::new(Page, Layout::new::<[u64; 4]>())?;
     let out: Vec<_> = (0..150).map_while(|_| shared.take().ok()).collect();
+    println!("{} objects out, straight from the slabs", out.len());
     for object in out {
-        // This example allows no unsafe code: objects that are not put back are freed with the cache.
-        let _ = object;
+        // SAFETY: taken from there, and put back once.
+        unsafe { shared.put(object) };
     }
     let stats = shared.magazine_stats();
-    println!("magazines of {} rounds, {} full and {} empty in the depot", stats.capacity, stats.full, stats.empty);
-    println!("objects out: {}", shared.with_slabs(|slabs| slabs.stats().live_blocks));
+    println!(
+        "all back: {} in the two magazines of the processor, {} full magazines of {} in the depot",
+        stats.loaded, stats.full, stats.capacity
+    );
+    println!("reaped: {} bytes", shared.reap(Reap::All));
     Ok(())
 }
 

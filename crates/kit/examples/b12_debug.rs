@@ -4,7 +4,11 @@
 //!
 //! None: the bugs are the purpose. They touch no memory but the debug allocator's own.
 #![allow(unsafe_code)]
-#![allow(clippy::undocumented_unsafe_blocks, reason = "there is nothing to say for these")]
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "there is nothing to say for these"
+)]
 
 use core::alloc::Layout;
 use core::hint::black_box;

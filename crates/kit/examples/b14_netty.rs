@@ -18,8 +18,13 @@ fn tell(what: &str, metrics: &PoolMetrics) {
 
 fn main() -> Result<(), AllocError> {
     let config = Config { arenas: 1, leaks: LeakLevel::Paranoid, ..Config::CLASSIC };
-    let pool = BufferPool::new(config, C)
-        .with_leak_sink(|leak| println!("leaked: {} bytes, last seen when {:?}", leak.bytes, leak.touches.last().map(|touch| &touch.hint)));
+    let pool = BufferPool::new(config, C).with_leak_sink(|leak| {
+        println!(
+            "leaked: {} bytes, last seen when {:?}",
+            leak.bytes,
+            leak.touches.last().map(|touch| &touch.hint)
+        )
+    });
     tell("at first", &pool.metrics());
 
     // A request comes in pieces; each has a length in front.
@@ -36,7 +41,10 @@ fn main() -> Result<(), AllocError> {
         pieces.push(piece.share());
     }
     println!("as one: {}", String::from_utf8_lossy(&pieces.consolidate(&pool)?));
-    println!("the path alone, not copied: {}", String::from_utf8_lossy(&pieces.slice(4..15).slices().collect::<Vec<_>>().concat()));
+    println!(
+        "the path alone, not copied: {}",
+        String::from_utf8_lossy(&pieces.slice(4..15).slices().collect::<Vec<_>>().concat())
+    );
     tell("with a request", &pool.metrics());
     drop((request, pieces));
     tell("without", &pool.metrics());
@@ -44,7 +52,9 @@ fn main() -> Result<(), AllocError> {
     // Bodies are made here and dropped there; they come back to this thread's cache.
     let (sender, receiver) = mpsc::channel();
     let total: usize = thread::scope(|scope| {
-        let other = scope.spawn(move || receiver.into_iter().map(|body: freestone_kit::netty::SharedBuf<'_, C>| body.len()).sum());
+        let other = scope.spawn(move || {
+            receiver.into_iter().map(|body: freestone_kit::netty::SharedBuf<'_, C>| body.len()).sum()
+        });
         for size in [1000, 50_000, 3 << 20, 20 << 20] {
             let mut body = pool.buffer(size)?;
             body.write(&vec![b'x'; size])?;

@@ -18,7 +18,11 @@ fn main() -> Result<(), BoundedError> {
     println!("ever: {}", pool.acquire(65 << 10).unwrap_err());
     drop((first, odd));
     let stats = pool.stats();
-    println!("given back: {} KiB available, {} of them without memory", stats.available >> 10, stats.unpooled >> 10);
+    println!(
+        "given back: {} KiB available, {} of them without memory",
+        stats.available >> 10,
+        stats.unpooled >> 10
+    );
 
     // 100 batches through a queue without a bound of its own.
     let (sender, receiver) = mpsc::channel::<freestone_kit::bounded_pool::BoundedBuffer<'_, C>>();

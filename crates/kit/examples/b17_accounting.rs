@@ -2,8 +2,8 @@
 //! neighbours are moved together.
 
 use freestone_kit::accounting::{
-    Accounting, Clock, Cycle, Defrag, DefragConfig, MoveHints, Mover, Owned, Requested, SLAB, Shortage, Slabs,
-    Tick, Verdict,
+    Accounting, Clock, Cycle, Defrag, DefragConfig, MoveHints, Mover, Owned, Requested, SLAB, Shortage,
+    Slabs, Tick, Verdict,
 };
 use freestone_kit::c::C;
 use std::cell::Cell;
@@ -39,7 +39,12 @@ fn main() {
     let handler = |shortage: &Shortage| {
         asked.set(asked.get() + 1);
         if asked.get() == 1 {
-            println!("short of {} bytes: {} of {} used", shortage.layout.size(), shortage.used, shortage.limit);
+            println!(
+                "short of {} bytes: {} of {} used",
+                shortage.layout.size(),
+                shortage.used,
+                shortage.limit
+            );
         }
         Verdict::Refuse
     };
@@ -59,12 +64,21 @@ fn main() {
         };
         table.0.push(Some(value));
     }
-    println!("6000 values of 200 bytes: {} used, {oldest} evicted, asked {} times", memory.used(), asked.get());
+    println!(
+        "6000 values of 200 bytes: {} used, {oldest} evicted, asked {} times",
+        memory.used(),
+        asked.get()
+    );
 
     // Most expire.
     (0..table.0.len()).filter(|key| key % 10 != 0).for_each(|key| table.0[key] = None);
     let sparse = memory.fragmentation();
-    println!("{} bytes used in {} slabs: {} % fragmented", memory.used(), sparse.active / SLAB, sparse.percent());
+    println!(
+        "{} bytes used in {} slabs: {} % fragmented",
+        memory.used(),
+        sparse.active / SLAB,
+        sparse.percent()
+    );
 
     let config = DefragConfig { ignore_bytes: 64 << 10, ..DefragConfig::DEFAULT };
     let (mut cycle, clock) = (Cycle::new(config), Steps(Cell::new(0)));
@@ -78,9 +92,10 @@ fn main() {
     let after = memory.fragmentation();
     println!("after {ticks} slices {} slabs: {} % fragmented", after.active / SLAB, after.percent());
     println!("{} of {} blocks moved", cycle.stats().moved, cycle.stats().scanned);
-    let intact = table.0.iter().enumerate().all(|(key, value)| {
-        value.as_ref().is_none_or(|value| value.iter().all(|&byte| byte == key as u8))
-    });
+    let intact =
+        table.0.iter().enumerate().all(|(key, value)| {
+            value.as_ref().is_none_or(|value| value.iter().all(|&byte| byte == key as u8))
+        });
     println!("every value is intact: {intact}; {} bytes used", memory.used());
     drop(table);
     println!("at the end {}", memory.used());

@@ -46,10 +46,34 @@ pub mod sync;
 #[cfg(feature = "std")]
 pub mod testing;
 pub mod textbook;
+#[cfg(feature = "std")]
+pub mod trace;
 
 pub use accounting::Accounting;
+pub use arena::{Arena, TypedArena};
+pub use arenas::Arenas;
+pub use bins::Bins;
+pub use bump::Bump;
+#[cfg(feature = "system")]
+pub use c::{C, RawC};
+pub use counting::Counting;
+pub use failing::Failing;
+pub use fixed::{Fixed, Inline, SharedFixed, SharedInline};
+pub use global::AsGlobal;
+pub use limiting::Limiting;
+pub use locked::Locked;
+#[cfg(feature = "std")]
+pub use logging::Logging;
+#[cfg(feature = "system")]
+pub use page::Page;
+#[cfg(feature = "system")]
+pub use sbrk::Sbrk;
+pub use stack_fallback::StackFallback;
+#[cfg(feature = "std")]
+pub use testing::Testing;
 #[cfg(feature = "std")]
 pub use bounded_pool::BoundedPool;
+pub use buddy::Buddy;
 #[cfg(feature = "std")]
 pub use netty::BufferPool;
 #[cfg(feature = "std")]
@@ -63,5 +87,7 @@ pub use fallback::Fallback;
 pub use free_list::{FreeList, FreeLists};
 pub use memory_pool::MemoryPool;
 pub use segregate::Segregate;
+pub use slab::{Magazines, ObjectCache, SlabCache, SlabHeap};
 #[cfg(feature = "system")]
 pub use smp::Smp;
+pub use textbook::Textbook;

@@ -79,5 +79,3 @@ impl Tally {
         }
     }
 }
-
-pub(crate) use crate::alloc::nothing as no_bytes;

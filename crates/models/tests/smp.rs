@@ -1,17 +1,43 @@
-//! The kit's `Smp` under shuttle, whole and with a fault on purpose.
+//! The kit's `Smp` under shuttle, a slot of it under loom, each whole and with faults on purpose.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
-#[test]
-fn blocks_pass_through_the_slots_once() {
-    let output = Command::new(env!("CARGO_BIN_EXE_smp")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn smp(fault: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_smp")).args(fault).output().unwrap()
+}
+
+fn slot(fault: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slot")).args(fault).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn a_lock_that_two_threads_can_take_is_found_out() {
-    let output = Command::new(env!("CARGO_BIN_EXE_smp")).arg("torn").output().unwrap();
+fn blocks_pass_through_the_slots_once() {
+    let output = smp(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_slot_that_two_threads_can_take_is_found_out() {
+    let output = smp(&["torn"]);
     assert!(!output.status.success());
-    let found = String::from_utf8_lossy(&output.stderr);
-    assert!(found.contains("two threads have one slot"), "{found}");
+    assert!(said(&output).contains("two threads have one slot"), "{}", said(&output));
+}
+
+#[test]
+fn a_slot_hands_over_what_was_written() {
+    let output = slot(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn relaxed_orders_and_torn_exchanges_are_found_out() {
+    for fault in ["relaxed", "torn"] {
+        let output = slot(&[fault]);
+        assert!(!output.status.success(), "{fault} was not found");
+        assert!(said(&output).contains("Causality violation"), "{fault}: {}", said(&output));
+    }
 }

@@ -112,7 +112,7 @@ fn memory(bytes: usize) -> &'static mut [MaybeUninit<u8>] {
     vec![MaybeUninit::new(1); bytes].leak()
 }
 
-const MEMORY: usize = 64 << 20;
+const MEMORY: usize = 32 << 20;
 
 fn buddy_rows() -> Vec<Row> {
     let row = |work, churn: Churn| {
@@ -121,7 +121,7 @@ fn buddy_rows() -> Vec<Row> {
         // SAFETY: nobody else has the memory.
         unsafe { peer.init(region.as_ptr().addr(), MEMORY) };
         Row::new("buddy", work, churn.steps.len())
-            .ours("Buddy", churn.on(Kit(Buddy::<_, 5, 25>::over(memory(MEMORY)))))
+            .ours("Buddy", churn.on(Kit(Buddy::<_, 5, 24>::over(memory(MEMORY)))))
             .peer("buddy_system_allocator", churn.on(peer))
     };
     vec![

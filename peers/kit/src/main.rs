@@ -1,6 +1,7 @@
 //! The kit's allocators beside the crates that people use for the same: one program, all rows, interleaved rounds.
 //!
-//! `cargo run --release --manifest-path peers/kit/Cargo.toml [ROUNDS]` prints the table of docs/kit.md.
+//! `cargo run --release --manifest-path peers/kit/Cargo.toml [ROUNDS [GROUND]]` prints the table of docs/kit.md, or the
+//! rows of one ground.
 
 mod heaps;
 mod measure;
@@ -14,8 +15,11 @@ use measure::Row;
 const TIE: f64 = 0.05;
 
 fn main() {
-    let rounds = std::env::args().nth(1).map_or(31, |rounds| rounds.parse().expect("a number of rounds"));
+    let mut arguments = std::env::args().skip(1);
+    let rounds = arguments.next().map_or(31, |rounds| rounds.parse().expect("a number of rounds"));
+    let ground = arguments.next();
     let mut rows: Vec<Row> = [regions::rows(), pools::rows(), heaps::rows()].into_iter().flatten().collect();
+    rows.retain(|row| ground.as_ref().is_none_or(|ground| row.ground == ground));
     // Round by round through all rows, so that what happens on the machine meanwhile falls on all alike.
     for round in 0..=rounds {
         rows.iter_mut().for_each(|row| row.round(round));

@@ -11,6 +11,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use super::resident::{Resident, idle, is_test};
@@ -35,11 +36,14 @@ const BYTES: usize = 1_000_000;
 /// The mean size is 760 bytes.
 const SLOTS: usize = BYTES / 400;
 const STACK: usize = 64 << 10;
+/// So many threads are at work at the same time at the most; else what they hold at once would be chance, and very much.
+const AT_WORK: usize = 16;
 
 /// What all threads see.
 struct Shared {
     seed: u64,
     bytes: usize,
+    next: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
     ended: Condvar,
@@ -47,19 +51,22 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    begun: usize,
+    /// Threads that are done and wait.
     waiting: usize,
     over: bool,
 }
 
 impl Shared {
+    /// Returns when so many threads wait.
+    fn await_waiting(&self, threads: usize) {
+        let mut state = self.state.lock().expect("a panic aborts");
+        while state.waiting < threads {
+            state = self.changed.wait(state).expect("a panic aborts");
+        }
+    }
+
     fn work<M: Memory>(&self) {
-        let number = {
-            let mut state = self.state.lock().expect("a panic aborts");
-            state.begun += 1;
-            state.begun
-        };
-        let mut random = Random::new(self.seed, number);
+        let mut random = Random::new(self.seed, self.next.fetch_add(1, Ordering::Relaxed));
         let mut blocks = [const { Block::<M>::NONE }; SLOTS];
         let (mut count, mut requested) = (0, 0);
         while requested < self.bytes && count < SLOTS {
@@ -114,6 +121,7 @@ fn run<M: Memory>(threads: usize, params: &Params) -> Outcome {
     let shared = Shared {
         seed: params.seed,
         bytes,
+        next: AtomicUsize::new(0),
         state: Mutex::default(),
         changed: Condvar::new(),
         ended: Condvar::new(),
@@ -121,16 +129,13 @@ fn run<M: Memory>(threads: usize, params: &Params) -> Outcome {
     let before = Resident::now();
     let timer = Timer::new();
     for number in 0..threads {
+        shared.await_waiting((number + 1).saturating_sub(AT_WORK));
         match start::<M>(stacks.stack(number), &shared) {
             Ok(id) => ids[number] = id,
             Err(error) => panic!("thread {number} of {threads} could not be started: error {error}"),
         }
     }
-    let mut state = shared.state.lock().expect("a panic aborts");
-    while state.waiting < threads {
-        state = shared.changed.wait(state).expect("a panic aborts");
-    }
-    drop(state);
+    shared.await_waiting(threads);
     let seconds = timer.seconds();
     let heap = |stacks: &mut Stacks| (Resident::now().above(before) - stacks.resident()).max(0.0);
     let at_once = heap(&mut stacks);

@@ -60,7 +60,7 @@ pub fn table(ledger: &Ledger, paint: Paint) -> String {
 fn difference(ledger: &Ledger) -> String {
     let off = ledger.unexplained.unsigned_abs();
     match off {
-        0 => "of which the lines explain every byte".into(),
+        0 => "the lines add up to it exactly".into(),
         _ => format!(
             "the lines add up to {} {}",
             bytes(off),
@@ -84,14 +84,8 @@ pub fn history(samples: &[Sample], paint: Paint) -> String {
         return String::new();
     }
     let mut text = String::new();
-    let figures: [(&str, fn(&Sample) -> u64); 4] = [
-        ("resident", |sample| sample.1),
-        ("live", |sample| sample.2),
-        ("free dirty", |sample| sample.3),
-        ("in caches", |sample| sample.4),
-    ];
-    for (name, figure) in figures {
-        let values: Vec<u64> = samples.iter().map(figure).collect();
+    for (place, name) in ["resident", "live", "free dirty", "in caches"].into_iter().enumerate() {
+        let values: Vec<u64> = samples.iter().map(|sample| sample.figures()[place]).collect();
         let (Some(lowest), Some(highest)) = (values.iter().min(), values.iter().max()) else { continue };
         let at = samples[values.iter().position(|value| value == highest).unwrap_or(0)].0;
         let picture = spark(&values, PICTURE);

@@ -55,7 +55,7 @@ unsafe impl<T: Send> Sync for Agreed<T> {}
 static STATE: AtomicU32 = AtomicU32::new(CLOSED);
 /// The option asked; so it does for children.
 static BY_OPTION: AtomicBool = AtomicBool::new(false);
-/// The process that opened: neither a child of `vfork`, which shares this memory, nor one of `fork`.
+/// The process that asked: not a child of `vfork`, which shares this memory.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// What to wait for, or -1; a number in the table of the serving thread.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
@@ -142,6 +142,7 @@ fn ask() {
     if pass(CLOSED, CLAIMED) || pass(FAILED, CLAIMED) {
         // SAFETY: V2, this thread made the state CLAIMED.
         unsafe { *RUNTIME.0.get() = RuntimeDirectory::read() };
+        PROCESS.store(linux::process_id(), Ordering::Relaxed);
         set(ASKED);
     }
 }
@@ -199,7 +200,6 @@ fn start(service: &mut Option<Service>, now_ns: u64) {
     match Service::open(runtime, now_ns) {
         Ok((opened, files)) => {
             DESCRIPTOR.store(opened.descriptor(), Ordering::Relaxed);
-            PROCESS.store(linux::process_id(), Ordering::Relaxed);
             *service = Some(opened);
             // SAFETY: V3, the state is OPENING.
             unsafe { *FILES.0.get() = Some(files) };
@@ -228,6 +228,9 @@ pub fn at_exit() {
 
 #[cold]
 fn end() {
+    if PROCESS.load(Ordering::Relaxed) != linux::process_id() {
+        return;
+    }
     if pass(ASKED, CLAIMED) {
         // Nothing is open, but a program that replaced itself by this one may have left its files under the same number.
         // SAFETY: V2, this thread made the state CLAIMED, and reads only.
@@ -250,12 +253,14 @@ pub(crate) fn forked_child() {
     if before == CLOSED {
         return;
     }
-    let again = BY_OPTION.load(Ordering::Relaxed) && before != CLAIMED;
+    // What failed in the parent is not tried, and told, again.
+    let again = BY_OPTION.load(Ordering::Relaxed) && before != CLAIMED && before != FAILED;
     // What the service held was not inherited: its destructors would close and unmap what belongs to others.
     // SAFETY: V1, the only thread.
     unsafe { SERVICE.0.get().write(None) };
     DESCRIPTOR.store(-1, Ordering::Relaxed);
     BUSY.store(false, Ordering::Relaxed);
+    PROCESS.store(linux::process_id(), Ordering::Relaxed);
     STATE.store(if again { ASKED } else { CLOSED }, Ordering::Release);
     if again {
         ring();

@@ -1,4 +1,5 @@
-//! Taking the ledger: first what is not ours, from the kernel's list of mappings, then span by span what is.
+//! Taking the ledger: first what is ours, range by range and span by span, then what is not, from the kernel's list of
+//! mappings.
 //!
 //! # Safety
 //!
@@ -43,7 +44,7 @@ unsafe impl Zeroed for Work {}
 
 /// How far the lines may be off, as a part of what is resident, before the ledger is taken again: while others are
 /// at work, some change between the first line and the last.
-const OFF: usize = 200;
+const OFF: usize = 400;
 /// How often it is taken at most.
 const ATTEMPTS: usize = 3;
 /// Up to so much the kernel is asked to add up what is resident, exactly; above it takes seconds, and the count that it
@@ -118,19 +119,20 @@ impl Work {
         self.own.find(&mut self.residency, &mut self.lines);
         let window = LEVELS.pages.window();
         drop(inside);
-        let Work { residency, own, lines, text, .. } = &mut *self;
-        residency.forget();
-        let lazily_freed = foreign::add(residency, own, lines, text, window.0..window.1, detail)?;
         self.residency.forget();
         self.spans()?;
+        let inside = gate::enter_patiently()?;
+        self.classes();
+        drop(inside);
         // The scratch mapping itself counts among the records.
         self.residency.forget();
         let own = self.residency.bytes(scratch.0, scratch.1);
         self.add(Line::Records, own);
+        // Last, right before the kernel adds up: what runs here for the first time becomes resident by it.
+        let Work { residency, own, lines, text, .. } = &mut *self;
+        residency.forget();
+        let lazily_freed = foreign::add(residency, own, lines, text, window.0..window.1, detail)?;
         let sums = self.sums()?;
-        let inside = gate::enter_patiently()?;
-        self.classes();
-        drop(inside);
         let lazily = lazily_freed.min(self.lines[Line::FreeDirty.index()]);
         self.lines[Line::FreeDirty.index()] -= lazily;
         self.lines[Line::LazilyFreed.index()] += lazily;

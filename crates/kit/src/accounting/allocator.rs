@@ -228,12 +228,7 @@ unsafe impl<A: Alloc, M: Measure<A>, H: OomHandler> UsableSize for Accounting<A,
 
 // SAFETY: *parent's*.
 unsafe impl<A: ResizeInPlace, H: OomHandler> ResizeInPlace for Accounting<A, Requested, H> {
-    unsafe fn resize_in_place(
-        &self,
-        block: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<(), AllocError> {
+    unsafe fn resize_in_place(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
         let (more, less) = (new.size().saturating_sub(old.size()), old.size().saturating_sub(new.size()));
         let shard = own();
         if !self.ledger.charge(shard, more) {

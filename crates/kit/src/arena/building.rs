@@ -31,6 +31,19 @@ pub(super) struct Building<'a, T, A: Alloc> {
     len: usize,
 }
 
+/// The length while a loop runs, which a register holds; it is told at the end, also when the iterator panics.
+struct Filling<'l> {
+    len: usize,
+    told: &'l mut usize,
+}
+
+impl Drop for Filling<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        *self.told = self.len;
+    }
+}
+
 impl<'a, T, A: Alloc> Building<'a, T, A> {
     #[inline]
     pub(super) fn new(arena: &'a TypedArena<T, A>) -> Self {
@@ -40,22 +53,35 @@ impl<'a, T, A: Alloc> Building<'a, T, A> {
         Building { arena, place: Place::Shared(storage.chunk.get(), end), start: cursor.cast(), room, len: 0 }
     }
 
-    /// Appends a value, when at least `more` others are expected.
+    /// Appends all that `values` yields.
     #[inline]
-    pub(super) fn push(&mut self, value: T, more: usize) {
+    pub(super) fn fill(&mut self, mut values: impl Iterator<Item = T>) {
         if size_of::<T>() == 0 {
-            self.arena.alloc(value);
-            self.len += 1;
+            for value in values {
+                self.arena.alloc(value);
+                self.len += 1;
+            }
             return;
         }
-        if self.len == self.room {
-            self.make_room(more.max(self.len).saturating_add(1));
+        loop {
+            let mut filling = Filling { len: self.len, told: &mut self.len };
+            while filling.len < self.room {
+                let Some(value) = values.next() else { return };
+                // SAFETY: built: there is room for one more.
+                let place = unsafe { self.start.add(filling.len) };
+                // SAFETY: built: no element is there yet.
+                unsafe { place.write(value) };
+                filling.len += 1;
+            }
+            drop(filling);
+            let Some(value) = values.next() else { return };
+            self.make_room(values.size_hint().0.max(self.len).saturating_add(1));
+            // SAFETY: built: there is room for one more.
+            let place = unsafe { self.start.add(self.len) };
+            // SAFETY: built: no element is there yet.
+            unsafe { place.write(value) };
+            self.len += 1;
         }
-        // SAFETY: built: there is room for one more.
-        let place = unsafe { self.start.add(self.len) };
-        // SAFETY: built: no element is there yet.
-        unsafe { place.write(value) };
-        self.len += 1;
     }
 
     /// Moves to a chunk of its own, or to a longer one.

@@ -136,11 +136,8 @@ impl<T, A: Alloc> TypedArena<T, A> {
     /// When there is no memory; the values that it had yielded stay in the arena.
     #[inline]
     pub fn alloc_extend(&self, values: impl IntoIterator<Item = T>) -> &mut [T] {
-        let mut values = values.into_iter();
         let mut building = Building::new(self);
-        while let Some(value) = values.next() {
-            building.push(value, values.size_hint().0);
-        }
+        building.fill(values.into_iter());
         building.finish()
     }
 

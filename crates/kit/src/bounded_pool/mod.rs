@@ -1,22 +1,32 @@
 //! A pool of byte buffers with a bound on all of them together, after Kafka's.
 //!
-//! **What it is.** A source of buffers that never holds more than a given number of bytes: who asks for more than is
+//! # What it is
+//!
+//! A source of buffers that never holds more than a given number of bytes: who asks for more than is
 //! left waits until others give back. Buffers of one size, the *poolable* one, are kept for reuse; those of other sizes
 //! are allocated from the parent and freed. Waiters are served in the order in which they came, the first with all that
 //! comes in until he has enough, so that a big request is not starved by small ones. Who runs out of time leaves what
 //! he had gathered to the next.
 //!
-//! **Where it comes from.** `BufferPool` of Kafka's producer (2013; `clients/src/main/java/.../BufferPool.java`), which bounds
+//! # Where it comes from
+//!
+//! `BufferPool` of Kafka's producer (2013; `clients/src/main/java/.../BufferPool.java`), which bounds
 //! the memory of records that are not sent yet. There a newcomer can take what a waiter has just been woken for; here
 //! bytes are handed over under the lock, so the order is strict. There the garbage collector frees memory some time
 //! after its bytes were granted to another; here before.
 //!
-//! **When to use it.** Where a producer is to be slowed down by its consumer, by bytes: queues to a network or a disk.
-//! **When not**: where nobody may wait (see [`try_acquire`](BoundedPool::try_acquire)), or most sizes differ from the
+//! # When to use it, and when not
+//!
+//! Where a producer is to be slowed down by its consumer, by bytes: queues to a network or a disk.
+//! Not where nobody may wait (see [`try_acquire`](BoundedPool::try_acquire)), or most sizes differ from the
 //! poolable one and speed matters; then take a [`Limiting`](crate::limiting) allocator.
 //!
-//! **Cost.** One lock for acquire and one for release, held for a few instructions, and for the parent's `deallocate` where
+//! # Costs
+//!
+//! One lock for acquire and one for release, held for a few instructions, and for the parent's `deallocate` where
 //! recyclable blocks are given up for another size. Memory: the bound, and one word for each recyclable block.
+//!
+//! # Example
 //!
 //! ```
 //! use freestone_kit::{BoundedPool, bounded_pool::BoundedError, c::C};
@@ -177,7 +187,11 @@ impl<A: Alloc> BoundedPool<A> {
     /// # Errors
     ///
     /// As [`acquire`](BoundedPool::acquire), and [`TimedOut`](BoundedError::TimedOut).
-    pub fn acquire_timeout(&self, bytes: usize, most: Duration) -> Result<BoundedBuffer<'_, A>, BoundedError> {
+    pub fn acquire_timeout(
+        &self,
+        bytes: usize,
+        most: Duration,
+    ) -> Result<BoundedBuffer<'_, A>, BoundedError> {
         // A time that no clock can say is no limit.
         self.acquire_until(bytes, Instant::now().checked_add(most))
     }
@@ -196,7 +210,11 @@ impl<A: Alloc> BoundedPool<A> {
         }
     }
 
-    fn acquire_until(&self, bytes: usize, until: Option<Instant>) -> Result<BoundedBuffer<'_, A>, BoundedError> {
+    fn acquire_until(
+        &self,
+        bytes: usize,
+        until: Option<Instant>,
+    ) -> Result<BoundedBuffer<'_, A>, BoundedError> {
         self.check(bytes)?;
         let denied = |denied| self.denied(bytes, denied);
         if let Some(grant) = self.bank.try_take(bytes, &self.discard()).map_err(denied)? {

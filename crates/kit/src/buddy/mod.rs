@@ -141,7 +141,9 @@ impl<'b, const MIN: u32, const MAX: u32> Buddy<Buffer<'b>, MIN, MAX> {
             return buddy;
         }
         // SAFETY: zones: inside the buffer.
-        let (place, first) = unsafe { (base.add(head - address), base.add(start - address)) };
+        let place = unsafe { base.add(head - address) };
+        // SAFETY: zones: inside the buffer, behind head and map.
+        let first = unsafe { base.add(start - address) };
         let bytes = units << MIN;
         let head = Head { next: None, start: first, bytes, taken: 0, from_parent: false };
         // SAFETY: zones: head, map and memory lie one behind the other in the buffer.

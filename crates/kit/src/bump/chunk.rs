@@ -40,12 +40,19 @@ struct Header {
 
 pub(crate) const HEADER: usize = size_of::<Header>();
 
+/// From the chunk's first byte to its data: the header, rounded up to the alignment.
+fn offset(align: usize) -> usize {
+    const { assert!(HEADER.is_power_of_two()) };
+    HEADER.max(align)
+}
+
 /// One chunk. A plain reference: it can be copied, and frees nothing by itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chunk(NonNull<Header>);
 
 impl Chunk {
     /// A chunk with at least `data` bytes, which begin at a multiple of `align` and of [`ALIGN`]; no bytes are used.
+    #[inline]
     pub(crate) fn new<A: Alloc>(
         parent: &A,
         data: usize,
@@ -53,7 +60,7 @@ impl Chunk {
         previous: Option<Chunk>,
     ) -> Option<Chunk> {
         let align = align.max(ALIGN);
-        let len = data.checked_add(HEADER.next_multiple_of(align))?.checked_next_multiple_of(ALIGN)?;
+        let len = data.checked_add(offset(align))?.checked_next_multiple_of(ALIGN)?;
         let block = parent.allocate(Layout::from_size_align(len, align).ok()?).ok()?;
         // A generous parent's surplus is used, to a multiple of ALIGN.
         let len = block.len() & !(ALIGN - 1);
@@ -65,6 +72,7 @@ impl Chunk {
 
     /// What to ask for after a chunk of `len` bytes when at least `data` bytes are needed: twice as much, and less step by
     /// step when the parent refuses.
+    #[inline]
     pub(crate) fn after<A: Alloc>(
         parent: &A,
         previous: Option<Chunk>,
@@ -116,12 +124,12 @@ impl Chunk {
     /// Bytes of data.
     pub(crate) fn data(self) -> usize {
         let header = self.header();
-        header.len - HEADER.next_multiple_of(header.align)
+        header.len - offset(header.align)
     }
 
     /// The first byte of data.
     pub(crate) fn start(self) -> NonNull<u8> {
-        let offset = HEADER.next_multiple_of(self.header().align);
+        let offset = offset(self.header().align);
         // SAFETY: chunk; it is that long.
         unsafe { self.0.cast::<u8>().add(offset) }
     }
@@ -140,7 +148,8 @@ impl Chunk {
     /// The block of the parent's, and the layout that it fits.
     pub(crate) fn block(self) -> (NonNull<u8>, Layout) {
         let Header { len, align, .. } = self.header();
-        let layout = Layout::from_size_align(len, align).unwrap_or(Layout::new::<Header>());
+        // SAFETY: the parent was asked with such a layout, and gave that many bytes.
+        let layout = unsafe { Layout::from_size_align_unchecked(len, align) };
         (self.0.cast(), layout)
     }
 

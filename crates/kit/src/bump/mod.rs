@@ -201,15 +201,13 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
         let padding = if layout.align() > ALIGN { layout.align() } else { 0 };
         let data = layout.size().checked_next_multiple_of(ALIGN)?.checked_add(padding)?;
         let previous = self.chunk.get();
-        let chunk = match self.spare.take() {
+        let chunk = match self.spare.get() {
             Some(spare) if spare.data() >= data => {
+                self.spare.set(None);
                 spare.set_previous(previous);
                 spare
             }
-            small => {
-                self.spare.set(small);
-                Chunk::after(&self.parent, previous, data, ALIGN)?
-            }
+            _ => Chunk::after(&self.parent, previous, data, ALIGN)?,
         };
         self.enter(Some(chunk));
         self.carve(layout)
@@ -219,6 +217,21 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
     #[inline(always)]
     fn is_newest(&self, block: NonNull<u8>) -> bool {
         block == self.cursor.get()
+    }
+
+    /// Makes the spare chunk the current one, if that is shorter and holds nothing.
+    fn prefer_spare(&mut self) {
+        let current = self.chunk.get();
+        if let Some(spare) = self.spare.get()
+            && current.is_none_or(|chunk| self.cursor.get() == chunk.end() && chunk.data() < spare.data())
+        {
+            spare.set_previous(current.and_then(Chunk::previous));
+            if let Some(chunk) = current {
+                chunk.set_previous(None);
+            }
+            self.spare.set(current);
+            self.enter(Some(spare));
+        }
     }
 
     /// Where the next block would come from, for [`restore`](Bump::restore).

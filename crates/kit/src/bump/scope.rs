@@ -47,6 +47,8 @@ pub struct Scope<'b, A: Alloc, const MIN_ALIGN: usize = 1> {
 impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
     /// The outermost scope. It ends by nothing but a reset, a drop, or the next call of this.
     pub fn scope(&mut self) -> Scope<'_, A, MIN_ALIGN> {
+        // Nobody remembers a position now: the chunk that scopes before needed can be the first of those to come.
+        self.prefer_spare();
         Scope { bump: self }
     }
 }

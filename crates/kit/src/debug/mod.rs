@@ -48,7 +48,7 @@
 //! | check, leaks | one step for every byte around a block or freed; for every block |
 //! | a report | milliseconds |
 //!
-//! A record takes about 130 bytes, for every block ever allocated unless the [quarantine](DebugConfig::quarantine) is bounded.
+//! A record takes about 100 bytes, for every block ever allocated unless the [quarantine](DebugConfig::quarantine) is bounded.
 //!
 //! # Example
 //!

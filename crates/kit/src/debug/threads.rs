@@ -20,7 +20,14 @@ pub trait Threads: sealed::Sealed {
 #[derive(Clone, Copy, Debug)]
 pub enum Shared {}
 
-/// For one thread at a time, without a lock; the allocator is then not `Sync`.
+/// For one thread at a time, without a lock; the allocator is then not `Sync`:
+///
+/// ```compile_fail,E0277
+/// use freestone_kit::debug::{Debug, DebugConfig};
+/// use freestone_kit::page::Page;
+/// let debug = Debug::single(Page, DebugConfig::new());
+/// std::thread::scope(|scope| drop(scope.spawn(|| debug.check())));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Single {}
 

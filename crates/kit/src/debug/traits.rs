@@ -29,7 +29,12 @@ impl<A: Alloc, T: Threads> Debug<A, T> {
         });
         self.log(|| match result {
             Ok(block) => {
-                format!("resize {address:#x} from {} to {} bytes: {:p}", old.size(), new.size(), block)
+                format!(
+                    "resize {address:#x} from {} to {} bytes: {:p}",
+                    old.size(),
+                    new.size(),
+                    block.cast::<u8>()
+                )
             }
             Err(_) => format!("resize {address:#x} from {} to {} bytes: refused", old.size(), new.size()),
         });
@@ -44,7 +49,12 @@ unsafe impl<A: Alloc, T: Threads> Alloc for Debug<A, T> {
             state.allocate(layout, 0, scene, found).and_then(|at| block(state, at))
         });
         self.log(|| match result {
-            Ok(block) => format!("allocate {} bytes, align {}: {:p}", layout.size(), layout.align(), block),
+            Ok(block) => format!(
+                "allocate {} bytes, align {}: {:p}",
+                layout.size(),
+                layout.align(),
+                block.cast::<u8>()
+            ),
             Err(_) => format!("allocate {} bytes, align {}: refused", layout.size(), layout.align()),
         });
         result

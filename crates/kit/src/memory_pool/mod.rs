@@ -4,7 +4,8 @@
 //!
 //! Slots of one size, cut from chunks that the parent supplies. A freed slot heads a list of free slots that runs
 //! through the slots themselves; the next object is created there, in memory that is likely still in the CPU's cache.
-//! Chunks grow with the pool, so it asks its parent a logarithmic number of times.
+//! Chunks grow with the pool, up to 32 MiB, so that
+//! it asks its parent seldom.
 //!
 //! ```text
 //!  pool: free ──┐  cursor ───────────────────┐
@@ -50,6 +51,13 @@
 //! let second = pool.create([2; 4])?;
 //! assert_eq!(place, &raw const *second, "the last freed is the first reused");
 //! # Ok::<(), freestone_kit::AllocError>(())
+//! ```
+//!
+//! An alignment that is none does not compile:
+//!
+//! ```compile_fail,E0080
+//! # use freestone_kit::{c::C, memory_pool::MemoryPool};
+//! let pool = MemoryPool::<u32, C, 3>::new(C);
 //! ```
 //!
 //! An object borrows from its pool, so that it cannot outlive it or survive a reset:
@@ -108,7 +116,7 @@ struct Chunk {
 
 /// The least and the most that a chunk which the pool makes by itself takes, as far as a slot is not larger.
 const LEAST_CHUNK: usize = 1 << 10;
-const MOST_CHUNK: usize = 1 << 20;
+const MOST_CHUNK: usize = 32 << 20;
 
 /// A pool of objects of type `T` over the parent `A`; see the [module](self).
 ///

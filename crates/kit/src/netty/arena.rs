@@ -13,7 +13,7 @@
 
 use super::chunk::{Base, Chunk};
 use super::size_class::SizeClasses;
-use super::slots::{Link, List, NONE, Slots};
+use super::slots::{List, NONE, Slots};
 use super::subpage::Subpage;
 
 /// Lower and upper bound of the lists' usage in percent; 0 for the lower: a chunk stays though it is empty.
@@ -109,7 +109,8 @@ impl Arena {
         };
         let subpage = &mut self.subpages[number];
         let block = subpage.take();
-        let offset = ((subpage.first_page as usize) << classes.page_shift) + block as usize * classes.size(class);
+        let offset =
+            ((subpage.first_page as usize) << classes.page_shift) + block as usize * classes.size(class);
         let place = Place { chunk: subpage.chunk, offset };
         if subpage.is_full() {
             subpage.listed = false;
@@ -201,7 +202,10 @@ impl Arena {
         let free_run = if small {
             self.give_small(place, page, class, classes)
         } else {
-            assert!(place.offset.is_multiple_of(1 << classes.page_shift), "a run is freed by a wrong address");
+            assert!(
+                place.offset.is_multiple_of(1 << classes.page_shift),
+                "a run is freed by a wrong address"
+            );
             Some(page)
         };
         self.deallocations.count(small);
@@ -216,7 +220,8 @@ impl Arena {
 
     /// The first page of the run, if it is needed no more.
     fn give_small(&mut self, place: Place, page: u32, class: usize, classes: &SizeClasses) -> Option<u32> {
-        let number = self.chunks[place.chunk].subpage(page).expect("a small block is freed where there is none");
+        let number =
+            self.chunks[place.chunk].subpage(page).expect("a small block is freed where there is none");
         let subpage = &mut self.subpages[number];
         assert_eq!(subpage.class, class, "a small block is freed with a wrong size");
         let from = place.offset - ((subpage.first_page as usize) << classes.page_shift);

@@ -90,7 +90,10 @@ unsafe impl<A: Alloc> Owns for BufferPool<A> {
     fn owns(&self, address: NonNull<u8>) -> bool {
         let address = address.as_ptr().addr();
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.range(..=address).next_back().is_some_and(|(base, region)| address - base < region.layout.size())
+        index
+            .range(..=address)
+            .next_back()
+            .is_some_and(|(base, region)| address - base < region.layout.size())
     }
 }
 

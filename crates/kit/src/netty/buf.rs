@@ -259,7 +259,8 @@ impl<'p, A: Alloc> Buf<'p, A> {
             // SAFETY: both blocks are that long and apart.
             unsafe { start.copy_from_nonoverlapping(self.start, kept) };
             self.give();
-            (self.start, self.origin, self.room, self.cache, self.written) = (start, origin, room, cache, kept);
+            (self.start, self.origin, self.room, self.cache, self.written) =
+                (start, origin, room, cache, kept);
         }
         self.capacity = capacity;
         self.write = self.write.min(capacity);

@@ -49,7 +49,8 @@ impl ThreadCache {
     /// Belongs to the caller.
     pub(super) fn new(classes: &SizeClasses, config: &Config, arena: usize) -> ThreadCache {
         let most = config.most_cached_bytes.min(config.chunk);
-        let queues = (0..classes.count()).take_while(|&class| classes.is_small(class) || classes.size(class) <= most);
+        let queues =
+            (0..classes.count()).take_while(|&class| classes.is_small(class) || classes.size(class) <= most);
         let capacity = |class| {
             if classes.is_small(class) { config.small_cached } else { config.normal_cached }
         };
@@ -146,9 +147,8 @@ impl ThreadCache {
 
     /// Bytes in the queues, about.
     pub(super) fn bytes(&self, classes: &SizeClasses) -> usize {
-        let each = |(class, cached): (usize, &Class)| {
-            cached.queue.get().map_or(0, Queue::len) * classes.size(class)
-        };
+        let each =
+            |(class, cached): (usize, &Class)| cached.queue.get().map_or(0, Queue::len) * classes.size(class);
         self.classes.iter().enumerate().map(each).sum()
     }
 

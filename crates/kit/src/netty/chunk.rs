@@ -125,7 +125,9 @@ impl Chunk {
     /// Enters a subpage, or its end, on all pages of its run.
     pub(super) fn set_subpage(&mut self, first: u32, subpage: u32) {
         let pages = self.pages[first as usize].run;
-        self.pages[first as usize..(first + pages) as usize].iter_mut().for_each(|page| page.subpage = subpage);
+        self.pages[first as usize..(first + pages) as usize]
+            .iter_mut()
+            .for_each(|page| page.subpage = subpage);
     }
 
     /// The subpage to which the page belongs.

@@ -90,7 +90,8 @@ pub struct PoolMetrics {
 impl<A: Alloc> BufferPool<A> {
     /// The figures now. Looks at every chunk and every subpage, each arena under its lock.
     pub fn metrics(&self) -> PoolMetrics {
-        let arenas: Vec<ArenaMetrics> = (0..self.shards.len()).map(|arena| self.arena_metrics(arena)).collect();
+        let arenas: Vec<ArenaMetrics> =
+            (0..self.shards.len()).map(|arena| self.arena_metrics(arena)).collect();
         let (mut held, mut huge) = (0, 0);
         for region in self.index.read().unwrap_or_else(PoisonError::into_inner).values() {
             held += region.layout.size();

@@ -1,6 +1,8 @@
 //! Pooled byte buffers, after Netty.
 //!
-//! **What it is.** An allocator for the buffers of a network program: many, of all sizes up to some mebibytes, made in
+//! # What it is
+//!
+//! An allocator for the buffers of a network program: many, of all sizes up to some mebibytes, made in
 //! one thread and dropped in another. Memory comes from the parent in *chunks*, which are cut into *runs* of pages; a
 //! large block is a run, and small blocks of one size share a run, a *subpage*. Chunks belong to *arenas*, each with a lock, and
 //! in each arena they are sorted by how full they are, so that nearly empty ones run dry and go back.
@@ -26,18 +28,27 @@
 //! using it afterwards, is an error at run time; here neither compiles. What can still happen is that
 //! a buffer is forgotten; the [leak detector](LeakLevel) tells where it came from.
 //!
-//! **Where it comes from.** `PooledByteBufAllocator` of Netty 4 (Trustin Lee and Norman Maurer, 2012, after jemalloc 3): `PoolArena`, `PoolChunk`,
+//! # Where it comes from
+//!
+//! `PooledByteBufAllocator` of Netty 4 (Trustin Lee and Norman Maurer, 2012, after jemalloc 3): `PoolArena`, `PoolChunk`,
 //! `PoolChunkList`, `PoolSubpage`, `PoolThreadCache`, `ResourceLeakDetector`. Runs and size classes are those of 4.1.52 (2020), after
 //! jemalloc 4; before, a chunk was a buddy system. What differs: one lock an arena (Netty has one more for each small class);
 //! the cache of a thread that has exited is emptied by the next that needs it or needs memory, not at once; buffers borrow the pool.
 //!
-//! **When to use it.** Where buffers of many sizes come and go on many threads, and memory should be bounded by what is in use at
-//! once plus one chunk an arena. **When not**: for one size, see [`ObjectPool`](crate::ObjectPool); for a bound on all of them,
-//! [`BoundedPool`](crate::BoundedPool); as a general allocator, for which it serves too, but at a chunk for each arena at least.
+//! # When to use it, and when not
 //!
-//! **Cost.** From and to the thread's cache: a few loads and stores, and one compare-and-exchange for the way back. From an
+//! Where buffers of many sizes come and go on many threads, and memory should be bounded by what is in use at
+//! once plus one chunk an arena. Not for one size, see [`ObjectPool`](crate::ObjectPool); for a bound on all of them,
+//! [`BoundedPool`](crate::BoundedPool); as a general allocator, for which it serves too, but at a chunk for each arena at least; as the global one, which it
+//! needs itself for its bookkeeping.
+//!
+//! # Costs
+//!
+//! From and to the thread's cache: a few loads and stores, and one compare-and-exchange for the way back. From an
 //! arena: its lock; a subpage: a search for a zero bit; a run: the lowest in a tree. Memory beside the
 //! blocks: 12 bytes a page, a bit a small block, 8 bytes a place in a queue that is used.
+//!
+//! # Example
 //!
 //! ```
 //! use freestone_kit::netty::{BufferPool, Config};

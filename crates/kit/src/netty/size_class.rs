@@ -141,7 +141,10 @@ mod tests {
             for size in (0..5000).chain((5000..=chunk).step_by(37)) {
                 let Some(class) = classes.class(size) else { panic!("{size} has no class") };
                 assert!(classes.size(class) >= size, "{size}: class {class}");
-                assert!(class == 0 || classes.size(class - 1) < size, "{size}: class {class} is not the least");
+                assert!(
+                    class == 0 || classes.size(class - 1) < size,
+                    "{size}: class {class} is not the least"
+                );
             }
             assert_eq!(classes.class(chunk), Some(classes.count() - 1));
             assert_eq!(classes.class(chunk + 1), None);

@@ -64,7 +64,8 @@ impl Subpage {
     }
 
     fn find(&self) -> u32 {
-        let (word, bits) = self.taken.iter().enumerate().find(|(_, bits)| **bits != u64::MAX).expect("a free block");
+        let (word, bits) =
+            self.taken.iter().enumerate().find(|(_, bits)| **bits != u64::MAX).expect("a free block");
         (word * 64) as u32 + bits.trailing_ones()
     }
 
@@ -72,7 +73,10 @@ impl Subpage {
     pub(super) fn give(&mut self, block: u32) {
         let bit = 1 << (block % 64);
         let word = &mut self.taken[block as usize / 64];
-        assert!(block < self.blocks && *word & bit != 0, "block {block} of a subpage is freed and was not taken");
+        assert!(
+            block < self.blocks && *word & bit != 0,
+            "block {block} of a subpage is freed and was not taken"
+        );
         *word &= !bit;
         self.free += 1;
         self.next = Some(block);

@@ -147,7 +147,8 @@ impl Caches {
     fn add(&self, cache: ThreadCache) -> Option<usize> {
         let place = self.count.fetch_add(1, Ordering::Relaxed);
         let (part, index) = part_of(place);
-        let part = self.parts.get(part)?.get_or_init(|| (0..FIRST << part).map(|_| OnceLock::new()).collect());
+        let part =
+            self.parts.get(part)?.get_or_init(|| (0..FIRST << part).map(|_| OnceLock::new()).collect());
         part[index].set(Arc::new(cache)).ok()?;
         Some(place)
     }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 /// The CPU that the thread runs on at this moment; 0 where the system does not say.
+#[inline]
 pub(super) fn current_cpu() -> usize {
     // SAFETY: no conditions.
     let cpu = unsafe { libc::sched_getcpu() };

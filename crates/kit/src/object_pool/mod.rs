@@ -1,6 +1,8 @@
 //! A pool of objects that are dear to make, after Go's `sync.Pool` and what Hertz adds to it.
 //!
-//! **What it is.** A store of objects for reuse, which anybody may empty: it promises speed and nothing else. Each CPU
+//! # What it is
+//!
+//! A store of objects for reuse, which anybody may empty: it promises speed and nothing else. Each CPU
 //! has a shard with one *private* object and a *shared* queue. [`get`](ObjectPool::get) takes the private object, else
 //! the one put last into its own queue, else steals the oldest from another CPU's, else takes a *victim*, else
 //! makes one. [`age`](ObjectPool::age) drops the victims and makes victims of all that lie in the pool: an
@@ -10,20 +12,28 @@
 //! meets the data of another; one that has grown beyond a limit is dropped (it would keep the worst case alive for ever);
 //! and a user can [exile](Pooled::exile) one, when something may still refer to its insides.
 //!
-//! **Where it comes from.** Go's `sync/pool.go` and `sync/poolqueue.go` (private slot and sharding 2013; lock-free
+//! # Where it comes from
+//!
+//! Go's `sync/pool.go` and `sync/poolqueue.go` (private slot and sharding 2013; lock-free
 //! queues and the victim generation in Go 1.13, 2019). ByteDance's Hertz (2022), `RequestContext`. What differs: Go ages
 //! at each garbage collection; here a user calls `age`, or [sets a time](Options::age_every), at which whoever comes by
 //! does it. Go pins a goroutine to its processor; here a shard has a mark, see the file `shard.rs`.
 //!
-//! **When to use it.** For buffers, contexts, parsers: things whose making costs more than some 20 ns, which
-//! many threads need for a short time. **When not**: for objects that must come back (connections), since any may be dropped;
+//! # When to use it, and when not
+//!
+//! For buffers, contexts, parsers: things whose making costs more than some 20 ns, which
+//! many threads need for a short time. Not for objects that must come back (connections), since any may be dropped;
 //! for a bound on how many there are ([`BoundedPool`](crate::BoundedPool)); for plain memory, which the
 //! allocator keeps at hand by itself.
 //!
-//! **Cost.** A get or a put that meets the private object: one exchange and one store on the CPU's own cache line. From
+//! # Costs
+//!
+//! A get or a put that meets the private object: one exchange and one store on the CPU's own cache line. From
 //! or to the own queue: one more atomic operation. A steal: one compare-and-exchange on another's line; a look
-//! at every shard when nothing is found. `age`: the number of victims. Memory: two cache lines and 400 bytes a CPU, two
-//! words for each object of the most that ever lay in a queue.
+//! at every shard when nothing is found. `age`: the number of victims. Memory: 512 bytes a CPU, and up to
+//! 16 for each object of the most that ever lay in a queue.
+//!
+//! # Example
 //!
 //! ```
 //! use freestone_kit::ObjectPool;
@@ -51,7 +61,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cpu::current_cpu;
-use shard::Shard;
+use shard::{Pin, Shard};
 use stats::{Counters, count};
 
 pub use guard::Pooled;
@@ -60,6 +70,9 @@ pub use stats::ObjectPoolStats;
 
 /// After so many puts into a queue somebody looks at the clock.
 const PUTS_BETWEEN_LOOKS: u64 = 64;
+
+/// How often all shards are tried before an object that came back is dropped: about as long as it takes to make one.
+const ROUNDS: usize = 8;
 
 /// What may be set of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +144,7 @@ impl<T: Recycle + Send, F: Fn() -> T> ObjectPool<T, F> {
     /// When `make` does.
     pub fn take(&self) -> Box<T> {
         let shards = self.shards();
-        let own = current_cpu() % shards.len();
+        let own = own_of(shards.len());
         let near = shards[own].pin().and_then(|pin| pin.get());
         near.or_else(|| self.look_around(shards, own)).unwrap_or_else(|| {
             count(&self.counters.made);
@@ -146,20 +159,16 @@ impl<T: Recycle + Send, F: Fn() -> T> ObjectPool<T, F> {
     /// When the object's reset or its drop does; it is then dropped and the pool is as it was.
     pub fn put(&self, mut object: Box<T>) {
         let shards = self.shards();
-        let own = current_cpu() % shards.len();
+        let own = own_of(shards.len());
         if object.retained() > self.options.most_retained {
             count(&self.counters.oversize);
             return;
         }
         object.reset();
-        // The first shard without a user, which is the own one but for rare cases. If there is none, every CPU is at it
-        // and one object is of no account.
-        let pin = (0..shards.len()).find_map(|step| shards[(own + step) % shards.len()].pin());
-        let put = match &pin {
+        let put = match shards[own].pin().or_else(|| pin_another(shards, own)) {
             Some(pin) => pin.put(object),
             None => Err(object),
         };
-        drop(pin);
         match put {
             Ok(Some(puts)) if puts % PUTS_BETWEEN_LOOKS == 0 => self.look_at_the_clock(),
             Ok(_) => {}
@@ -245,6 +254,7 @@ impl<T: Recycle + Send, F: Fn() -> T> ObjectPool<T, F> {
         count(&self.counters.exiled);
     }
 
+    #[inline]
     fn shards(&self) -> &[Shard<T>] {
         self.shards.get_or_init(|| {
             let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -252,6 +262,28 @@ impl<T: Recycle + Send, F: Fn() -> T> ObjectPool<T, F> {
             (0..count).map(|_| Shard::new()).collect()
         })
     }
+}
+
+/// The number of the shard of this CPU.
+#[inline]
+fn own_of(shards: usize) -> usize {
+    let cpu = current_cpu();
+    // Nearly always it is that already, and a division is slow.
+    if cpu < shards { cpu } else { cpu % shards }
+}
+
+/// The next shard without a user. All are tried some times, since a user is gone in no time unless he is interrupted; if
+/// there is still none, one object is of no account.
+#[cold]
+fn pin_another<T>(shards: &[Shard<T>], own: usize) -> Option<Pin<'_, T>> {
+    for _ in 0..ROUNDS {
+        let next = (1..=shards.len()).find_map(|step| shards[(own + step) % shards.len()].pin());
+        if next.is_some() {
+            return next;
+        }
+        std::hint::spin_loop();
+    }
+    None
 }
 
 impl<T, F> std::fmt::Debug for ObjectPool<T, F> {

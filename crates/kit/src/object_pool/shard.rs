@@ -22,10 +22,10 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::chain::Chain;
 use super::stats::ShardCounters;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Objects of one age.
 struct Generation<T> {
@@ -41,10 +41,11 @@ impl<T> Generation<T> {
 
 /// Two cache lines, since they are fetched in pairs.
 #[repr(align(128))]
-pub(super) struct Shard<T> {
-    pinned: AtomicBool,
+pub(crate) struct Shard<T> {
+    /// 1 while somebody holds the pin.
+    pinned: AtomicUsize,
     present: AtomicUsize,
-    pub(super) counters: ShardCounters,
+    pub(crate) counters: ShardCounters,
     generations: [Generation<T>; 2],
 }
 
@@ -54,9 +55,9 @@ unsafe impl<T: Send> Send for Shard<T> {}
 unsafe impl<T: Send> Sync for Shard<T> {}
 
 impl<T> Shard<T> {
-    pub(super) fn new() -> Shard<T> {
+    pub(crate) fn new() -> Shard<T> {
         Shard {
-            pinned: AtomicBool::new(false),
+            pinned: AtomicUsize::new(0),
             present: AtomicUsize::new(0),
             counters: ShardCounters::default(),
             generations: [Generation::new(), Generation::new()],
@@ -64,9 +65,9 @@ impl<T> Shard<T> {
     }
 
     /// Makes the caller the user of the shard, unless there is one.
-    pub(super) fn pin(&self) -> Option<Pin<'_, T>> {
+    pub(crate) fn pin(&self) -> Option<Pin<'_, T>> {
         // Acquire pairs with the Release in the drop of the pin before.
-        let free = !self.pinned.swap(true, Ordering::Acquire);
+        let free = self.pinned.swap(1, Ordering::Acquire) == 0;
         // Not `then_some`, which would make a pin, and drop it, in any case.
         free.then(|| Pin { shard: self })
     }
@@ -77,7 +78,7 @@ impl<T> Shard<T> {
     }
 
     /// An object from the shared queue of a shard that may have a user.
-    pub(super) fn steal(&self, victims: bool) -> Option<Box<T>> {
+    pub(crate) fn steal(&self, victims: bool) -> Option<Box<T>> {
         self.generation(victims).shared.pop_tail().map(unbox)
     }
 }
@@ -96,14 +97,14 @@ impl<T> Drop for Shard<T> {
 }
 
 /// The use of a shard.
-pub(super) struct Pin<'p, T> {
+pub(crate) struct Pin<'p, T> {
     shard: &'p Shard<T>,
 }
 
 impl<T> Drop for Pin<'_, T> {
     fn drop(&mut self) {
         // Release pairs with the Acquire in `pin`.
-        self.shard.pinned.store(false, Ordering::Release);
+        self.shard.pinned.store(0, Ordering::Release);
     }
 }
 
@@ -115,7 +116,7 @@ impl<T> Pin<'_, T> {
     }
 
     /// The private object; without one the object of the shared queue that was put last. Counted.
-    pub(super) fn get(&self) -> Option<Box<T>> {
+    pub(crate) fn get(&self) -> Option<Box<T>> {
         let generation = self.shard.generation(false);
         if let Some(object) = self.private(generation) {
             self.shard.counters.private.count();
@@ -128,7 +129,7 @@ impl<T> Pin<'_, T> {
     }
 
     /// Any object of one age. Not counted.
-    pub(super) fn scrape(&self, victims: bool) -> Option<Box<T>> {
+    pub(crate) fn scrape(&self, victims: bool) -> Option<Box<T>> {
         let generation = self.shard.generation(victims);
         let object = self.private(generation).or_else(|| {
             // SAFETY: *pinned* makes the caller the owner.
@@ -139,7 +140,7 @@ impl<T> Pin<'_, T> {
 
     /// Makes the object the private one; where there is one, puts it into the shared queue and returns how many were
     /// put into the shard so far. Gives it back when the queue is full.
-    pub(super) fn put(&self, object: Box<T>) -> Result<Option<u64>, Box<T>> {
+    pub(crate) fn put(&self, object: Box<T>) -> Result<Option<u64>, Box<T>> {
         let generation = self.shard.generation(false);
         // SAFETY: *pinned*.
         let private = unsafe { &mut *generation.private.get() };
@@ -155,13 +156,14 @@ impl<T> Pin<'_, T> {
     }
 
     /// Takes out what is left of the victims, and makes victims of the others.
-    pub(super) fn age(&self) -> Vec<Box<T>> {
+    pub(crate) fn age(&self) -> Vec<Box<T>> {
         let mut dropped = Vec::new();
         while let Some(object) = self.scrape(true) {
             dropped.push(object);
         }
-        // Relaxed: who holds the pin after this is ordered by it; who steals may use either.
-        self.shard.present.fetch_xor(1, Ordering::Relaxed);
+        // Relaxed: only who holds the pin changes it, and who steals may use either.
+        let present = self.shard.present.load(Ordering::Relaxed);
+        self.shard.present.store(present ^ 1, Ordering::Relaxed);
         dropped
     }
 }

@@ -31,41 +31,41 @@ pub struct ObjectPoolStats {
 
 /// Figures of one shard that its user alone changes.
 #[derive(Default)]
-pub(super) struct ShardCounters {
-    pub(super) private: OwnCounter,
-    pub(super) shared: OwnCounter,
-    pub(super) kept: OwnCounter,
+pub(crate) struct ShardCounters {
+    pub(crate) private: OwnCounter,
+    pub(crate) shared: OwnCounter,
+    pub(crate) kept: OwnCounter,
 }
 
 /// A counter with one writer at a time, whose increments are ordered by other means: two plain instructions.
 #[derive(Default)]
-pub(super) struct OwnCounter(AtomicU64);
+pub(crate) struct OwnCounter(AtomicU64);
 
 impl OwnCounter {
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         let count = self.get() + 1;
         self.0.store(count, Ordering::Relaxed);
         count
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Figures of the whole pool, for what is rare. All relaxed: they order nothing.
-pub(super) struct Counters {
-    pub(super) stolen: AtomicU64,
-    pub(super) victims: AtomicU64,
-    pub(super) made: AtomicU64,
-    pub(super) oversize: AtomicU64,
-    pub(super) exiled: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) aged: AtomicU64,
+pub(crate) struct Counters {
+    pub(crate) stolen: AtomicU64,
+    pub(crate) victims: AtomicU64,
+    pub(crate) made: AtomicU64,
+    pub(crate) oversize: AtomicU64,
+    pub(crate) exiled: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) aged: AtomicU64,
 }
 
 impl Counters {
-    pub(super) const fn new() -> Counters {
+    pub(crate) const fn new() -> Counters {
         Counters {
             stolen: AtomicU64::new(0),
             victims: AtomicU64::new(0),
@@ -77,7 +77,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn read<'s>(&self, shards: impl Iterator<Item = &'s ShardCounters>) -> ObjectPoolStats {
+    pub(crate) fn read<'s>(&self, shards: impl Iterator<Item = &'s ShardCounters>) -> ObjectPoolStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = ObjectPoolStats {
             stolen: get(&self.stolen),
@@ -99,6 +99,6 @@ impl Counters {
 }
 
 /// Counts one of what is rare.
-pub(super) fn count(counter: &AtomicU64) {
+pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -16,7 +16,8 @@
 //!
 //! # Where it comes from
 //!
-//! `Segregator` in Andrei Alexandrescu's *std::allocator Is to Allocation what std::vector Is to Vexation* (CppCon 2015)
+//! `HybridHeap` of Heap Layers (Emery Berger, Benjamin Zorn and Kathryn McKinley, *Composing High-Performance Memory
+//! Allocators*, PLDI 2001), `Segregator` in Andrei Alexandrescu's *std::allocator Is to Allocation what std::vector Is to Vexation* (CppCon 2015)
 //! and in D's `std.experimental.allocator.building_blocks.segregator`. The idea is as old as the separate zones of Knuth's
 //! exercises (*The Art of Computer Programming* 1, 2.5).
 //!

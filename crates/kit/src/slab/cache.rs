@@ -12,6 +12,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::index::Index;
+use super::pieces::Pieces;
 use super::record::{LIVE, List, Record, Slab};
 use super::shape::{PAGE, Shape};
 use crate::alloc::nothing;
@@ -76,6 +77,8 @@ pub struct SlabCache<A: Alloc, L: Lifecycle = Raw> {
     /// The fewest empty slabs since they were last reaped: so many were not needed.
     least_empty: Cell<usize>,
     index: Index,
+    /// Memory of records that are off their slabs, and of magazines.
+    pieces: Pieces,
     /// Slabs taken so far, for their colours.
     taken: Cell<usize>,
     tally: Tally,
@@ -113,6 +116,7 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
             empty: List::new(),
             least_empty: Cell::new(0),
             index: Index::new(),
+            pieces: Pieces::new(),
             taken: Cell::new(0),
             tally: Tally::new(),
         })
@@ -121,6 +125,10 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
     /// The parent.
     pub fn parent(&self) -> &A {
         &self.parent
+    }
+
+    pub(super) fn pieces(&self) -> &Pieces {
+        &self.pieces
     }
 
     /// How slabs are cut.
@@ -160,7 +168,7 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
             // SAFETY: ours: inside the slab.
             unsafe { base.add(shape.record_offset()) }
         } else {
-            self.parent.allocate(shape.record()?)?.cast()
+            self.pieces.take(shape.record_bytes(), &self.parent)?
         };
         // SAFETY: ours: room for a record and its entries, at the end of the slab or on its own.
         let slab = unsafe { Slab::lay_out(place, base, shape.colour(self.taken.get()), shape.objects) };
@@ -171,7 +179,7 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
             unfinished.constructed += 1;
         }
         if !shape.on_slab {
-            self.index.insert(slab, &self.parent)?;
+            self.index.insert(slab, &self.parent);
         }
         core::mem::forget(unfinished);
         self.taken.set(self.taken.get() + 1);
@@ -186,9 +194,9 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
             unsafe { self.lifecycle.destroy(self.object(slab, number)) };
         }
         let base = slab.get().base;
-        if let (false, Ok(record)) = (self.shape.on_slab, self.shape.record()) {
-            // SAFETY: ours, with that layout.
-            unsafe { self.parent.deallocate(slab.place(), record) };
+        if !self.shape.on_slab {
+            // SAFETY: record: taken from there, and read for the last time.
+            unsafe { self.pieces.put(slab.place(), &self.parent) };
         }
         self.give_back_memory(base);
     }
@@ -211,7 +219,9 @@ impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
         let base = unsafe { object.sub(offset) };
         let slab = if self.shape.on_slab {
             // SAFETY: record: at the end of the slab.
-            unsafe { Slab::at(base.add(self.shape.record_offset())) }
+            let place = unsafe { base.add(self.shape.record_offset()) };
+            // SAFETY: record.
+            unsafe { Slab::at(place) }
         } else {
             let found = self.index.find(base.addr().get());
             found.unwrap_or_else(|| panic!("invalid free: {object:p} is in no slab of this cache"))
@@ -429,7 +439,11 @@ impl<A: Alloc> SlabCache<A> {
             unsafe { self.deallocate(block, old) };
             return Ok(nothing(new));
         }
-        if self.fits(new) { Ok(NonNull::slice_from_raw_parts(block, self.shape.stride)) } else { Err(AllocError) }
+        if self.fits(new) {
+            Ok(NonNull::slice_from_raw_parts(block, self.shape.stride))
+        } else {
+            Err(AllocError)
+        }
     }
 }
 
@@ -460,8 +474,7 @@ impl<A: Alloc> Reset for SlabCache<A> {
 impl<A: Alloc, L: Lifecycle> Stats for SlabCache<A, L> {
     fn stats(&self) -> AllocStats {
         let slabs: usize = self.slabs().iter().sum();
-        let record = if self.shape.on_slab { 0 } else { self.shape.record().map_or(0, |layout| layout.size()) };
-        self.tally.stats(slabs * (self.shape.slab_bytes + record) + self.index.bytes())
+        self.tally.stats(slabs * self.shape.slab_bytes + self.pieces.bytes() + self.index.bytes())
     }
 }
 

@@ -6,9 +6,9 @@
 //! written; whoever holds the value is the only one to use it.
 #![allow(unsafe_code)]
 
-use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use super::pieces::{MOST, Pieces};
 use crate::{Alloc, AllocError};
 
 #[derive(Clone, Copy)]
@@ -22,26 +22,25 @@ struct Head {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Magazine(NonNull<u8>);
 
-fn layout(capacity: usize) -> Result<Layout, AllocError> {
-    let rounds = Layout::array::<NonNull<u8>>(capacity).map_err(|_| AllocError)?;
-    let (layout, _) = Layout::new::<Head>().extend(rounds).map_err(|_| AllocError)?;
-    Ok(layout)
-}
+/// The most rounds of a magazine.
+const MOST_ROUNDS: usize = (MOST - size_of::<Head>()) / size_of::<NonNull<u8>>();
+
+const _: () = assert!(MOST_ROUNDS >= 143 && align_of::<Head>() == align_of::<NonNull<u8>>());
 
 impl Magazine {
     /// An empty one.
-    pub fn new(capacity: usize, parent: &impl Alloc) -> Result<Magazine, AllocError> {
-        let magazine = Magazine(parent.allocate(layout(capacity)?)?.cast());
+    pub fn new(capacity: usize, pieces: &Pieces, parent: &impl Alloc) -> Result<Magazine, AllocError> {
+        let capacity = capacity.min(MOST_ROUNDS);
+        let bytes = size_of::<Head>() + capacity * size_of::<NonNull<u8>>();
+        let magazine = Magazine(pieces.take(bytes, parent)?);
         magazine.set(Head { next: None, capacity: capacity as u32, rounds: 0 });
         Ok(magazine)
     }
 
     /// Gives the memory back; what was loaded is lost.
-    pub fn free(self, parent: &impl Alloc) {
-        if let Ok(layout) = layout(self.capacity()) {
-            // SAFETY: magazine: from the parent, with that layout.
-            unsafe { parent.deallocate(self.0, layout) };
-        }
+    pub fn free(self, pieces: &Pieces, parent: &impl Alloc) {
+        // SAFETY: magazine: taken from there, and the value is used up.
+        unsafe { pieces.put(self.0, parent) };
     }
 
     fn head(self) -> Head {

@@ -64,9 +64,21 @@ const CONTENDED: u32 = 4;
 
 impl Depot {
     fn new(stride: usize) -> Depot {
-        let most_capacity =
-            CAPACITIES.iter().filter(|(_, most)| stride < *most).map(|(rounds, _)| *rounds).max().unwrap_or(1);
-        let first = if stride > 3200 { 1 } else if stride > 256 { 3 } else if stride > 64 { 7 } else { 15 };
+        let most_capacity = CAPACITIES
+            .iter()
+            .filter(|(_, most)| stride < *most)
+            .map(|(rounds, _)| *rounds)
+            .max()
+            .unwrap_or(1);
+        let first = if stride > 3200 {
+            1
+        } else if stride > 256 {
+            3
+        } else if stride > 64 {
+            7
+        } else {
+            15
+        };
         Depot {
             full: Stack::new(),
             empty: Stack::new(),
@@ -84,7 +96,8 @@ impl Depot {
         self.contended += u32::from(contended);
         if self.exchanges == WINDOW {
             if self.contended >= CONTENDED && self.capacity < self.most_capacity {
-                let next = CAPACITIES.iter().map(|(rounds, _)| *rounds).find(|rounds| *rounds > self.capacity);
+                let next =
+                    CAPACITIES.iter().map(|(rounds, _)| *rounds).find(|rounds| *rounds > self.capacity);
                 self.capacity = next.unwrap_or(self.capacity);
                 self.resizes += 1;
             }
@@ -190,7 +203,8 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Magazines<A, L, CPUS> {
             Some(left) if left.capacity() == depot.capacity => depot.empty.push(left),
             Some(outdated) => {
                 drop(depot);
-                outdated.free(self.slabs.lock().parent());
+                let slabs = self.slabs.lock();
+                outdated.free(slabs.pieces(), slabs.parent());
             }
             None => {}
         }
@@ -216,9 +230,9 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Magazines<A, L, CPUS> {
         }
         let slabs = self.slabs.lock();
         while let Some(magazine) = outdated.pop() {
-            magazine.free(slabs.parent());
+            magazine.free(slabs.pieces(), slabs.parent());
         }
-        empty.or_else(|| Magazine::new(capacity, slabs.parent()).ok())
+        empty.or_else(|| Magazine::new(capacity, slabs.pieces(), slabs.parent()).ok())
     }
 
     /// Takes an object, in its constructed state or in the one in which it was [put](Magazines::put) back.
@@ -306,7 +320,7 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Magazines<A, L, CPUS> {
                 // SAFETY: magazine: taken from the slabs, with nobody, and in a state for the next.
                 unsafe { slabs.put(object) };
             }
-            magazine.free(slabs.parent());
+            magazine.free(slabs.pieces(), slabs.parent());
         }
         slabs.reap(reap)
     }
@@ -322,12 +336,15 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Drop for Magazines<A, L, CPUS> {
         let slabs = self.slabs.get_mut();
         for cpu in &mut self.cpus {
             let Cpu { loaded, previous } = core::mem::take(cpu.0.get_mut());
-            [loaded, previous].into_iter().flatten().for_each(|magazine| magazine.free(slabs.parent()));
+            [loaded, previous]
+                .into_iter()
+                .flatten()
+                .for_each(|magazine| magazine.free(slabs.pieces(), slabs.parent()));
         }
         let Depot { full, empty, .. } = self.depot.get_mut();
         for stack in [full, empty] {
             while let Some(magazine) = stack.pop() {
-                magazine.free(slabs.parent());
+                magazine.free(slabs.pieces(), slabs.parent());
             }
         }
     }

@@ -18,7 +18,7 @@
 //! * *Colouring*: the first objects of successive slabs lie at different distances from their starts, so that they do not all compete
 //!   for the same lines of the processor's caches.
 //! * *Off-slab records*: a record at the end of a slab would cost objects of a kilobyte a whole object. From an eighth of a page on, records lie
-//!   elsewhere, and a hash table leads from the slab to its record.
+//!   elsewhere unless there is room to spare, and a hash table leads from the slab to its record.
 //! * *Reaping* ([`Reap`]): on demand of everything idle, or of what was not needed since the last time (the working set stays).
 //! * *Magazines* ([`Magazines`]): each processor has two arrays of objects, the loaded and the previous one, and takes and puts there. Empty and
 //!   full ones are exchanged as wholes in the depot. Where its lock is contended, magazines grow.
@@ -80,6 +80,7 @@ mod index;
 mod magazine;
 mod magazines;
 mod object;
+mod pieces;
 mod record;
 mod shape;
 

@@ -143,7 +143,9 @@ impl<T, F: Fn() -> T, A: Alloc> ObjectCache<T, Typed<T, F>, SlabCache<A, Typed<T
     }
 }
 
-impl<T, F: Fn() -> T, A: Alloc, const CPUS: usize> ObjectCache<T, Typed<T, F>, Magazines<A, Typed<T, F>, CPUS>> {
+impl<T, F: Fn() -> T, A: Alloc, const CPUS: usize>
+    ObjectCache<T, Typed<T, F>, Magazines<A, Typed<T, F>, CPUS>>
+{
     /// A cache for many threads, with magazines for each of `CPUS` processors. The closure and the destructor run under a lock of
     /// the cache, and must not use it.
     ///

@@ -7,12 +7,12 @@ use crate::AllocError;
 
 /// Bytes of the shortest slab, unless said otherwise: an OS page.
 pub const PAGE: usize = 4096;
-/// Objects below this part of a page have their record in the slab.
+/// Objects below this part of a page always have their record in the slab.
 const SMALL_PART: usize = 8;
 /// At most this part of a slab may be lost.
 const WASTE_PART: usize = 8;
 /// The least objects of a slab with its record off it.
-const LEAST_OBJECTS: usize = 1;
+const LEAST_OBJECTS: usize = 2;
 /// First objects are so many bytes apart from slab to slab: a cache line.
 const COLOUR_STEP: usize = 64;
 
@@ -49,15 +49,18 @@ impl Shape {
             return Err(AllocError);
         }
         let page = page.next_power_of_two().max(align).max(RECORD_ALIGN * 4);
-        let on_slab = stride <= page / SMALL_PART;
+        let small = stride <= page / SMALL_PART;
         let mut slab_bytes = page;
         loop {
             // The record is aligned downwards, for which it may need a few bytes.
-            let room = if on_slab { slab_bytes - RECORD - (RECORD_ALIGN - 1) } else { slab_bytes };
-            let each = if on_slab { stride + ENTRY } else { stride };
-            let objects = (room / each).min(MOST);
-            let spare = room - objects * each;
-            let enough = on_slab || objects >= LEAST_OBJECTS;
+            let record = RECORD + RECORD_ALIGN - 1;
+            let objects = if small { (slab_bytes - record) / (stride + ENTRY) } else { slab_bytes / stride };
+            let objects = objects.min(MOST);
+            let spare = slab_bytes - objects * stride;
+            // Large objects have it in the slab, too, where it costs no object.
+            let on_slab = spare >= record + objects * ENTRY;
+            let spare = if on_slab { spare - record - objects * ENTRY } else { spare };
+            let enough = small || objects >= LEAST_OBJECTS;
             if enough && (spare * WASTE_PART <= slab_bytes || objects == MOST) {
                 let colour_step = align.max(COLOUR_STEP);
                 let colours = spare / colour_step + 1;
@@ -77,9 +80,9 @@ impl Shape {
         Layout::from_size_align(self.slab_bytes, self.slab_bytes).map_err(|_| AllocError)
     }
 
-    /// The layout of a record with its entries, off its slab.
-    pub(super) fn record(&self) -> Result<Layout, AllocError> {
-        Layout::from_size_align(RECORD + self.objects * ENTRY, RECORD_ALIGN).map_err(|_| AllocError)
+    /// Bytes of a record with its entries.
+    pub(super) fn record_bytes(&self) -> usize {
+        RECORD + self.objects * ENTRY
     }
 
     /// Where the first object of the `n`-th slab lies.
@@ -103,7 +106,10 @@ mod tests {
                 assert!(last + shape.objects * shape.stride <= end, "{shape:?}");
                 assert!(shape.slab_bytes.is_power_of_two() && shape.colour_step.is_multiple_of(align));
                 assert!(shape.objects > 0 && shape.objects <= MOST);
-                assert!(shape.objects * (shape.stride + ENTRY) * 8 >= (shape.slab_bytes - RECORD) * 7 - 64 * 8);
+                assert!(shape.on_slab || shape.record_bytes() <= super::super::pieces::MOST);
+                assert!(
+                    shape.objects * (shape.stride + ENTRY) * 8 >= (shape.slab_bytes - RECORD) * 7 - 64 * 8
+                );
             }
         }
     }

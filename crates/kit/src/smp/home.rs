@@ -12,6 +12,14 @@ pub(super) fn pause() {
     freestone_sys::linux::yield_now();
 }
 
+/// A thread has a slot from here on. A model watches that it is the only one.
+#[inline(always)]
+pub(super) fn entered(_slot: usize) {}
+
+/// A thread is about to give its slot back.
+#[inline(always)]
+pub(super) fn leaving(_slot: usize) {}
+
 #[cfg(feature = "std")]
 mod remembered {
     use core::cell::Cell;

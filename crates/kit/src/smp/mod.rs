@@ -39,7 +39,7 @@
 //!
 //! | operation | time |
 //! |---|---|
-//! | allocate, deallocate | an exchange to lock, one to unlock, a few instructions between; a look at a second slot and a slab from the parent on a miss |
+//! | allocate, deallocate | an exchange to lock, a store to unlock, a few instructions between; a look at a second slot and a slab from the parent on a miss |
 //! | grow, shrink within a class | nothing |
 //! | above half a slab | the parent's |
 //!
@@ -68,6 +68,13 @@
 //! assert_eq!(SMP.held() % (64 << 10), 0);
 //! ```
 //!
+//! A length of slabs that makes no sense does not compile:
+//!
+//! ```compile_fail,E0080
+//! # use freestone_kit::{page::Page, smp::Smp};
+//! let smp = Smp::<Page, 5000>::custom(Page);
+//! ```
+//!
 //! # Safety
 //!
 //! 1. *Locked*: the lists of a slot are used under its lock only. Blocks pass from thread to thread through it: its release
@@ -82,6 +89,7 @@
 #[cfg(not(loom))]
 mod home;
 mod lists;
+mod slot;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -92,10 +100,9 @@ use crate::foreign::implement_allocator;
 use crate::home;
 use crate::page::Page;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Guard, Lock};
 use crate::{Alloc, AllocError, Allocated, Remap, ResizeInPlace, UsableSize};
 
-use lists::Lists;
+use slot::{Locked, Slot};
 
 /// The least block, in bytes: a link fits in.
 const LEAST: usize = 8;
@@ -103,10 +110,6 @@ const LEAST: usize = 8;
 const SLAB_ALIGN: usize = 4096;
 /// Classes there can be: up to half of the longest slab.
 const CLASSES: usize = 18;
-
-/// A lock and what it guards, away from other slots' cache lines, and from those that the CPU fetches in pairs.
-#[repr(align(128))]
-struct Slot(Lock<Lists>);
 
 /// The class of a block, and the side that it is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,7 +149,7 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Smp<P, SLAB, SLOTS> {
     pub const fn custom(parent: P) -> Self {
         // Even one that is never used has its parameters checked when it is compiled.
         let _ = Self::MOST;
-        Smp { parent, used: AtomicUsize::new(0), slots: [const { Slot(Lock::new(Lists::new())) }; SLOTS] }
+        Smp { parent, used: AtomicUsize::new(0), slots: [const { Slot::new() }; SLOTS] }
     }
 
     /// The same with so many slots, whatever the number of CPUs; at least one, at most `SLOTS`.
@@ -176,7 +179,7 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Smp<P, SLAB, SLOTS> {
 
     /// The bytes of all slabs. Large blocks are not in it.
     pub fn held(&self) -> usize {
-        self.slots.iter().map(|slot| slot.0.lock().slabs()).sum::<usize>() * SLAB
+        self.slots.iter().map(|slot| slot.lock().slabs()).sum::<usize>() * SLAB
     }
 
     fn side(layout: Layout) -> Side {
@@ -193,11 +196,11 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Smp<P, SLAB, SLOTS> {
     }
 
     /// Locks this thread's slot, or the next that is free, which is then its own.
-    fn lock(&self) -> Guard<'_, Lists> {
+    fn lock(&self) -> Locked<'_> {
         let home = home::get();
         // Another instance may have more slots.
         if home < self.slots()
-            && let Some(lists) = self.slots[home].0.try_lock()
+            && let Some(lists) = self.slots[home].try_lock()
         {
             return lists;
         }
@@ -206,12 +209,12 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Smp<P, SLAB, SLOTS> {
 
     /// Locks the first slot behind `from` that is free, which is this thread's from now on.
     #[cold]
-    fn lock_next(&self, from: usize) -> Guard<'_, Lists> {
+    fn lock_next(&self, from: usize) -> Locked<'_> {
         let slots = self.slots();
         let mut at = from % slots;
         loop {
             at = (at + 1) % slots;
-            if let Some(lists) = self.slots[at].0.try_lock() {
+            if let Some(lists) = self.slots[at].try_lock() {
                 home::set(at);
                 return lists;
             }
@@ -375,7 +378,7 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Drop for Smp<P, SLAB, SLOT
         let Ok(layout) = Layout::from_size_align(SLAB, SLAB_ALIGN) else { return };
         for slot in &mut self.slots {
             // SAFETY: *slabs*; no block outlives its allocator.
-            unsafe { slot.0.get_mut().release(layout, &self.parent) };
+            unsafe { slot.get_mut().release(layout, &self.parent) };
         }
     }
 }

@@ -19,9 +19,6 @@ const TAKEN: u32 = 1;
 /// Taken, and somebody may be asleep for it.
 const AWAITED: u32 = 2;
 
-/// How often a waiter looks at a taken lock before it sleeps.
-const LOOKS: u32 = 100;
-
 /// A value that one thread at a time may use. A panic under the lock releases it: nothing is poisoned.
 ///
 /// Costs one exchange to take and one to release when nobody else wants it. Not fair, and not to be taken twice by one
@@ -82,7 +79,7 @@ impl<T: ?Sized> Lock<T> {
 
     #[cold]
     fn lock_slow(&self) {
-        for _ in 0..LOOKS {
+        for _ in 0..park::LOOKS {
             core::hint::spin_loop();
             if self.word.load(Ordering::Relaxed) == FREE
                 // Acquire: as in `lock`.

@@ -36,6 +36,9 @@ pub(crate) mod atomic {
 pub(crate) mod park {
     use super::atomic::AtomicU32;
 
+    /// How often a waiter looks at a taken lock before it sleeps.
+    pub(crate) const LOOKS: u32 = 100;
+
     /// Returns when `word` may no longer be `expected`: at the latest when another thread changed and woke it.
     #[cfg(feature = "system")]
     pub(crate) fn wait(word: &AtomicU32, expected: u32) {

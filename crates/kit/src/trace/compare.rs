@@ -140,13 +140,26 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timed = self.rows.iter().any(|row| row.time.is_some());
         writeln!(f, "{}", self.title)?;
-        writeln!(f, "{} calls; KiB and % at the moment when most bytes are live, then over the whole run", self.calls)?;
+        writeln!(
+            f,
+            "{} calls; KiB and % at the moment when most bytes are live, then over the whole run",
+            self.calls
+        )?;
         writeln!(f)?;
         let time = |text: &str| if timed { format!("{text:>9}") } else { String::new() };
         writeln!(
             f,
             "{:<15}{} {:>7} {:>7} {:>9} {:>9} {:>10} {:>10} {:>10} {:>8}",
-            "", time("ms"), "asked", "held", "internal", "external", "peak held", "internal", "external", "refused"
+            "",
+            time("ms"),
+            "asked",
+            "held",
+            "internal",
+            "external",
+            "peak held",
+            "internal",
+            "external",
+            "refused"
         )?;
         for row in &self.rows {
             let fullest = &row.replayed.fullest;

@@ -173,7 +173,10 @@ fn the_handler_decides() {
     assert!(memory.allocate(bytes(200)).is_err(), "tried twice");
     let seen: Vec<_> = told.lock().unwrap().drain(..).collect();
     assert_eq!(seen.len(), 2);
-    assert_eq!((seen[0].cause, seen[0].used, seen[0].limit, seen[0].layout.size()), (Cause::Limit, 900, 1000, 200));
+    assert_eq!(
+        (seen[0].cause, seen[0].used, seen[0].limit, seen[0].layout.size()),
+        (Cause::Limit, 900, 1000, 200)
+    );
     assert_eq!((seen[0].retries, seen[1].retries), (0, 1));
     parent.grant(0);
     assert!(memory.allocate(bytes(10)).is_err());
@@ -227,9 +230,10 @@ fn sparse_slabs_are_told_apart_from_full_ones() {
     assert!(should(per_slab * 2 - 1), "no fuller than the average");
     assert!(!should(per_slab * 2 + 1), "where the next block comes from");
     assert!(!should(per_slab * 3));
-    // SAFETY: live, and too large for a slab.
     let large = heap.allocate(bytes(MOST + 1)).unwrap();
-    assert!(!unsafe { heap.should_move(large.cast(), bytes(MOST + 1)) });
+    // SAFETY: live, and too large for a slab.
+    let should = unsafe { heap.should_move(large.cast(), bytes(MOST + 1)) };
+    assert!(!should);
     free(&heap, large, MOST + 1);
     assert_eq!(heap.fragmentation().active, 4 * SLAB);
 }
@@ -250,7 +254,9 @@ struct Table<'a, A: Alloc>(Vec<Option<Owned<'a, [u64; 16], A>>>);
 impl<'a, A: MoveHints> Defrag<A> for Table<'a, A> {
     fn defrag(&mut self, cursor: usize, mover: &mut Mover<'_, A>) -> Option<usize> {
         let end = (cursor + 10).min(self.0.len());
-        self.0[cursor..end].iter_mut().flatten().for_each(|owned| drop(mover.offer(owned)));
+        for owned in self.0[cursor..end].iter_mut().flatten() {
+            mover.offer(owned);
+        }
         (end < self.0.len()).then_some(end)
     }
 }
@@ -303,15 +309,14 @@ fn a_cycle_in_vain_is_not_begun_again() {
 
 #[test]
 fn the_effort_follows_the_fragmentation() {
-    let effort = |percent: usize| DefragConfig { ignore_bytes: 1000, ..KEEN }
-        .effort(Fragmentation { active: 10_000 + percent * 100, live: 10_000 });
-    assert_eq!([effort(9), effort(10), effort(55), effort(100), effort(1000)], [
-        None,
-        Some(1),
-        Some(13),
-        Some(25),
-        Some(25)
-    ]);
+    let effort = |percent: usize| {
+        DefragConfig { ignore_bytes: 1000, ..KEEN }
+            .effort(Fragmentation { active: 10_000 + percent * 100, live: 10_000 })
+    };
+    assert_eq!(
+        [effort(9), effort(10), effort(55), effort(100), effort(1000)],
+        [None, Some(1), Some(13), Some(25), Some(25)]
+    );
     let little = Fragmentation { active: 1999, live: 1000 };
     assert_eq!(DefragConfig { ignore_bytes: 1000, ..KEEN }.effort(little), None);
     assert_eq!(Fragmentation { active: 0, live: 0 }.percent(), 0);

@@ -127,23 +127,6 @@ fn a_bounded_quarantine_gives_the_oldest_back() {
 }
 
 #[test]
-fn freed_memory_is_not_resident() {
-    let debug = Debug::with(freestone_kit::page::Page, QUIET);
-    let resident = || {
-        let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-        status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    };
-    let before = resident();
-    for _ in 0..64 {
-        let block = new(&debug, 4 << 20);
-        // SAFETY: a live block of that size.
-        unsafe { block.write_bytes(1, 4 << 20) };
-        free(&debug, block, 4 << 20);
-    }
-    assert!(resident() < before + (64 << 20), "256 MiB were freed");
-}
-
-#[test]
 fn fresh_bytes_and_freed_bytes_have_patterns() {
     let debug = Debug::with(Parent::new(), QUIET.never_unmap(true));
     for size in [40, 20_000] {
@@ -198,7 +181,7 @@ fn what_a_shrink_in_place_gave_up_is_guarded() {
     // SAFETY: a live block, made shorter.
     unsafe { debug.shrink(block, layout(100, 8), layout(60, 8)) }.unwrap();
     // SAFETY: these bytes were the block's, and still are the allocator's.
-    unsafe { block.add(70).write(0) };
+    unsafe { block.as_ptr().wrapping_add(70).write(0) };
     free(&debug, block, 60);
     assert_eq!(seen(), [Fault::Overrun { distance: 11 }]);
 }
@@ -208,7 +191,7 @@ fn a_fault_is_told_once() {
     let debug = Debug::with(Parent::new(), KEEPING);
     let block = new(&debug, 24);
     // SAFETY: the bytes before the block are the allocator's.
-    unsafe { block.sub(3).write(0) };
+    unsafe { block.as_ptr().wrapping_sub(3).write(0) };
     assert_eq!((debug.check(), debug.check()), (1, 0));
     free(&debug, block, 24);
     assert_eq!(seen(), [Fault::Underrun { distance: 3 }]);
@@ -219,7 +202,7 @@ fn checks_come_by_themselves_when_asked_to() {
     let debug = Debug::with(Parent::new(), KEEPING.check_every(10));
     let block = new(&debug, 24);
     // SAFETY: the bytes behind the block are the allocator's.
-    unsafe { block.add(24).write(0) };
+    unsafe { block.as_ptr().wrapping_add(24).write(0) };
     for _ in 0..5 {
         let other = new(&debug, 8);
         free(&debug, other, 8);
@@ -235,7 +218,7 @@ fn a_write_after_free_is_seen_when_its_page_is_closed() {
     let neighbour = new(&debug, 24);
     free(&debug, block, 24);
     // SAFETY: the page has a live block, so it is open.
-    unsafe { block.add(5).write(0) };
+    unsafe { block.as_ptr().wrapping_add(5).write(0) };
     // The page fills up and is left.
     let others: Vec<_> = (0..200).map(|_| new(&debug, 24)).collect();
     free(&debug, neighbour, 24);
@@ -290,18 +273,71 @@ fn retained_metadata_tells_a_late_double_free() {
     }
 }
 
+std::thread_local! {
+    static ALLOCATED: RefCell<Vec<Vec<String>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn keep_functions(report: &Report) {
+    ALLOCATED.with(|all| all.borrow_mut().push(report.allocated().functions()));
+}
+
+#[inline(never)]
+fn makes(debug: &impl Alloc) -> NonNull<u8> {
+    std::hint::black_box(new(debug, 100))
+}
+
+#[inline(never)]
+fn shortens(debug: &impl Alloc, block: NonNull<u8>) {
+    // SAFETY: a live block of 100 bytes.
+    std::hint::black_box(unsafe { debug.shrink(block, layout(100, 8), layout(50, 8)) }).unwrap();
+}
+
 #[test]
-fn closed_pages_split_no_mapping() {
-    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-    let debug = Debug::with(freestone_kit::page::Page, QUIET.placement(Placement::GuardAfter));
-    let before = maps();
-    let blocks: Vec<_> = (0..500).map(|_| new(&debug, 100)).collect();
-    let between = maps();
-    blocks.into_iter().for_each(|block| free(&debug, block, 100));
-    // Only a kernel with guard marks does it; an older one splits.
-    if between < before + 100 {
-        assert!(maps() < before + 100);
+fn a_resize_takes_a_new_trace_if_it_is_to() {
+    for moves in [false, true] {
+        for (fresh, expected) in [(false, "::makes"), (true, "::shortens")] {
+            let config = KEEPING.sink(keep_functions).move_on_resize(moves).resize_traces(fresh);
+            let debug = Debug::with(Parent::new(), config);
+            shortens(&debug, makes(&debug));
+            drop(debug);
+            let functions = ALLOCATED.take().concat();
+            assert!(functions.iter().any(|name| name.ends_with(expected)), "{functions:?}");
+        }
     }
+}
+
+#[test]
+fn a_trace_is_as_deep_as_it_is_to_be() {
+    fn nested(debug: &impl Alloc, depth: usize) {
+        if depth == 0 {
+            new(debug, 8);
+        } else {
+            nested(debug, depth - 1);
+            std::hint::black_box(depth);
+        }
+    }
+    for depth in [0, 1, 5, DebugConfig::MOST_FRAMES] {
+        let debug = Debug::with(Parent::new(), KEEPING.sink(keep_functions).trace_depth(depth));
+        nested(&debug, 40);
+        drop(debug);
+        let functions = ALLOCATED.take().concat();
+        // In an optimised build some are inlined into one frame.
+        assert!(functions.len() >= depth, "{} of {depth}", functions.len());
+        assert!(depth > 0 || functions.is_empty());
+    }
+}
+
+#[test]
+fn the_canary_is_the_word_given() {
+    let debug = Debug::with(Parent::new(), QUIET.canary(0x1111_1111_1111_1111));
+    let block = new(&debug, 20);
+    for at in [-16, -1, 20, 35] {
+        // SAFETY: so many bytes around a live block are guarded ones of the allocator.
+        let guarded = unsafe { block.offset(at) };
+        // SAFETY: the same, and it wrote them.
+        assert_eq!(unsafe { guarded.read() }, 0x11);
+    }
+    free(&debug, block, 20);
 }
 
 #[cfg(all(feature = "allocator-api2-02", feature = "allocator-api2-04"))]

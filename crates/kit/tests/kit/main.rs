@@ -31,3 +31,4 @@ mod smp_tests;
 mod stack_fallback_tests;
 mod testing_tests;
 mod textbook_tests;
+mod trace_tests;

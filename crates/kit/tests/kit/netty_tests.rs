@@ -103,7 +103,7 @@ fn what_is_written_is_read_in_order() {
     let pool = pool(SMALL);
     let mut buf = pool.buffer(16).unwrap();
     buf.write(&0xdead_beef_u32.to_be_bytes()).unwrap();
-    write!(&mut buf, "and {}", "text").unwrap();
+    write!(&mut buf, "and {text}", text = "text").unwrap();
     assert_eq!(buf.read_array().map(u32::from_be_bytes), Some(0xdead_beef));
     let mut text = String::new();
     Read::read_to_string(&mut buf, &mut text).unwrap();
@@ -239,7 +239,8 @@ fn threads_share_out_the_arenas() {
                 scope.spawn(|| {
                     let kept = pool.buffer(100).unwrap();
                     barrier.wait();
-                    pool.metrics().arenas.iter().map(|arena| arena.threads).collect::<Vec<_>>().len() + kept.len()
+                    pool.metrics().arenas.iter().map(|arena| arena.threads).collect::<Vec<_>>().len()
+                        + kept.len()
                 })
             })
             .collect();
@@ -265,7 +266,9 @@ fn memory_is_found_in_other_arenas_when_the_parent_has_none() {
 
 #[test]
 fn what_is_forgotten_is_reported_with_its_history() {
-    for (level, touches) in [(LeakLevel::Disabled, 0), (LeakLevel::Simple, 1), (LeakLevel::Advanced, 3), (LeakLevel::Paranoid, 3)] {
+    for (level, touches) in
+        [(LeakLevel::Disabled, 0), (LeakLevel::Simple, 1), (LeakLevel::Advanced, 3), (LeakLevel::Paranoid, 3)]
+    {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let parent = Parent::new();
         let sink = reports.clone();
@@ -313,5 +316,7 @@ fn misuse_is_named() {
     free();
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(free)).unwrap_err();
     assert!(panic.downcast_ref::<String>().unwrap().contains("is freed and was not taken"));
-    std::panic::catch_unwind(|| BufferPool::new(Config { page: 5000, ..SMALL }, Parent::new())).err().unwrap();
+    std::panic::catch_unwind(|| BufferPool::new(Config { page: 5000, ..SMALL }, Parent::new()))
+        .err()
+        .unwrap();
 }

@@ -52,7 +52,8 @@ fn what_came_back_last_is_got_first() {
         drop(all.remove(0));
     }
     // The first put is the private one; then the queue, the newest first.
-    let expected: Vec<_> = std::iter::once(addresses[0]).chain(addresses[1..].iter().rev().copied()).collect();
+    let expected: Vec<_> =
+        std::iter::once(addresses[0]).chain(addresses[1..].iter().rev().copied()).collect();
     let got: Vec<_> = (0..20).map(|_| pool.take()).collect();
     assert_eq!(got.iter().map(|object| &raw const **object).collect::<Vec<_>>(), expected);
     let stats = pool.stats();

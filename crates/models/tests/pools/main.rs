@@ -1,7 +1,7 @@
 //! The kit's pools under model checkers, whole and with faults on purpose.
 //!
-//! Under loom, here: the queue of a thread's cache in `netty`, the shared queue of an object pool, the byte counter of
-//! `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
+//! Under loom, here: the queue of a thread's cache in `netty`, the shards of an object pool and their shared queues, the
+//! byte counter of `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
 
 #[path = "../../../kit/src/object_pool/chain.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
@@ -13,6 +13,12 @@ mod model;
 #[path = "../../../kit/src/netty/queue.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod queue;
+#[path = "../../../kit/src/object_pool/shard.rs"]
+#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
+mod shard;
+#[path = "../../../kit/src/object_pool/stats.rs"]
+#[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
+mod stats;
 mod sync;
 
 use std::process::{Command, Output};
@@ -50,6 +56,23 @@ fn a_chain_needs_its_memory_orders() {
 #[should_panic]
 fn a_chain_needs_whole_exchanges() {
     model::chain(Fault::TornExchange);
+}
+
+#[test]
+fn objects_of_a_shard_are_used_by_one_at_a_time() {
+    model::shard(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn a_shard_needs_its_memory_orders() {
+    model::shard(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_shard_needs_whole_exchanges() {
+    model::shard(Fault::TornExchange);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use loom::thread;
 use crate::chain::Chain;
 use crate::ledger::Ledger;
 use crate::queue::Queue;
+use crate::shard::Shard;
 use crate::sync::{Fault, check};
 
 /// An object, and how often somebody has got it. Loom ends the model where two uses of its contents are not ordered.
@@ -38,7 +39,8 @@ impl Object {
 
     /// The object at an address, which the caller has got from a queue.
     fn got<T>(objects: &[Object], address: NonNull<T>) {
-        let object = objects.iter().find(|object| object.address() == address).expect("an object that was put");
+        let object =
+            objects.iter().find(|object| object.address() == address).expect("an object that was put");
         object.got.set(object.got.get() + 1);
         object.used();
     }
@@ -112,6 +114,58 @@ pub fn chain(fault: Fault) {
         while let Some(object) = unsafe { chain.pop_head() } {
             Object::got(&*objects, object);
         }
+        assert!(objects.iter().all(|object| object.got.get() == 1), "an object is lost or doubled");
+    });
+}
+
+/// An object of a shard, which uses its contents when it is dropped, too.
+struct Pooled(Rc<[Object; 2]>, usize);
+
+impl Pooled {
+    fn used(&self) {
+        self.0[self.1].used();
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        // Not when the checker has found something already: a second panic would end the tests.
+        if !std::thread::panicking() {
+            self.used();
+        }
+        let got = &self.0[self.1].got;
+        got.set(got.get() + 1);
+    }
+}
+
+/// Two threads put an object each into one shard, get one, steal one; a third lets the shard age.
+pub fn shard(fault: Fault) {
+    check(fault, Some(2), || {
+        let objects = Object::some::<2>();
+        let shard = Rc::new(Shard::<Pooled>::new());
+        // Every word of it is this thread's first.
+        assert!(shard.pin().is_some_and(|pin| pin.age().is_empty() && pin.get().is_none()));
+        assert!(shard.steal(false).is_none() && shard.steal(true).is_none());
+        let users: Vec<_> = (0..2)
+            .map(|number| {
+                let (shard, object) = (shard.clone(), Box::new(Pooled(objects.clone(), number)));
+                thread::spawn(move || {
+                    object.used();
+                    if let Some(pin) = shard.pin() {
+                        assert!(pin.put(object).is_ok());
+                    }
+                    let other = shard.pin().and_then(|pin| pin.get()).or_else(|| shard.steal(false));
+                    if let Some(other) = other {
+                        other.used();
+                    }
+                })
+            })
+            .collect();
+        if let Some(pin) = shard.pin() {
+            drop(pin.age());
+        }
+        users.into_iter().for_each(|user| user.join().unwrap());
+        drop(shard);
         assert!(objects.iter().all(|object| object.got.get() == 1), "an object is lost or doubled");
     });
 }

@@ -4,10 +4,15 @@
 //!
 //! None: these are the misuses that the debug allocator is for. They touch no memory but its own and that of its parent.
 #![allow(unsafe_code)]
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "there is nothing to say for these"
+)]
 
-use freestone_kit::Alloc;
-use freestone_kit::debug::{Debug, DebugConfig, Placement, Response};
+use freestone_kit::debug::{Debug, DebugConfig, Placement, Response, to_log};
 use freestone_kit::page::Page;
+use freestone_kit::{Alloc, Stats};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
@@ -37,6 +42,9 @@ fn child() {
         "write_after_free" => write_after_free(),
         "resize_after_free" => resize_after_free(),
         "leak" => leak(),
+        "logged" => logged(),
+        "freed_memory" => freed_memory(),
+        "closed_pages" => closed_pages(),
         "use_after_free" => use_after_free(false),
         "use_after_free_explained" => use_after_free(true),
         "overrun_explained" => overrun_explained(),
@@ -186,4 +194,59 @@ fn underrun_explained() {
 fn fault_elsewhere() {
     let debug = Debug::new(Page);
     debug.explaining_faults(|| touches(std::ptr::without_provenance(8)));
+}
+
+struct ToStderr;
+
+impl log::Log for ToStderr {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{} {} {}", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+fn logged() {
+    log::set_logger(&ToStderr).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    let config = CONFIG.verbose_log(true).sink(to_log).response(Response::Continue).memory_limit(1000);
+    let debug = Debug::with(Page, config);
+    let block = allocates(&debug, SMALL);
+    assert!(debug.allocate(LARGE).is_err());
+    let block = unsafe { debug.grow(block, SMALL, Layout::new::<[u64; 4]>()) }.unwrap().cast();
+    frees(&debug, block, SMALL);
+}
+
+/// Not a bug: the whole process is looked at, so that it has to be one of its own.
+fn freed_memory() {
+    let debug = Debug::with(Page, CONFIG);
+    let large = Layout::new::<[u8; 4 << 20]>();
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * Page::page_size()
+    };
+    let before = resident();
+    for _ in 0..16 {
+        let block = allocates(&debug, large);
+        unsafe { block.write_bytes(1, 4 << 20) };
+        frees(&debug, block, large);
+    }
+    assert!(resident() < before + (8 << 20), "64 MiB were freed");
+    assert!(debug.stats().held_bytes >= 64 << 20, "their addresses are kept");
+}
+
+/// Not a bug, the same.
+fn closed_pages() {
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let debug = Debug::with(Page, CONFIG.placement(Placement::GuardAfter));
+    let before = maps();
+    let blocks: Vec<_> = (0..500).map(|_| allocates(&debug, SMALL)).collect();
+    let between = maps();
+    blocks.into_iter().for_each(|block| frees(&debug, block, SMALL));
+    // Only a kernel with guard marks does it; an older one splits mappings from the beginning.
+    assert!(between >= before + 100 || maps() < before + 100, "{before}, {between}, {}", maps());
 }

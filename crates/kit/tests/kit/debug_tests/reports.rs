@@ -249,3 +249,28 @@ fn a_fault_elsewhere_is_left_as_it_is() {
     assert_eq!(output.status.signal(), Some(SIGSEGV));
     assert!(!String::from_utf8_lossy(&output.stderr).contains("freestone debug"));
 }
+
+#[test]
+fn calls_and_reports_can_go_to_the_log() {
+    let output = child("logged");
+    assert!(output.status.success(), "{output:?}");
+    expect_in_order(
+        &output,
+        &[
+            "INFO freestone_kit::debug allocate 24 bytes, align 8: 0x",
+            "INFO freestone_kit::debug allocate 32000 bytes, align 8: refused",
+            "INFO freestone_kit::debug resize 0x",
+            " from 24 to 32 bytes: 0x",
+            "INFO freestone_kit::debug free 24 bytes, align 8: 0x",
+            "ERROR freestone_kit::debug freestone debug: wrong size on free of a block of 32 bytes: given 24",
+        ],
+    );
+}
+
+#[test]
+fn freed_memory_is_not_resident_and_splits_no_mapping() {
+    for child_of in ["freed_memory", "closed_pages"] {
+        let output = child(child_of);
+        assert!(output.status.success(), "{output:?}");
+    }
+}

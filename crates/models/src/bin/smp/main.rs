@@ -1,6 +1,6 @@
-//! The kit's `Smp` under shuttle: its own files, with locks that the checker knows.
+//! The kit's `Smp` under shuttle: its own files, with flags of slots that the checker knows.
 //!
-//! With the argument `torn` taking a lock is a look and then a store, so that two threads can have one slot, which the
+//! With the argument `torn` taking a slot is a look and then a store, so that two threads can have one, which the
 //! model must find.
 //!
 //! Nothing of it is compiled as a unit test: the kit's files bring tests that are not for these locks.

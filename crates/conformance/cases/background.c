@@ -1,0 +1,349 @@
+/* The allocator's own thread: it looks after idle memory, and nothing of the program's may notice that it is there. */
+#include "conformance.h"
+
+#include <dirent.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define SINGLE_THREADED __libc_single_threaded
+#else
+#define SINGLE_THREADED 1
+#endif
+
+extern char **environ;
+
+/* The number of the allocator's own thread, 0 where there is none. */
+static int own_thread(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    if (!tasks) skip("no /proc");
+    int found = 0;
+    for (struct dirent *task; (task = readdir(tasks)) != NULL && !found;) {
+        char path[300], name[16] = {0};
+        snprintf(path, sizeof path, "/proc/self/task/%.200s/comm", task->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) continue;
+        if (read(fd, name, sizeof name - 1) > 0 && strncmp(name, "freestone", 9) == 0) found = atoi(task->d_name);
+        close(fd);
+    }
+    closedir(tasks);
+    return found;
+}
+
+enum { STEP = 5000, SPAN = 300 * 1024 };
+
+/* Fills and frees so many bytes in small blocks: enough to look after. */
+static void fill_and_free(size_t bytes) {
+    void *list = NULL;
+    for (size_t taken = 0; taken < bytes; taken += STEP) {
+        void **block = (void **)hide(malloc(STEP));
+        CHECK(block);
+        memset(block, 1, STEP);
+        *block = list;
+        list = block;
+    }
+    while (list) {
+        void *next = *(void **)list;
+        free(list);
+        list = next;
+    }
+}
+
+/* A call that comes down to the page heap. */
+static void call(void) {
+    void *block = hide(malloc(SPAN));
+    CHECK(block);
+    free(block);
+}
+
+/* Makes enough work that the thread starts. */
+static int start_it(void) {
+    fill_and_free(48 * MIB);
+    double until = seconds_now() + 3;
+    while (seconds_now() < until) {
+        int thread = own_thread();
+        if (thread) return thread;
+        call();
+        sleep_milliseconds(10);
+    }
+    skip("no thread of the allocator's here");
+    return 0;
+}
+
+/* Leaves the program idle until the thread has ended. Looking for it allocates, which would wake it. */
+static void idle_until_it_ends(void) {
+    for (int i = 0; i < 2 && (sleep_milliseconds(6500), own_thread() != 0); i++) {}
+    CHECK(own_thread() == 0);
+}
+
+/* Without a call of ours the resident set falls. */
+static void falls_by_itself(size_t before) {
+    double until = seconds_now() + 5;
+    while (resident_kib() > before + 4 * KIB && seconds_now() < until) sleep_milliseconds(20);
+    CHECK_THAT(resident_kib() <= before + 4 * KIB, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+/* While calls go on, it falls without a thread. */
+static void falls_by_calls(void) {
+    fill_and_free(MIB);
+    size_t before = resident_kib();
+    fill_and_free(64 * MIB);
+    double until = seconds_now() + 5;
+    while (resident_kib() > before + 6 * KIB && seconds_now() < until) {
+        for (int i = 0; i < 100; i++) call();
+        CHECK(own_thread() == 0);
+        sleep_milliseconds(5);
+    }
+    CHECK_THAT(resident_kib() <= before + 6 * KIB, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+static void new_user_namespace(void) { _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : SKIPPED); }
+
+CASE_FREESTONE(thread_comes_for_work_and_goes_when_idle) {
+    in_child(new_user_namespace);
+    size_t before = resident_kib();
+    start_it();
+    CHECK(SINGLE_THREADED);
+    falls_by_itself(before);
+    idle_until_it_ends();
+    /* The kernel counts threads here: what does not go with several goes again. */
+    CHECK_THAT(unshare(CLONE_NEWUSER) == 0, "%s", strerror(errno));
+    call();
+}
+
+CASE_FREESTONE(thread_comes_again) {
+    for (int round = 0; round < 2; round++) {
+        start_it();
+        idle_until_it_ends();
+    }
+}
+
+static void be_a_child(void) {
+    CHECK(own_thread() == 0);
+    size_t before = resident_kib();
+    start_it();
+    falls_by_itself(before);
+}
+
+CASE_FREESTONE(fork_while_the_thread_works) {
+    start_it();
+    double until = seconds_now() + 3;
+    for (int i = 0; seconds_now() < until; i++) {
+        fill_and_free(24 * MIB);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            if (i % 4 == 0) be_a_child();
+            else fill_and_free(2 * MIB);
+            _exit(0);
+        }
+        reap(child);
+    }
+    CHECK(own_thread() != 0);
+}
+
+CASE_FREESTONE(exit_exec_and_spawn_while_the_thread_works) {
+    double until = seconds_now() + 3;
+    for (int i = 0; seconds_now() < until; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            fill_and_free(24 * MIB);
+            call();
+            if (i % 3 == 1) execlp("true", "true", (char *)NULL);
+            if (i % 3 == 2) {
+                char *arguments[] = {(char *)"true", NULL};
+                pid_t spawned;
+                CHECK(posix_spawnp(&spawned, "true", NULL, NULL, arguments, environ) == 0);
+                reap(spawned);
+            }
+            exit(0);
+        }
+        reap(child);
+    }
+}
+
+static void *last_one(void *argument) {
+    fill_and_free(48 * MIB);
+    sleep_milliseconds(300);
+    return argument;
+}
+
+static void leave_by_pthread_exit(void) {
+    start_it();
+    spawn(last_one, NULL, 0);
+    pthread_exit(NULL);
+}
+
+static void leave_alone_by_pthread_exit(void) {
+    start_it();
+    pthread_exit(NULL);
+}
+
+/* The last thread that libc knows ends the process, whoever else there is. */
+CASE_FREESTONE(main_ends_by_pthread_exit) {
+    double began = seconds_now();
+    in_child(leave_by_pthread_exit);
+    in_child(leave_alone_by_pthread_exit);
+    CHECK(seconds_now() < began + 4);
+}
+
+static void forbid_processes(void) {
+    if (geteuid() == 0) CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_NPROC, &none) == 0);
+    falls_by_calls();
+}
+
+CASE_FREESTONE(where_no_thread_can_be_made_callers_do_the_work) { in_child(forbid_processes); }
+
+/* From now on whoever makes a process or a thread is killed. */
+static void kill_whoever_clones(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {COUNT_OF(filter), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        skip("no filters for system calls here");
+}
+
+static void work_in_a_cage(void) {
+    free(hide(malloc(100)));
+    kill_whoever_clones();
+    falls_by_calls();
+}
+
+CASE_FREESTONE(under_a_filter_of_its_own_callers_do_the_work) { in_child(work_in_a_cage); }
+
+/* A cage that is entered while the thread lives. */
+static void work_and_then_in_a_cage(void) {
+    size_t before = resident_kib();
+    start_it();
+    kill_whoever_clones();
+    fill_and_free(48 * MIB);
+    falls_by_itself(before);
+    idle_until_it_ends();
+    falls_by_calls();
+}
+
+CASE_FREESTONE(a_filter_that_comes_while_the_thread_lives) { in_child(work_and_then_in_a_cage); }
+
+static void forbid_thread(void) {
+    char conf[256];
+    const char *now = getenv("FREESTONE_CONF");
+    snprintf(conf, sizeof conf, "%s,background:0", now ? now : "cache:auto");
+    setenv("FREESTONE_CONF", conf, 1);
+}
+
+INNER(inner_without_thread) { falls_by_calls(); }
+CASE_FREESTONE(option_background_0) { run_inner("inner_without_thread", forbid_thread); }
+
+/* Processes that are soon over make none: the filter would kill them. */
+INNER(inner_short) {
+    for (int i = 0; i < 20; i++) fill_and_free(3 * MIB);
+    CHECK(own_thread() == 0);
+}
+CASE_FREESTONE(short_processes_have_none) {
+    for (int i = 0; i < 40; i++) run_inner("inner_short", kill_whoever_clones);
+}
+
+static volatile int handled[65], handled_elsewhere;
+static pid_t main_thread;
+
+static void handler(int signal) {
+    handled[signal]++;
+    if (syscall(SYS_gettid) != main_thread) handled_elsewhere++;
+}
+
+/* Neither libc's, nor one that cannot be caught, nor one of those that undo each other while they wait. */
+static int is_usable(int signal) {
+    static const int others[] = {SIGKILL, SIGSTOP, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, 32, 33};
+    for (unsigned i = 0; i < COUNT_OF(others); i++)
+        if (signal == others[i]) return 0;
+    return 1;
+}
+
+static void send_all(void) {
+    for (int signal = 1; signal <= 64; signal++)
+        if (is_usable(signal)) kill(getpid(), signal);
+}
+
+static void each_was_handled(int times) {
+    for (int signal = 1; signal <= 64; signal++)
+        CHECK_THAT(handled[signal] == times * is_usable(signal), "signal %d: %d times", signal, handled[signal]);
+    CHECK(handled_elsewhere == 0);
+}
+
+CASE_FREESTONE(thread_takes_no_signals) {
+    main_thread = (pid_t)syscall(SYS_gettid);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    for (int signal = 1; signal <= 64; signal++)
+        if (is_usable(signal)) CHECK(sigaction(signal, &action, NULL) == 0);
+    int thread = start_it();
+    for (int round = 0; round < 10; round++) {
+        fill_and_free(24 * MIB);
+        send_all();
+    }
+    each_was_handled(10);
+    /* Blocked by the only thread that takes them, they wait. */
+    sigset_t all, old;
+    sigfillset(&all);
+    CHECK(sigprocmask(SIG_SETMASK, &all, &old) == 0);
+    send_all();
+    for (int i = 0; i < 10; i++) {
+        fill_and_free(24 * MIB);
+        sleep_milliseconds(20);
+    }
+    each_was_handled(10);
+    CHECK(own_thread() == thread);
+    CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
+    each_was_handled(11);
+}
+
+/* A daemon closes what it has and counts on the numbers that it gets. */
+static void close_all(void) {
+    start_it();
+    for (int fd = 0; fd < 1024; fd++) close(fd);
+    double until = seconds_now() + 2.5;
+    while (seconds_now() < until) {
+        fill_and_free(MIB);
+        for (int expected = 0; expected < 4; expected++)
+            if (open("/dev/null", O_RDWR) != expected) _exit(2);
+        for (int fd = 0; fd < 4; fd++)
+            if (close(fd) != 0) _exit(3);
+    }
+}
+
+CASE_FREESTONE(daemon_that_closes_all_descriptors) { in_child(close_all); }
+
+INNER(inner_daemon) { in_child(close_all); }
+static char report_directory[] = "/tmp/freestone-background-XXXXXX";
+static void ask_for_report(void) {
+    char conf[256];
+    const char *now = getenv("FREESTONE_CONF");
+    snprintf(conf, sizeof conf, "%s,report:%s", now ? now : "cache:auto", report_directory);
+    setenv("FREESTONE_CONF", conf, 1);
+}
+
+/* With the history for the report, the thread reads files. */
+CASE_FREESTONE(daemon_that_closes_all_descriptors_with_a_report) {
+    CHECK(mkdtemp(report_directory));
+    run_inner("inner_daemon", ask_for_report);
+    DIR *reports = opendir(report_directory);
+    CHECK(reports);
+    for (struct dirent *report; (report = readdir(reports)) != NULL;)
+        if (report->d_name[0] != '.') unlinkat(dirfd(reports), report->d_name, 0);
+    closedir(reports);
+    CHECK(rmdir(report_directory) == 0);
+}
