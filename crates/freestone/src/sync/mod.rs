@@ -1,6 +1,7 @@
 //! Atomics and locks. Under `--cfg loom` the atomics are the model checker's.
 
 mod alone;
+mod company;
 mod lock;
 
 pub(crate) use alone::{accompany, enter_plainly, expect_company, leave_alone, leave_plainly, plain};

@@ -93,7 +93,12 @@ impl Ledger {
     fn note(&self, reserved: usize) {
         let mut most = self.most_reserved.load(Ordering::Relaxed);
         while most < reserved {
-            match self.most_reserved.compare_exchange_weak(most, reserved, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.most_reserved.compare_exchange_weak(
+                most,
+                reserved,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(now) => most = now,
             }

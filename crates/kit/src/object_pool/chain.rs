@@ -53,10 +53,7 @@ fn joined(head: u32, tail: u32) -> usize {
 impl<T> Deque<T> {
     fn new(len: usize) -> Deque<T> {
         debug_assert!(len.is_power_of_two());
-        Deque {
-            ends: AtomicUsize::new(0),
-            slots: (0..len).map(|_| AtomicPtr::new(null_mut())).collect(),
-        }
+        Deque { ends: AtomicUsize::new(0), slots: (0..len).map(|_| AtomicPtr::new(null_mut())).collect() }
     }
 
     fn slot(&self, index: u32) -> &AtomicPtr<T> {
@@ -211,8 +208,7 @@ impl<T> Chain<T> {
             }
             let next = next?;
             // Relaxed: the deque itself is reached through an Acquire. A failure means that another was faster.
-            let _ =
-                self.tail.compare_exchange(index, index + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.tail.compare_exchange(index, index + 1, Ordering::Relaxed, Ordering::Relaxed);
             index += 1;
             deque = next;
         }

@@ -38,7 +38,8 @@ impl Object {
 
     /// The object at an address, which the caller has got from a queue.
     fn got<T>(objects: &[Object], address: NonNull<T>) {
-        let object = objects.iter().find(|object| object.address() == address).expect("an object that was put");
+        let object =
+            objects.iter().find(|object| object.address() == address).expect("an object that was put");
         object.got.set(object.got.get() + 1);
         object.used();
     }
