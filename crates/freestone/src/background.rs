@@ -31,12 +31,12 @@ use freestone_sys::linux::{self, bare, control as system, futex_wait, futex_wake
 use freestone_sys::{System, linux::bare::BareMemory};
 
 use crate::ledger::history;
-use crate::pageheap::FIRST_LOOK;
+use crate::pageheap::{FIRST_CALLS, FIRST_LOOK};
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone};
 use crate::tls::ThreadState;
-use crate::{control, limit, pressure, scavenge, start, tls};
+use crate::{control, gate, limit, pressure, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -60,8 +60,6 @@ const AT_ONCE: usize = FIRST_LOOK * 16;
 const GRACE_NS: u64 = 200_000_000;
 /// Looks without anything to do before the thread sleeps.
 const QUIET_LOOKS: u32 = 5;
-/// Spans that come and go before it looks again.
-const SPANS: u32 = 64;
 /// How long it sleeps before it ends.
 const SLEEP_NS: u64 = 5_000_000_000;
 /// Its stack, of which it touches a page or two.
@@ -98,7 +96,7 @@ pub(crate) fn attend() {
         }
         ABSENT => consider(),
         REFUSED => {
-            LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+            LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
             scavenge::tick_of_caller();
         }
         _ => {}
@@ -134,7 +132,7 @@ pub(crate) fn forked_child() {
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
     }
 }
 
@@ -145,9 +143,16 @@ fn consider() {
         Ok(_) => now,
         Err(first) => first,
     };
-    let dirty = LEVELS.pages.stats().free_dirty >> freestone_base::PAGE_SHIFT;
-    if dirty < AT_ONCE && now - first < GRACE_NS && !is_wanted() {
-        return LEVELS.pages.watch().arm(SPANS, AT_ONCE);
+    // Whoever holds a lock is inside, or fork would not wait for him.
+    let Some(inside) = gate::enter() else { return };
+    let dirty = LEVELS.pages.demand_now().dirty;
+    let sweep = dirty < AT_ONCE && now - first >= GRACE_NS && scavenge::is_worth_a_sweep();
+    drop(inside);
+    if dirty < AT_ONCE && !is_wanted() {
+        let worth = now - first >= GRACE_NS && dirty > FIRST_LOOK;
+        if !worth && !sweep {
+            return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
+        }
     }
     if ALIVE.load(Ordering::Acquire) != 0
         || STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed).is_err()
@@ -161,7 +166,7 @@ fn consider() {
     if !started {
         leave_alone();
         control::give_up();
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
     }
 }
 
@@ -245,7 +250,7 @@ extern "C" fn body() {
             }
             continue;
         }
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
         if allowed() {
             futex_wait(&WORD, seen, Some(SLEEP_NS));
         }
