@@ -51,6 +51,11 @@ pub(crate) fn press() {
     PRESSED.store(true, Ordering::Relaxed);
 }
 
+/// Whether the next look is to give back all that can be.
+pub(crate) fn is_pressed() -> bool {
+    PRESSED.load(Ordering::Relaxed) || LEVELS.pages.watch().has_rung()
+}
+
 /// From one look to the next, in nanoseconds.
 pub(crate) fn tick_ns() -> u64 {
     const LEAST_MS: u64 = 10;

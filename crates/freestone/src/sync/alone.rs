@@ -33,7 +33,7 @@ pub(crate) fn plain() -> bool {
 /// Enters plainly if the thread is alone, until [`leave_plainly`].
 #[inline(always)]
 pub(crate) fn enter_plainly() -> bool {
-    COMPANY.enter_plainly(libc_says_so, || compiler_fence(Ordering::SeqCst))
+    COMPANY.enter_plainly(one_thread, || compiler_fence(Ordering::SeqCst))
 }
 
 /// Ends what [`enter_plainly`] began.
@@ -61,9 +61,10 @@ pub(crate) fn leave_alone() {
     COMPANY.leave_alone();
 }
 
+/// Whether libc knows of one thread only.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn libc_says_so() -> bool {
+pub(crate) fn one_thread() -> bool {
     let flag: *const AtomicBool;
     // SAFETY: reads a weak symbol's address.
     unsafe {
@@ -77,8 +78,9 @@ fn libc_says_so() -> bool {
     unsafe { flag.as_ref() }.is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
+/// Whether libc knows of one thread only.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn libc_says_so() -> bool {
+pub(crate) fn one_thread() -> bool {
     false
 }
