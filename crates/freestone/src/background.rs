@@ -5,6 +5,9 @@
 //! never have one, and an idle program has none. It receives no signals, calls nothing of the program's, and is gone in a child of
 //! fork, which gets one of its own if it comes to that.
 //!
+//! It gives up all capabilities, and being root, as soon as it starts: when the program changes its user later on, libc
+//! changes the threads that it knows. (With the control open it must stay the user whose files those are.)
+//!
 //! None is started in a program with raised privileges, in one that put itself under a system call filter since the
 //! allocator started, where the kernel refuses, or with the option `background:0`. Then callers do the work, a slice at a time.
 //!
@@ -31,18 +34,21 @@ use freestone_sys::linux::{self, bare, control as system, futex_wait, futex_wake
 use freestone_sys::{System, linux::bare::BareMemory};
 
 use crate::ledger::history;
-use crate::pageheap::FIRST_LOOK;
+use crate::pageheap::{FIRST_CALLS, FIRST_LOOK};
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{accompany, expect_company, leave_alone};
+use crate::sync::{accompany, expect_company, leave_alone, one_thread};
 use crate::tls::ThreadState;
-use crate::{control, limit, pressure, scavenge, start, tls};
+use crate::{control, gate, limit, pressure, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
 const RUNNING: u8 = 2;
 const REFUSED: u8 = 3;
 
+/// The kernel puts barriers into the program's thread, which may therefore be alone between two looks. Without them it keeps to
+/// locked instructions as long as this thread lives; and where there are more threads they do so in any case.
+static BARRIERS: AtomicBool = AtomicBool::new(false);
 static ALLOWED: AtomicBool = AtomicBool::new(true);
 static STATE: AtomicU8 = AtomicU8::new(ABSENT);
 /// The thread's number, 0 when it has left its memory.
@@ -60,8 +66,6 @@ const AT_ONCE: usize = FIRST_LOOK * 16;
 const GRACE_NS: u64 = 200_000_000;
 /// Looks without anything to do before the thread sleeps.
 const QUIET_LOOKS: u32 = 5;
-/// Spans that come and go before it looks again.
-const SPANS: u32 = 64;
 /// How long it sleeps before it ends.
 const SLEEP_NS: u64 = 5_000_000_000;
 /// Its stack, of which it touches a page or two.
@@ -98,7 +102,8 @@ pub(crate) fn attend() {
         }
         ABSENT => consider(),
         REFUSED => {
-            LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+            LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
+            control::give_up();
             scavenge::tick_of_caller();
         }
         _ => {}
@@ -134,7 +139,7 @@ pub(crate) fn forked_child() {
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
     }
 }
 
@@ -145,9 +150,16 @@ fn consider() {
         Ok(_) => now,
         Err(first) => first,
     };
-    let dirty = LEVELS.pages.stats().free_dirty >> freestone_base::PAGE_SHIFT;
-    if dirty < AT_ONCE && now - first < GRACE_NS && !is_wanted() {
-        return LEVELS.pages.watch().arm(SPANS, AT_ONCE);
+    // Whoever holds a lock is inside, or fork would not wait for him.
+    let Some(inside) = gate::enter() else { return };
+    let dirty = LEVELS.pages.demand_now().dirty;
+    let sweep = dirty < AT_ONCE && now - first >= GRACE_NS && scavenge::is_worth_a_sweep();
+    drop(inside);
+    if dirty < AT_ONCE && !is_wanted() {
+        let worth = now - first >= GRACE_NS && dirty > FIRST_LOOK;
+        if !worth && !sweep {
+            return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
+        }
     }
     if ALIVE.load(Ordering::Acquire) != 0
         || STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed).is_err()
@@ -157,16 +169,20 @@ fn consider() {
     LEVELS.pages.watch().arm(0, usize::MAX);
     expect_company();
     let started = start::may_have_threads() && start_thread();
-    STATE.store(if started { RUNNING } else { REFUSED }, Ordering::Release);
+    // Unless the thread has refused by itself meanwhile.
+    let state = if started { RUNNING } else { REFUSED };
+    let _ = STATE.compare_exchange(STARTING, state, Ordering::Release, Ordering::Relaxed);
     if !started {
         leave_alone();
         control::give_up();
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
     }
 }
 
 fn start_thread() -> bool {
     scavenge::look_at_system();
+    // Cheap here, while there is one thread; later it may take the kernel 10 ms, for which the end of a process has to wait.
+    BARRIERS.store(one_thread() && linux::membarrier_register_private(), Ordering::Relaxed);
     let Some(memory) = memory() else { return false };
     prepare(memory);
     // SAFETY: the memory is nobody's, since `ALIVE` is 0 and this caller alone starts; `body` keeps to system calls.
@@ -213,28 +229,48 @@ fn is_wanted() -> bool {
 /// What the thread does.
 extern "C" fn body() {
     system::name_thread(c"freestone");
-    // Without barriers by the kernel, the program's thread keeps to locked instructions as long as this thread lives.
-    let leaves_alone = linux::membarrier_register_private();
+    // With the control, its files are the user's.
+    let powerless = !control::is_wanted();
+    if !system::drop_privileges(powerless) && powerless {
+        leave_alone();
+        STATE.store(REFUSED, Ordering::Relaxed);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
+        return;
+    }
+    let barriers = BARRIERS.load(Ordering::Relaxed);
     // The history reads files, whose numbers must not be the program's.
     let keeps_history = start::reporting() && linux::socket::own_descriptors();
     let mut own_descriptors = keeps_history;
-    let mut quiet = 0;
+    let (mut quiet, mut looked_ns) = (0, 0);
     loop {
+        if powerless && control::is_wanted() {
+            // One with the user's rights takes over.
+            leave_alone();
+            STATE.store(ABSENT, Ordering::Relaxed);
+            LEVELS.pages.watch().arm(1, FIRST_LOOK);
+            return;
+        }
         let seen = WORD.load(Ordering::Acquire);
-        accompany();
+        if barriers {
+            accompany();
+        }
         if pressure::is_watched() && !own_descriptors {
             own_descriptors = linux::socket::own_descriptors();
         }
         if own_descriptors && pressure::is_felt() {
             scavenge::press();
         }
-        quiet = if scavenge::tick() { 0 } else { quiet + 1 };
         let now_ns = linux::monotonic_ns();
+        // Whoever asks the control something wakes it, too.
+        if now_ns.saturating_sub(looked_ns) >= scavenge::tick_ns() / 2 || scavenge::is_pressed() {
+            looked_ns = now_ns;
+            quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+        }
         if keeps_history {
             history::tick(now_ns);
         }
         control::serve(now_ns);
-        if leaves_alone {
+        if barriers {
             leave_alone();
         }
         let wanted = is_wanted();
@@ -245,7 +281,7 @@ extern "C" fn body() {
             }
             continue;
         }
-        LEVELS.pages.watch().arm(SPANS, FIRST_LOOK);
+        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
         if allowed() {
             futex_wait(&WORD, seen, Some(SLEEP_NS));
         }

@@ -22,7 +22,7 @@ use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
 use freestone_sys::linux;
 
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use crate::{background, slow::LEVELS};
+use crate::{background, gate, slow::LEVELS};
 
 /// A limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,12 +112,20 @@ pub fn on_soft(callback: Option<Callback>) {
     CALLBACK.store(callback, Ordering::Release);
 }
 
-/// Bytes in use or waiting for reuse: what is limited.
+/// Bytes in use or waiting for reuse: what is limited. 0 when called by a thread that is inside the allocator (in a signal handler).
 pub fn footprint() -> usize {
-    LEVELS.pages.footprint().0 * PAGE_SIZE
+    pages_now().unwrap_or(0) * PAGE_SIZE
 }
 
-/// Whether the footprint is beyond the soft limit.
+/// Whoever holds a lock is inside, or fork would not wait for him.
+fn pages_now() -> Option<usize> {
+    let inside = gate::enter_patiently()?;
+    let pages = LEVELS.pages.footprint().0;
+    drop(inside);
+    Some(pages)
+}
+
+/// Whether the footprint is beyond the soft limit. Inside the gate.
 pub(crate) fn is_exceeded() -> bool {
     let soft = SOFT.load(Ordering::Relaxed);
     soft != usize::MAX && LEVELS.pages.footprint().0 > soft
@@ -130,7 +138,7 @@ pub(crate) fn attend() {
     if soft == usize::MAX {
         return;
     }
-    let footprint = LEVELS.pages.footprint().0;
+    let Some(footprint) = pages_now() else { return };
     if footprint <= soft || !watch.disarm_footprint() {
         return;
     }
@@ -143,7 +151,7 @@ pub(crate) fn attend() {
     }
 }
 
-/// Below nine tenths of the soft limit, its next crossing is told again.
+/// Below nine tenths of the soft limit, its next crossing is told again. Inside the gate.
 pub(crate) fn rearm() {
     let soft = SOFT.load(Ordering::Relaxed);
     if soft != usize::MAX && LEVELS.pages.footprint().0 < soft / 10 * 9 {

@@ -5,7 +5,8 @@
 //! 1. at the caches: one that neither refilled nor flushed since the last look is idle and is emptied, so that its slabs
 //!    can become whole; its next miss fills it anew. One that was not used since leaves its share of the budget to others;
 //! 2. at the transfer caches: the blocks that nobody asked for since the last look go back to their slabs;
-//! 3. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
+//! 3. at slabs that have been at rest: OS pages on which no live block lies go back (`central/sweep.rs`);
+//! 4. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
 //!    two thirds go back, but no less than [`LEAST`]. Where there are huge pages, only whole ones go at first; what is left of broken ones
 //!    goes when it was not wanted for some looks more.
 //!
@@ -20,11 +21,12 @@
 //! The idea of releasing by recent demand is from TCMalloc's page heap ("demand-based release"), that of a smooth decay
 //! from jemalloc's dirty pages.
 
-use freestone_base::{CLASS_COUNT, ClassId, PAGE_SHIFT, PageCount};
+use freestone_base::{CLASS_COUNT, ClassId, PAGE_SHIFT, PageCount, class_info};
 use freestone_sys::linux;
 
 use crate::cache::cpu;
 use crate::cache::region::Region;
+use crate::central::Effort;
 use crate::pageheap::{FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
@@ -47,6 +49,11 @@ static PRESSED: AtomicBool = AtomicBool::new(false);
 /// The system is short of memory.
 pub(crate) fn press() {
     PRESSED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the next look is to give back all that can be.
+pub(crate) fn is_pressed() -> bool {
+    PRESSED.load(Ordering::Relaxed) || LEVELS.pages.watch().has_rung()
 }
 
 /// From one look to the next, in nanoseconds.
@@ -139,6 +146,7 @@ fn look() -> Option<(bool, usize, bool)> {
     for class in served_classes() {
         trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages);
     }
+    let swept = sweep(!emptied && !trimmed);
     let demand = LEVELS.pages.demand();
     let mut history = HISTORY.lock();
     let next = history.next;
@@ -154,7 +162,35 @@ fn look() -> Option<(bool, usize, bool)> {
         return Some((true, demand.dirty, false));
     }
     let beyond = demand.dirty.saturating_sub(wanted);
-    Some((emptied || trimmed, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
+    Some((emptied || trimmed || swept, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
+}
+
+/// Whether free blocks in slabs hold enough for a sweep.
+pub(crate) fn is_worth_a_sweep() -> bool {
+    const WORTH: usize = 1 << 20;
+    let free =
+        |class: ClassId| CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize;
+    served_classes().map(free).sum::<usize>() >= WORTH
+}
+
+/// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
+fn sweep(idle: bool) -> bool {
+    /// Free bytes in the slabs of a class for which it is worth it.
+    const WORTH: usize = 256 << 10;
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    if huge_pages() || !idle && !LOOKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
+        return false;
+    }
+    let mut effort = Effort { slabs: 0, calls: if idle { 4096 } else { 256 } };
+    let mut purged = 0;
+    for class in served_classes() {
+        let central = &CENTRALS[class.index()];
+        if central.stats().free_in_slabs * class_info(class).size as usize >= WORTH {
+            effort.slabs = if idle { 4096 } else { 64 };
+            purged += central.sweep(class, &LEVELS.pages, &mut effort);
+        }
+    }
+    purged > 0
 }
 
 /// Looks how the system is set up. To be called by a thread of the program's: it reads a file.

@@ -55,6 +55,14 @@ impl SlabSource for PageHeap<Linux> {
         self.free(span);
     }
 
+    fn purge_pages(&self, span: SpanRef, addr: usize, len: usize) -> bool {
+        self.purge_unused(span, addr, len)
+    }
+
+    fn os_page_size(&self) -> usize {
+        PageHeap::os_page_size(self)
+    }
+
     fn span_of(&self, addr: usize) -> Option<SpanRef> {
         self.page_map().span_of(addr)
     }
@@ -318,6 +326,7 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
+    LEVELS.pages.watch().on_flush();
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {

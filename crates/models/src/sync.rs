@@ -154,5 +154,6 @@ pub(crate) mod atomic {
     atomic!(AtomicUsize, usize);
     atomic!(AtomicU64, u64);
     atomic!(AtomicU8, u8);
+    atomic!(AtomicBool, bool);
     counting!(AtomicUsize, usize);
 }

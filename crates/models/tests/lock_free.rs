@@ -1,5 +1,6 @@
 //! The lock-free files of the allocator under loom, whole and with faults on purpose.
 
+use freestone_models::models::company::{self, Omission};
 use freestone_models::models::{deferred, emergency, gate};
 use freestone_models::sync::Fault;
 
@@ -62,4 +63,27 @@ fn nobody_is_inside_during_two_forks() {
 #[should_panic]
 fn the_gate_needs_its_memory_orders() {
     gate::nobody_is_inside_during_a_fork(Fault::Relaxed);
+}
+
+#[test]
+fn the_only_thread_and_the_allocators_own_are_never_both_inside() {
+    company::never_both_inside(Fault::None, Omission::None);
+}
+
+#[test]
+#[should_panic]
+fn company_needs_its_memory_orders() {
+    company::never_both_inside(Fault::Relaxed, Omission::None);
+}
+
+#[test]
+#[should_panic]
+fn company_needs_its_barrier() {
+    company::never_both_inside(Fault::None, Omission::Barrier);
+}
+
+#[test]
+#[should_panic]
+fn company_needs_its_wait() {
+    company::never_both_inside(Fault::None, Omission::Wait);
 }

@@ -7,6 +7,7 @@
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
 pub(crate) mod slab;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -15,6 +16,7 @@ use core::ptr::null_mut;
 
 use freestone_base::{ClassId, ClassInfo, class_info};
 
+pub(crate) use self::sweep::Effort;
 use self::transfer::Transfer;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
@@ -27,6 +29,10 @@ pub(crate) trait SlabSource {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef>;
     /// Takes back a slab whose blocks are all free.
     fn return_slab(&self, span: SpanRef);
+    /// Gives the memory of OS pages back that lie in a slab and hold no live block; false when that was refused.
+    fn purge_pages(&self, span: SpanRef, addr: usize, len: usize) -> bool;
+    /// Bytes in an OS page.
+    fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
     /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
@@ -60,6 +66,8 @@ pub(crate) struct Central {
 struct State {
     /// Slabs with free blocks, fullest first, none being filled from.
     partial: [SpanList; BUCKETS],
+    /// The same, of those that were swept.
+    swept: [SpanList; BUCKETS],
     slabs: usize,
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
@@ -76,8 +84,9 @@ pub(crate) struct CentralStats {
 
 impl Central {
     pub(crate) const fn new() -> Central {
-        let partial = [const { SpanList::new() }; BUCKETS];
-        Central { state: Lock::new(State { partial, slabs: 0, free_blocks: 0, transfer: Transfer::new() }) }
+        let [partial, swept] = [const { [const { SpanList::new() }; BUCKETS] }; 2];
+        let transfer = Transfer::new();
+        Central { state: Lock::new(State { partial, swept, slabs: 0, free_blocks: 0, transfer }) }
     }
 
     /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was
@@ -178,8 +187,13 @@ impl Central {
     pub(crate) fn verify(&self, class: ClassId, source: &impl SlabSource) -> Result<(), &'static str> {
         let info = class_info(class);
         let state = self.state.lock();
-        for (bucket, list) in state.partial.iter().enumerate() {
+        let buckets = state.partial.iter().enumerate().map(|(bucket, list)| (bucket, list, false));
+        let swept = state.swept.iter().enumerate().map(|(bucket, list)| (bucket, list, true));
+        for (bucket, list, swept) in buckets.chain(swept) {
             for span in list.iter() {
+                if span.is_swept() != swept {
+                    return Err("a slab is in a list of swept ones, and is not, or the other way round");
+                }
                 if span.state() != SpanState::Slab || span.class() != class || span.is_filling() {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
@@ -205,7 +219,10 @@ impl Central {
 
 impl State {
     fn fullest(&mut self) -> Option<SpanRef> {
-        self.partial.iter_mut().find_map(SpanList::pop)
+        let lists = self.partial.iter_mut().zip(&mut self.swept);
+        let span = lists.into_iter().find_map(|(partial, swept)| partial.pop().or_else(|| swept.pop()))?;
+        span.set_swept(false);
+        Some(span)
     }
 
     fn grow(&mut self, class: ClassId, source: &impl SlabSource) -> Option<SpanRef> {
@@ -260,12 +277,14 @@ impl State {
     #[inline]
     fn file(&mut self, source: &impl SlabSource, span: SpanRef, before: Option<usize>) {
         let after = bucket_of(span, class_info(span.class()));
-        if before == after && after.is_some() {
+        if before == after && after.is_some() && !span.is_swept() {
             return;
         }
         if let Some(bucket) = before {
-            self.partial[bucket].remove(span);
+            let lists = if span.is_swept() { &mut self.swept } else { &mut self.partial };
+            lists[bucket].remove(span);
         }
+        span.set_swept(false);
         if let Some(bucket) = after {
             self.partial[bucket].push(span);
         }

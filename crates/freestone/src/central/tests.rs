@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::pageheap::PageHeap;
 
-type Heap<'a> = PageHeap<&'a Simulated>;
+pub(super) type Heap<'a> = PageHeap<&'a Simulated>;
 
 impl SlabSource for Heap<'_> {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
@@ -20,6 +20,14 @@ impl SlabSource for Heap<'_> {
 
     fn return_slab(&self, span: SpanRef) {
         self.free(span);
+    }
+
+    fn purge_pages(&self, span: SpanRef, addr: usize, len: usize) -> bool {
+        self.purge_unused(span, addr, len)
+    }
+
+    fn os_page_size(&self) -> usize {
+        PageHeap::os_page_size(self)
     }
 
     fn span_of(&self, addr: usize) -> Option<SpanRef> {

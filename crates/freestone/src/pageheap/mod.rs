@@ -45,7 +45,7 @@ pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use policy::{HugePages, Policy};
 pub(crate) use span::{Span, SpanRef, SpanState};
-pub(crate) use watch::FIRST_LOOK;
+pub(crate) use watch::{FIRST_CALLS, FIRST_LOOK};
 
 use crate::message::Fault;
 use crate::sync::Lock;
@@ -127,6 +127,11 @@ impl<S: System> PageHeap<S> {
     /// The system underneath.
     pub(crate) fn system(&self) -> &S {
         &self.system
+    }
+
+    /// Bytes in an OS page.
+    pub(crate) fn os_page_size(&self) -> usize {
+        self.system.os_page_size()
     }
 
     /// Runs `act` under the lock, all free spans filed.
@@ -356,6 +361,14 @@ impl<S: System> PageHeap<S> {
             let used = counts.used();
             let peak = core::mem::replace(&mut counts.peak_lately, used);
             Demand { used, peak, dirty: counts.free_dirty }
+        })
+    }
+
+    /// The same figures, left as they are.
+    pub(crate) fn demand_now(&self) -> Demand {
+        self.locked(|op| {
+            let counts = &op.state.counts;
+            Demand { used: counts.used(), peak: counts.peak_lately, dirty: counts.free_dirty }
         })
     }
 

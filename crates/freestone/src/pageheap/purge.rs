@@ -11,7 +11,7 @@
 //!
 //! # Safety
 //!
-//! Pages are purged or released only while the span is away, sent by the thread that purges (H1).
+//! Pages are purged or released only while the span is away, sent by the thread that purges (H1), or by demand of their owner.
 #![allow(unsafe_code)]
 
 use core::ops::Range;
@@ -53,6 +53,13 @@ impl<S: System> PageHeap<S> {
         let _sender = self.sender.lock();
         let os_page = (self.system.os_page_size() / PAGE_SIZE).max(1);
         PageCount(self.purge_held(most.0, grain.0.max(os_page)))
+    }
+
+    /// Gives the memory of OS pages back that lie in a slab, on the demand of its owner, who relies on nothing in them; whether it went.
+    pub(crate) fn purge_unused(&self, span: SpanRef, addr: usize, len: usize) -> bool {
+        debug_assert!(addr >= span.start() && addr + len <= span.start() + span.bytes());
+        // SAFETY: pages of a span in use, by its owner's demand (H1).
+        unsafe { self.system.purge(addr, len) }.is_ok()
     }
 
     /// Purges, a bin of the index at a time. The caller holds the sender's lock.

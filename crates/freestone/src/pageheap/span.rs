@@ -99,6 +99,8 @@ pub(crate) struct Span {
     zeroed: AtomicU8,
     words: AtomicU8,
     lines: AtomicU8,
+    swept: AtomicU8,
+    seen: AtomicU16,
 }
 
 const _: () = assert!(size_of::<Span>() == LINE);
@@ -169,6 +171,8 @@ impl Span {
         self.free_blocks.store(blocks, Relaxed);
         self.set_hint(0);
         self.set_filling(false);
+        self.set_swept(false);
+        self.seen.store(0, Relaxed);
     }
 
     /// Makes the record a large block's that lies at the beginning of its span.
@@ -205,6 +209,24 @@ impl Span {
     /// Notes whether a cache is being filled from the slab.
     pub(crate) fn set_filling(&self, filling: bool) {
         self.filling.store(filling as u8, Relaxed);
+    }
+
+    /// Whether the pages of a slab without live blocks went back, and no block has come back to it since.
+    pub(crate) fn is_swept(&self) -> bool {
+        self.swept.load(Relaxed) != 0
+    }
+
+    /// Notes whether such pages went back.
+    pub(crate) fn set_swept(&self, swept: bool) {
+        self.swept.store(swept as u8, Relaxed);
+    }
+
+    /// Whether as many blocks of a slab are free as when this was asked last.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let free = self.free_blocks.load(Relaxed);
+        let seen = self.seen.load(Relaxed);
+        self.seen.store(free, Relaxed);
+        seen == free
     }
 
     /// Whether the span read as zeros when it was handed out.

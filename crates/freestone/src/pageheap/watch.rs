@@ -5,9 +5,9 @@
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-/// Rings when spans have come and gone so often, or when so many dirty pages wait.
+/// Rings when spans have come and gone and batches have gone back so often, or when so many dirty pages wait.
 pub(crate) struct Watch {
-    /// Spans still to come or go; 0 for any number.
+    /// Spans still to come or go, or batches to go back; 0 for any number.
     calls: AtomicU32,
     /// Dirty pages beyond which it rings.
     dirty: AtomicUsize,
@@ -22,7 +22,7 @@ impl Watch {
     /// Rings once there is anything to speak of.
     pub(super) const fn new() -> Watch {
         Watch {
-            calls: AtomicU32::new(0),
+            calls: AtomicU32::new(FIRST_CALLS),
             dirty: AtomicUsize::new(FIRST_LOOK),
             footprint: AtomicUsize::new(usize::MAX),
             limit: AtomicUsize::new(usize::MAX),
@@ -61,7 +61,18 @@ impl Watch {
         self.limit.store(pages, Relaxed);
     }
 
-    /// From now on rings after `calls` spans (0: any number), or beyond `dirty` pages.
+    /// A batch of blocks went back to its slabs.
+    #[inline]
+    pub(crate) fn on_flush(&self) {
+        let calls = self.calls.load(Relaxed);
+        // A count that is lost between two threads is no matter.
+        self.calls.store(calls.saturating_sub(1), Relaxed);
+        if calls == 1 {
+            self.rung.store(true, Relaxed);
+        }
+    }
+
+    /// From now on rings after `calls` spans and batches (0: any number), or beyond `dirty` pages.
     pub(crate) fn arm(&self, calls: u32, dirty: usize) {
         self.calls.store(calls, Relaxed);
         self.dirty.store(dirty, Relaxed);
@@ -77,3 +88,5 @@ impl Watch {
 
 /// So many dirty pages (1 MiB) are no matter for the scavenger.
 pub(crate) const FIRST_LOOK: usize = (1 << 20) >> freestone_base::PAGE_SHIFT;
+/// So many spans and batches make a look worth it.
+pub(crate) const FIRST_CALLS: u32 = 1024;

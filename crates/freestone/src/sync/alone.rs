@@ -6,19 +6,7 @@
 //! threads behind libc's back must not let two of them allocate.
 //!
 //! While a thread is alone it enters the gate *plainly*: it counts itself, locks and unlocks by plain stores. What libc
-//! does not know is the allocator's own thread. Before that enters, it [accompanies](accompany): it raises a flag, has the
-//! kernel put a barrier into the program's thread, and waits until that is not plainly inside. This is Dekker's mutual exclusion,
-//! with the barrier of the one side moved to the other (`membarrier`):
-//!
-//! ```text
-//! the program's thread               the allocator's own
-//! PLAIN = true                       ACCOMPANIED = true
-//! (compiler barrier)                 membarrier
-//! ACCOMPANIED ? not plainly : go     PLAIN ? wait : go
-//! ```
-//!
-//! The kernel's barrier falls somewhere between two instructions of the program's thread. Where it falls behind the store,
-//! the other side sees `PLAIN` and waits; where it falls before the load, this side sees `ACCOMPANIED`. A signal handler
+//! does not know is the allocator's own thread, which announces itself before it enters (`company.rs`). A signal handler
 //! that interrupts the only thread inside is kept out by the gate. The first thread of the program is made by the
 //! only one there is, which is not inside then.
 //!
@@ -27,72 +15,56 @@
 //! The symbol is weak: its address is null where libc has none, else that of a byte that lives for ever.
 #![allow(unsafe_code)]
 
-use super::atomic::{AtomicBool, Ordering};
 use core::sync::atomic::compiler_fence;
+
 use freestone_sys::linux;
 
-/// The allocator's own thread may be inside.
-static ACCOMPANIED: AtomicBool = AtomicBool::new(false);
-/// The only thread of the program is inside, and keeps nobody out.
-static PLAIN: AtomicBool = AtomicBool::new(false);
+use super::atomic::{AtomicBool, Ordering};
+use super::company::Company;
+
+static COMPANY: Company = Company::new();
 
 /// Whether whoever is inside the gate is alone there, by [`enter_plainly`].
 #[inline(always)]
 pub(crate) fn plain() -> bool {
-    PLAIN.load(Ordering::Relaxed)
+    COMPANY.is_plain()
 }
 
 /// Enters plainly if the thread is alone, until [`leave_plainly`].
 #[inline(always)]
 pub(crate) fn enter_plainly() -> bool {
-    if !alone() {
-        return false;
-    }
-    PLAIN.store(true, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    if !alone() {
-        PLAIN.store(false, Ordering::Release);
-        return false;
-    }
-    true
+    COMPANY.enter_plainly(one_thread, || compiler_fence(Ordering::SeqCst))
 }
 
 /// Ends what [`enter_plainly`] began.
 #[inline(always)]
 pub(crate) fn leave_plainly() {
-    // Release pairs with the Acquire in `accompany`: who may enter sees all that was done inside.
-    PLAIN.store(false, Ordering::Release);
-}
-
-#[inline(always)]
-fn alone() -> bool {
-    // Acquire pairs with the Release in `leave_alone`.
-    libc_says_so() && !ACCOMPANIED.load(Ordering::Acquire)
+    COMPANY.leave_plainly();
 }
 
 /// Called by the thread that is about to start the allocator's own: nobody is alone any more.
 pub(crate) fn expect_company() {
-    ACCOMPANIED.store(true, Ordering::SeqCst);
+    COMPANY.expect();
 }
 
 /// Called by the allocator's own thread before it enters: waits until nobody is plainly inside or will be.
 pub(crate) fn accompany() {
-    ACCOMPANIED.store(true, Ordering::SeqCst);
-    linux::membarrier_private();
-    while PLAIN.load(Ordering::Acquire) {
-        linux::yield_now();
-    }
+    let barrier = || {
+        linux::membarrier_private();
+    };
+    COMPANY.accompany(barrier, linux::yield_now);
 }
 
 /// Called by the allocator's own thread outside all locks, and by whoever finds that there is none: it enters no more before it
 /// accompanies again.
 pub(crate) fn leave_alone() {
-    ACCOMPANIED.store(false, Ordering::Release);
+    COMPANY.leave_alone();
 }
 
+/// Whether libc knows of one thread only.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn libc_says_so() -> bool {
+pub(crate) fn one_thread() -> bool {
     let flag: *const AtomicBool;
     // SAFETY: reads a weak symbol's address.
     unsafe {
@@ -106,8 +78,9 @@ fn libc_says_so() -> bool {
     unsafe { flag.as_ref() }.is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
+/// Whether libc knows of one thread only.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn libc_says_so() -> bool {
+pub(crate) fn one_thread() -> bool {
     false
 }

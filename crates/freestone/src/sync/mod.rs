@@ -1,9 +1,12 @@
 //! Atomics and locks. Under `--cfg loom` the atomics are the model checker's.
 
 mod alone;
+mod company;
 mod lock;
 
-pub(crate) use alone::{accompany, enter_plainly, expect_company, leave_alone, leave_plainly, plain};
+pub(crate) use alone::{
+    accompany, enter_plainly, expect_company, leave_alone, leave_plainly, one_thread, plain,
+};
 pub(crate) use lock::Lock;
 
 /// The atomics that the whole crate uses.

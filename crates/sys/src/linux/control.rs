@@ -20,6 +20,43 @@ pub fn system_call_filter() -> u8 {
     unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.clamp(0, 2) as u8
 }
 
+/// Gives up, for the calling thread alone, every capability and the right to gain any; with `user`, also being root: it becomes
+/// "nobody". libc's `setuid` and its like change the threads that libc knows, and no others. False when the kernel refuses.
+pub fn drop_privileges(user: bool) -> bool {
+    const NOBODY: libc::c_long = 65_534;
+    let _preserved = super::PreservedErrno::new();
+    // SAFETY: a query.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    let mut ids = [0u32; 6];
+    let [real, effective, saved, real_group, effective_group, saved_group] =
+        ids.each_mut().map(|id| &raw mut *id);
+    // SAFETY: three places of the type that the call fills.
+    unsafe { libc::syscall(libc::SYS_getresuid, real, effective, saved) };
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_getresgid, real_group, effective_group, saved_group) };
+    let mut dropped = true;
+    if user && ids.contains(&0) {
+        // SAFETY: numbers only; the call of the kernel changes this thread, libc's function would change all.
+        unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) };
+        // SAFETY: as above.
+        let group = unsafe { libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY) };
+        // SAFETY: as above.
+        let become_nobody = || unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        // Where there is no such user, in a namespace of one user, the program cannot become another either.
+        dropped = (group == 0 && become_nobody() == 0) || super::Errno::last() == super::Errno(libc::EINVAL);
+        // The change made the whole process one whose core nobody may see.
+        // SAFETY: a number.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0) };
+    }
+    // `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
+    let (header, nothing) = ([0x2008_0522u32, 0], [0u32; 6]);
+    // SAFETY: a header and two sets, as this version has them; the header may be written to.
+    dropped &= unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const nothing) } == 0;
+    // SAFETY: numbers.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    dropped
+}
+
 /// Whether the kernel makes huge pages of any memory, unasked.
 pub fn makes_huge_pages() -> bool {
     let mut buffer = [0; 64];

@@ -1,0 +1,138 @@
+//! Giving back the OS pages of slabs on which no live block lies.
+//!
+//! A slab stays as long as one of its blocks lives; but nothing of the allocator's lies in free blocks, so any page that only free
+//! blocks touch can go, and comes back as zeros when one of them is handed out. Swept are slabs that have been at rest for a
+//! while, the emptiest first. Meanwhile nobody takes blocks from them: they count as being filled from, by nobody. Blocks
+//! may come back to them at any time: that only makes more bits say "free".
+
+use freestone_base::{ClassId, class_info};
+
+use super::{BUCKETS, Central, SlabSource, State, bucket_of};
+use crate::pageheap::{SpanList, SpanRef};
+use crate::sync::atomic::Ordering;
+
+/// Slabs below this bucket (more than three quarters live) are not worth it.
+const LEAST_BUCKET: usize = 2;
+/// Slabs taken from the lists at a time.
+const BATCH: usize = 32;
+
+/// What a sweep may cost, and what is left of it.
+pub(crate) struct Effort {
+    /// Slabs to look at.
+    pub(crate) slabs: usize,
+    /// Calls of the system.
+    pub(crate) calls: usize,
+}
+
+impl Central {
+    /// Sweeps slabs that were at rest since they were looked at last; the bytes that went back.
+    pub(crate) fn sweep(&self, class: ClassId, source: &impl SlabSource, effort: &mut Effort) -> usize {
+        let mut purged = 0;
+        while effort.slabs > 0 && effort.calls > 0 {
+            let mut picked = self.state.lock().pick(effort);
+            if picked.is_empty() {
+                break;
+            }
+            let mut swept = SpanList::new();
+            while let Some(span) = picked.pop() {
+                let free = span.free_blocks();
+                purged += sweep_slab(class, source, span, effort);
+                // Blocks that came back meanwhile may have been missed.
+                span.set_swept(span.free_blocks() == free);
+                swept.push(span);
+            }
+            let mut state = self.state.lock();
+            while let Some(span) = swept.pop() {
+                span.set_filling(false);
+                state.file_swept(source, span);
+            }
+        }
+        purged
+    }
+}
+
+impl State {
+    /// Takes slabs out of the lists that are at rest, a batch at most; marks them as being filled from.
+    fn pick(&mut self, effort: &mut Effort) -> SpanList {
+        let mut picked = SpanList::new();
+        let mut left = BATCH;
+        for bucket in (LEAST_BUCKET..BUCKETS).rev() {
+            let mut young = SpanList::new();
+            while left > 0
+                && effort.slabs > 0
+                && let Some(span) = self.partial[bucket].pop()
+            {
+                effort.slabs -= 1;
+                if span.is_at_rest() {
+                    span.set_filling(true);
+                    picked.push(span);
+                    left -= 1;
+                } else {
+                    young.push(span);
+                }
+            }
+            while let Some(span) = young.pop() {
+                self.partial[bucket].push(span);
+            }
+        }
+        picked
+    }
+
+    /// Files a slab that was picked.
+    fn file_swept(&mut self, source: &impl SlabSource, span: SpanRef) {
+        match bucket_of(span, class_info(span.class())) {
+            Some(bucket) if span.is_swept() => self.swept[bucket].push(span),
+            _ => {
+                span.set_swept(false);
+                self.file(source, span, None);
+            }
+        }
+    }
+}
+
+/// Gives back each run of OS pages that no live block touches.
+fn sweep_slab(class: ClassId, source: &impl SlabSource, span: SpanRef, effort: &mut Effort) -> usize {
+    let size = class_info(class).size as usize;
+    let (first, blocks, end) = (span.first_block(), span.blocks(), span.start() + span.bytes());
+    let os_page = source.os_page_size();
+    let mut purged = 0;
+    let mut block = 0;
+    while let Some((from, to)) = next_run(span, block) {
+        let start = if from == 0 { span.start() } else { first + from * size };
+        let start = start.next_multiple_of(os_page);
+        let end = if to == blocks { end } else { first + to * size } / os_page * os_page;
+        if start < end && effort.calls > 0 {
+            effort.calls -= 1;
+            if source.purge_pages(span, start, end - start) {
+                purged += end - start;
+            }
+        }
+        block = to;
+    }
+    purged
+}
+
+/// The first run of free blocks from `block` on: its first block, and the first that is live or none any more.
+fn next_run(span: SpanRef, block: usize) -> Option<(usize, usize)> {
+    let from = find(span, block, 0)?;
+    Some((from, find(span, from, u64::MAX).unwrap_or(span.blocks())))
+}
+
+/// The first block from `block` on whose free bit, turned over by `flip`, is set.
+fn find(span: SpanRef, block: usize, flip: u64) -> Option<usize> {
+    let bitmap = span.bitmap();
+    let mut skip = u64::MAX << (block % 64);
+    for (index, word) in bitmap.iter().enumerate().skip(block / 64) {
+        let bits = (word.load(Ordering::Relaxed) ^ flip) & skip;
+        if bits != 0 {
+            let found = index * 64 + bits.trailing_zeros() as usize;
+            return (found < span.blocks()).then_some(found);
+        }
+        skip = u64::MAX;
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;
