@@ -20,15 +20,20 @@ use freestone::ledger;
 #[global_allocator]
 static ALLOCATOR: Freestone = Freestone;
 
-/// What a leaked entry is.
-type Entry = [u8; 200];
-/// What many of are made and few are kept.
-type Record = [u8; 700];
+/// Bytes of what is leaked.
+const ENTRY: usize = 200;
+/// Bytes of what many are made of and few are kept.
+const RECORD: usize = 700;
 
 #[derive(Default)]
 struct State {
-    leaked: Vec<Box<Entry>>,
-    kept: Vec<Box<Record>>,
+    leaked: Vec<Box<[u8]>>,
+    kept: Vec<Box<[u8]>>,
+}
+
+/// Blocks of so many bytes.
+fn blocks(bytes: usize) -> impl Iterator<Item = Box<[u8]>> {
+    (0..50_000).map(move |n| vec![n as u8; bytes].into_boxed_slice())
 }
 
 impl State {
@@ -45,15 +50,14 @@ impl State {
                 return Some(("application/json", text));
             }
             "/work" => text = (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>().concat(),
-            "/leak" => self.leaked.extend((0..50_000).map(|n| Box::new([n as u8; 200]))),
+            "/leak" => self.leaked.extend(blocks(ENTRY)),
             "/fragment" => {
-                let many: Vec<Box<Record>> = (0..50_000).map(|n| Box::new([n as u8; 700])).collect();
+                let many: Vec<_> = blocks(RECORD).collect();
                 self.kept.extend(many.into_iter().step_by(16));
             }
             _ => return None,
         }
-        let held = self.leaked.iter().map(|entry| entry.len()).sum::<usize>()
-            + self.kept.iter().map(|record| record.len()).sum::<usize>();
+        let held = self.leaked.len() * ENTRY + self.kept.len() * RECORD;
         Some(("text/plain", format!("{} bytes made, {held} held\n", text.len())))
     }
 

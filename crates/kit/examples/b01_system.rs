@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! Every block is live, and of the layout that it is used with; nothing is used after it is freed.
+//! Every block is live, and of the layout that it is used with; nothing is used after it is freed; offsets are within.
 #![allow(unsafe_code)]
 
 use freestone_kit::c::{C, RawC};
@@ -10,9 +10,26 @@ use freestone_kit::page::Page;
 use freestone_kit::sbrk::{ProgramBreak, Sbrk};
 use freestone_kit::{Alloc, Remap, UsableSize};
 use std::alloc::Layout;
+use std::ptr::NonNull;
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
+}
+
+/// The byte at `offset` of a block that is longer.
+fn byte_of(block: NonNull<u8>, offset: usize) -> NonNull<u8> {
+    // SAFETY: see the header.
+    unsafe { block.add(offset) }
+}
+
+fn write_byte(block: NonNull<u8>, offset: usize, value: u8) {
+    // SAFETY: see the header.
+    unsafe { byte_of(block, offset).write(value) }
+}
+
+fn read_byte(block: NonNull<u8>, offset: usize) -> u8 {
+    // SAFETY: see the header.
+    unsafe { byte_of(block, offset).read() }
 }
 
 fn pages() {
@@ -25,16 +42,12 @@ fn pages() {
     // Growing moves page tables, not bytes: a page touched at each end costs the same at any length.
     let (short, long) = (layout(1 << 20, 8), layout(1 << 32, 8));
     let block = Page.allocate_zeroed(short).unwrap().cast::<u8>();
-    // SAFETY: see the header.
-    unsafe { block.add((1 << 20) - 1).write(42) };
+    write_byte(block, (1 << 20) - 1, 42);
     // SAFETY: see the header.
     match unsafe { Page.remap(block, short, long) } {
         Ok(grown) => {
             let grown = grown.cast::<u8>();
-            // SAFETY: see the header.
-            let kept = unsafe { grown.add((1 << 20) - 1).read() };
-            // SAFETY: see the header.
-            let fresh = unsafe { grown.add((1 << 32) - 1).read() };
+            let (kept, fresh) = (read_byte(grown, (1 << 20) - 1), read_byte(grown, (1 << 32) - 1));
             println!("page: from 1 MiB to 4 GiB without a copy: kept {kept}, fresh {fresh}");
             // SAFETY: see the header.
             unsafe { Page.deallocate(grown, long) };

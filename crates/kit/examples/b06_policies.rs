@@ -1,7 +1,8 @@
-//! B6: a real program's trace through first, next, best, worst and segregated fit, beside the buddy system, slabs and bins.
+//! B6: a real program's trace through first, next, best, worst and segregated fit, beside the buddy system, slabs and
+//! bins.
 //!
-//! With the argument `--time` the replays are timed, too; with `--curve` the state over time is printed, for drawing. Another
-//! argument is the path of a trace.
+//! With the argument `--time` the replays are timed, too; with `--curve` the state over time is printed, for drawing.
+//! Another argument is the path of a trace.
 
 use freestone_kit::trace::{CompareConfig, Trace, compare};
 use std::error::Error;

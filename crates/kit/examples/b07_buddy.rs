@@ -19,7 +19,7 @@ const MAX: u32 = 12;
 struct Aligned([MaybeUninit<u8>; 8192 + 4096]);
 
 fn show(what: &str, buddy: &Buddy<Buffer<'_>, MIN, MAX>) {
-    print!("{what:<28}");
+    print!("{what:<30}");
     for order in MIN..=MAX {
         print!(" {:>2} x {:<4}", buddy.free_blocks(order), 1 << order);
     }

@@ -1,4 +1,5 @@
-//! A server's buffers: requests read in one thread, answered in another, sliced without copies, and one that is forgotten.
+//! A server's buffers: requests read in one thread, answered in another, sliced without copies, and one that is
+//! forgotten.
 
 use freestone_kit::AllocError;
 use freestone_kit::c::C;

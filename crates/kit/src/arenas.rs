@@ -2,10 +2,10 @@
 //!
 //! # What it is
 //!
-//! [`Arenas`] makes a concurrent allocator out of any allocator for one thread at a time: `N` instances of it, each behind a lock.
-//! A thread keeps to one arena. When it finds that one taken, it moves to the next that is free, and stays there; only when
-//! all are taken, one more is opened, up to `N`, and after that it waits for its own. So threads spread over the arenas by
-//! themselves, as many as are at work at once.
+//! [`Arenas`] makes a concurrent allocator out of any allocator for one thread at a time: `N` instances of it, each
+//! behind a lock. A thread keeps to one arena. When it finds that one taken, it moves to the next that is free, and
+//! stays there; only when all are taken, one more is opened, up to `N`, and after that it waits for its own. So
+//! threads spread over the arenas by themselves, as many as are at work at once.
 //!
 //! ```text
 //! thread 1 ──┐
@@ -15,25 +15,25 @@
 //! block:  | the caller's bytes | tag: which arena, 2 B |
 //! ```
 //!
-//! Any thread may free any block: a tag behind the block says which arena it came from. The tag also shows an overrun, which
-//! is named when the block is freed.
+//! Any thread may free any block: a tag behind the block says which arena it came from. The tag also shows an
+//! overrun, which is named when the block is freed.
 //!
 //! # Where it comes from
 //!
-//! Wolfram Gloger's ptmalloc (1996 on), which became the malloc of glibc: `arena_get`, `arena_get2` and, when an arena has no
-//! memory left, `arena_get_retry`. There the arena follows from the block's address, which binds it to one layout of heaps in memory;
-//! the tag makes it work over everything.
+//! Wolfram Gloger's ptmalloc (1996 on), which became the malloc of glibc: `arena_get`, `arena_get2` and, when an
+//! arena has no memory left, `arena_get_retry`. There the arena follows from the block's address, which binds it to
+//! one layout of heaps in memory; the tag makes it work over everything.
 //!
 //! # When to use it
 //!
 //! To share [`Bins`](crate::bins::Bins) or another general heap among a few threads. One lock around it
-//! ([`locked`](crate::locked)) does where the lock is seldom contended. Memory that one arena has free does not serve the others, and a block
-//! freed by another thread takes the lock of its arena: for producers and consumers at a high rate
-//! [`Magazines`](crate::slab::Magazines) or [`smp`](crate::smp) fit better.
+//! ([`locked`](crate::locked)) does where the lock is seldom contended. Memory that one arena has free does not serve
+//! the others, and a block freed by another thread takes the lock of its arena: for producers and consumers at a high
+//! rate [`Magazines`](crate::slab::Magazines) or [`smp`](crate::smp) fit better.
 //!
 //! # Costs
 //!
-//! What the instance costs, an uncontended lock (about 10 ns), and two bytes a block.
+//! What the instance costs, an uncontended lock, and two bytes a block.
 //!
 //! ```
 //! use freestone_kit::arenas::Arenas;
@@ -60,8 +60,9 @@
 //!
 //! # Safety
 //!
-//! *Tag*: behind each live block, in the same block of its arena, lies the tag, written when the block got its size. The
-//! block with its tag is a block of that arena, for exactly that layout, since no more than was asked for is ever granted.
+//! *Tag*: behind each live block, in the same block of its arena, lies the tag, written when the block got its size.
+//! The block with its tag is a block of that arena, for exactly that layout, since no more than was asked for is ever
+//! granted.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -124,8 +125,8 @@ fn tagged(layout: Layout) -> Result<Layout, AllocError> {
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The number of the thread's arena, the same for every `Arenas`: moving on from a taken one in one of them is a good
-    /// guess for the others.
+    /// The number of the thread's arena, the same for every `Arenas`: moving on from a taken one in one of them is a
+    /// good guess for the others.
     static HOME: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -200,7 +201,8 @@ impl<A, const N: usize> Arenas<A, N> {
                 return (arena, guard);
             }
         }
-        // Relaxed, as in `enter`. Two threads that find all taken at once open one arena for both, or two: either will do.
+        // Relaxed, as in `enter`. Two threads that find all taken at once open one arena for both, or two: either
+        // will do.
         if open < N
             && self.open.compare_exchange(open, open + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {

@@ -109,7 +109,8 @@ fn on_threads(threads: usize, work: impl Fn() + Sync) {
 fn buffers(work: &'static str, threads: usize) -> Row {
     let ours = ObjectPool::new(|| Vec::with_capacity(1024));
     let opool = opool::Pool::new(64, Buffers);
-    let linear = Arc::new(lockfree_object_pool::LinearObjectPool::new(|| Vec::with_capacity(1024), Vec::clear));
+    let linear =
+        Arc::new(lockfree_object_pool::LinearObjectPool::new(|| Vec::with_capacity(1024), Vec::clear));
     Row::new(OBJECTS, work, USES)
         .ours("ObjectPool", move || {
             on_threads(threads, || (0..USES / threads).for_each(|_| use_up(&mut ours.get())));

@@ -57,7 +57,8 @@ fn values() -> Row {
 fn texts() -> Row {
     let mut random = Random::new(1);
     let text = "the quick brown fox jumps over the lazy dog";
-    let words: Vec<&'static str> = (0..MANY).map(|_| &text[random.below(10)..10 + random.below(30)]).collect();
+    let words: Vec<&'static str> =
+        (0..MANY).map(|_| &text[random.below(10)..10 + random.below(30)]).collect();
     let words: &'static [&'static str] = words.leak();
     let (mut bump, mut bumpalo) = (Bump::<_>::new(C), bumpalo::Bump::new());
     let mut scope: bump_scope::Bump = bump_scope::Bump::new();
@@ -205,12 +206,16 @@ fn scopes() -> Row {
         .ours("Bump", move || {
             let mut outer = bump.scope();
             for n in 0..rounds {
-                outer.nested(|inner| (0..5).for_each(|_| _ = black_box(inner.alloc_slice_copy(&[n as u8; 100]))));
+                outer.nested(|inner| {
+                    (0..5).for_each(|_| _ = black_box(inner.alloc_slice_copy(&[n as u8; 100])))
+                });
             }
         })
         .peer("bump-scope", move || {
             for n in 0..rounds {
-                scope.scoped(|inner| (0..5).for_each(|_| _ = black_box(inner.alloc_slice_copy(&[n as u8; 100]))));
+                scope.scoped(|inner| {
+                    (0..5).for_each(|_| _ = black_box(inner.alloc_slice_copy(&[n as u8; 100])))
+                });
             }
         })
 }

@@ -146,8 +146,8 @@ impl Rounds<'_> {
                     }
                     progress.step();
                 }
+                save(&mut results, started, self.json)?;
             }
-            save(&mut results, started, self.json)?;
         }
         if calls {
             count_calls(self.jobs, self.field, self.options, self.folder, &mut results, &mut progress);

@@ -38,6 +38,8 @@ const SLOTS: usize = BYTES / 400;
 const STACK: usize = 64 << 10;
 /// So many threads are at work at the same time at the most; else what they hold at once would be chance, and very much.
 const AT_WORK: usize = 16;
+/// Some allocators would fill the machine; what holds so much after some of the threads is not tried with more.
+const TOO_MUCH: f64 = 4e9;
 
 /// What all threads see.
 struct Shared {
@@ -85,6 +87,9 @@ impl Shared {
         while !state.over {
             state = self.ended.wait(state).expect("a panic aborts");
         }
+        drop(state);
+        // One wakes the next: all at once would only get in each other's way.
+        self.ended.notify_one();
     }
 }
 
@@ -130,6 +135,10 @@ fn run<M: Memory>(threads: usize, params: &Params) -> Outcome {
     let timer = Timer::new();
     for number in 0..threads {
         shared.await_waiting((number + 1).saturating_sub(AT_WORK));
+        if number.is_multiple_of(256) {
+            let held = Resident::now().above(before);
+            assert!(held < TOO_MUCH, "{number} threads hold {:.0} MiB; stopped", held / f64::from(1 << 20));
+        }
         match start::<M>(stacks.stack(number), &shared) {
             Ok(id) => ids[number] = id,
             Err(error) => panic!("thread {number} of {threads} could not be started: error {error}"),
@@ -142,7 +151,7 @@ fn run<M: Memory>(threads: usize, params: &Params) -> Outcome {
     idle(1.0, params);
     let later = heap(&mut stacks);
     shared.state.lock().expect("a panic aborts").over = true;
-    shared.ended.notify_all();
+    shared.ended.notify_one();
     for id in &*ids {
         // SAFETY: a thread that was started here and not joined yet.
         assert_eq!(unsafe { libc::pthread_join(*id, null_mut()) }, 0);

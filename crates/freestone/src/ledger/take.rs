@@ -124,14 +124,14 @@ impl Work {
         let inside = gate::enter_patiently()?;
         self.classes();
         drop(inside);
-        // The scratch mapping itself counts among the records.
-        self.residency.forget();
-        let own = self.residency.bytes(scratch.0, scratch.1);
-        self.add(Line::Records, own);
         // Last, right before the kernel adds up: what runs here for the first time becomes resident by it.
         let Work { residency, own, lines, text, .. } = &mut *self;
         residency.forget();
         let lazily_freed = foreign::add(residency, own, lines, text, window.0..window.1, detail)?;
+        // The scratch mapping itself counts among the records.
+        self.residency.forget();
+        let own = self.residency.bytes(scratch.0, scratch.1);
+        self.add(Line::Records, own);
         let sums = self.sums()?;
         let lazily = lazily_freed.min(self.lines[Line::FreeDirty.index()]);
         self.lines[Line::FreeDirty.index()] -= lazily;

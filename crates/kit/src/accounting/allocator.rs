@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! 1. *Parent's*: a block is one of the parent's and is handed on with the layout that it fits there: its length is cut to
-//!    what [`Measure`] says, which lies between what was asked for and what the parent gave.
+//! 1. *Parent's*: a block is one of the parent's and is handed on with the layout that it fits there: its length is cut
+//!    to what [`Measure`] says, which lies between what was asked for and what the parent gave.
 //! 2. *Counted*: for a live block as many bytes are charged as `measure` says of it.
 #![allow(unsafe_code)]
 
@@ -84,6 +84,12 @@ impl<A: Alloc, M: Measure<A>, H: OomHandler> Accounting<A, M, H> {
     /// The allocator below.
     pub fn parent(&self) -> &A {
         &self.parent
+    }
+
+    /// A block that was moved is as long as before, or a little longer or shorter.
+    pub(super) fn recount(&self, before: usize, after: usize) {
+        self.ledger.charge_anyway(after.saturating_sub(before));
+        self.ledger.release(own(), before.saturating_sub(after));
     }
 
     /// Charges `bytes`, then has the parent do its part; asks the handler when either fails. `undo` frees a block

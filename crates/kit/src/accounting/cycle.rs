@@ -7,8 +7,9 @@ use super::mover::Mover;
 
 /// A structure whose blocks can be moved, piece by piece.
 pub trait Defrag<A: MoveHints> {
-    /// Offers the blocks of one piece to the mover, some dozens at most, and returns where the next piece begins; none at the
-    /// end. A scan begins at 0. Between two calls the structure may change; blocks that a scan misses wait for the next.
+    /// Offers the blocks of one piece to the mover, some dozens at most, and returns where the next piece begins; none
+    /// at the end. A scan begins at 0. Between two calls the structure may change; blocks that a scan misses wait for
+    /// the next.
     fn defrag(&mut self, cursor: usize, mover: &mut Mover<'_, A>) -> Option<usize>;
 }
 
@@ -133,8 +134,8 @@ impl Cycle {
         Cycle { config, scan: None, futile: None, stats }
     }
 
-    /// To be called `hz` times a second: begins a scan if memory is fragmented, and goes on with it for its share of the time.
-    /// The share is exceeded by one piece of the structure at most.
+    /// To be called `hz` times a second: begins a scan if memory is fragmented, and goes on with it for its share of
+    /// the time. The share is exceeded by one piece of the structure at most.
     pub fn tick<A: MoveHints, D: Defrag<A> + ?Sized>(
         &mut self,
         alloc: &A,

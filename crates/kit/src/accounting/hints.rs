@@ -50,12 +50,32 @@ pub trait MoveHints: Alloc {
 
     /// How it stands as a whole.
     fn fragmentation(&self) -> Fragmentation;
+
+    /// Puts another block in the place of this one, with its bytes, and frees it; none, and nothing has happened, without
+    /// memory for that.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live block of this allocator and fits `layout`.
+    unsafe fn relocate(&self, block: NonNull<u8>, layout: Layout) -> Option<NonNull<u8>> {
+        let fresh = self.allocate(layout).ok()?.cast::<u8>();
+        // SAFETY: both hold that many bytes and are apart.
+        unsafe { fresh.copy_from_nonoverlapping(block, layout.size()) };
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate(block, layout) };
+        Some(fresh)
+    }
 }
 
 impl<A: MoveHints + ?Sized> MoveHints for &A {
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise; a reference is the same allocator.
         unsafe { (**self).should_move(block, layout) }
+    }
+
+    unsafe fn relocate(&self, block: NonNull<u8>, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise; a reference is the same allocator.
+        unsafe { (**self).relocate(block, layout) }
     }
 
     fn fragmentation(&self) -> Fragmentation {
@@ -67,6 +87,19 @@ impl<A: MoveHints, M: Measure<A>, H: OomHandler> MoveHints for Accounting<A, M, 
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise; its blocks are the parent's.
         unsafe { self.parent().should_move(block, layout) }
+    }
+
+    /// Without a look at the limit and without asking the handler: it takes nothing more, and memory is to be made free when
+    /// it is short above all.
+    unsafe fn relocate(&self, block: NonNull<u8>, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise.
+        let before = unsafe { M::measure(self.parent(), block, layout) };
+        // SAFETY: the caller's promise; its blocks are the parent's.
+        let fresh = unsafe { self.parent().relocate(block, layout) }?;
+        // SAFETY: the new block stands in the old one's place.
+        let after = unsafe { M::measure(self.parent(), fresh, layout) };
+        self.recount(before, after);
+        Some(fresh)
     }
 
     fn fragmentation(&self) -> Fragmentation {

@@ -5,8 +5,8 @@
 //!   spare[i]   = bytes reserved that threads of shard i may use without looking at `reserved`
 //! ```
 //!
-//! A charge takes from the shard's spare bytes; when they do not do, it reserves what is missing and a batch beyond. When
-//! the limit does not allow that, everybody's spare bytes are called in first, so a charge is refused for want of
+//! A charge takes from the shard's spare bytes; when they do not do, it reserves what is missing and a batch beyond.
+//! When the limit does not allow that, everybody's spare bytes are called in first, so a charge is refused for want of
 //! bytes, never because they lie in the wrong place.
 //!
 //! Each figure is changed by whole read-modify-writes. Nothing else is ordered by them, so all are relaxed.
@@ -72,6 +72,14 @@ impl Ledger {
             if self.call_in() == 0 {
                 return false;
             }
+        }
+    }
+
+    /// Counts bytes as in use, also beyond the limit.
+    pub(crate) fn charge_anyway(&self, bytes: usize) {
+        if bytes > 0 {
+            let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed);
+            self.note(reserved + bytes);
         }
     }
 

@@ -98,24 +98,21 @@ impl<'a, A: MoveHints> Mover<'a, A> {
         moved.is_some()
     }
 
-    /// Moves a block with all its bytes, if it lies badly and there is memory, and returns where it is now; the old block is
-    /// freed. For structures with blocks of their own: all that point to the block must be told.
+    /// Moves a block with all its bytes, if it lies badly and there is memory, and returns where it is now; the old
+    /// block is freed. For structures with blocks of their own: all that point to the block must be told.
     ///
     /// # Safety
     ///
-    /// `block` is a live block of the allocator that the cycle was given and fits `layout`. If it moves, nobody uses the old address
-    /// any more.
+    /// `block` is a live block of the allocator that the cycle was given and fits `layout`. If it moves, nobody uses
+    /// the old address any more.
     pub unsafe fn offer_raw(&mut self, block: NonNull<u8>, layout: Layout) -> Option<NonNull<u8>> {
         self.scanned += 1;
         // SAFETY: the caller's promise.
         if layout.size() == 0 || !unsafe { self.alloc.should_move(block, layout) } {
             return None;
         }
-        let fresh = self.alloc.allocate(layout).ok()?.cast::<u8>();
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.copy_from_nonoverlapping(block, layout.size()) };
         // SAFETY: the caller's promise.
-        unsafe { self.alloc.deallocate(block, layout) };
+        let fresh = unsafe { self.alloc.relocate(block, layout) }?;
         self.moved += 1;
         self.moved_bytes += layout.size() as u64;
         Some(fresh)

@@ -38,8 +38,9 @@ pub enum Verdict {
 
 /// Decides when memory is short: it may free something, raise the limit, write a message, or end the process.
 ///
-/// It is called inside the allocation, by the thread that allocates, and without a lock held. It may use the allocator; a
-/// request of its own that is short calls it again. A panic in it ends the process, for an allocation must not unwind.
+/// It is called inside the allocation, by the thread that allocates, and without a lock held. It may use the allocator;
+/// a request of its own that is short calls it again. A panic in it ends the process, for an allocation must not
+/// unwind.
 pub trait OomHandler {
     /// Says what to do.
     fn out_of_memory(&self, shortage: &Shortage) -> Verdict;

@@ -16,10 +16,10 @@
 //!
 //! # Safety
 //!
-//! 1. *Slabs*: a slab is a block of the parent of [`SLAB`] bytes at a multiple of `SLAB`, with a header at its beginning, from
-//!    its making until it goes back. It is in the list of its bucket, or full and in none.
-//! 2. *Blocks*: a live block of a class lies in a slab of that class, behind the header, at a multiple of the class's size from
-//!    the first. So rounding its address down gives the header.
+//! 1. *Slabs*: a slab is a block of the parent of [`SLAB`] bytes at a multiple of `SLAB`, with a header at its
+//!    beginning, from its making until it goes back. It is in the list of its bucket, or full and in none.
+//! 2. *Blocks*: a live block of a class lies in a slab of that class, behind the header, at a multiple of the class's
+//!    size from the first. So rounding its address down gives the header.
 //! 3. *Lock*: headers and free blocks are touched under the lock alone.
 #![allow(unsafe_code)]
 
@@ -101,8 +101,8 @@ struct State {
 // SAFETY: *slabs*: they belong to the heap, not to a thread.
 unsafe impl Send for State {}
 
-/// A heap that tells which blocks lie in sparse slabs. For sizes up to [`MOST`] and alignments up to 64 bytes; the rest is
-/// the parent's. All threads share one lock.
+/// A heap that tells which blocks lie in sparse slabs. For sizes up to [`MOST`] and alignments up to 64 bytes; the rest
+/// is the parent's. All threads share one lock.
 pub struct Slabs<A: Alloc> {
     state: Lock<State>,
     parent: A,
@@ -330,8 +330,8 @@ unsafe impl<A: Alloc> UsableSize for Slabs<A> {
 }
 
 impl<A: Alloc> MoveHints for Slabs<A> {
-    /// As Redis asks its patched jemalloc (2017): yes for a block of a slab that has room, is not the one that the next block
-    /// comes from, and is no fuller than nine eighths of the average of all slabs of its class that have room.
+    /// As Redis asks its patched jemalloc (2017): yes for a block of a slab that has room, is not the one that the next
+    /// block comes from, and is no fuller than nine eighths of the average of all slabs of its class that have room.
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
         let Some(class) = class_of(layout).filter(|_| layout.size() > 0) else { return false };
         let state = self.state.lock();

@@ -2,9 +2,10 @@
 //!
 //! # Safety
 //!
-//! *Tiled*: a [`Chunk`] designates a chunk inside a live segment of one heap. Chunks tile the segment up to its end mark;
-//! a chunk's head says how long it is. The head is the heap's alone. So are all the other bytes of a free chunk and the
-//! first word of the chunk behind it; of a live chunk both are the caller's, but for the chunk's own first word.
+//! *Tiled*: a [`Chunk`] designates a chunk inside a live segment of one heap. Chunks tile the segment up to its end
+//! mark; a chunk's head says how long it is. The head is the heap's alone. So are all the other bytes of a free chunk
+//! and the first word of the chunk behind it; of a live chunk both are the caller's, but for the chunk's own first
+//! word.
 #![allow(unsafe_code)]
 
 use core::ptr::NonNull;

@@ -395,8 +395,8 @@ impl<A: Alloc> Bins<A> {
         self.taken.set(0);
     }
 
-    /// Checks that chunks tile every segment, that no two free ones are neighbours, that each is kept where it belongs, and
-    /// the figures. O(chunks).
+    /// Checks that chunks tile every segment, that no two free ones are neighbours, that each is kept where it
+    /// belongs, and the figures. O(chunks).
     ///
     /// # Errors
     ///

@@ -2,10 +2,10 @@
 //!
 //! # What it is
 //!
-//! A general heap for one thread at a time that is hard to beat for its size. [`Bins`] takes *segments* from its parent and cuts
-//! them into *chunks*. A live chunk costs 8 bytes: its head, with its length and two flags. A free chunk also writes
-//! its length behind itself, into the first word of the chunk above, whose caller does not own that word then; so neighbours
-//! merge in both directions.
+//! A general heap for one thread at a time that is hard to beat for its size. [`Bins`] takes *segments* from its
+//! parent and cuts them into *chunks*. A live chunk costs 8 bytes: its head, with its length and two flags. A free
+//! chunk also writes its length behind itself, into the first word of the chunk above, whose caller does not own that
+//! word then; so neighbours merge in both directions.
 //!
 //! ```text
 //!          ┌───────────── live ─────────────┐┌──────────────── free ────────────────┐┌─ live …
@@ -21,26 +21,29 @@
 //! 4. the *top*, the chunk at the end of the newest segment;
 //! 5. a new segment.
 //!
-//! A request of [`mmap_threshold`](BinsConfig::mmap_threshold) bytes or more (128 KiB) goes to the parent, and so does its resizing: over a parent that
-//! remaps pages, a growing block is not copied. Segments in which nothing is live go back to the parent when more than
-//! [`trim_threshold`](BinsConfig::trim_threshold) bytes lie idle, or at once by [`trim`](Bins::trim).
+//! A request of [`mmap_threshold`](BinsConfig::mmap_threshold) bytes or more (128 KiB) goes to the parent, and so
+//! does its resizing: over a parent that remaps pages, a growing block is not copied. Segments in which nothing is
+//! live go back to the parent when more than [`trim_threshold`](BinsConfig::trim_threshold) bytes lie idle, or at
+//! once by [`trim`](Bins::trim).
 //!
 //! # Where it comes from
 //!
-//! Doug Lea, *A Memory Allocator* (1996), and dlmalloc 2.8.6 (2012, in the public domain): its chunks, trees, victim and top. The
-//! mmap border of 128 KiB is that of versions up to 2.7 and of glibc. Written anew from the description; there are no 24-byte
-//! steps for small bins here, since all chunks are aligned to 16, and segments grow with the heap.
+//! Doug Lea, *A Memory Allocator* (1996), and dlmalloc 2.8.6 (2012, in the public domain): its chunks, trees, victim
+//! and top. The mmap border of 128 KiB is that of versions up to 2.7 and of glibc. Written anew from the description;
+//! there are no 24-byte steps for small bins here, since all chunks are aligned to 16, and segments grow with the
+//! heap.
 //!
 //! # When to use it
 //!
 //! As the heap over any source of memory: pages, a buffer, a shared mapping. For many threads put it into
-//! [`Arenas`](crate::arenas::Arenas) or [`Locked`](crate::locked). Where all requests have one size, a pool or a slab is smaller and faster.
+//! [`Arenas`](crate::arenas::Arenas) or [`Locked`](crate::locked). Where all requests have one size, a pool or a slab
+//! is smaller and faster.
 //!
 //! # Costs
 //!
-//! Small requests and all frees take O(1); large ones O(bits of a size) in the trees. A change of size in place takes O(1).
-//! A segment costs 48 bytes. Freeing the last live block of a segment walks the list of segments, of which there are a
-//! few dozen at most, since each new one is at least a sixteenth of the heap.
+//! Small requests and all frees take O(1); large ones O(bits of a size) in the trees. A change of size in place takes
+//! O(1). A segment costs 48 bytes. Freeing the last live block of a segment walks the list of segments, of which
+//! there are a few dozen at most, since each new one is at least a sixteenth of the heap.
 //!
 //! ```
 //! use freestone_kit::bins::Bins;
@@ -65,9 +68,10 @@
 //!
 //! # Safety
 //!
-//! * *Ours*: segments and direct blocks come from the parent and go back with the layout of their allocation; all that is
-//!   read and written lies in them.
-//! * *Tiled*: see [`chunk`]; between two calls no two free chunks are neighbours, and each is in its bin, the victim, or the top.
+//! * *Ours*: segments and direct blocks come from the parent and go back with the layout of their allocation; all
+//!   that is read and written lies in them.
+//! * *Tiled*: see [`chunk`]; between two calls no two free chunks are neighbours, and each is in its bin, the victim,
+//!   or the top.
 //! * *Direct*: see [`direct`]; whether a block is direct follows from its layout, and from every layout that it fits.
 #![allow(unsafe_code)]
 
@@ -234,7 +238,8 @@ unsafe impl<A: Alloc> Owns for Bins<A> {
     }
 }
 
-// SAFETY: all of a chunk but its head may be used, the word behind it included; and a layout of that size is not direct.
+// SAFETY: all of a chunk but its head may be used, the word behind it included; and a layout of that size is not
+// direct.
 unsafe impl<A: Alloc> UsableSize for Bins<A> {
     unsafe fn usable_size(&self, block: NonNull<u8>, layout: Layout) -> usize {
         if layout.size() == 0 {

@@ -9,8 +9,8 @@
 //!         + in use
 //! ```
 //!
-//! Whoever gives bytes back hands them out at once, under the same lock, to the one who has waited longest, until he has
-//! all he wants, then to the next. So nobody who comes later can be faster, and a signal never comes too early.
+//! Whoever gives bytes back hands them out at once, under the same lock, to the one who has waited longest, until he
+//! has all he wants, then to the next. So nobody who comes later can be faster, and a signal never comes too early.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -173,7 +173,8 @@ impl<A: Alloc> BoundedPool<A> {
         }
     }
 
-    /// A buffer of so many bytes; waits as long as it takes. Its contents are zeros or what an earlier user of the pool left.
+    /// A buffer of so many bytes; waits as long as it takes. Its contents are zeros or what an earlier user of the pool
+    /// left.
     ///
     /// # Errors
     ///

@@ -32,8 +32,8 @@ impl Signal {
         Signal(Condvar::new())
     }
 
-    /// Waits without the lock of `_monitor`, which is held, and takes it again. Whether it is late, too; it may return for
-    /// no reason.
+    /// Waits without the lock of `_monitor`, which is held, and takes it again. Whether it is late, too; it may return
+    /// for no reason.
     pub(crate) fn wait<'m, T>(
         &self,
         _monitor: &'m Monitor<T>,

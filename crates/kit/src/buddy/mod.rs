@@ -15,28 +15,28 @@
 //! map      | L5            | F5            | L6            |               |   a byte each 2^MIN bytes
 //! ```
 //!
-//! Whether a block is free or live, and its order, stands in a map beside the memory, a byte for each `2^MIN` bytes. A
-//! block thus begins at a multiple of its own size, has all its bytes for the caller, and a second free or the free of an
-//! address where no block begins is known at once.
+//! Whether a block is free or live, and its order, stands in a map beside the memory, a byte for each `2^MIN` bytes.
+//! A block thus begins at a multiple of its own size, has all its bytes for the caller, and a second free or the free
+//! of an address where no block begins is known at once.
 //!
-//! The memory is a buffer of any length ([`Buddy::over`]), or zones of `2^MAX` bytes from a parent ([`Buddy::new`]), which go back
-//! to it when they are wholly free (but for one).
+//! The memory is a buffer of any length ([`Buddy::over`]), or zones of `2^MAX` bytes from a parent ([`Buddy::new`]),
+//! which go back to it when they are wholly free (but for one).
 //!
 //! # Where it comes from
 //!
-//! H. Markowitz for SIMSCRIPT (1963); K. C. Knowlton, *A Fast Storage Allocator*, Communications of the ACM 8(10), 1965;
-//! D. E. Knuth, *The Art of Computer Programming*, volume 1, section 2.5, algorithms R and S.
+//! H. Markowitz for SIMSCRIPT (1963); K. C. Knowlton, *A Fast Storage Allocator*, Communications of the ACM 8(10),
+//! 1965; D. E. Knuth, *The Art of Computer Programming*, volume 1, section 2.5, algorithms R and S.
 //!
 //! # When to use it
 //!
-//! Where requests are powers of two or alignment is large (page frames, DMA, textures), and the time must be bounded. Not
-//! for general sizes: rounding to a power of two wastes a quarter on average.
+//! Where requests are powers of two or alignment is large (page frames, DMA, textures), and the time must be bounded.
+//! Not for general sizes: rounding to a power of two wastes a quarter on average.
 //!
 //! # Costs
 //!
-//! Allocation and deallocation take at most `MAX - MIN` splits or merges, O(1) each; finding a block's zone takes O(zones),
-//! but O(1) when it is the zone of the last call. Choose `MAX` so that a few zones are enough. A block has no header; the map
-//! takes one byte of each `2^MIN`.
+//! Allocation and deallocation take at most `MAX - MIN` splits or merges, O(1) each; finding a block's zone takes
+//! O(zones), but O(1) when it is the zone of the last call. Choose `MAX` so that a few zones are enough. A block has
+//! no header; the map takes one byte of each `2^MIN`.
 //!
 //! ```
 //! use freestone_kit::buddy::Buddy;
@@ -58,10 +58,10 @@
 //!
 //! # Safety
 //!
-//! * *Zones*: see [`zone`]. Memory and head of a zone come from the parent, or out of a buffer that is borrowed for as long as
-//!   the buddy system lives, and are nobody else's.
-//! * *Map*: the map says of each block what it is: the free ones, and they alone, are in the list of their order; free and
-//!   live blocks tile the zone.
+//! * *Zones*: see [`zone`]. Memory and head of a zone come from the parent, or out of a buffer that is borrowed for
+//!   as long as the buddy system lives, and are nobody else's.
+//! * *Map*: the map says of each block what it is: the free ones, and they alone, are in the list of their order;
+//!   free and live blocks tile the zone.
 #![allow(unsafe_code)]
 
 mod zone;
@@ -123,8 +123,8 @@ pub struct Buddy<A: Alloc, const MIN: u32 = 5, const MAX: u32 = 20> {
 unsafe impl<A: Alloc + Send, const MIN: u32, const MAX: u32> Send for Buddy<A, MIN, MAX> {}
 
 impl<'b, const MIN: u32, const MAX: u32> Buddy<Buffer<'b>, MIN, MAX> {
-    /// A buddy system in a buffer of any length. The map comes out of the buffer, and so does what is lost at both ends to
-    /// alignment; a buffer too short for one block gives a buddy system that refuses everything.
+    /// A buddy system in a buffer of any length. The map comes out of the buffer, and so does what is lost at both
+    /// ends to alignment; a buffer too short for one block gives a buddy system that refuses everything.
     pub fn over(buffer: &'b mut [MaybeUninit<u8>]) -> Self {
         let buddy = Self::with_parent(Buffer(PhantomData));
         let len = buffer.len();

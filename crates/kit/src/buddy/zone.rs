@@ -50,8 +50,8 @@ impl Zone {
     ///
     /// # Safety
     ///
-    /// `place` is aligned for a head and has room for it and for `units` bytes behind it; they and the memory that `head`
-    /// describes are the buddy system's for as long as it uses the zone.
+    /// `place` is aligned for a head and has room for it and for `units` bytes behind it; they and the memory that
+    /// `head` describes are the buddy system's for as long as it uses the zone.
     pub unsafe fn lay_out(place: NonNull<u8>, head: Head, units: usize) -> Zone {
         // SAFETY: the caller's promise.
         unsafe { place.cast().write(head) };

@@ -22,9 +22,9 @@
 //!
 //! # Where it comes from
 //!
-//! The fixed-size allocator and the pool of free lists that Lin Wei (skywind3000) sets as the third and fourth step of
-//! writing one's own memory manager; the pool is what memcached calls its slab allocator, with its weakness: memory that one
-//! size took never serves another. Powers of two and free lists by size go back to Chris Kingsley's 4.2BSD
+//! Two steps of a widely read Chinese exercise in writing one's own memory manager: the fixed-size allocator, then the
+//! pool of free lists, which is what memcached calls its slab allocator, with its weakness: memory that one size took
+//! never serves another. Powers of two and free lists by size go back to Chris Kingsley's 4.2BSD
 //! `malloc` (1982), the cookie as well.
 //!
 //! # When to use it

@@ -1,4 +1,5 @@
-//! An arena: chunks sorted by how full they are, and the subpages with room. Bookkeeping alone; the memory is elsewhere.
+//! An arena: chunks sorted by how full they are, and the subpages with room. Bookkeeping alone; the memory is
+//! elsewhere.
 //!
 //! ```text
 //!                 1-24 %         1-49        25-74        50-99        75-99        100

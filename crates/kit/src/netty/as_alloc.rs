@@ -1,8 +1,8 @@
 //! The pool as an ordinary allocator.
 //!
-//! A block of a layout is one of the least class whose size is a multiple of the alignment, for then every block of the class
-//! is aligned so. All sizes between what was asked for and what was got lead to the same class, so the layout tells it
-//! again when the block is freed. Alignments above a page go to the parent, as sizes above a chunk do.
+//! A block of a layout is one of the least class whose size is a multiple of the alignment, for then every block of the
+//! class is aligned so. All sizes between what was asked for and what was got lead to the same class, so the layout
+//! tells it again when the block is freed. Alignments above a page go to the parent, as sizes above a chunk do.
 //!
 //! # Safety
 //!

@@ -41,6 +41,24 @@ enum Origin {
 
 /// A byte buffer of a [`BufferPool`], with an index from which it is read and one at which it is written. Derefs to its
 /// readable bytes. Its memory goes back when it is dropped.
+///
+/// It cannot outlive its pool, nor be used once it is shared:
+///
+/// ```compile_fail,E0505
+/// # use freestone_kit::{c::C, netty::{BufferPool, Config}};
+/// let pool = BufferPool::new(Config::CLASSIC, C);
+/// let buf = pool.buffer(10).unwrap();
+/// drop(pool);
+/// assert_eq!(buf.readable(), 0);
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use freestone_kit::{c::C, netty::{BufferPool, Config}};
+/// # let pool = BufferPool::new(Config::CLASSIC, C);
+/// let mut buf = pool.buffer(10).unwrap();
+/// let shared = buf.share();
+/// buf.clear();
+/// ```
 pub struct Buf<'p, A: Alloc> {
     pool: &'p BufferPool<A>,
     /// Where the block came from and is to go back to.
@@ -268,8 +286,8 @@ impl<'p, A: Alloc> Buf<'p, A> {
         Ok(())
     }
 
-    /// Whether the block will do for such a capacity: it is long enough, and not twice too long, nor, where it is short, by
-    /// more than the distance between two classes.
+    /// Whether the block will do for such a capacity: it is long enough, and not twice too long, nor, where it is
+    /// short, by more than the distance between two classes.
     fn fits(&self, capacity: usize) -> bool {
         let near = self.room <= 512 && capacity + 16 > self.room;
         let half = self.room > 512 && capacity > self.room / 2;

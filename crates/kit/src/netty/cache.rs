@@ -1,7 +1,7 @@
 //! Blocks that a thread keeps for its next requests.
 //!
-//! Per class a queue: the thread takes from it; whoever frees a block that the thread allocated puts it back there, also
-//! another thread. So a thread that only allocates, and others that only free, need no lock. After a number of
+//! Per class a queue: the thread takes from it; whoever frees a block that the thread allocated puts it back there,
+//! also another thread. So a thread that only allocates, and others that only free, need no lock. After a number of
 //! allocations the thread *trims*: from each queue goes what was not used since the last time.
 //!
 //! # Safety

@@ -1,8 +1,9 @@
 //! Buffers that were forgotten, and where they came from.
 //!
-//! A buffer that is dropped goes back, so it takes a cycle of references or a `forget` to leak one. Since a buffer borrows
-//! its pool, whatever is still out when the pool is dropped can never come back: that is the proof, and then the leaks are
-//! reported. While the pool is at work, [`suspects`](super::BufferPool::suspects) names those that are out for long.
+//! A buffer that is dropped goes back, so it takes a cycle of references or a `forget` to leak one. Since a buffer
+//! borrows its pool, whatever is still out when the pool is dropped can never come back: that is the proof, and then
+//! the leaks are reported. While the pool is at work, [`suspects`](super::BufferPool::suspects) names those that are
+//! out for long.
 
 use std::backtrace::Backtrace;
 use std::boxed::Box;

@@ -2,12 +2,12 @@
 //!
 //! # What it is
 //!
-//! An allocator for the buffers of a network program: many, of all sizes up to some mebibytes, made in
-//! one thread and dropped in another. Memory comes from the parent in *chunks*, which are cut into *runs* of pages; a
-//! large block is a run, and small blocks of one size share a run, a *subpage*. Chunks belong to *arenas*, each with a lock, and
-//! in each arena they are sorted by how full they are, so that nearly empty ones run dry and go back.
-//! Threads share out the arenas among themselves, and each keeps some blocks in a *cache*, to which its blocks come back
-//! from whatever thread drops them.
+//! An allocator for the buffers of a network program: many, of all sizes up to some mebibytes, made in one thread and
+//! dropped in another. Memory comes from the parent in *chunks*, which are cut into *runs* of pages; a large block is a
+//! run, and small blocks of one size share a run, a *subpage*. Chunks belong to *arenas*, each with a lock, and in each
+//! arena they are sorted by how full they are, so that nearly empty ones run dry and go back. Threads share out the
+//! arenas among themselves, and each keeps some blocks in a *cache*, to which its blocks come back from whatever thread
+//! drops them.
 //!
 //! ```text
 //!   buffer(n)    --> thread cache      a queue per size class, trimmed to what is used
@@ -22,25 +22,26 @@
 //!                    normal, 32 KiB and up   small, below     huge, above a chunk: the parent
 //! ```
 //!
-//! A [`Buf`] has one owner, who reads at one index and writes at another. [`Buf::share`] makes a [`SharedBuf`] of it: clones and
-//! slices of it count the references and may go to any thread; the last one gives the memory back.
-//! A [`CompositeBuf`] reads several as one. In Netty a buffer is retained and released by hand, and releasing it twice, or
-//! using it afterwards, is an error at run time; here neither compiles. What can still happen is that
-//! a buffer is forgotten; the [leak detector](LeakLevel) tells where it came from.
+//! A [`Buf`] has one owner, who reads at one index and writes at another. [`Buf::share`] makes a [`SharedBuf`] of it:
+//! clones and slices of it count the references and may go to any thread; the last one gives the memory back. A
+//! [`CompositeBuf`] reads several as one. In Netty a buffer is retained and released by hand, and releasing it twice,
+//! or using it afterwards, is an error at run time; here neither compiles. What can still happen is that a buffer is
+//! forgotten; the [leak detector](LeakLevel) tells where it came from.
 //!
 //! # Where it comes from
 //!
-//! `PooledByteBufAllocator` of Netty 4 (Trustin Lee and Norman Maurer, 2012, after jemalloc 3): `PoolArena`, `PoolChunk`,
-//! `PoolChunkList`, `PoolSubpage`, `PoolThreadCache`, `ResourceLeakDetector`. Runs and size classes are those of 4.1.52 (2020), after
-//! jemalloc 4; before, a chunk was a buddy system. What differs: one lock an arena (Netty has one more for each small class);
-//! the cache of a thread that has exited is emptied by the next that needs it or needs memory, not at once; buffers borrow the pool.
+//! `PooledByteBufAllocator` of Netty 4 (Trustin Lee and Norman Maurer, 2012, after jemalloc 3): `PoolArena`,
+//! `PoolChunk`, `PoolChunkList`, `PoolSubpage`, `PoolThreadCache`, `ResourceLeakDetector`. Runs and size classes are
+//! those of 4.1.52 (2020), after jemalloc 4; before, a chunk was a buddy system. What differs: one lock an arena (Netty
+//! has one more for each small class); the cache of a thread that has exited is emptied by the next that needs it or
+//! needs memory, not at once; buffers borrow the pool.
 //!
 //! # When to use it, and when not
 //!
-//! Where buffers of many sizes come and go on many threads, and memory should be bounded by what is in use at
-//! once plus one chunk an arena. Not for one size, see [`ObjectPool`](crate::ObjectPool); for a bound on all of them,
-//! [`BoundedPool`](crate::BoundedPool); as a general allocator, for which it serves too, but at a chunk for each arena at least; as the global one, which it
-//! needs itself for its bookkeeping.
+//! Where buffers of many sizes come and go on many threads, and memory should be bounded by what is in use at once plus
+//! one chunk an arena. Not for one size, see [`ObjectPool`](crate::ObjectPool); for a bound on all of them,
+//! [`BoundedPool`](crate::BoundedPool); as a general allocator, for which it serves too, but at a chunk for each arena
+//! at least; as the global one, which it needs itself for its bookkeeping.
 //!
 //! # Costs
 //!

@@ -3,8 +3,8 @@
 //! # Safety
 //!
 //! 1. *Chunks*: each region of the index is a block of the parent, allocated with the layout that belongs to it.
-//! 2. *Places*: a place that an arena hands out lies within its chunk, is as long as its class, and is nobody else's until
-//!    it comes back.
+//! 2. *Places*: a place that an arena hands out lies within its chunk, is as long as its class, and is nobody else's
+//!    until it comes back.
 //! 3. *Cached*: a block in a queue belongs to the queue: it came out of an arena and has not gone back.
 #![allow(unsafe_code)]
 
@@ -292,8 +292,8 @@ impl<A: Alloc> BufferPool<A> {
         unsafe { own.drain(|class, block| self.give_shared(class, block)) };
     }
 
-    /// Empties the caches of threads that have exited, if any has since the last time, or in any case: a block may have come
-    /// later. Whether it did.
+    /// Empties the caches of threads that have exited, if any has since the last time, or in any case: a block may have
+    /// come later. Whether it did.
     fn adopt_orphans(&self, in_any_case: bool) -> bool {
         if !self.caches.orphans() && !in_any_case {
             return false;

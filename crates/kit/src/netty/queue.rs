@@ -43,8 +43,8 @@ impl Queue {
     /// Puts a block at the end. `false` when the queue is full.
     pub(crate) fn offer(&self, block: NonNull<u8>) -> bool {
         loop {
-            // The head first: it may then be too low, never too high. Acquire pairs with the Release in `poll`: the slot
-            // is empty.
+            // The head first: it may then be too low, never too high. Acquire pairs with the Release in `poll`: the
+            // slot is empty.
             let head = self.head.load(Ordering::Acquire);
             let tail = self.tail.load(Ordering::Relaxed);
             if tail.wrapping_sub(head) >= self.slots.len() {

@@ -1,9 +1,9 @@
 //! The sizes in which memory is handed out, after jemalloc 4.
 //!
-//! Four sizes to each doubling, 16 bytes apart at least, up to a whole chunk: 16, 32, 48, 64, 80, 96, 112, 128, 160, … What
-//! rounding up wastes is at most a fifth of the block. Sizes below four pages are *small*: blocks of one size share a run of pages.
-//! Sizes from there on are *normal*: a run of their own. Those that are a multiple of the page are *run classes* too,
-//! by which free runs are sorted.
+//! Four sizes to each doubling, 16 bytes apart at least, up to a whole chunk: 16, 32, 48, 64, 80, 96, 112, 128, 160, …
+//! What rounding up wastes is at most a fifth of the block. Sizes below four pages are *small*: blocks of one size
+//! share a run of pages. Sizes from there on are *normal*: a run of their own. Those that are a multiple of the page
+//! are *run classes* too, by which free runs are sorted.
 
 /// The smallest size and the least distance between two.
 pub(super) const QUANTUM: usize = 16;

@@ -89,8 +89,8 @@ impl Caches {
         (0..self.count.load(Ordering::Relaxed)).filter_map(|place| self.at(place))
     }
 
-    /// This thread's cache, of which it is the owner. If it has none, one that nobody owns, with `adopt` for its contents, or else
-    /// a new one from `make`. None while the thread exits.
+    /// This thread's cache, of which it is the owner. If it has none, one that nobody owns, with `adopt` for its
+    /// contents, or else a new one from `make`. None while the thread exits.
     #[inline]
     pub(super) fn own(
         &self,

@@ -8,16 +8,16 @@
 //! makes one. [`age`](ObjectPool::age) drops the victims and makes victims of all that lie in the pool: an
 //! object goes after two ages without use, so that the pool follows the load without forgetting all at once.
 //!
-//! From Hertz' pool of request contexts: an object is [reset](Recycle::reset) when it comes back, so that nobody
-//! meets the data of another; one that has grown beyond a limit is dropped (it would keep the worst case alive for ever);
-//! and a user can [exile](Pooled::exile) one, when something may still refer to its insides.
+//! From Hertz' pool of request contexts: an object is [reset](Recycle::reset) when it comes back, so that nobody meets
+//! the data of another; one that has grown beyond a limit is dropped (it would keep the worst case alive for ever); and
+//! a user can [exile](Pooled::exile) one, when something may still refer to its insides.
 //!
 //! # Where it comes from
 //!
-//! Go's `sync/pool.go` and `sync/poolqueue.go` (private slot and sharding 2013; lock-free
-//! queues and the victim generation in Go 1.13, 2019). ByteDance's Hertz (2022), `RequestContext`. What differs: Go ages
-//! at each garbage collection; here a user calls `age`, or [sets a time](Options::age_every), at which whoever comes by
-//! does it. Go pins a goroutine to its processor; here a shard has a mark, see the file `shard.rs`.
+//! Go's `sync/pool.go` and `sync/poolqueue.go` (private slot and sharding 2013; lock-free queues and the victim
+//! generation in Go 1.13, 2019). ByteDance's Hertz (2022), `RequestContext`. What differs: Go ages at each garbage
+//! collection; here a user calls `age`, or [sets a time](Options::age_every), at which whoever comes by does it. Go
+//! pins a goroutine to its processor; here a shard has a mark, see the file `shard.rs`.
 //!
 //! # When to use it, and when not
 //!
@@ -77,7 +77,8 @@ const ROUNDS: usize = 8;
 /// What may be set of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Objects that [retain](Recycle::retained) more bytes than this are dropped when they come back. At first: no limit.
+    /// Objects that [retain](Recycle::retained) more bytes than this are dropped when they come back. At first: no
+    /// limit.
     pub most_retained: usize,
     /// Time from one age to the next. At first: none, the pool ages when it is told to.
     pub age_every: Option<Duration>,
@@ -195,8 +196,8 @@ impl<T: Recycle + Send, F: Fn() -> T> ObjectPool<T, F> {
             count(&self.counters.victims);
             return victim;
         }
-        // Go leaves others their private objects, which it cannot take from a running processor. Here the mark makes that
-        // safe, and a thread that has moved to another CPU finds the object it has just put back.
+        // Go leaves others their private objects, which it cannot take from a running processor. Here the mark makes
+        // that safe, and a thread that has moved to another CPU finds the object it has just put back.
         let private = others(1).find_map(|shard| {
             let pin = shard.pin()?;
             pin.scrape(false).or_else(|| pin.scrape(true))
@@ -272,8 +273,8 @@ fn own_of(shards: usize) -> usize {
     if cpu < shards { cpu } else { cpu % shards }
 }
 
-/// The next shard without a user. All are tried some times, since a user is gone in no time unless he is interrupted; if
-/// there is still none, one object is of no account.
+/// The next shard without a user. All are tried some times, since a user is gone in no time unless he is interrupted;
+/// if there is still none, one object is of no account.
 #[cold]
 fn pin_another<T>(shards: &[Shard<T>], own: usize) -> Option<Pin<'_, T>> {
     for _ in 0..ROUNDS {

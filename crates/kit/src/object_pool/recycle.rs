@@ -8,8 +8,8 @@ use std::vec::Vec;
 
 /// An object that can be used again.
 pub trait Recycle {
-    /// Makes it as good as new, but for the memory that it keeps. Called when it comes back to a pool, so that it does not
-    /// hold on to what it was used for.
+    /// Makes it as good as new, but for the memory that it keeps. Called when it comes back to a pool, so that it does
+    /// not hold on to what it was used for.
     fn reset(&mut self);
 
     /// The bytes that it keeps over a reset, to find those that have grown too big. Called before the reset.

@@ -16,10 +16,10 @@
 //!
 //! # Where it comes from
 //!
-//! `HybridHeap` of Heap Layers (Emery Berger, Benjamin Zorn and Kathryn McKinley, *Composing High-Performance Memory
-//! Allocators*, PLDI 2001), `Segregator` in Andrei Alexandrescu's *std::allocator Is to Allocation what std::vector Is to Vexation* (CppCon 2015)
-//! and in D's `std.experimental.allocator.building_blocks.segregator`. The idea is as old as the separate zones of Knuth's
-//! exercises (*The Art of Computer Programming* 1, 2.5).
+//! Heap Layers (Emery Berger, Benjamin Zorn and Kathryn McKinley, *Composing High-Performance Memory Allocators*, PLDI
+//! 2001) builds whole allocators so; the name is that of `Segregator` in Andrei Alexandrescu's *std::allocator Is to
+//! Allocation what std::vector Is to Vexation* (CppCon 2015) and in D's
+//! `std.experimental.allocator.building_blocks.segregator`.
 //!
 //! # When to use it
 //!

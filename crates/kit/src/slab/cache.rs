@@ -4,7 +4,8 @@
 //!
 //! * *Ours*: slabs, records and the index come from the parent and go back with the layout of their allocation.
 //! * *Record*: see [`super::record`].
-//! * *Constructed*: every object of every slab was constructed when its slab came, and is destroyed before its slab goes.
+//! * *Constructed*: every object of every slab was constructed when its slab came, and is destroyed before its slab
+//!   goes.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -88,7 +89,8 @@ pub struct SlabCache<A: Alloc, L: Lifecycle = Raw> {
 unsafe impl<A: Alloc + Send, L: Lifecycle + Send> Send for SlabCache<A, L> {}
 
 impl<A: Alloc> SlabCache<A> {
-    /// A cache of blocks of `layout`, as an allocator: it serves whatever fits into one. Takes nothing from the parent yet.
+    /// A cache of blocks of `layout`, as an allocator: it serves whatever fits into one. Takes nothing from the
+    /// parent yet.
     ///
     /// # Errors
     ///
@@ -99,8 +101,8 @@ impl<A: Alloc> SlabCache<A> {
 }
 
 impl<A: Alloc, L: Lifecycle> SlabCache<A, L> {
-    /// A cache of objects with a lifecycle, in slabs of at least `page` bytes, rounded up to a power of two. Objects below an eighth of
-    /// a page share the slab with its record.
+    /// A cache of objects with a lifecycle, in slabs of at least `page` bytes, rounded up to a power of two. Objects
+    /// below an eighth of a page share the slab with its record.
     ///
     /// # Errors
     ///

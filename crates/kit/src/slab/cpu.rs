@@ -1,5 +1,9 @@
 //! On which processor a thread runs: a hint, which may be outdated at once.
-#![cfg_attr(feature = "system", allow(unsafe_code))]
+//!
+//! # Safety
+//!
+//! The one unsafe operation is a call into the C library that takes nothing and touches nothing.
+#![allow(unsafe_code)]
 
 /// The number of a processor.
 #[cfg(feature = "system")]

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Class*: the class of a block, or that it is the parent's, follows from its layout, and from every layout that it fits.
+//! *Class*: the class of a block, or that it is the parent's, follows from its layout, and from every layout that it
+//! fits.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -47,7 +48,8 @@ const IDLE_PART: usize = 8;
 
 /// A heap for any layout: a [`SlabCache`] for each class of sizes up to 8 KiB, the parent for longer blocks.
 ///
-/// Slabs come from the parent, which is given by reference or is a handle that can be cloned, since each cache has its own.
+/// Slabs come from the parent, which is given by reference or is a handle that can be cloned, since each cache has
+/// its own.
 ///
 /// ```
 /// use freestone_kit::page::Page;

@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Buckets*: `more` points at `2^bits` buckets from the parent, all written, or there are none; a chain holds slabs of this
-//! cache alone.
+//! *Buckets*: `more` points at `2^bits` buckets from the parent, all written, or there are none; a chain holds slabs
+//! of this cache alone.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;

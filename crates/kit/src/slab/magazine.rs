@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Magazine*: a [`Magazine`] designates a head with room for `capacity` rounds behind it, of which the first `rounds` are
-//! written; whoever holds the value is the only one to use it.
+//! *Magazine*: a [`Magazine`] designates a head with room for `capacity` rounds behind it, of which the first
+//! `rounds` are written; whoever holds the value is the only one to use it.
 #![allow(unsafe_code)]
 
 use core::ptr::NonNull;

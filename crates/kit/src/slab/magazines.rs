@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Magazine*: see [`super::magazine`]: each is with one processor, in the depot, or with the thread that carries it from
-//! one to the other. The rounds of a magazine are objects that are out of the slabs and with nobody.
+//! *Magazine*: see [`super::magazine`]: each is with one processor, in the depot, or with the thread that carries it
+//! from one to the other. The rounds of a magazine are objects that are out of the slabs and with nobody.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -122,8 +122,8 @@ pub struct MagazineStats {
     pub loaded: usize,
 }
 
-/// A [`SlabCache`] for many threads: magazines for each of `CPUS` processors, a depot, and the slabs, each behind a lock of its own.
-/// See the [module](super).
+/// A [`SlabCache`] for many threads: magazines for each of `CPUS` processors, a depot, and the slabs, each behind a
+/// lock of its own. See the [module](super).
 pub struct Magazines<A: Alloc, L: Lifecycle = Raw, const CPUS: usize = 8> {
     cpus: [CpuSlot; CPUS],
     depot: Lock<Depot>,
@@ -264,8 +264,8 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Magazines<A, L, CPUS> {
     ///
     /// # Panics
     ///
-    /// In debug builds when the object is in a magazine of this processor already; always when it comes to the slabs and is not
-    /// out of them.
+    /// In debug builds when the object is in a magazine of this processor already; always when it comes to the slabs
+    /// and is not out of them.
     ///
     /// # Safety
     ///
@@ -295,8 +295,8 @@ impl<A: Alloc, L: Lifecycle, const CPUS: usize> Magazines<A, L, CPUS> {
         unsafe { self.slabs.lock().put(object) }
     }
 
-    /// Gives back what is idle, or all that is not in use: magazines first, whose rounds go to the slabs, then slabs. Returns
-    /// the bytes of the slabs given back.
+    /// Gives back what is idle, or all that is not in use: magazines first, whose rounds go to the slabs, then slabs.
+    /// Returns the bytes of the slabs given back.
     pub fn reap(&self, reap: Reap) -> usize {
         let mut taken = Stack::new();
         if reap == Reap::All {

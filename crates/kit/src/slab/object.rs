@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Constructed*: whatever a source gives out is a valid `T`: constructed when its slab came, and valid since, because a
-//! [`Slot`] gives out no more than a reference to it.
+//! *Constructed*: whatever a source gives out is a valid `T`: constructed when its slab came, and valid since,
+//! because a [`Slot`] gives out no more than a reference to it.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -40,7 +40,8 @@ unsafe impl<T, F: Fn() -> T> Lifecycle for Typed<T, F> {
 ///
 /// # Safety
 ///
-/// For the implementer: what `take` returns was constructed by the lifecycle `L` and is nobody else's until it is put back.
+/// For the implementer: what `take` returns was constructed by the lifecycle `L` and is nobody else's until it is put
+/// back.
 pub unsafe trait Source<L> {
     /// Takes an object.
     ///
@@ -146,8 +147,8 @@ impl<T, F: Fn() -> T, A: Alloc> ObjectCache<T, Typed<T, F>, SlabCache<A, Typed<T
 impl<T, F: Fn() -> T, A: Alloc, const CPUS: usize>
     ObjectCache<T, Typed<T, F>, Magazines<A, Typed<T, F>, CPUS>>
 {
-    /// A cache for many threads, with magazines for each of `CPUS` processors. The closure and the destructor run under a lock of
-    /// the cache, and must not use it.
+    /// A cache for many threads, with magazines for each of `CPUS` processors. The closure and the destructor run
+    /// under a lock of the cache, and must not use it.
     ///
     /// # Errors
     ///

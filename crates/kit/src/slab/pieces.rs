@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Pages*: every piece that is out lies in a page from the parent, aligned to its own length, which begins with its head; a
-//! page in the list has a piece free, and goes back to the parent with the last of its pieces.
+//! *Pages*: every piece that is out lies in a page from the parent, aligned to its own length, which begins with its
+//! head; a page in the list has a piece free, and goes back to the parent with the last of its pieces.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;

@@ -2,8 +2,9 @@
 //!
 //! # Safety
 //!
-//! *Record*: a [`Slab`] designates a record that lives until the cache gives the slab back. Behind the record lies an entry for each
-//! object of the slab, written before it is read. Records and entries are the cache's alone; no object overlaps them.
+//! *Record*: a [`Slab`] designates a record that lives until the cache gives the slab back. Behind the record lies an
+//! entry for each object of the slab, written before it is read. Records and entries are the cache's alone; no object
+//! overlaps them.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
@@ -49,8 +50,8 @@ impl Slab {
     ///
     /// # Safety
     ///
-    /// `place` is aligned for a record and has room for it and for an entry for each of `objects` behind it, which are the
-    /// cache's for as long as it has the slab.
+    /// `place` is aligned for a record and has room for it and for an entry for each of `objects` behind it, which
+    /// are the cache's for as long as it has the slab.
     pub unsafe fn lay_out(place: NonNull<u8>, base: NonNull<u8>, colour: usize, objects: usize) -> Slab {
         let slab = Slab(place);
         let colour = colour as u32;

@@ -16,21 +16,22 @@
 //! free:   | header | next, previous in the list | … | footer |
 //! ```
 //!
-//! Each tag carries a guard mark that depends on its address. Where a tag that is read has the wrong one, somebody wrote over
-//! it, and the heap says so instead of following it: an overrun is named when the block is freed, and so
+//! Each tag carries a guard mark that depends on its address. Where a tag that is read has the wrong one, somebody
+//! wrote over it, and the heap says so instead of following it: an overrun is named when the block is freed, and so
 //! are a second free and the free of what never was a block.
 //!
 //! # Where it comes from
 //!
-//! Boundary tags and the policies: D. E. Knuth, *The Art of Computer Programming*, volume 1, section 2.5 (1968, third edition
-//! 1997). The circular list by address and the heap's shape: B. W. Kernighan and D. M. Ritchie, *The C Programming
-//! Language*, section 8.7 (1978, second edition 1988). What the policies cost: P. R. Wilson, M. S. Johnstone, M. Neely and D. Boles, *Dynamic
-//! Storage Allocation: A Survey and Critical Review* (1995), which is also why the lists are kept by address.
+//! Boundary tags and the policies: D. E. Knuth, *The Art of Computer Programming*, volume 1, section 2.5 (1968, third
+//! edition 1997). The circular list by address and the heap's shape: B. W. Kernighan and D. M. Ritchie, *The C
+//! Programming Language*, section 8.7 (1978, second edition 1988). What the policies cost: P. R. Wilson, M. S.
+//! Johnstone, M. Neely and D. Boles, *Dynamic Storage Allocation: A Survey and Critical Review* (1995), which is also
+//! why the lists are kept by address.
 //!
 //! # When to use it
 //!
-//! To learn, to compare, and with [`SegregatedFit`] as a small general heap over a buffer. Where speed counts, [`Bins`](crate::bins::Bins)
-//! spend 8 bytes a block instead of 16 and search less.
+//! To learn, to compare, and with [`SegregatedFit`] as a small general heap over a buffer. Where speed counts,
+//! [`Bins`](crate::bins::Bins) spend 8 bytes a block instead of 16 and search less.
 //!
 //! # Costs
 //!
@@ -83,7 +84,8 @@ use block::TAGS;
 pub use heap::{REGION, Textbook};
 pub use policy::{BestFit, FirstFit, NextFit, Policy, SegregatedFit, WorstFit};
 
-// SAFETY: tagged: a block is carved out of a free one, is in no list until it is freed, and its bytes lie between its tags.
+// SAFETY: tagged: a block is carved out of a free one, is in no list until it is freed, and its bytes lie between its
+// tags.
 unsafe impl<P: Policy, A: Alloc> Alloc for Textbook<P, A> {
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {

@@ -14,8 +14,8 @@ pub trait Policy: FreeBlocks {
     const NAME: &'static str;
 }
 
-/// What the heap asks of a policy. A region's front block is passed to [`region_added`](FreeBlocks::region_added) before
-/// any of the region's blocks.
+/// What the heap asks of a policy. A region's front block is passed to [`region_added`](FreeBlocks::region_added)
+/// before any of the region's blocks.
 pub trait FreeBlocks: Default {
     /// A region came; `next` is the front block of the region that follows it by address.
     fn region_added(&self, front: Block, next: Option<Block>);
@@ -43,9 +43,9 @@ pub trait FreeBlocks: Default {
 struct ByAddress(List);
 
 impl ByAddress {
-    /// The last list member before `block`, found by walking down from tag to tag. By Knuth's fifty-percent rule there is
-    /// about one free block to two live ones in a steady state, so that this takes a few steps where a walk along the
-    /// list would take thousands.
+    /// The last list member before `block`, found by walking down from tag to tag. By Knuth's fifty-percent rule
+    /// there is about one free block to two live ones in a steady state, so that this takes a few steps where a walk
+    /// along the list would take thousands.
     fn insert(&self, block: Block) {
         let mut left = block.previous();
         while left.tag().kind() == Kind::Live {

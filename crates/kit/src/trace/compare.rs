@@ -106,8 +106,8 @@ fn row<'g, A: Footprint>(
     Row { name, time, peak_held, replayed }
 }
 
-/// Runs a trace through first, next, best, worst and segregated fit, the buddy system, slabs and bins, each over a ground of its own
-/// from which it takes 64 KiB at a time (the buddy system 128 KiB, slabs what each class needs).
+/// Runs a trace through first, next, best, worst and segregated fit, the buddy system, slabs and bins, each over a
+/// ground of its own from which it takes 64 KiB at a time (the buddy system 128 KiB, slabs what each class needs).
 ///
 /// # Errors
 ///
@@ -135,8 +135,9 @@ fn kib(bytes: usize) -> usize {
 }
 
 impl fmt::Display for Comparison {
-    /// A table: the time in milliseconds where it was measured; then, when most bytes were live, what was asked for and held in KiB and both kinds of fragmentation in
-    /// hundredths; the peak of what was held; and the means of fragmentation over the run.
+    /// A table: the time in milliseconds where it was measured; then, when most bytes were live, what was asked for
+    /// and held in KiB and both kinds of fragmentation in hundredths; the peak of what was held; and the means of
+    /// fragmentation over the run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timed = self.rows.iter().any(|row| row.time.is_some());
         writeln!(f, "{}", self.title)?;

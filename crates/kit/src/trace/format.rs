@@ -15,9 +15,9 @@
 //! | 2 | resize | slot | bytes |
 //! | 3 | allocate aligned | binary logarithm of the alignment | bytes |
 //!
-//! Numbers are written seven bits a byte, the lowest first, the top bit set in all bytes but the last (LEB128). A *slot* stands for a live
-//! block: an allocation takes the slot that was freed last, or else the first that was never used; a block keeps its
-//! slot when it is resized. So a block that lives shortly costs three or four bytes in all.
+//! Numbers are written seven bits a byte, the lowest first, the top bit set in all bytes but the last (LEB128). A
+//! *slot* stands for a live block: an allocation takes the slot that was freed last, or else the first that was never
+//! used; a block keeps its slot when it is resized. So a block that lives shortly costs three or four bytes in all.
 
 use std::fmt;
 

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Ground*: the range is a block of [`Page`] until the ground is dropped; a part of it is in `free` or is a block, never both.
+//! *Ground*: the range is a block of [`Page`] until the ground is dropped; a part of it is in `free` or is a block,
+//! never both.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -16,8 +17,8 @@ use crate::{Alloc, AllocError, Allocated};
 /// Bytes of an OS page.
 const PAGE: usize = 4096;
 
-/// A parent that behaves alike in every run: it hands out whole pages, the lowest that are free, and counts them. Runs can be compared
-/// since nothing depends on where the system happens to map.
+/// A parent that behaves alike in every run: it hands out whole pages, the lowest that are free, and counts them.
+/// Runs can be compared since nothing depends on where the system happens to map.
 pub struct Ground {
     base: NonNull<u8>,
     layout: Layout,

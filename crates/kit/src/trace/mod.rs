@@ -3,8 +3,8 @@
 //! # What it is
 //!
 //! A [`Trace`] is a list of calls in a compact [format]; [`TraceWriter`] makes one. [`replay`] runs it on any
-//! allocator that says how much room its blocks take ([`Footprint`]), and notes on the way what was asked for, what the live blocks take, and
-//! what the allocator holds:
+//! allocator that says how much room its blocks take ([`Footprint`]), and notes on the way what was asked for, what
+//! the live blocks take, and what the allocator holds:
 //!
 //! ```text
 //! |◄────────────────────── held ──────────────────────►|
@@ -12,18 +12,20 @@
 //! |◄──── asked ────►|                                    internal fragmentation: (taken - asked) / taken
 //! ```
 //!
-//! [`compare`] puts the five policies of the [textbook](crate::textbook) heap, the [buddy](crate::buddy) system, [slabs](crate::slab)
-//! and [bins](crate::bins) side by side, each over a [`Ground`] of its own, on which every run is like every other.
+//! [`compare`] puts the five policies of the [textbook](crate::textbook) heap, the [buddy](crate::buddy) system,
+//! [slabs](crate::slab) and [bins](crate::bins) side by side, each over a [`Ground`] of its own, on which every run
+//! is like every other.
 //!
 //! # Where it comes from
 //!
-//! Studying allocators by the traces of real programs, not by random ones, which hide what matters: P. R. Wilson and others, *Dynamic
-//! Storage Allocation: A Survey and Critical Review* (1995); M. S. Johnstone and P. R. Wilson, *The Memory Fragmentation Problem: Solved?* (1998).
+//! Studying allocators by the traces of real programs, not by random ones, which hide what matters: P. R. Wilson and
+//! others, *Dynamic Storage Allocation: A Survey and Critical Review* (1995); M. S. Johnstone and P. R. Wilson, *The
+//! Memory Fragmentation Problem: Solved?* (1998).
 //!
 //! # When to use it
 //!
-//! To choose an allocator for a program of which one has a trace, to study one, and to see the cost of a change. A trace
-//! is one thread's view: what concurrency costs, it does not show.
+//! To choose an allocator for a program of which one has a trace, to study one, and to see the cost of a change. A
+//! trace is one thread's view: what concurrency costs, it does not show.
 //!
 //! # Costs
 //!

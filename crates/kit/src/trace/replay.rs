@@ -14,7 +14,8 @@ use crate::{Alloc, Allocated};
 
 /// How much room an allocator's live blocks take.
 pub trait Footprint: Alloc {
-    /// Bytes that live blocks take, with their tags and with what rounding and alignment add; not what lies free between them.
+    /// Bytes that live blocks take, with their tags and with what rounding and alignment add; not what lies free
+    /// between them.
     fn taken_bytes(&self) -> usize;
 }
 
@@ -42,7 +43,8 @@ impl Sample {
         share(self.taken.saturating_sub(self.asked), self.taken)
     }
 
-    /// External fragmentation: the part of the bytes held that no live block takes. The allocator's own records are in it.
+    /// External fragmentation: the part of the bytes held that no live block takes. The allocator's own records are
+    /// in it.
     pub fn external(&self) -> f64 {
         share(self.held.saturating_sub(self.taken), self.held)
     }
@@ -148,7 +150,8 @@ impl<A: Alloc> Drop for Player<'_, A> {
     }
 }
 
-/// Replays a trace on an allocator, and takes so many samples; `held` says what it holds from its parent at the moment. What is live at the end is freed.
+/// Replays a trace on an allocator, and takes so many samples; `held` says what it holds from its parent at the
+/// moment. What is live at the end is freed.
 ///
 /// ```
 /// use freestone_kit::bins::Bins;

@@ -295,6 +295,24 @@ fn a_cycle_makes_sparse_memory_free() {
 }
 
 #[test]
+fn a_cycle_works_at_the_limit_and_asks_nobody() {
+    let asked = AtomicUsize::new(0);
+    let handler = |_: &Shortage| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Verdict::Refuse
+    };
+    let memory = Accounting::<_, Usable, _>::with(Slabs::new(Parent::new()), usize::MAX, handler);
+    let mut table = Table((0..5000_u64).map(|n| Some(Owned::new([n; 16], &memory).unwrap())).collect());
+    (0..5000).filter(|at| at % 8 != 3).for_each(|at| table.0[at] = None);
+    memory.set_limit(memory.used());
+    let (mut cycle, clock) = (Cycle::new(KEEN), Ticks(Cell::new(0), 1000));
+    let before = memory.fragmentation().active;
+    while cycle.tick(&memory, &mut table, &clock) != Tick::Idle {}
+    assert!(memory.fragmentation().active * 4 < before && cycle.stats().moved > 300);
+    assert_eq!((memory.used(), memory.limit(), asked.load(Ordering::Relaxed)), (80_000, 80_000, 0));
+}
+
+#[test]
 fn a_cycle_in_vain_is_not_begun_again() {
     // Every slab keeps the same share of blocks of a size of its own: nothing to be gained by moving.
     let heap = Slabs::new(Parent::new());

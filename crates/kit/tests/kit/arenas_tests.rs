@@ -92,7 +92,9 @@ fn an_overrun_into_the_tag_is_named() {
     let arenas = bins::<1>(&Parent::new());
     let block: NonNull<u8> = arenas.allocate(layout(13, 1)).unwrap().cast();
     // SAFETY: inside the arena's block, and not ours.
-    unsafe { block.add(13).write_bytes(0, 2) };
+    let tag = unsafe { block.add(13) };
+    // SAFETY: the same.
+    unsafe { tag.write_bytes(0, 2) };
     // SAFETY: freed once.
     unsafe { arenas.deallocate(block, layout(13, 1)) };
 }

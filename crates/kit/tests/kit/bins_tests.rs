@@ -158,7 +158,9 @@ unsafe impl ResizeInPlace for Shortens {
     unsafe fn resize_in_place(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<(), AllocError> {
         let less = old.size().checked_sub(new.size()).ok_or(AllocError)?;
         // SAFETY: the end of the block is the parent's again.
-        unsafe { block.add(new.size()).write_bytes(0xdd, less) };
+        let end = unsafe { block.add(new.size()) };
+        // SAFETY: the same.
+        unsafe { end.write_bytes(0xdd, less) };
         self.1.set(self.1.get() + less);
         Ok(())
     }
@@ -208,7 +210,9 @@ fn a_second_free_is_named_even_after_a_merge() {
 fn an_overrun_into_the_next_head_is_named() {
     misuse(|bins, first, _| {
         // SAFETY: inside the segment, and not ours.
-        unsafe { first.add(40).write_bytes(0x60, 8) };
+        let behind = unsafe { first.add(40) };
+        // SAFETY: the same.
+        unsafe { behind.write_bytes(0x60, 8) };
         // SAFETY: freed once.
         unsafe { bins.deallocate(first, layout(40, 1)) };
     });

@@ -152,8 +152,12 @@ fn a_second_free_is_named() {
 #[test]
 #[should_panic(expected = "no block begins at")]
 fn the_free_of_an_inner_address_is_named() {
-    // SAFETY: not kept on purpose; the buddy system must notice.
-    misuse(|buddy, block| unsafe { buddy.deallocate(block.add(32), layout(32, 8)) });
+    misuse(|buddy, block| {
+        // SAFETY: inside the block.
+        let inside = unsafe { block.add(32) };
+        // SAFETY: not kept on purpose; the buddy system must notice.
+        unsafe { buddy.deallocate(inside, layout(32, 8)) };
+    });
 }
 
 #[test]

@@ -307,8 +307,12 @@ fn a_second_put_is_named() {
 #[test]
 #[should_panic(expected = "no object begins at")]
 fn an_inner_address_is_named() {
-    // SAFETY: not kept on purpose; the cache must notice.
-    misuse(40, |cache, object| unsafe { cache.put(object.add(8)) });
+    misuse(40, |cache, object| {
+        // SAFETY: inside the object.
+        let inside = unsafe { object.add(8) };
+        // SAFETY: not kept on purpose; the cache must notice.
+        unsafe { cache.put(inside) };
+    });
 }
 
 #[test]

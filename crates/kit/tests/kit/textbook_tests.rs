@@ -164,15 +164,23 @@ fn a_second_free_is_named_even_after_a_merge() {
 #[test]
 #[should_panic(expected = "overrun")]
 fn an_overrun_is_named() {
-    // SAFETY: inside the region, and not ours.
-    misuse(|_, _, block| unsafe { block.add(48).write_bytes(0x61, 1) });
+    misuse(|_, _, block| {
+        // SAFETY: inside the region.
+        let footer = unsafe { block.add(48) };
+        // SAFETY: not ours, but there.
+        unsafe { footer.write(0x61) };
+    });
 }
 
 #[test]
 #[should_panic(expected = "header was overwritten")]
 fn an_underrun_is_named() {
-    // SAFETY: inside the region, and not ours.
-    misuse(|_, _, block| unsafe { block.sub(1).write(0x61) });
+    misuse(|_, _, block| {
+        // SAFETY: inside the region.
+        let header = unsafe { block.sub(1) };
+        // SAFETY: not ours, but there.
+        unsafe { header.write(0x61) };
+    });
 }
 
 #[test]
@@ -180,8 +188,10 @@ fn an_underrun_is_named() {
 fn the_free_of_an_inner_address_is_named() {
     let heap = Textbook::<FirstFit, _>::new(Parent::new());
     let block = heap.allocate_zeroed(layout(64, 8)).unwrap().cast::<u8>();
+    // SAFETY: inside the block.
+    let inside = unsafe { block.add(16) };
     // SAFETY: not kept on purpose; the heap must notice.
-    unsafe { heap.deallocate(block.add(16), layout(16, 8)) };
+    unsafe { heap.deallocate(inside, layout(16, 8)) };
 }
 
 #[cfg(feature = "allocator-api2-02")]

@@ -1,7 +1,7 @@
 //! The kit's pools under model checkers, whole and with faults on purpose.
 //!
-//! Under loom, here: the queue of a thread's cache in `netty`, the shards of an object pool and their shared queues, the
-//! byte counter of `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
+//! Under loom, here: the queue of a thread's cache in `netty`, the shards of an object pool and their shared queues,
+//! the byte counter of `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
 
 #[path = "../../../kit/src/object_pool/chain.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]

@@ -1,7 +1,7 @@
 //! The kit's `sync` for loom: the library's, but for pointers, which are many and lie in arrays.
 //!
-//! A checked atomic belongs to the thread that touches it first. Of the pointers in an array nobody knows which thread that
-//! would be, so they are touched when they are made.
+//! A checked atomic belongs to the thread that touches it first. Of the pointers in an array nobody knows which thread
+//! that would be, so they are touched when they are made.
 
 #[path = "../../src/sync.rs"]
 #[allow(dead_code, reason = "shared with the library, which uses all of it")]

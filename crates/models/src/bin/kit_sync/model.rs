@@ -12,10 +12,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::{Alloc, Capacity};
 use crate::checked::{Fault, check};
 use crate::fixed::SharedFixed;
 use crate::sync::Lock;
+use crate::{Alloc, Capacity};
 
 /// A number that loom watches.
 struct Watched(UnsafeCell<u32>);
@@ -62,11 +62,8 @@ pub fn lock(fault: Fault) {
 /// Blocks of several threads do not overlap, and what was taken is what was given out.
 pub fn buffer(fault: Fault) {
     check(fault, Some(3), || {
-        let mut bytes = [MaybeUninit::uninit(); 64];
-        let bytes: &'static mut [MaybeUninit<u8>] = {
-            // SAFETY: the threads are joined before the buffer goes.
-            unsafe { &mut *(&raw mut bytes[..]) }
-        };
+        // Leaked, in each of the ways that are tried: what is borrowed must outlive the model's threads.
+        let bytes = Box::leak(Box::new([MaybeUninit::uninit(); 64]));
         let fixed = Arc::new(SharedFixed::new(bytes));
         assert_eq!(fixed.used(), 0);
         let layout = Layout::from_size_align(9, 4).unwrap();

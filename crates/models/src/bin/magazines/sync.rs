@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //!
-//! *Owner*: a guard is made only by the thread that set the flag. Where the fault is on, two threads may come to think so: each says that it is
-//! inside before it makes its guard, and the second ends the run.
+//! *Owner*: a guard is made only by the thread that set the flag. Where the fault is on, two threads may come to
+//! think so: each says that it is inside before it makes its guard, and the second ends the run.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -40,7 +40,9 @@ impl<T> Lock<T> {
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         let was_taken = if TORN.load(core::sync::atomic::Ordering::Relaxed) {
             let was_taken = self.taken.load(Ordering::SeqCst);
-            self.taken.store(true, Ordering::SeqCst);
+            if !was_taken {
+                self.taken.store(true, Ordering::SeqCst);
+            }
             was_taken
         } else {
             self.taken.swap(true, Ordering::SeqCst)
