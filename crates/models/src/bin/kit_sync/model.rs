@@ -12,10 +12,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::{Alloc, Capacity};
 use crate::checked::{Fault, check};
 use crate::fixed::SharedFixed;
 use crate::sync::Lock;
+use crate::{Alloc, Capacity};
 
 /// A number that loom watches.
 struct Watched(UnsafeCell<u32>);
