@@ -161,7 +161,8 @@ fn consider() {
             return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
         }
     }
-    if ALIVE.load(Ordering::Acquire) != 0
+    if start::is_borrowed()
+        || ALIVE.load(Ordering::Acquire) != 0
         || STATE.compare_exchange(ABSENT, STARTING, Ordering::Relaxed, Ordering::Relaxed).is_err()
     {
         return;

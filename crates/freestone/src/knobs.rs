@@ -141,6 +141,7 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Knob> {
 }
 
 /// Sets the knob `name`; the problem says what is allowed.
+#[expect(clippy::result_large_err, reason = "a sentence on the stack: nothing may be allocated here")]
 pub(crate) fn set(name: &[u8], value: &[u8]) -> Result<(), Problem> {
     let shown = |bytes| core::str::from_utf8(bytes).unwrap_or("(not UTF-8)");
     let mut problem = Problem::new();

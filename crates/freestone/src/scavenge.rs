@@ -113,6 +113,7 @@ pub(crate) fn served_classes() -> impl Iterator<Item = ClassId> {
 /// One look. Whether there was anything to do, so that another should follow soon. The gate must not have been entered.
 pub(crate) fn tick() -> bool {
     let Some((moved, mut excess, waits)) = look() else { return true };
+    let swept = sweep(!moved);
     while excess > 0 {
         let Some(purged) = slice(excess) else { return true };
         if purged == 0 {
@@ -120,7 +121,7 @@ pub(crate) fn tick() -> bool {
         }
         excess = excess.saturating_sub(purged);
     }
-    moved || waits
+    moved || waits || swept
 }
 
 /// What a caller does where there is no background thread: a look if it is time, and one slice.
@@ -146,7 +147,6 @@ fn look() -> Option<(bool, usize, bool)> {
     for class in served_classes() {
         trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages);
     }
-    let swept = sweep(!emptied && !trimmed);
     let demand = LEVELS.pages.demand();
     let mut history = HISTORY.lock();
     let next = history.next;
@@ -162,7 +162,7 @@ fn look() -> Option<(bool, usize, bool)> {
         return Some((true, demand.dirty, false));
     }
     let beyond = demand.dirty.saturating_sub(wanted);
-    Some((emptied || trimmed || swept, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
+    Some((emptied || trimmed, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
 }
 
 /// Whether free blocks in slabs hold enough for a sweep.
@@ -175,22 +175,38 @@ pub(crate) fn is_worth_a_sweep() -> bool {
 
 /// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
 fn sweep(idle: bool) -> bool {
-    /// Free bytes in the slabs of a class for which it is worth it.
-    const WORTH: usize = 256 << 10;
+    /// Between two entries at the gate.
+    const SLICE: Effort = Effort { slabs: 256, calls: 512 };
     static LOOKS: AtomicU64 = AtomicU64::new(0);
     if huge_pages() || !idle && !LOOKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
         return false;
     }
-    let mut effort = Effort { slabs: 0, calls: if idle { 4096 } else { 256 } };
-    let mut purged = 0;
+    let mut slices = if idle { 16 } else { 1 };
+    let mut swept = false;
     for class in served_classes() {
-        let central = &CENTRALS[class.index()];
-        if central.stats().free_in_slabs * class_info(class).size as usize >= WORTH {
-            effort.slabs = if idle { 4096 } else { 64 };
-            purged += central.sweep(class, &LEVELS.pages, &mut effort);
+        while slices > 0 {
+            let Some(inside) = gate::enter() else { return true };
+            let mut effort = SLICE;
+            let purged = match is_worth(class) {
+                true => CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort),
+                false => 0,
+            };
+            drop(inside);
+            swept |= purged > 0;
+            // Slabs that are not at rest yet are not looked at again.
+            if purged == 0 || (effort.slabs > 0 && effort.calls > 0) {
+                break;
+            }
+            slices -= 1;
         }
     }
-    purged > 0
+    swept
+}
+
+/// Whether the free blocks in the slabs of a class hold enough.
+fn is_worth(class: ClassId) -> bool {
+    const WORTH: usize = 256 << 10;
+    CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize >= WORTH
 }
 
 /// Looks how the system is set up. To be called by a thread of the program's: it reads a file.

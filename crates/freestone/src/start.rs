@@ -8,7 +8,7 @@ use freestone_sys::linux::{self, control};
 use crate::cache::{cpu, thread};
 use crate::slow::LEVELS;
 use crate::sync::Lock;
-use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
 use crate::{background, gate, ledger, message};
 
@@ -38,6 +38,8 @@ static MODE: AtomicU8 = AtomicU8::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
+static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Whether system calls were filtered when the allocator started: as a container's are, not those of a program in a cage of its own.
 static FILTER: AtomicU8 = AtomicU8::new(0);
 static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
@@ -115,6 +117,7 @@ fn start() {
         return;
     }
     *config = Config::read();
+    OWNER.store(linux::process_id(), Ordering::Relaxed);
     FILTER.store(control::system_call_filter(), Ordering::Relaxed);
     if !config.report().is_empty() {
         mark_process();
@@ -168,6 +171,11 @@ fn tell(words: &str) {
     message::say(&text);
 }
 
+/// Whether this is a child of `vfork`: a thread of its would end with it, in the midst of its parent's memory.
+pub(crate) fn is_borrowed() -> bool {
+    OWNER.load(Ordering::Relaxed) != linux::process_id()
+}
+
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;
@@ -179,6 +187,7 @@ pub(crate) fn may_have_threads() -> bool {
 /// In a fork's child: a process of its own.
 pub(crate) fn forked_child() {
     ledger::history::restart();
+    OWNER.store(linux::process_id(), Ordering::Relaxed);
     background::forked_child();
     crate::control::forked_child();
     if PROCESS.load(Ordering::Relaxed) != 0 {

@@ -25,7 +25,7 @@ const MOST_PIECES: usize = 256;
 /// Pieces looked at in one pass.
 const PASS: usize = 128;
 /// Most unused records that are looked at, since nobody else can have the page heap meanwhile.
-const MOST_RECORDS: usize = 100_000;
+const MOST_RECORDS: usize = 50_000;
 const MAX_LINES: usize = 1 + MAX_WORDS / LINE_WORDS;
 
 /// Lines of a record with room for `words` bitmap words.

@@ -19,7 +19,7 @@ use core::sync::atomic::compiler_fence;
 
 use freestone_sys::linux;
 
-use super::atomic::{AtomicBool, Ordering};
+use super::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::company::Company;
 
 static COMPANY: Company = Company::new();
@@ -52,7 +52,12 @@ pub(crate) fn accompany() {
     let barrier = || {
         linux::membarrier_private();
     };
-    COMPANY.accompany(barrier, linux::yield_now);
+    // Inside is where a page fault may take its time.
+    static NEVER: AtomicU32 = AtomicU32::new(0);
+    let wait = || {
+        linux::futex_wait(&NEVER, 0, Some(20_000));
+    };
+    COMPANY.accompany(barrier, wait);
 }
 
 /// Called by the allocator's own thread outside all locks, and by whoever finds that there is none: it enters no more before it

@@ -1,4 +1,9 @@
 //! Threads that fetch blocks, pass them to each other, give them back, drain the list and stop filling.
+//!
+//! # Safety
+//!
+//! A block is written and read only while it is out, by the thread that has it.
+#![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::ptr::null_mut;
@@ -10,7 +15,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread;
 
-use crate::central::{Central, SlabSource};
+use crate::central::{Central, Effort, SlabSource};
 use crate::pageheap::{PageHeap, Span, SpanRef};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -21,6 +26,15 @@ impl SlabSource for PageHeap<&'static Linux> {
 
     fn return_slab(&self, span: SpanRef) {
         self.free(span);
+    }
+
+    fn purge_pages(&self, span: SpanRef, addr: usize, len: usize) -> bool {
+        shuttle::thread::yield_now();
+        self.purge_unused(span, addr, len)
+    }
+
+    fn os_page_size(&self) -> usize {
+        PageHeap::os_page_size(self)
     }
 
     fn span_of(&self, addr: usize) -> Option<SpanRef> {
@@ -39,6 +53,11 @@ const ROUNDS: usize = 2000;
 const SIZE: usize = 32 << 10;
 
 static LINUX: Linux = Linux::new();
+
+/// A word in the middle of a block.
+fn mark(block: usize) -> *mut usize {
+    core::ptr::with_exposed_provenance_mut(block + SIZE / 2)
+}
 
 struct World {
     class: ClassId,
@@ -62,12 +81,20 @@ impl World {
         let place = &self.places[thread];
         let got = self.list(thread).fetch(self.class, &self.heap, place, &mut blocks[..count]);
         let mut out = self.out.lock().unwrap();
-        blocks[..got].iter().for_each(|&block| assert!(out.insert(block), "a block was handed out twice"));
+        for &block in &blocks[..got] {
+            assert!(out.insert(block), "a block was handed out twice");
+            // SAFETY: a block that is out, 32 KiB of it, and this thread's.
+            unsafe { mark(block).write_volatile(block) };
+        }
         blocks[..got].to_vec()
     }
 
     fn give_back(&self, thread: usize, blocks: &[usize]) {
-        blocks.iter().for_each(|block| assert!(self.out.lock().unwrap().remove(block)));
+        for &block in blocks {
+            // SAFETY: as in `fetch`.
+            assert_eq!(unsafe { mark(block).read_volatile() }, block, "a live block lost what it held");
+            assert!(self.out.lock().unwrap().remove(&block));
+        }
         self.list(thread).give_back(self.class, &self.heap, blocks);
     }
 
@@ -83,7 +110,7 @@ impl World {
         let mut held = Vec::new();
         for _ in 0..ACTIONS {
             let count = thread_rng().gen_range(1..=5);
-            match thread_rng().gen_range(0..8) {
+            match thread_rng().gen_range(0..9) {
                 0..3 => held.extend(self.fetch(thread, count)),
                 3..5 => {
                     let kept = held.len().saturating_sub(count);
@@ -94,6 +121,10 @@ impl World {
                     std::mem::swap(&mut *passed, &mut held);
                 }
                 6 => self.list(thread).drain(self.class, &self.heap),
+                7 => {
+                    let mut effort = Effort { slabs: 4, calls: 8 };
+                    self.list(thread).sweep(self.class, &self.heap, &mut effort);
+                }
                 _ => self.list(thread).stop_filling(&self.heap, &self.places[thread]),
             }
             self.check();
