@@ -37,7 +37,13 @@ fn alone(name: &str, test: fn()) {
     }
     let program = std::env::current_exe().expect("this program");
     let arguments = ["--exact", name, "--nocapture", "--test-threads=1"];
-    let output = Command::new(program).args(arguments).env(INNER, "1").output().expect("starts");
+    // At the limit a backtrace would ask for memory that there is not.
+    let output = Command::new(program)
+        .args(arguments)
+        .env(INNER, "1")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),
@@ -107,7 +113,7 @@ fn at_the_hard_limit_try_reserve_fails_and_nothing_is_lost() {
         for size in [5_000, 100_000, MIB, 3 * MIB] {
             let most = set_room(32 * MIB);
             let all = exhaust(size);
-            assert!(all.len() * size > 20 * MIB.min(4000 * size), "{} of {size}", all.len());
+            assert!(all.len() * size > 16 * MIB, "{} of {size}", all.len());
             assert!(limit::footprint() <= most);
             check(&all, size);
             // A vector that cannot grow stays as it is.

@@ -1,7 +1,7 @@
 //! The kit's `sync` module: its own lock, on checked atomics and on a futex that loom knows.
 
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
-#[path = "../../../../kit/src/sync/lock.rs"]
+#[path = "../../../kit/src/sync/lock.rs"]
 mod lock;
 
 pub(crate) use lock::Lock;
