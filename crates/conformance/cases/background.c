@@ -123,8 +123,8 @@ CASE_FREESTONE(thread_comes_again) {
     }
 }
 
+/* The first call may start it: what the parent had to look after is the child's, too. */
 static void be_a_child(void) {
-    CHECK(own_thread() == 0);
     size_t before = resident_kib();
     start_it();
     falls_by_itself(before);
@@ -309,6 +309,28 @@ CASE_FREESTONE(thread_takes_no_signals) {
     CHECK(own_thread() == thread);
     CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
     each_was_handled(11);
+}
+
+/* What a thread may do, from its status: whether a line begins with `text`. */
+static int status_has(int thread, const char *text) {
+    char path[64], status[4096] = {0};
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, status, sizeof status - 1) > 0);
+    close(fd);
+    return strstr(status, text) != NULL;
+}
+
+/* libc's setuid changes the threads that libc knows. No other may keep what the program gives up. */
+CASE_FREESTONE(thread_keeps_no_privileges) {
+    if (geteuid() != 0) skip("only root has any");
+    int thread = start_it(), dumpable = prctl(PR_GET_DUMPABLE);
+    sleep_milliseconds(100);
+    CHECK(!status_has(thread, "\nUid:\t0\t") && !status_has(thread, "\nGid:\t0\t"));
+    CHECK(status_has(thread, "\nCapEff:\t0000000000000000") && status_has(thread, "\nCapPrm:\t0000000000000000"));
+    /* The program itself has all it had. */
+    CHECK(geteuid() == 0 && status_has(getpid(), "\nUid:\t0\t0\t0\t0"));
+    CHECK(prctl(PR_GET_DUMPABLE) == dumpable && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
 }
 
 /* A daemon closes what it has and counts on the numbers that it gets. */

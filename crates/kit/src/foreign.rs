@@ -4,7 +4,7 @@
 //! bumpalo's), of 0.4 (feature `allocator-api2-04`), and of the standard library where the compiler has it (feature
 //! `nightly`), and through [`AsGlobal`](crate::global::AsGlobal) the allocator of a program.
 //!
-//! The other way about, [`Adopted02`], [`Adopted04`] and [`AdoptedGlobal`] make a parent for the kit out of any allocator
+//! The other way about, `Adopted02`, `Adopted04` and [`AdoptedGlobal`] make a parent for the kit out of any allocator
 //! with these traits:
 //!
 //! ```

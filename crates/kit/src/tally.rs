@@ -31,12 +31,14 @@ impl Tally {
         }
     }
 
+    #[inline]
     pub(crate) fn allocated(&self, bytes: usize) {
         self.live_blocks.set(self.live_blocks.get() + 1);
         add(&self.total_blocks, 1);
         self.gained(bytes);
     }
 
+    #[inline]
     fn gained(&self, bytes: usize) {
         self.live_bytes.set(self.live_bytes.get() + bytes);
         self.peak_bytes.set(self.peak_bytes.get().max(self.live_bytes.get()));
@@ -44,11 +46,13 @@ impl Tally {
     }
 
     /// A block was freed. Its layout may be larger than the one of its allocation, hence no strict subtraction.
+    #[inline]
     pub(crate) fn freed(&self, bytes: usize) {
         self.live_blocks.set(self.live_blocks.get().saturating_sub(1));
         self.live_bytes.set(self.live_bytes.get().saturating_sub(bytes));
     }
 
+    #[inline]
     pub(crate) fn resized(&self, old: usize, new: usize) {
         if new >= old {
             self.gained(new - old);
@@ -57,16 +61,19 @@ impl Tally {
         }
     }
 
+    #[inline]
     pub(crate) fn refused(&self) {
         add(&self.refused, 1);
     }
 
     /// All blocks are gone at once.
+    #[inline]
     pub(crate) fn reset(&self) {
         self.live_blocks.set(0);
         self.live_bytes.set(0);
     }
 
+    #[inline]
     pub(crate) fn stats(&self, held_bytes: usize) -> AllocStats {
         AllocStats {
             live_blocks: self.live_blocks.get(),

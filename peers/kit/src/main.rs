@@ -1,6 +1,6 @@
 //! The kit's allocators beside the crates that people use for the same: one program, all rows, interleaved rounds.
 //!
-//! `cargo run --release --manifest-path peers/kit/Cargo.toml [ROUNDS [GROUND]]` prints the table of docs/kit.md, or the
+//! `cargo run --release --manifest-path peers/kit/Cargo.toml -- [ROUNDS [GROUND]]` prints the table of docs/kit.md, or the
 //! rows of one ground.
 
 mod heaps;

@@ -84,22 +84,30 @@ fn take_in(scratch: &mut Scratch<Work>) -> Option<Ledger> {
     let began = linux::monotonic_ns();
     let range = scratch.range();
     scratch.residency.begin();
-    let mut taken = None;
     // Where the page tables can be scanned the kernel need not tell the sizes of mappings, which takes it long.
-    let mut detail = if scratch.residency.scans() { Detail::Ranges } else { Detail::Sizes };
+    let scans = scratch.residency.scans();
+    let mut detail = if scans { Detail::Ranges } else { Detail::Sizes };
+    let mut best: Option<(usize, Sums, [usize; LINES])> = None;
     for _ in 0..ATTEMPTS {
-        taken = scratch.fill(range, detail);
-        let Some(sums) = taken else { break };
+        let Some(sums) = scratch.fill(range, detail) else { break };
         let off = sums.resident.abs_diff(scratch.lines.iter().sum());
-        if off <= sums.resident / OFF && (sums.lazily_freed == 0 || detail == Detail::Sizes) {
+        let lazily = sums.lazily_freed > 0 && detail == Detail::Ranges;
+        let before = best.map(|(off, ..)| off);
+        if lazily || before.is_none_or(|before| off <= before) {
+            best = Some((off, sums, scratch.lines));
+        }
+        if off <= sums.resident / OFF && !lazily {
             break;
         }
-        detail = Detail::Sizes;
+        // Off by as much as before: not because of others at work, but for mappings that the scan sees differently.
+        if lazily || before.is_some_and(|before| off.abs_diff(before) <= before / 8) {
+            detail = Detail::Sizes;
+        }
     }
     scratch.residency.end();
-    let sums = taken?;
+    let (_, sums, lines) = best?;
     Some(Ledger {
-        lines: scratch.lines,
+        lines,
         resident: sums.resident,
         swapped: sums.swapped,
         huge: sums.huge,

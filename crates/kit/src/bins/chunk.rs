@@ -51,44 +51,53 @@ impl Chunk {
     /// # Safety
     ///
     /// `payload` was given out by the heap.
+    #[inline]
     pub unsafe fn with_payload(payload: NonNull<u8>) -> Chunk {
         // SAFETY: the caller's promise.
         Chunk(unsafe { payload.sub(PAYLOAD) })
     }
 
+    #[inline]
     pub fn payload(self) -> NonNull<u8> {
         // SAFETY: tiled: a chunk is longer than that.
         unsafe { self.0.add(PAYLOAD) }
     }
 
+    #[inline]
     fn word(self, index: usize) -> NonNull<usize> {
         // SAFETY: tiled: even the end mark has these words.
         unsafe { self.0.cast::<usize>().add(index) }
     }
 
+    #[inline]
     fn head(self) -> usize {
         // SAFETY: tiled.
         unsafe { self.word(HEAD).read() }
     }
 
+    #[inline]
     fn set_head(self, head: usize) {
         // SAFETY: tiled: the head is the heap's.
         unsafe { self.word(HEAD).write(head) };
     }
 
     /// Bytes of the chunk; zero for the end mark.
+    #[inline]
     pub fn size(self) -> usize {
         self.head() & !FLAGS
     }
 
+    #[inline]
     pub fn is_live(self) -> bool {
         self.head() & LIVE != 0
     }
 
+    #[inline]
     pub fn is_previous_live(self) -> bool {
         self.head() & PREVIOUS_LIVE != 0
     }
 
+    #[inline]
     pub fn is_end(self) -> bool {
         self.size() == 0
     }
@@ -98,18 +107,21 @@ impl Chunk {
     /// # Safety
     ///
     /// It is in the same segment, at a multiple of [`UNIT`], and a head is there or about to be written.
+    #[inline]
     pub unsafe fn offset(self, bytes: usize) -> Chunk {
         // SAFETY: the caller's promise.
         Chunk(unsafe { self.0.add(bytes) })
     }
 
     /// The chunk behind this one, which is not the end mark.
+    #[inline]
     pub fn next(self) -> Chunk {
         // SAFETY: tiled.
         unsafe { self.offset(self.size()) }
     }
 
     /// The chunk before this one, which is free.
+    #[inline]
     pub fn previous(self) -> Chunk {
         // SAFETY: tiled: the length of a free chunk stands behind it, in our first word.
         let size = unsafe { self.word(PREVIOUS_SIZE).read() };
@@ -118,6 +130,7 @@ impl Chunk {
     }
 
     /// Makes it a live chunk of `size` bytes; tells the chunk behind.
+    #[inline]
     pub fn set_live(self, size: usize) {
         self.set_head(size | LIVE | self.head() & PREVIOUS_LIVE);
         let next = self.next();
@@ -125,12 +138,14 @@ impl Chunk {
     }
 
     /// Makes it a live chunk behind another live one.
+    #[inline]
     pub fn set_live_behind_live(self, size: usize) {
         self.set_head(PREVIOUS_LIVE);
         self.set_live(size);
     }
 
     /// Makes it a free chunk of `size` bytes, with a live chunk before it; tells the chunk behind.
+    #[inline]
     pub fn set_free(self, size: usize) {
         self.set_head(size | PREVIOUS_LIVE);
         let next = self.next();
@@ -140,21 +155,25 @@ impl Chunk {
     }
 
     /// What stands behind a free chunk about its length.
+    #[inline]
     pub fn size_behind(self) -> usize {
         // SAFETY: tiled: written by `set_free`.
         unsafe { self.next().word(PREVIOUS_SIZE).read() }
     }
 
+    #[inline]
     fn place(self, link: Link) -> NonNull<Option<Chunk>> {
         self.word(LINKS + link as usize).cast()
     }
 
     /// A link of a free chunk that is in a bin.
+    #[inline]
     pub fn link(self, link: Link) -> Option<Chunk> {
         // SAFETY: tiled: a free chunk's bytes are ours, and links are written when it enters its bin.
         unsafe { self.place(link).read() }
     }
 
+    #[inline]
     pub fn set_link(self, link: Link, to: Option<Chunk>) {
         // SAFETY: tiled: a free chunk's bytes are ours; those in trees are long enough for all links.
         unsafe { self.place(link).write(to) };
@@ -188,6 +207,7 @@ impl Segment {
     /// # Safety
     ///
     /// The heap owns `bytes` bytes at `start`, both multiples of [`UNIT`], and they are enough for a chunk.
+    #[inline]
     pub unsafe fn lay_out(start: NonNull<u8>, bytes: usize, next: Option<Segment>) -> Segment {
         let segment = Segment(start);
         segment.set_head(SegmentHead { next, bytes });
@@ -196,21 +216,25 @@ impl Segment {
         segment
     }
 
+    #[inline]
     fn head(self) -> SegmentHead {
         // SAFETY: a segment begins with its head.
         unsafe { self.0.cast().read() }
     }
 
+    #[inline]
     fn set_head(self, head: SegmentHead) {
         // SAFETY: a segment begins with its head, which the heap alone writes.
         unsafe { self.0.cast().write(head) };
     }
 
+    #[inline]
     fn end(self) -> Chunk {
         // SAFETY: tiled: the end mark is the last that a segment has.
         Chunk(unsafe { self.0.add(self.bytes() - END_MARK) })
     }
 
+    #[inline]
     fn write_end(self) {
         let end = self.end();
         end.set_head(LIVE);
@@ -219,45 +243,54 @@ impl Segment {
     }
 
     /// The segment that `end` ends.
+    #[inline]
     pub fn ended_by(end: Chunk) -> Segment {
         debug_assert!(end.is_end());
         // SAFETY: tiled: written when the segment was laid out.
         unsafe { end.word(LINKS).cast().read() }
     }
 
+    #[inline]
     pub fn start(self) -> NonNull<u8> {
         self.0
     }
 
+    #[inline]
     pub fn next(self) -> Option<Segment> {
         self.head().next
     }
 
+    #[inline]
     pub fn set_next(self, next: Option<Segment>) {
         self.set_head(SegmentHead { next, ..self.head() });
     }
 
+    #[inline]
     pub fn bytes(self) -> usize {
         self.head().bytes
     }
 
     /// Ends the segment earlier. What lies behind is in no chunk; the last chunk was made shorter before.
+    #[inline]
     pub fn cut(self, bytes: usize) {
         self.set_head(SegmentHead { bytes, ..self.head() });
         self.write_end();
     }
 
+    #[inline]
     pub fn first(self) -> Chunk {
         // SAFETY: tiled: behind the head.
         Chunk(unsafe { self.0.add(SEGMENT_HEAD) })
     }
 
     /// Whether a single free chunk is all there is.
+    #[inline]
     pub fn is_idle(self) -> bool {
         let first = self.first();
         !first.is_live() && first.next().is_end()
     }
 
+    #[inline]
     pub fn contains(self, address: usize) -> bool {
         address.wrapping_sub(self.0.addr().get()) < self.bytes()
     }

@@ -89,6 +89,7 @@ enum Place {
 }
 
 /// The bytes of the chunk that serves so many bytes.
+#[inline]
 fn chunk_size(bytes: usize) -> Result<usize, AllocError> {
     let size =
         bytes.checked_add(OVERHEAD).and_then(|size| size.checked_next_multiple_of(UNIT)).ok_or(AllocError)?;
@@ -330,8 +331,10 @@ impl<A: Alloc> Bins<A> {
             size += next.size();
             place = place.max(self.detach(next));
         }
-        // The head stays behind inside a merged chunk, and says free, so that a second free is known even then.
-        chunk.set_free(chunk.size());
+        if start != chunk {
+            // The head stays behind inside a merged chunk, and says free, so that a second free is known even then.
+            chunk.set_free(chunk.size());
+        }
         start.set_free(size);
         self.attach(start, place);
         let next = start.next();

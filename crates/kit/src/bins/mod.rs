@@ -70,9 +70,9 @@
 //!
 //! * *Ours*: segments and direct blocks come from the parent and go back with the layout of their allocation; all
 //!   that is read and written lies in them.
-//! * *Tiled*: see [`chunk`]; between two calls no two free chunks are neighbours, and each is in its bin, the victim,
+//! * *Tiled*: see the module `chunk`; between two calls no two free chunks are neighbours, and each is in its bin, the victim,
 //!   or the top.
-//! * *Direct*: see [`direct`]; whether a block is direct follows from its layout, and from every layout that it fits.
+//! * *Direct*: see the module `direct`; whether a block is direct follows from its layout, and from every layout that it fits.
 #![allow(unsafe_code)]
 
 mod chunk;

@@ -21,6 +21,7 @@ impl SmallBins {
         SmallBins { heads: [const { Cell::new(None) }; BINS], filled: Cell::new(0) }
     }
 
+    #[inline]
     pub fn insert(&self, chunk: Chunk) {
         let bin = chunk.size() / UNIT;
         let head = self.heads[bin].replace(Some(chunk));
@@ -32,6 +33,7 @@ impl SmallBins {
         self.filled.set(self.filled.get() | 1 << bin);
     }
 
+    #[inline]
     pub fn remove(&self, chunk: Chunk) {
         let bin = chunk.size() / UNIT;
         let (next, previous) = (chunk.link(Link::Next), chunk.link(Link::Previous));
@@ -46,22 +48,26 @@ impl SmallBins {
         }
     }
 
+    #[inline]
     fn first(&self, bits: u32) -> Option<Chunk> {
         self.heads.get(bits.trailing_zeros() as usize)?.get()
     }
 
     /// A chunk of `size` bytes, or of one unit more, which is too little to be cut off.
+    #[inline]
     pub fn exact(&self, size: usize) -> Option<Chunk> {
         let bin = size / UNIT;
         self.first(self.filled.get() & 0b11 << bin)
     }
 
     /// The shortest chunk of at least `size` bytes.
+    #[inline]
     pub fn above(&self, size: usize) -> Option<Chunk> {
         self.first(self.filled.get() >> (size / UNIT) << (size / UNIT))
     }
 
     /// All chunks, for checks.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Chunk> {
         self.heads.iter().flat_map(|head| core::iter::successors(head.get(), |chunk| chunk.link(Link::Next)))
     }

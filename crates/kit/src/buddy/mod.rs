@@ -58,7 +58,7 @@
 //!
 //! # Safety
 //!
-//! * *Zones*: see [`zone`]. Memory and head of a zone come from the parent, or out of a buffer that is borrowed for
+//! * *Zones*: see the module `zone`. Memory and head of a zone come from the parent, or out of a buffer that is borrowed for
 //!   as long as the buddy system lives, and are nobody else's.
 //! * *Map*: the map says of each block what it is: the free ones, and they alone, are in the list of their order;
 //!   free and live blocks tile the zone.

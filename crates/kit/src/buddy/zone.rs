@@ -52,6 +52,7 @@ impl Zone {
     ///
     /// `place` is aligned for a head and has room for it and for `units` bytes behind it; they and the memory that
     /// `head` describes are the buddy system's for as long as it uses the zone.
+    #[inline]
     pub unsafe fn lay_out(place: NonNull<u8>, head: Head, units: usize) -> Zone {
         // SAFETY: the caller's promise.
         unsafe { place.cast().write(head) };
@@ -61,31 +62,37 @@ impl Zone {
         zone
     }
 
+    #[inline]
     pub fn place(self) -> NonNull<u8> {
         self.0
     }
 
+    #[inline]
     pub fn head(self) -> Head {
         // SAFETY: zone.
         unsafe { self.0.cast().read() }
     }
 
+    #[inline]
     pub fn set_head(self, head: Head) {
         // SAFETY: zone.
         unsafe { self.0.cast().write(head) };
     }
 
+    #[inline]
     fn map(self) -> NonNull<u8> {
         // SAFETY: zone: the map is behind the head.
         unsafe { self.0.add(HEAD) }
     }
 
+    #[inline]
     pub fn contains(self, address: usize) -> bool {
         let head = self.head();
         address.wrapping_sub(head.start.addr().get()) < head.bytes
     }
 
     /// The address as a pointer into this zone, which contains it.
+    #[inline]
     pub fn at(self, address: usize) -> NonNull<u8> {
         debug_assert!(self.contains(address), "{address:#x} is not in its zone");
         let start = self.head().start;
@@ -94,6 +101,7 @@ impl Zone {
     }
 
     /// The map's byte for an address in this zone.
+    #[inline]
     fn unit(self, address: usize, shift: u32) -> NonNull<u8> {
         assert!(self.contains(address), "{address:#x} is not in its zone");
         let index = (address - self.head().start.addr().get()) >> shift;
@@ -102,6 +110,7 @@ impl Zone {
     }
 
     /// The state of the unit at `address`; units are of `2^shift` bytes.
+    #[inline]
     pub fn state(self, address: usize, shift: u32) -> Unit {
         // SAFETY: zone.
         let byte = unsafe { self.unit(address, shift).read() };
@@ -113,6 +122,7 @@ impl Zone {
         }
     }
 
+    #[inline]
     pub fn set_state(self, address: usize, shift: u32, state: Unit) {
         let byte = match state {
             Unit::Inner => 0,
@@ -134,34 +144,41 @@ impl Node {
     /// # Safety
     ///
     /// A free block begins there, of at least two words and aligned to a word, and stays free as long as this is used.
+    #[inline]
     pub unsafe fn new(place: NonNull<u8>) -> Node {
         Node(place)
     }
 
+    #[inline]
     pub fn address(self) -> usize {
         self.0.addr().get()
     }
 
+    #[inline]
     fn link(self, index: usize) -> NonNull<Option<Node>> {
         // SAFETY: a free block has two words.
         unsafe { self.0.cast::<Option<Node>>().add(index) }
     }
 
+    #[inline]
     pub fn next(self) -> Option<Node> {
         // SAFETY: a free block is in a list, and so has its links.
         unsafe { self.link(0).read() }
     }
 
+    #[inline]
     pub fn previous(self) -> Option<Node> {
         // SAFETY: as in `next`.
         unsafe { self.link(1).read() }
     }
 
+    #[inline]
     pub fn set_next(self, node: Option<Node>) {
         // SAFETY: the bytes of a free block are the buddy system's.
         unsafe { self.link(0).write(node) };
     }
 
+    #[inline]
     pub fn set_previous(self, node: Option<Node>) {
         // SAFETY: as in `set_next`.
         unsafe { self.link(1).write(node) };

@@ -52,7 +52,7 @@ pub(crate) struct Chunk(NonNull<Header>);
 
 impl Chunk {
     /// A chunk with at least `data` bytes, which begin at a multiple of `align` and of [`ALIGN`]; no bytes are used.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new<A: Alloc>(
         parent: &A,
         data: usize,
@@ -72,7 +72,7 @@ impl Chunk {
 
     /// What to ask for after a chunk of `len` bytes when at least `data` bytes are needed: twice as much, and less step by
     /// step when the parent refuses.
-    #[inline]
+    #[cold]
     pub(crate) fn after<A: Alloc>(
         parent: &A,
         previous: Option<Chunk>,

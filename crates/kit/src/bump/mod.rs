@@ -98,7 +98,7 @@ use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
-use self::chunk::{ALIGN, Chunk};
+use self::chunk::{ALIGN, Chunk, FIRST, HEADER};
 use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, Reset, ResizeInPlace};
@@ -206,6 +206,11 @@ impl<A: Alloc, const MIN_ALIGN: usize> Bump<A, MIN_ALIGN> {
                 self.spare.set(None);
                 spare.set_previous(previous);
                 spare
+            }
+            // The first, whose length is a constant: most of what is to be looked at is known beforehand.
+            _ if previous.is_none() && data <= FIRST - HEADER => {
+                Chunk::new(&self.parent, FIRST - HEADER, ALIGN, None)
+                    .or_else(|| Chunk::after(&self.parent, None, data, ALIGN))?
             }
             _ => Chunk::after(&self.parent, previous, data, ALIGN)?,
         };

@@ -29,6 +29,7 @@ const _: () = assert!(MOST_ROUNDS >= 143 && align_of::<Head>() == align_of::<Non
 
 impl Magazine {
     /// An empty one.
+    #[inline]
     pub fn new(capacity: usize, pieces: &Pieces, parent: &impl Alloc) -> Result<Magazine, AllocError> {
         let capacity = capacity.min(MOST_ROUNDS);
         let bytes = size_of::<Head>() + capacity * size_of::<NonNull<u8>>();
@@ -38,31 +39,37 @@ impl Magazine {
     }
 
     /// Gives the memory back; what was loaded is lost.
+    #[inline]
     pub fn free(self, pieces: &Pieces, parent: &impl Alloc) {
         // SAFETY: magazine: taken from there, and the value is used up.
         unsafe { pieces.put(self.0, parent) };
     }
 
+    #[inline]
     fn head(self) -> Head {
         // SAFETY: magazine.
         unsafe { self.0.cast().read() }
     }
 
+    #[inline]
     fn set(self, head: Head) {
         // SAFETY: magazine.
         unsafe { self.0.cast().write(head) };
     }
 
     /// Rounds that it can hold.
+    #[inline]
     pub fn capacity(self) -> usize {
         self.head().capacity as usize
     }
 
     /// Rounds that it holds.
+    #[inline]
     pub fn rounds(self) -> usize {
         self.head().rounds as usize
     }
 
+    #[inline]
     fn round(self, index: usize) -> NonNull<NonNull<u8>> {
         // SAFETY: magazine: behind the head.
         let first = unsafe { self.0.add(size_of::<Head>()).cast::<NonNull<u8>>() };
@@ -71,6 +78,7 @@ impl Magazine {
     }
 
     /// Whether it is loaded with this object. O(rounds).
+    #[inline]
     pub fn holds(self, object: NonNull<u8>) -> bool {
         // SAFETY: magazine: written when they were loaded.
         (0..self.rounds()).any(|index| unsafe { self.round(index).read() } == object)
@@ -116,16 +124,19 @@ impl Stack {
         Stack { head: None, len: 0, least: 0 }
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub fn push(&mut self, magazine: Magazine) {
         magazine.set(Head { next: self.head, ..magazine.head() });
         self.head = Some(magazine);
         self.len += 1;
     }
 
+    #[inline]
     pub fn pop(&mut self) -> Option<Magazine> {
         let magazine = self.head?;
         self.head = magazine.head().next;
@@ -135,6 +146,7 @@ impl Stack {
     }
 
     /// How many were there all the time since the last call.
+    #[inline]
     pub fn start_interval(&mut self) -> usize {
         core::mem::replace(&mut self.least, self.len).min(self.len)
     }

@@ -52,6 +52,7 @@ impl Slab {
     ///
     /// `place` is aligned for a record and has room for it and for an entry for each of `objects` behind it, which
     /// are the cache's for as long as it has the slab.
+    #[inline]
     pub unsafe fn lay_out(place: NonNull<u8>, base: NonNull<u8>, colour: usize, objects: usize) -> Slab {
         let slab = Slab(place);
         let colour = colour as u32;
@@ -68,31 +69,37 @@ impl Slab {
     /// # Safety
     ///
     /// One does.
+    #[inline]
     pub unsafe fn at(place: NonNull<u8>) -> Slab {
         Slab(place)
     }
 
+    #[inline]
     pub fn place(self) -> NonNull<u8> {
         self.0
     }
 
+    #[inline]
     pub fn get(self) -> Record {
         // SAFETY: record.
         unsafe { self.0.cast().read() }
     }
 
+    #[inline]
     pub fn set(self, record: Record) {
         // SAFETY: record.
         unsafe { self.0.cast().write(record) };
     }
 
     /// Changes the record.
+    #[inline]
     pub fn update(self, change: impl FnOnce(&mut Record)) {
         let mut record = self.get();
         change(&mut record);
         self.set(record);
     }
 
+    #[inline]
     fn place_of(self, object: usize) -> NonNull<u16> {
         // SAFETY: record: entries lie behind it.
         let first = unsafe { self.0.add(RECORD).cast::<u16>() };
@@ -101,17 +108,20 @@ impl Slab {
     }
 
     /// The entry of an object of this slab.
+    #[inline]
     pub fn entry(self, object: usize) -> u16 {
         // SAFETY: record.
         unsafe { self.place_of(object).read() }
     }
 
+    #[inline]
     pub fn set_entry(self, object: usize, entry: u16) {
         // SAFETY: record.
         unsafe { self.place_of(object).write(entry) };
     }
 
     /// Takes the first free object, if any.
+    #[inline]
     pub fn pop(self) -> Option<usize> {
         let record = self.get();
         if record.free == NONE {
@@ -125,6 +135,7 @@ impl Slab {
     }
 
     /// Gives an object back that is out.
+    #[inline]
     pub fn push(self, object: usize) {
         let record = self.get();
         self.set_entry(object, record.free);
@@ -143,18 +154,22 @@ impl List {
         List { head: Cell::new(None), len: Cell::new(0) }
     }
 
+    #[inline]
     pub fn head(&self) -> Option<Slab> {
         self.head.get()
     }
 
+    #[inline]
     pub fn len(&self) -> usize {
         self.len.get()
     }
 
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Slab> {
         core::iter::successors(self.head.get(), |slab| slab.get().next)
     }
 
+    #[inline]
     pub fn push(&self, slab: Slab) {
         let next = self.head.replace(Some(slab));
         slab.update(|record| (record.next, record.previous) = (next, None));
@@ -164,6 +179,7 @@ impl List {
         self.len.set(self.len.get() + 1);
     }
 
+    #[inline]
     pub fn remove(&self, slab: Slab) {
         let Record { next, previous, .. } = slab.get();
         match previous {
@@ -176,6 +192,7 @@ impl List {
         self.len.set(self.len.get() - 1);
     }
 
+    #[inline]
     pub fn pop(&self) -> Option<Slab> {
         let slab = self.head.get()?;
         self.remove(slab);

@@ -41,6 +41,7 @@ pub enum Kind {
 pub struct Tag(u64);
 
 impl Tag {
+    #[inline]
     fn new(size: usize, kind: Kind) -> Tag {
         let flags = match kind {
             Kind::Free => 0,
@@ -50,10 +51,12 @@ impl Tag {
         Tag(size as u64 | flags)
     }
 
+    #[inline]
     pub fn size(self) -> usize {
         (self.0 & SIZE) as usize
     }
 
+    #[inline]
     pub fn kind(self) -> Kind {
         match (self.0 & USED, self.0 & EDGE) {
             (0, _) => Kind::Free,
@@ -78,17 +81,20 @@ impl Block {
     /// # Safety
     ///
     /// `payload` lies behind a header of a live region of the heap, or where one is about to be written.
+    #[inline]
     pub unsafe fn with_payload(payload: NonNull<u8>) -> Block {
         // SAFETY: the caller's promise: there is a header before it.
         Block(unsafe { payload.sub(TAG) })
     }
 
     /// What lies between the tags.
+    #[inline]
     pub fn payload(self) -> NonNull<u8> {
         // SAFETY: tagged: a block is longer than its header.
         unsafe { self.0.add(TAG) }
     }
 
+    #[inline]
     pub fn address(self) -> usize {
         self.0.addr().get()
     }
@@ -98,12 +104,14 @@ impl Block {
     /// # Safety
     ///
     /// A header is there, or is about to be written, in the same region.
+    #[inline]
     pub unsafe fn offset(self, bytes: usize) -> Block {
         // SAFETY: the caller's promise.
         Block(unsafe { self.0.add(bytes) })
     }
 
     /// The tag at this place if its mark is right.
+    #[inline]
     fn read(place: NonNull<u8>) -> Option<Tag> {
         // SAFETY: tagged: both kinds of tag are words at multiples of eight.
         let word = unsafe { place.cast::<u64>().read() };
@@ -111,11 +119,13 @@ impl Block {
         (bare >> SIZE_BITS == 0).then_some(Tag(bare))
     }
 
+    #[inline]
     fn write(place: NonNull<u8>, tag: Tag) {
         // SAFETY: as in `read`; the heap alone writes tags.
         unsafe { place.cast::<u64>().write(tag.0 ^ mark(place.addr().get())) };
     }
 
+    #[inline]
     fn footer(self, size: usize) -> NonNull<u8> {
         // SAFETY: tagged: the footer is the last word of the block.
         unsafe { self.0.add(size - TAG) }
@@ -126,19 +136,23 @@ impl Block {
     /// # Panics
     ///
     /// When its mark is gone: somebody wrote over it.
+    #[inline]
     pub fn tag(self) -> Tag {
         Self::read(self.0).unwrap_or_else(|| damaged(self.0, "the header of a block"))
     }
 
+    #[inline]
     pub fn size(self) -> usize {
         self.tag().size()
     }
 
+    #[inline]
     pub fn is_free(self) -> bool {
         self.tag().kind() == Kind::Free
     }
 
     /// Writes header and footer.
+    #[inline]
     pub fn set(self, size: usize, kind: Kind) {
         let tag = Tag::new(size, kind);
         Self::write(self.0, tag);
@@ -146,17 +160,20 @@ impl Block {
     }
 
     /// Writes the end mark of a region here: a header alone.
+    #[inline]
     pub fn set_end(self) {
         Self::write(self.0, Tag::new(0, Kind::Edge));
     }
 
     /// The block behind this one.
+    #[inline]
     pub fn next(self) -> Block {
         // SAFETY: tagged: blocks tile the region, and this is not the end mark, whose next nobody asks for.
         unsafe { self.offset(self.size()) }
     }
 
     /// The tag of the block before this one, from its footer.
+    #[inline]
     pub fn tag_before(self) -> Tag {
         // SAFETY: tagged: a footer precedes every header but the front block's, whose predecessor nobody asks for.
         let footer = unsafe { self.0.sub(TAG) };
@@ -164,6 +181,7 @@ impl Block {
     }
 
     /// The block before this one.
+    #[inline]
     pub fn previous(self) -> Block {
         let size = self.tag_before().size();
         // SAFETY: tagged: its footer tells its size.
@@ -171,6 +189,7 @@ impl Block {
     }
 
     /// Panics unless this is a live block with both its tags intact.
+    #[inline]
     pub fn check_live(self) {
         let tag =
             Self::read(self.0).unwrap_or_else(|| damaged(self.0, "not a block of this heap, or its header"));
@@ -184,27 +203,32 @@ impl Block {
         }
     }
 
+    #[inline]
     fn link(self, index: usize) -> NonNull<Option<Block>> {
         // SAFETY: tagged: two words lie between the tags.
         unsafe { self.payload().cast::<Option<Block>>().add(index) }
     }
 
     /// The next block in its list; for free blocks and front blocks, once they are in one.
+    #[inline]
     pub fn next_in_list(self) -> Option<Block> {
         // SAFETY: tagged: these bytes are the heap's, and hold links while in a list.
         unsafe { self.link(0).read() }
     }
 
+    #[inline]
     pub fn previous_in_list(self) -> Option<Block> {
         // SAFETY: as in `next_in_list`.
         unsafe { self.link(1).read() }
     }
 
+    #[inline]
     pub fn set_next_in_list(self, block: Option<Block>) {
         // SAFETY: tagged: these bytes are the heap's.
         unsafe { self.link(0).write(block) };
     }
 
+    #[inline]
     pub fn set_previous_in_list(self, block: Option<Block>) {
         // SAFETY: tagged: these bytes are the heap's.
         unsafe { self.link(1).write(block) };
@@ -242,6 +266,7 @@ impl Region {
     /// # Safety
     ///
     /// The heap owns `bytes` bytes at `start`, both multiples of [`UNIT`], and they are enough for a block.
+    #[inline]
     pub unsafe fn lay_out(start: NonNull<u8>, bytes: usize) -> Region {
         let region = Region(start);
         region.set_head(Head { next: None, bytes });
@@ -253,51 +278,61 @@ impl Region {
         region
     }
 
+    #[inline]
     fn head(self) -> Head {
         // SAFETY: a region begins with its head.
         unsafe { self.0.cast().read() }
     }
 
+    #[inline]
     fn set_head(self, head: Head) {
         // SAFETY: a region begins with its head, which the heap alone writes.
         unsafe { self.0.cast().write(head) };
     }
 
+    #[inline]
     pub fn next(self) -> Option<Region> {
         self.head().next
     }
 
+    #[inline]
     pub fn set_next(self, next: Option<Region>) {
         self.set_head(Head { next, ..self.head() });
     }
 
+    #[inline]
     pub fn bytes(self) -> usize {
         self.head().bytes
     }
 
+    #[inline]
     pub fn start(self) -> NonNull<u8> {
         self.0
     }
 
     /// The block before all others, which is never free and yet in the policy's list.
+    #[inline]
     pub fn front(self) -> Block {
         // SAFETY: behind the head.
         Block(unsafe { self.0.add(HEAD + TAG) })
     }
 
     /// The first block that can be free or live.
+    #[inline]
     pub fn first(self) -> Block {
         // SAFETY: behind the front block.
         unsafe { self.front().offset(LEAST) }
     }
 
     /// Whether one free block is all there is.
+    #[inline]
     pub fn is_empty(self) -> bool {
         let tag = self.first().tag();
         tag.kind() == Kind::Free && tag.size() == self.bytes() - REGION_OVERHEAD
     }
 
     /// Whether `address` is inside.
+    #[inline]
     pub fn contains(self, address: usize) -> bool {
         address.wrapping_sub(self.0.addr().get()) < self.bytes()
     }

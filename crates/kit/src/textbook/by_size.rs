@@ -24,6 +24,7 @@ struct Classes {
 }
 
 impl Default for Classes {
+    #[inline]
     fn default() -> Self {
         Classes { lists: [const { List::new() }; LISTS], filled: [const { Cell::new(0) }; WORDS] }
     }
@@ -31,6 +32,7 @@ impl Default for Classes {
 
 impl Classes {
     /// The list for blocks of `size` bytes.
+    #[inline]
     fn list_of(size: usize) -> usize {
         let units = size / UNIT;
         if units < EXACT {
@@ -41,29 +43,34 @@ impl Classes {
         EXACT + ((shift - EXACT_SHIFT) as usize) * (1 << STEP_SHIFT) + step
     }
 
+    #[inline]
     fn note(&self, list: usize) {
         let word = &self.filled[list / 64];
         let bit = 1 << (list % 64);
         word.set(if self.lists[list].is_empty() { word.get() & !bit } else { word.get() | bit });
     }
 
+    #[inline]
     fn insert(&self, block: Block) {
         let list = Self::list_of(block.size());
         self.lists[list].push(block);
         self.note(list);
     }
 
+    #[inline]
     fn remove(&self, block: Block, size: usize) {
         let list = Self::list_of(size);
         self.lists[list].remove(block);
         self.note(list);
     }
 
+    #[inline]
     fn blocks(&self, list: usize) -> impl Iterator<Item = Block> {
         self.lists[list].from(self.lists[list].head())
     }
 
     /// The first list from `from` on that is not empty.
+    #[inline]
     fn filled_from(&self, from: usize) -> Option<usize> {
         let rest = (from < LISTS).then(|| self.filled[from / 64].get() & (!0 << (from % 64)))?;
         if rest != 0 {
@@ -76,12 +83,14 @@ impl Classes {
     }
 
     /// The last list that is not empty.
+    #[inline]
     fn last_filled(&self) -> Option<usize> {
         let word = (0..WORDS).rev().find(|&word| self.filled[word].get() != 0)?;
         Some(word * 64 + self.filled[word].get().ilog2() as usize)
     }
 
     /// The shortest block of a list with at least `size` bytes.
+    #[inline]
     fn shortest(&self, list: usize, size: usize) -> Option<Block> {
         if list < EXACT {
             return self.lists[list].head();
@@ -126,6 +135,7 @@ pub struct BestFit {
 }
 
 impl BestFit {
+    #[inline]
     fn choose(&self, size: usize) -> Option<Block> {
         let own = Classes::list_of(size);
         let next = || self.classes.shortest(self.classes.filled_from(own + 1)?, size);
@@ -148,6 +158,7 @@ pub struct WorstFit {
 }
 
 impl WorstFit {
+    #[inline]
     fn choose(&self, size: usize) -> Option<Block> {
         let longest = self.classes.blocks(self.classes.last_filled()?).max_by_key(|block| block.size())?;
         (longest.size() >= size).then_some(longest)
@@ -169,6 +180,7 @@ pub struct SegregatedFit {
 }
 
 impl SegregatedFit {
+    #[inline]
     fn choose(&self, size: usize) -> Option<Block> {
         let own = Classes::list_of(size);
         let next = || self.classes.blocks(self.classes.filled_from(own + 1)?).next();

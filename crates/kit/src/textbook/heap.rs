@@ -36,6 +36,7 @@ pub struct Textbook<P: Policy, A: Alloc> {
 unsafe impl<P: Policy, A: Alloc + Send> Send for Textbook<P, A> {}
 
 /// The bytes of the block that serves `layout`, without what alignment needs.
+#[inline]
 fn block_size(layout: Layout) -> Result<usize, AllocError> {
     let payload = layout.size().checked_next_multiple_of(UNIT).ok_or(AllocError)?;
     let size = payload.max(LEAST - TAGS).checked_add(TAGS).ok_or(AllocError)?;

@@ -64,7 +64,7 @@
 //!
 //! * *Ours*: regions come from the parent and belong to the heap until it gives them back with the layout of their
 //!   allocation; all that is read and written lies in them.
-//! * *Tagged*: see [`block`]; between two calls no two free blocks are neighbours, and all are in the policy's lists.
+//! * *Tagged*: see the module `block`; between two calls no two free blocks are neighbours, and all are in the policy's lists.
 //! * *Bytes*: a block of no bytes is no block: it has an alignment for an address, and nothing is read there.
 #![allow(unsafe_code)]
 

@@ -2,7 +2,7 @@
 //!
 //! # What it is
 //!
-//! A [`Trace`] is a list of calls in a compact [format]; [`TraceWriter`] makes one. [`replay`] runs it on any
+//! A [`Trace`] is a list of calls in a compact [format](mod@format); [`TraceWriter`] makes one. [`replay`] runs it on any
 //! allocator that says how much room its blocks take ([`Footprint`]), and notes on the way what was asked for, what
 //! the live blocks take, and what the allocator holds:
 //!

@@ -59,8 +59,8 @@ fn random_sequences_and_threads() {
         if live <= active { Ok(()) } else { Err(format!("{live} bytes live in {active}")) }
     };
     let make = || Accounting::new(Slabs::new(Parent::new()));
-    conformance::hunt(40, Mix::All, || OnAlloc::here(make()).verified_by(verify));
-    let config = StressConfig { threads: 4, ops_per_thread: 3000, ..StressConfig::default() };
+    conformance::hunt(20, Mix::All, || OnAlloc::here(make()).verified_by(verify));
+    let config = StressConfig { threads: 4, ops_per_thread: 1500, ..StressConfig::default() };
     conformance::hunt_threads(&OnAlloc::shared(make()), &config);
     let handler = |_: &Shortage| Verdict::Refuse;
     let limited = Accounting::<_, Usable, _>::with(Slabs::new(Parent::new()), 200 << 10, handler);

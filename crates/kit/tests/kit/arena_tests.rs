@@ -206,7 +206,7 @@ fn a_destructor_that_panics_leads_to_no_second_drop() {
     }
     let notes = RefCell::new(Vec::new());
     let mut arena = TypedArena::new(C);
-    (0..100).for_each(|n| drop(arena.alloc(Bomb(n, &notes)).0));
+    (0..100).for_each(|n| assert_eq!(arena.alloc(Bomb(n, &notes)).0, n));
     assert!(catch_unwind(AssertUnwindSafe(|| arena.clear())).is_err());
     assert!(arena.is_empty());
     arena.alloc(Bomb(1000, &notes));

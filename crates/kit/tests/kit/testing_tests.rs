@@ -72,8 +72,8 @@ fn a_free_with_a_wrong_layout_is_named() {
         said.contains("size: 16") && said.contains("size: 24") && said.contains("somebody_who_forgets"),
         "{said}"
     );
-    // SAFETY: see the module.
     let said = message_of(|| {
+        // SAFETY: see the module.
         let _ = unsafe { testing.grow(block, layout(24, 4), layout(48, 4)) };
     });
     assert!(said.starts_with("growing with"), "{said}");
