@@ -50,44 +50,44 @@ pub mod textbook;
 pub mod trace;
 
 pub use accounting::Accounting;
+pub use alloc::{
+    Alloc, AllocError, AllocStats, Allocated, Capacity, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
+};
 pub use arena::{Arena, TypedArena};
 pub use arenas::Arenas;
 pub use bins::Bins;
+#[cfg(feature = "std")]
+pub use bounded_pool::BoundedPool;
+pub use buddy::Buddy;
 pub use bump::Bump;
 #[cfg(feature = "system")]
 pub use c::{C, RawC};
 pub use counting::Counting;
+#[cfg(feature = "std")]
+pub use debug::Debug;
 pub use failing::Failing;
+pub use fallback::Fallback;
 pub use fixed::{Fixed, Inline, SharedFixed, SharedInline};
+pub use free_list::{FreeList, FreeLists};
 pub use global::AsGlobal;
 pub use limiting::Limiting;
 pub use locked::Locked;
 #[cfg(feature = "std")]
 pub use logging::Logging;
-#[cfg(feature = "system")]
-pub use page::Page;
-#[cfg(feature = "system")]
-pub use sbrk::Sbrk;
-pub use stack_fallback::StackFallback;
-#[cfg(feature = "std")]
-pub use testing::Testing;
-#[cfg(feature = "std")]
-pub use bounded_pool::BoundedPool;
-pub use buddy::Buddy;
+pub use memory_pool::MemoryPool;
 #[cfg(feature = "std")]
 pub use netty::BufferPool;
 #[cfg(feature = "std")]
 pub use object_pool::ObjectPool;
-pub use alloc::{
-    Alloc, AllocError, AllocStats, Allocated, Capacity, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize,
-};
-#[cfg(feature = "std")]
-pub use debug::Debug;
-pub use fallback::Fallback;
-pub use free_list::{FreeList, FreeLists};
-pub use memory_pool::MemoryPool;
+#[cfg(feature = "system")]
+pub use page::Page;
+#[cfg(feature = "system")]
+pub use sbrk::Sbrk;
 pub use segregate::Segregate;
 pub use slab::{Magazines, ObjectCache, SlabCache, SlabHeap};
 #[cfg(feature = "system")]
 pub use smp::Smp;
+pub use stack_fallback::StackFallback;
+#[cfg(feature = "std")]
+pub use testing::Testing;
 pub use textbook::Textbook;
