@@ -4,8 +4,8 @@
 //! (`freestone-sys`, `freestone`, …) speak in these units.
 #![cfg_attr(not(any(test, loom)), no_std)]
 
-pub mod live;
 pub mod ledger;
+pub mod live;
 pub mod size_class;
 pub mod text;
 pub mod units;

@@ -165,12 +165,10 @@ fn look() -> Option<(bool, usize, bool)> {
     Some((emptied || trimmed, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
 }
 
-/// Whether free blocks in slabs hold enough for a sweep.
+/// Whether free blocks in slabs hold enough for a sweep. Inside the gate.
 pub(crate) fn is_worth_a_sweep() -> bool {
     const WORTH: usize = 1 << 20;
-    let free =
-        |class: ClassId| CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize;
-    served_classes().map(free).sum::<usize>() >= WORTH
+    free_in_slabs() >= WORTH
 }
 
 /// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
@@ -178,10 +176,14 @@ fn sweep(idle: bool) -> bool {
     /// Between two entries at the gate.
     const SLICE: Effort = Effort { slabs: 256, calls: 512 };
     static LOOKS: AtomicU64 = AtomicU64::new(0);
-    if huge_pages() || !idle && !LOOKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
+    if huge_pages() {
         return false;
     }
-    let mut slices = if idle { 16 } else { 1 };
+    let much = idle || is_scattered();
+    if !much && !LOOKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
+        return false;
+    }
+    let mut slices = if much { 16 } else { 1 };
     let mut swept = false;
     for class in served_classes() {
         while slices > 0 {
@@ -201,6 +203,22 @@ fn sweep(idle: bool) -> bool {
         }
     }
     swept
+}
+
+/// Whether an eighth of what is in use is free blocks in slabs.
+fn is_scattered() -> bool {
+    let Some(inside) = gate::enter() else { return false };
+    let used = LEVELS.pages.demand_now().used << PAGE_SHIFT;
+    let scattered = free_in_slabs() > used / 8;
+    drop(inside);
+    scattered
+}
+
+/// Bytes of all free blocks in slabs. Inside the gate.
+fn free_in_slabs() -> usize {
+    let free =
+        |class: ClassId| CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize;
+    served_classes().map(free).sum()
 }
 
 /// Whether the free blocks in the slabs of a class hold enough.

@@ -263,6 +263,7 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
     let attempt = || {
         let span = LEVELS.pages.alloc_large(room, align, zeroed)?;
         span.set_colour(colour);
+        span.set_requested(size);
         Some(span.first_block())
     };
     attempt()

@@ -2,7 +2,7 @@
 //!
 //! A slab stays as long as one of its blocks lives; but nothing of the allocator's lies in free blocks, so any page that only free
 //! blocks touch can go, and comes back as zeros when one of them is handed out. Swept are slabs that have been at rest for a
-//! while, the emptiest first. Meanwhile nobody takes blocks from them: they count as being filled from, by nobody. Blocks
+//! while, and sparse ones from which much came back, the emptiest first. Meanwhile nobody takes blocks from them: they count as being filled from, by nobody. Blocks
 //! may come back to them at any time: that only makes more bits say "free".
 
 use freestone_base::{ClassId, class_info};
@@ -13,6 +13,8 @@ use crate::sync::atomic::Ordering;
 
 /// Slabs below this bucket (more than three quarters live) are not worth it.
 const LEAST_BUCKET: usize = 2;
+/// From this bucket on (three eighths live) a slab is not waited for to come to rest: others are filled before it.
+const SPARSE_BUCKET: usize = 5;
 /// Slabs taken from the lists at a time.
 const BATCH: usize = 32;
 
@@ -20,7 +22,7 @@ const BATCH: usize = 32;
 pub(crate) struct Effort {
     /// Slabs to look at.
     pub(crate) slabs: usize,
-    /// Calls of the system.
+    /// Calls of the system; a slab that was begun is swept to its end.
     pub(crate) calls: usize,
 }
 
@@ -35,10 +37,12 @@ impl Central {
             }
             let mut swept = SpanList::new();
             while let Some(span) = picked.pop() {
-                let free = span.free_blocks();
-                purged += sweep_slab(class, source, span, effort);
-                // Blocks that came back meanwhile may have been missed.
-                span.set_swept(span.free_blocks() == free);
+                if effort.calls > 0 {
+                    let free = span.free_blocks();
+                    purged += sweep_slab(class, source, span, effort);
+                    // Blocks that came back meanwhile may have been missed.
+                    span.set_swept(span.free_blocks() == free);
+                }
                 swept.push(span);
             }
             let mut state = self.state.lock();
@@ -63,7 +67,7 @@ impl State {
                 && let Some(span) = self.partial[bucket].pop()
             {
                 effort.slabs -= 1;
-                if span.is_at_rest() {
+                if span.is_ripe(bucket >= SPARSE_BUCKET) {
                     span.set_filling(true);
                     picked.push(span);
                     left -= 1;
@@ -101,8 +105,8 @@ fn sweep_slab(class: ClassId, source: &impl SlabSource, span: SpanRef, effort: &
         let start = if from == 0 { span.start() } else { first + from * size };
         let start = start.next_multiple_of(os_page);
         let end = if to == blocks { end } else { first + to * size } / os_page * os_page;
-        if start < end && effort.calls > 0 {
-            effort.calls -= 1;
+        if start < end {
+            effort.calls = effort.calls.saturating_sub(1);
             if source.purge_pages(span, start, end - start) {
                 purged += end - start;
             }

@@ -33,6 +33,11 @@ fn filled(heap: &Heap, size: usize, count: usize) -> (Central, ClassId, Vec<usiz
     (central, class, blocks)
 }
 
+/// Sparse slabs go at once, others once they are at rest.
+fn swept(central: &Central, class: ClassId, heap: &Heap) -> usize {
+    (0..2).map(|_| central.sweep(class, heap, &mut effort())).sum()
+}
+
 #[test]
 fn pages_without_live_blocks_go_back_and_the_others_keep_their_contents() {
     let system = Simulated::new();
@@ -48,9 +53,7 @@ fn pages_without_live_blocks_go_back_and_the_others_keep_their_contents() {
             if n % 200 < 150 || n % 7 == 3 { freed.push(block) } else { live.push((n, block)) }
         }
         central.give_back(class, &heap, &freed);
-        // New to the sweep, then at rest.
-        assert_eq!(central.sweep(class, &heap, &mut effort()), 0);
-        let purged = central.sweep(class, &heap, &mut effort());
+        let purged = swept(&central, class, &heap);
         // Slabs without live blocks are gone already, with most of what was freed.
         assert!(purged >= 16 << 10, "{purged} of {} at {size}", freed.len() * size);
         assert_eq!(central.sweep(class, &heap, &mut effort()), 0);
@@ -77,12 +80,10 @@ fn what_was_swept_serves_last_and_is_swept_again_once_blocks_came_back() {
     let kept: Vec<usize> = blocks.iter().copied().step_by(4).collect();
     blocks.retain(|block| !kept.contains(block));
     central.give_back(class, &heap, &blocks);
-    central.sweep(class, &heap, &mut effort());
-    assert!(central.sweep(class, &heap, &mut effort()) > 0);
+    assert!(swept(&central, class, &heap) > 0);
     central.give_back(class, &heap, &kept[..1]);
     central.verify(class, &heap).unwrap();
-    assert_eq!(central.sweep(class, &heap, &mut effort()), 0);
-    assert!(central.sweep(class, &heap, &mut effort()) > 0);
+    assert!(swept(&central, class, &heap) > 0);
     // Few calls a time, and refusals, do no harm.
     system.refuse_all(true);
     central.give_back(class, &heap, &kept[1..3]);

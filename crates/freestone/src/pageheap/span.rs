@@ -100,7 +100,8 @@ pub(crate) struct Span {
     words: AtomicU8,
     lines: AtomicU8,
     swept: AtomicU8,
-    seen: AtomicU16,
+    rest: AtomicU8,
+    ripe: AtomicU16,
 }
 
 const _: () = assert!(size_of::<Span>() == LINE);
@@ -172,7 +173,8 @@ impl Span {
         self.set_hint(0);
         self.set_filling(false);
         self.set_swept(false);
-        self.seen.store(0, Relaxed);
+        self.rest.store(0, Relaxed);
+        self.ripe.store(0, Relaxed);
     }
 
     /// Makes the record a large block's that lies at the beginning of its span.
@@ -221,12 +223,19 @@ impl Span {
         self.swept.store(swept as u8, Relaxed);
     }
 
-    /// Whether as many blocks of a slab are free as when this was asked last.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    /// Whether a slab is ripe for a sweep: as many blocks are free as when this was asked last; or, where it is `sparse`, an
+    /// eighth of them more than when it was ripe last.
+    pub(crate) fn is_ripe(&self, sparse: bool) -> bool {
         let free = self.free_blocks.load(Relaxed);
-        let seen = self.seen.load(Relaxed);
-        self.seen.store(free, Relaxed);
-        seen == free
+        let more = free.saturating_sub(self.ripe.load(Relaxed)) > self.blocks.load(Relaxed) / 8;
+        // The low bits tell well enough whether anything happened.
+        let at_rest = self.rest.load(Relaxed) == free as u8;
+        self.rest.store(free as u8, Relaxed);
+        let ripe = at_rest || sparse && more;
+        if ripe {
+            self.ripe.store(free, Relaxed);
+        }
+        ripe
     }
 
     /// Whether the span read as zeros when it was handed out.
