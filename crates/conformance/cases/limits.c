@@ -150,7 +150,7 @@ CASE_FREESTONE(limits_that_are_none) {
     CHECK(freestone_set_limits(FREESTONE_PERCENT(100), FREESTONE_PERCENT(1)) == 0);
     REFUSED(malloc(freestone_footprint() + 64 * GIB));
     size_t wrong[] = {FREESTONE_PERCENT(0), FREESTONE_PERCENT(101), SIZE_MAX};
-    for (unsigned i = 1; i < COUNT_OF(wrong); i++) {
+    for (unsigned i = 0; i < COUNT_OF(wrong); i++) {
         errno = 0;
         CHECK(freestone_set_limits(0, wrong[i]) == -1 && errno == EINVAL);
         CHECK(freestone_set_limits(wrong[i], 0) == -1);

@@ -230,6 +230,12 @@ fn is_wanted() -> bool {
 /// What the thread does.
 extern "C" fn body() {
     system::name_thread(c"freestone");
+    // The history reads files, whose numbers must not be the program's; and the group's pressure is root's to watch.
+    let keeps_history = start::reporting();
+    let mut own_descriptors = (keeps_history || pressure::is_watched()) && linux::socket::own_descriptors();
+    if own_descriptors && pressure::is_felt() {
+        scavenge::press();
+    }
     // With the control, its files are the user's.
     let powerless = !control::is_wanted();
     if !system::drop_privileges(powerless) && powerless {
@@ -239,9 +245,6 @@ extern "C" fn body() {
         return;
     }
     let barriers = BARRIERS.load(Ordering::Relaxed);
-    // The history reads files, whose numbers must not be the program's.
-    let keeps_history = start::reporting() && linux::socket::own_descriptors();
-    let mut own_descriptors = keeps_history;
     let (mut quiet, mut looked_ns) = (0, 0);
     loop {
         if powerless && control::is_wanted() {
@@ -267,7 +270,7 @@ extern "C" fn body() {
             looked_ns = now_ns;
             quiet = if scavenge::tick() { 0 } else { quiet + 1 };
         }
-        if keeps_history {
+        if keeps_history && own_descriptors {
             history::tick(now_ns);
         }
         control::serve(now_ns);

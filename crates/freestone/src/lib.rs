@@ -12,7 +12,7 @@
 //! `pageheap/`, the system. `slow` holds what a fast path leaves undone, `gate` guards it.
 //!
 //! Options are read from the variable `FREESTONE_CONF` on the first request, `key:value` separated by commas:
-//! `cache` (`auto`, `cpu`, `thread`, `none`), `cache_bytes`, `check`, `count`, `report`, `verbose`.
+//! `docs/tuning.md` lists them. A program can bring its own in a constant, see [`Options`].
 #![cfg_attr(not(test), no_std)]
 
 #[cfg(any(feature = "allocator-api2-02", feature = "allocator-api2-04"))]

@@ -431,6 +431,7 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
         counters::on_resize(old_bytes, resized.usable_bytes());
     }
     drop(inside);
+    look_after();
     Some(core::ptr::with_exposed_provenance_mut(resized.first_block()))
 }
 

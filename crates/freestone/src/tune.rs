@@ -120,7 +120,7 @@ impl Config {
     fn take_profile(&mut self, profile: Profile) {
         let (cache_bytes, decay, dirty, transfer): (_, &[u8], &[u8], &[u8]) = match profile {
             Profile::Default => return,
-            Profile::Lean => (256 << 10, b"50", b"4M", b"0"),
+            Profile::Lean => (1 << 20, b"50", b"4M", b"0"),
             Profile::Speed => (16 << 20, b"5000", b"1G", b"1"),
         };
         self.cache_bytes = Some(cache_bytes);

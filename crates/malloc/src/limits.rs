@@ -15,13 +15,11 @@ const PERCENT: usize = usize::MAX - 128;
 
 /// A limit as C has it: bytes, per cent, or 0 for none. `Err` where it is neither.
 fn amount(limit: usize) -> Result<Option<Amount>, ()> {
-    match limit {
-        0 => Ok(None),
-        ..=PERCENT => Ok(Some(Amount::Bytes(limit))),
-        _ => match limit - PERCENT {
-            part @ 1..=100 => Ok(Some(Amount::Percent(part as u8))),
-            _ => Err(()),
-        },
+    match limit.checked_sub(PERCENT) {
+        _ if limit == 0 => Ok(None),
+        None => Ok(Some(Amount::Bytes(limit))),
+        Some(part @ 1..=100) => Ok(Some(Amount::Percent(part as u8))),
+        Some(_) => Err(()),
     }
 }
 

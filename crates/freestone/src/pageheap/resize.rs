@@ -87,6 +87,7 @@ impl<S: System> Op<'_, S> {
         span.set_range(span.first_page(), pages);
         self.map.enter(span);
         self.state.counts.add(span.state(), more);
+        self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
         Some(())
     }
 

@@ -4,6 +4,7 @@
 //! magazines, which the model must find.
 //!
 //! Nothing of it is compiled as a unit test: the kit's files bring tests that are not for these locks.
+#![allow(rustdoc::broken_intra_doc_links, reason = "files taken in speak of others that are not")]
 
 #[cfg(not(test))]
 #[allow(dead_code, unreachable_pub, reason = "the kit's file; the model uses a part of it")]

@@ -5,6 +5,7 @@
 //! both.
 //!
 //! Nothing of it is compiled as a unit test: the file is not for these atomics then.
+#![allow(rustdoc::broken_intra_doc_links, reason = "files taken in speak of others that are not")]
 
 #[cfg(not(test))]
 mod home;
