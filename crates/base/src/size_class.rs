@@ -2,7 +2,8 @@
 //!
 //! Up to 64 bytes the classes are 8 bytes apart, up to 256 bytes 16, above that eight to a
 //! doubling, so that a block is never more than 12.5 % larger than the request (25 % below 64
-//! bytes), once the request is rounded to the 8-byte granule that alignment forces anyway.
+//! bytes), once the request is rounded to the 8-byte granule that alignment forces anyway. From 1 to 8 KiB, where most bytes
+//! of most programs are, there are sixteen: half the waste.
 //!
 //! The classes 24, 40 and 56 are aligned to 8 bytes only. C promises 16, so [`class_of`] skips
 //! them; [`class_of_word`] uses them where the caller states that 8 is enough (Rust layouts do).
@@ -232,11 +233,20 @@ static MEDIUM_TABLE: [u8; MAX_MEDIUM / PAGE_SIZE + 1] = {
 };
 
 /// Classes to each doubling, from 64 B to 32 KiB.
-const STEPS: [usize; 9] = [4, 8, 8, 8, 8, 8, 8, 8, 8];
-const SIZES: [u32; 8 + 4 + 8 * 8] = sizes();
+const STEPS: [usize; 9] = [4, 8, 8, 8, 16, 16, 16, 8, 8];
+const SIZES: [u32; SIZE_COUNT] = sizes();
+const SIZE_COUNT: usize = {
+    let mut count = 8;
+    let mut doubling = 0;
+    while doubling < STEPS.len() {
+        count += STEPS[doubling];
+        doubling += 1;
+    }
+    count
+};
 
-const fn sizes() -> [u32; 8 + 4 + 8 * 8] {
-    let mut sizes = [0; 8 + 4 + 8 * 8];
+const fn sizes() -> [u32; SIZE_COUNT] {
+    let mut sizes = [0; SIZE_COUNT];
     let mut n = 0;
     while n < 8 {
         sizes[n] = 8 * (n as u32 + 1);
