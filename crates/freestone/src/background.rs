@@ -150,13 +150,15 @@ fn consider() {
         Ok(_) => now,
         Err(first) => first,
     };
+    // Another thread may have looked at the clock first and come here last.
+    let lived_ns = now.saturating_sub(first);
     // Whoever holds a lock is inside, or fork would not wait for him.
     let Some(inside) = gate::enter() else { return };
     let dirty = LEVELS.pages.demand_now().dirty;
-    let sweep = dirty < AT_ONCE && now - first >= GRACE_NS && scavenge::is_worth_a_sweep();
+    let sweep = dirty < AT_ONCE && lived_ns >= GRACE_NS && scavenge::is_worth_a_sweep();
     drop(inside);
     if dirty < AT_ONCE && !is_wanted() {
-        let worth = now - first >= GRACE_NS && dirty > FIRST_LOOK;
+        let worth = lived_ns >= GRACE_NS && dirty > FIRST_LOOK;
         if !worth && !sweep {
             return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
         }

@@ -181,12 +181,11 @@ fn nothing_is_lost_in_a_storm_of_signals_and_migrations() {
                 std::thread::sleep(Duration::from_micros(300));
             }
         });
-        let held = threads.into_iter().flat_map(|thread| thread.join().unwrap());
-        let held =
-            held.map(|(block, mark)| Held { block: core::ptr::with_exposed_provenance_mut(block), mark });
-        let held = held.collect();
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
         done.store(true, Ordering::Relaxed);
-        held
+        let held = ended.into_iter().flat_map(|held| held.expect("a worker ends well"));
+        held.map(|(block, mark)| Held { block: core::ptr::with_exposed_provenance_mut(block), mark })
+            .collect()
     });
     drop(signals);
     assert!(SIGNALS.load(Ordering::Relaxed) > 10);
