@@ -170,8 +170,9 @@ static void *exhaust_in_turns(void *argument) {
         size_t size = mixed_sizes[turn++ % COUNT_OF(mixed_sizes)];
         exhaust(&list, size < MIB ? size : MIB);
         for (struct link *one = list; one && !stop; one = one->next) {
-            void *larger = hide(realloc(hide(malloc(size)), size + size / 2));
-            free(larger);
+            void *block = hide(malloc(size));
+            void *larger = hide(realloc(block, size + size / 2));
+            free(larger ? larger : block);
         }
         release(list);
     }

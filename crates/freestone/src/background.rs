@@ -30,9 +30,11 @@
 
 use core::ptr::with_exposed_provenance_mut;
 
+use freestone_base::PAGE_SHIFT;
 use freestone_sys::linux::{self, bare, control as system, futex_wait, futex_wake};
 use freestone_sys::{System, linux::bare::BareMemory};
 
+use crate::cache::cpu;
 use crate::ledger::history;
 use crate::pageheap::{FIRST_CALLS, FIRST_LOOK};
 use crate::slow::LEVELS;
@@ -60,12 +62,14 @@ static MEMORY: AtomicUsize = AtomicUsize::new(0);
 /// When there was something to look after for the first time.
 static FIRST_NS: AtomicU64 = AtomicU64::new(0);
 
-/// Dirty pages (16 MiB) for which a thread is started at once.
-const AT_ONCE: usize = FIRST_LOOK * 16;
+/// Dirty pages, or as much in free blocks of slabs (4 MiB), for which a thread is started at once.
+const AT_ONCE: usize = FIRST_LOOK * 4;
 /// A process that lived so long after there was something to look after gets one for less.
 const GRACE_NS: u64 = 200_000_000;
 /// Looks without anything to do before the thread sleeps.
 const QUIET_LOOKS: u32 = 5;
+/// Spans and batches after which it is told to look while it does so anyway: whatever was missed, somebody rings again.
+const WHILE_AWAKE: u32 = 1 << 16;
 /// How long it sleeps before it ends.
 const SLEEP_NS: u64 = 5_000_000_000;
 /// Its stack, of which it touches a page or two.
@@ -92,8 +96,12 @@ pub(crate) fn attend() {
     limit::attend();
     match STATE.load(Ordering::Acquire) {
         RUNNING if ALIVE.load(Ordering::Relaxed) != 0 => {
-            LEVELS.pages.watch().arm(0, usize::MAX);
+            LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);
             wake();
+            // It may just have ended without having heard.
+            if STATE.load(Ordering::SeqCst) != RUNNING {
+                LEVELS.pages.watch().arm(1, FIRST_LOOK);
+            }
         }
         // Gone without a word: it was a child's of vfork.
         RUNNING => {
@@ -125,7 +133,7 @@ pub(crate) fn ring() {
 /// Memory is short: gives back what can be at once, by the thread if there is one. Outside the gate.
 pub(crate) fn hurry() {
     if STATE.load(Ordering::Acquire) == RUNNING && ALIVE.load(Ordering::Relaxed) != 0 {
-        LEVELS.pages.watch().arm(0, usize::MAX);
+        scavenge::press();
         wake();
     } else {
         scavenge::tick();
@@ -135,6 +143,8 @@ pub(crate) fn hurry() {
 /// In a child of fork: the thread is the parent's.
 pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
+    FIRST_NS.store(0, Ordering::Relaxed);
+    linux::socket::forget_own_descriptors();
     pressure::forked_child();
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
@@ -155,13 +165,12 @@ fn consider() {
     // Whoever holds a lock is inside, or fork would not wait for him.
     let Some(inside) = gate::enter() else { return };
     let dirty = LEVELS.pages.demand_now().dirty;
-    let sweep = dirty < AT_ONCE && lived_ns >= GRACE_NS && scavenge::is_worth_a_sweep();
+    let scattered = if dirty < AT_ONCE { scavenge::to_sweep() >> PAGE_SHIFT } else { 0 };
     drop(inside);
-    if dirty < AT_ONCE && !is_wanted() {
-        let worth = lived_ns >= GRACE_NS && dirty > FIRST_LOOK;
-        if !worth && !sweep {
-            return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
-        }
+    let most = dirty.max(scattered);
+    let worth = most >= AT_ONCE || (most > FIRST_LOOK && lived_ns >= GRACE_NS);
+    if !worth && !is_wanted() {
+        return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
     }
     if start::is_borrowed()
         || ALIVE.load(Ordering::Acquire) != 0
@@ -169,7 +178,7 @@ fn consider() {
     {
         return;
     }
-    LEVELS.pages.watch().arm(0, usize::MAX);
+    LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);
     expect_company();
     let started = start::may_have_threads() && start_thread();
     // Unless the thread has refused by itself meanwhile.
@@ -198,7 +207,8 @@ fn memory() -> Option<BareMemory> {
         return None;
     }
     let pointer = tls::thread_pointer();
-    let deepest = tls::offset().wrapping_neg().max(pointer.wrapping_sub(linux::Errno::address()));
+    let errno = pointer.wrapping_sub(linux::Errno::address());
+    let deepest = tls::offset().wrapping_neg().max(errno).max(cpu::area_depth());
     if deepest > 1 << 30 {
         return None;
     }
@@ -231,6 +241,9 @@ fn is_wanted() -> bool {
 
 /// What the thread does.
 extern "C" fn body() {
+    // Not registered with the kernel, it has no cache; zeros in libc's area would say that it has the first.
+    cpu::forget_number();
+    linux::socket::forget_own_descriptors();
     system::name_thread(c"freestone");
     // The history reads files, whose numbers must not be the program's; and the group's pressure is root's to watch.
     let keeps_history = start::reporting();
@@ -246,20 +259,15 @@ extern "C" fn body() {
         LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
         return;
     }
-    let barriers = BARRIERS.load(Ordering::Relaxed);
+    let mut barriers = BARRIERS.load(Ordering::Relaxed);
     let (mut quiet, mut looked_ns) = (0, 0);
     loop {
         if powerless && control::is_wanted() {
             // One with the user's rights takes over.
-            leave_alone();
-            STATE.store(ABSENT, Ordering::Relaxed);
-            LEVELS.pages.watch().arm(1, FIRST_LOOK);
-            return;
+            return end(1);
         }
         let seen = WORD.load(Ordering::Acquire);
-        if barriers {
-            accompany();
-        }
+        barriers = barriers && accompany();
         if pressure::is_watched() && !own_descriptors {
             own_descriptors = linux::socket::own_descriptors();
         }
@@ -287,15 +295,26 @@ extern "C" fn body() {
             }
             continue;
         }
-        LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
-        if allowed() {
+        if !allowed() {
+            return end(FIRST_CALLS);
+        }
+        if quiet < QUIET_LOOKS + 1 {
+            LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
             futex_wait(&WORD, seen, Some(SLEEP_NS));
+            // Woken or not, it looks once more.
+            looked_ns = 0;
+            quiet = if WORD.load(Ordering::Acquire) == seen { QUIET_LOOKS } else { 0 };
+            continue;
         }
-        if !allowed() || WORD.load(Ordering::Acquire) == seen {
-            leave_alone();
-            STATE.store(ABSENT, Ordering::Relaxed);
-            return;
-        }
-        quiet = 0;
+        scavenge::note_end();
+        return end(FIRST_CALLS);
     }
+}
+
+/// The thread ends; the page heap's bell rings after `calls` spans.
+fn end(calls: u32) {
+    leave_alone();
+    // Before the bell is set: whoever rings it finds no thread.
+    STATE.store(ABSENT, Ordering::SeqCst);
+    LEVELS.pages.watch().arm(calls, FIRST_LOOK);
 }

@@ -75,7 +75,7 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    let class = if size > slow::class_max() { None } else { class_of(size) };
+    let class = class_of(size);
     if let Some(class) = class
         && size > MAX_SMALL
         && HOT.limit.load(Ordering::Acquire) != 0

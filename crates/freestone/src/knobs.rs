@@ -11,7 +11,7 @@ use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
 use crate::tune::{FIXED, parse_size};
-use crate::{background, central, oom, pressure, scavenge, slow, start};
+use crate::{background, central, control, oom, pressure, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -29,7 +29,13 @@ pub(crate) static KNOBS: &[Knob] = &[
         name: "background",
         meaning: "give idle memory back from a thread of the allocator's own",
         show: |out| write!(out, "{}", u8::from(background::allowed())),
-        set: |value| switch(value).map(background::allow),
+        set: |value| match switch(value)? {
+            false if control::is_wanted() => Err("1 while the control is open, which it serves"),
+            allow => {
+                background::allow(allow);
+                Ok(())
+            }
+        },
     },
     Knob {
         name: "check",

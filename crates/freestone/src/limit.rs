@@ -3,8 +3,8 @@
 //! What is limited is the *footprint*: pages of slabs and large blocks, and free pages that have not gone back. Untouched pages of large
 //! blocks count, as they do against `ulimit -v`: a promise that cannot be kept is better not given.
 //!
-//! Beyond the **soft** limit memory is given back at once and without regard to what might be wanted again, and the program
-//! is told, once each time the limit is crossed from below. The **hard** limit is not crossed: before an allocation
+//! Beyond the **soft** limit memory is given back at once and without regard to what might be wanted again. Where that is not
+//! enough the program is told, once until the footprint has been below nine tenths of the limit. The **hard** limit is not crossed: before an allocation
 //! fails, everything that can be given back is, cached blocks included. It then fails like any other for which there is no
 //! memory: null and `ENOMEM`, or an error in Rust. Nothing else is lost, and after something was freed all goes on as before.
 //!
@@ -139,7 +139,12 @@ pub(crate) fn attend() {
         return;
     }
     let Some(footprint) = pages_now() else { return };
-    if footprint <= soft || !watch.disarm_footprint() {
+    if footprint < low(soft) {
+        return watch.arm_footprint(soft);
+    }
+    // What can go back at once does, before anybody is troubled.
+    let footprint = if footprint > soft { purge(footprint, soft / 16) } else { footprint };
+    if footprint <= soft || !watch.disarm_footprint(low(soft)) {
         return;
     }
     background::hurry();
@@ -151,10 +156,26 @@ pub(crate) fn attend() {
     }
 }
 
+/// Gives dirty pages back, if there are more than `worth`; the footprint then.
+fn purge(footprint: usize, worth: usize) -> usize {
+    let Some(inside) = gate::enter() else { return footprint };
+    if LEVELS.pages.demand_now().dirty > worth {
+        LEVELS.pages.purge_all();
+    }
+    let footprint = LEVELS.pages.footprint().0;
+    drop(inside);
+    footprint
+}
+
+/// Nine tenths of the soft limit.
+fn low(soft: usize) -> usize {
+    soft / 10 * 9
+}
+
 /// Below nine tenths of the soft limit, its next crossing is told again. Inside the gate.
 pub(crate) fn rearm() {
     let soft = SOFT.load(Ordering::Relaxed);
-    if soft != usize::MAX && LEVELS.pages.footprint().0 < soft / 10 * 9 {
+    if soft != usize::MAX && LEVELS.pages.footprint().0 < low(soft) {
         LEVELS.pages.watch().arm_footprint(soft);
     }
 }

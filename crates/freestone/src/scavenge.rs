@@ -31,7 +31,7 @@ use crate::pageheap::{FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::{gate, limit};
 
 /// Looks for which pages that were in use count as wanted.
@@ -87,6 +87,8 @@ static SPARED: AtomicU64 = AtomicU64::new(0);
 const MOST_SPARED: u64 = 10;
 /// Pages in a huge page of 2 MiB.
 const HUGE_PAGE: usize = (2 << 20) >> PAGE_SHIFT;
+/// Bytes of free blocks in slabs that were looked after.
+static KNOWN_FREE: AtomicUsize = AtomicUsize::new(0);
 /// When a caller did a slice last.
 static LAST_NS: AtomicU64 = AtomicU64::new(0);
 
@@ -112,16 +114,24 @@ pub(crate) fn served_classes() -> impl Iterator<Item = ClassId> {
 
 /// One look. Whether there was anything to do, so that another should follow soon. The gate must not have been entered.
 pub(crate) fn tick() -> bool {
-    let Some((moved, mut excess, waits)) = look() else { return true };
+    let Some(Look { moved, excess, waits }) = look() else { return true };
     let swept = sweep(!moved);
-    while excess > 0 {
-        let Some(purged) = slice(excess) else { return true };
-        if purged == 0 {
-            break;
+    let spared = SPARED.load(Ordering::Relaxed);
+    let mut left = excess;
+    while left > 0 {
+        match slice(left) {
+            None => return true,
+            // Locked in memory, or parts of huge pages.
+            Some(0) => break,
+            Some(purged) => left = left.saturating_sub(purged),
         }
-        excess = excess.saturating_sub(purged);
     }
-    moved || waits || swept
+    let purged = excess - left.min(excess);
+    if left == 0 {
+        SPARED.store(0, Ordering::Relaxed);
+    }
+    // What is wanted now may not be in a while. What the system refuses to take is no reason to stay awake.
+    moved || swept || purged > 0 || (waits && excess == 0) || SPARED.load(Ordering::Relaxed) > spared
 }
 
 /// What a caller does where there is no background thread: a look if it is time, and one slice.
@@ -130,15 +140,25 @@ pub(crate) fn tick_of_caller() {
     let last = LAST_NS.load(Ordering::Relaxed);
     if now.wrapping_sub(last) >= tick_ns()
         && LAST_NS.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        && let Some((_, excess, _)) = look()
-        && excess > 0
+        && let Some(look) = look()
+        && look.excess > 0
     {
-        slice(excess);
+        slice(look.excess);
     }
 }
 
-/// Empties what is idle. Returns whether that was anything, how many pages are to go back, and whether more of them wait.
-fn look() -> Option<(bool, usize, bool)> {
+/// What a look found.
+struct Look {
+    /// Idle caches held something.
+    moved: bool,
+    /// Pages that are to go back.
+    excess: usize,
+    /// Dirty pages are kept for now.
+    waits: bool,
+}
+
+/// Empties what is idle, and says what is left to do.
+fn look() -> Option<Look> {
     let inside = gate::enter()?;
     limit::rearm();
     let short = limit::is_exceeded() || PRESSED.swap(false, Ordering::Relaxed);
@@ -158,17 +178,30 @@ fn look() -> Option<(bool, usize, bool)> {
         LEVELS.pages.trim_metadata();
     }
     drop(inside);
+    let moved = emptied || trimmed;
     if short {
-        return Some((true, demand.dirty, false));
+        return Some(Look { moved, excess: demand.dirty, waits: false });
     }
     let beyond = demand.dirty.saturating_sub(wanted);
-    Some((emptied || trimmed, beyond.min(LEAST.max(beyond - beyond / 3)), demand.dirty > FIRST_LOOK))
+    let excess = beyond.min(LEAST.max(beyond - beyond / 3));
+    Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK })
 }
 
-/// Whether free blocks in slabs hold enough for a sweep. Inside the gate.
-pub(crate) fn is_worth_a_sweep() -> bool {
-    const WORTH: usize = 1 << 20;
-    free_in_slabs() >= WORTH
+/// Bytes of free blocks in slabs that nobody has looked after. Inside the gate.
+pub(crate) fn to_sweep() -> usize {
+    let free = free_in_slabs();
+    // What was there when the thread ended had been swept as far as it could be.
+    let known = KNOWN_FREE.load(Ordering::Relaxed).min(free);
+    KNOWN_FREE.store(known, Ordering::Relaxed);
+    free - known
+}
+
+/// The thread ends: what is free in slabs now is no reason to start another.
+pub(crate) fn note_end() {
+    if let Some(inside) = gate::enter() {
+        KNOWN_FREE.store(free_in_slabs(), Ordering::Relaxed);
+        drop(inside);
+    }
 }
 
 /// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
@@ -249,8 +282,6 @@ fn slice(most: usize) -> Option<usize> {
         LEVELS.pages.purge_by(PageCount(most.min(SLICE)), PageCount(if whole { HUGE_PAGE } else { 1 }));
     if whole && purged.0 == 0 {
         SPARED.fetch_add(1, Ordering::Relaxed);
-    } else {
-        SPARED.store(0, Ordering::Relaxed);
     }
     drop(inside);
     Some(purged.0)

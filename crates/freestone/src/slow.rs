@@ -18,7 +18,7 @@
 
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, MAX_SMALL, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -93,6 +93,8 @@ pub(crate) fn allocate(
     if size > isize::MAX as usize {
         return refused(size);
     }
+    // The fast path has tried the class all the same: a class that never comes here stays empty.
+    let class = class.filter(|_| size <= class_max().max(MAX_SMALL));
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
     free_deferred();

@@ -234,13 +234,15 @@ impl Options {
 
 /// The options that the program was built with: a pointer to a C string, in a symbol named `freestone_conf`.
 #[cfg(target_arch = "x86_64")]
+#[inline(never)]
 fn constant() -> Option<&'static [u8]> {
     let at: *const Options;
     // SAFETY: reads a weak symbol's address; null where nobody defines it.
     unsafe {
         core::arch::asm!(
-            ".weak freestone_conf",
-            "mov {0}, qword ptr [rip + freestone_conf@GOTPCREL]",
+            // Not `.weak`: the program may define it in the very unit that this becomes a part of.
+            ".weakref freestone_conf_if_any, freestone_conf",
+            "mov {0}, qword ptr [rip + freestone_conf_if_any@GOTPCREL]",
             out(reg) at, options(pure, nomem, nostack, preserves_flags)
         );
     }

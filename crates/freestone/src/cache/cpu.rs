@@ -185,6 +185,11 @@ pub(crate) fn forget_number() {
     }
 }
 
+/// How far below the thread pointer libc's area lies; 0 where it lies above.
+pub(crate) fn area_depth() -> usize {
+    (AREA.load(Ordering::Relaxed) as isize).min(0).unsigned_abs()
+}
+
 /// Registers the calling thread's own area.
 fn register_own_area() -> bool {
     let thread = tls::current();

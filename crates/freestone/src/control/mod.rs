@@ -109,7 +109,11 @@ pub fn open() -> Result<(), NotOpened> {
                 if left_ns == 0 {
                     return Err(NotOpened(Trouble::Unserved));
                 }
-                linux::futex_wait(&STATE, other, Some(left_ns));
+                // A thread that is about to end does not hear; then another is to start.
+                linux::futex_wait(&STATE, other, Some(left_ns.min(10_000_000)));
+                if other == ASKED {
+                    crate::background::attend();
+                }
             }
         }
     }

@@ -41,10 +41,11 @@ impl Service {
     /// Opens page and socket, for the calling thread, which loses all its other descriptors. The files are to be removed
     /// at the end.
     pub(super) fn open(runtime: &RuntimeDirectory, now_ns: u64) -> Result<(Service, Files), Trouble> {
-        let files = Files::prepare(runtime, linux::process_id()).map_err(Trouble::Directory)?;
+        // First of all, so that nothing here opens or closes a number of the program's.
         if !own_descriptors() {
             return Err(Trouble::Descriptors);
         }
+        let files = Files::prepare(runtime, linux::process_id()).map_err(Trouble::Directory)?;
         if is_served(files.socket.as_c()) {
             return Err(Trouble::Taken);
         }

@@ -21,7 +21,10 @@ use crate::cache::{cpu, thread};
 use crate::instances::LEVELS;
 use crate::pageheap::{Seen, SpanRef, SpanState};
 use crate::start::{self, Mode};
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
 use crate::{counters, gate};
 
 /// Spans that are noted in one step under the lock.
@@ -57,7 +60,7 @@ static SET_ASIDE: AtomicUsize = AtomicUsize::new(0);
 /// Sets room aside, so that the ledger can be taken though the system refuses memory.
 pub(crate) fn set_room_aside() {
     if let Some(scratch) = Scratch::<Work>::map() {
-        give_room_back(SET_ASIDE.swap(scratch.keep(), Relaxed));
+        give_room_back(SET_ASIDE.swap(scratch.keep(), AcqRel));
     }
 }
 
@@ -72,15 +75,22 @@ pub(super) fn take() -> Option<Ledger> {
         Some(mut scratch) => take_in(&mut scratch),
         None => {
             // SAFETY: as in `give_room_back`.
-            let mut scratch = unsafe { Scratch::again(SET_ASIDE.swap(0, Relaxed)) }?;
+            let mut scratch = unsafe { Scratch::again(SET_ASIDE.swap(0, AcqRel)) }?;
             let taken = take_in(&mut scratch);
-            give_room_back(SET_ASIDE.swap(scratch.keep(), Relaxed));
+            give_room_back(SET_ASIDE.swap(scratch.keep(), AcqRel));
             taken
         }
     }
 }
 
 fn take_in(scratch: &mut Scratch<Work>) -> Option<Ledger> {
+    LEVELS.pages.keep_records();
+    let taken = take_now(scratch);
+    LEVELS.pages.release_records();
+    taken
+}
+
+fn take_now(scratch: &mut Scratch<Work>) -> Option<Ledger> {
     let began = linux::monotonic_ns();
     let range = scratch.range();
     scratch.residency.begin();

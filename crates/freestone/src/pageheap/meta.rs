@@ -46,6 +46,8 @@ pub(crate) struct MetaPool {
     /// Pieces without records, which read as zeros.
     pieces: [usize; MOST_PIECES],
     piece_count: usize,
+    /// What was idle when the pool was trimmed last.
+    pub(super) idle_lately: usize,
 }
 
 /// Ranges told of by [`MetaPool::ranges`]: enough for some GiB of the smallest spans; beyond that the ledger shows
@@ -88,6 +90,7 @@ impl MetaPool {
             chunks,
             pieces,
             piece_count: 0,
+            idle_lately: 0,
         }
     }
 

@@ -49,6 +49,7 @@ pub(crate) use watch::{FIRST_CALLS, FIRST_LOOK};
 
 use crate::message::Fault;
 use crate::sync::Lock;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use state::{Op, State};
 use watch::Watch;
 
@@ -64,6 +65,8 @@ pub(crate) struct PageHeap<S: System> {
     sender: Lock<()>,
     watch: Watch,
     policy: Policy,
+    /// Those who read records without the lock.
+    readers: AtomicU32,
 }
 
 /// What the page heap holds. Bytes unless said otherwise.
@@ -115,6 +118,7 @@ impl<S: System> PageHeap<S> {
             sender: Lock::new(()),
             watch: Watch::new(),
             policy: Policy::new(),
+            readers: AtomicU32::new(0),
         }
     }
 
@@ -179,18 +183,23 @@ impl<S: System> PageHeap<S> {
     /// Whether the limit leaves room for so many pages more, dirty ones having gone back where that is needed.
     #[cold]
     fn make_room(&self, pages: usize) -> bool {
+        let mut least = usize::MAX;
         loop {
             let limit = self.watch.limit();
-            let (used, dirty) = self.locked(|op| (op.state.counts.used(), op.state.counts.free_dirty));
+            let (used, dirty) =
+                self.locked(|op| (op.state.counts.used() + op.state.reserved, op.state.counts.free_dirty));
             let wanted = used.saturating_add(pages);
             if wanted.saturating_add(dirty) <= limit {
                 return true;
             }
-            // With some to spare, or the next call would have to do the same.
-            let excess = wanted.saturating_add(dirty) - limit;
-            if wanted > limit || self.purge(PageCount(excess.saturating_add(watch::FIRST_LOOK))).0 == 0 {
+            // Others purge as well: what counts is not what this thread purged, but that there is less each time.
+            if wanted > limit || dirty >= least {
                 return false;
             }
+            least = dirty;
+            // With some to spare, or the next call would have to do the same.
+            let excess = wanted.saturating_add(dirty) - limit;
+            self.purge(PageCount(excess.saturating_add(watch::FIRST_LOOK)));
         }
     }
 
@@ -381,9 +390,28 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn trim_metadata(&self) -> usize {
         const WORTH: usize = 256 << 10;
         self.settled(|op| {
+            if self.readers.load(Ordering::SeqCst) != 0 {
+                return 0;
+            }
             let meta = &mut op.state.meta;
-            if meta.idle() < WORTH { 0 } else { meta.trim(op.system) }
+            // What did not go last time will not go now.
+            if meta.idle() < meta.idle_lately + WORTH {
+                return 0;
+            }
+            let trimmed = meta.trim(op.system);
+            meta.idle_lately = meta.idle();
+            trimmed
         })
+    }
+
+    /// Keeps all records what they are until [`release_records`](PageHeap::release_records), for whoever reads them without the lock.
+    pub(crate) fn keep_records(&self) {
+        self.readers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Ends what [`keep_records`](PageHeap::keep_records) began.
+    pub(crate) fn release_records(&self) {
+        self.readers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// What the page heap holds now.

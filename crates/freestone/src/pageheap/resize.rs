@@ -125,12 +125,15 @@ impl<S: System> Op<'_, S> {
         self.state.counts.more_free(pages, target.dirty_pages());
         self.map.enter_ends(target);
         self.mark_away(target);
+        // One thread moves at a time.
+        self.state.reserved = pages - span.pages().0;
         Some((target, spare))
     }
 
     /// The pages have moved. Returns the free span that is now at the old place, if one is.
     fn end_move(&mut self, span: SpanRef, target: SpanRef, moved: Moved) -> Option<SpanRef> {
         self.state.moves += 1;
+        self.state.reserved = 0;
         self.arrive(target);
         self.succeed(span, target);
         self.leave_behind(span, moved)
@@ -161,6 +164,7 @@ impl<S: System> Op<'_, S> {
     /// Files the target of a move of `moved` pages that was refused; `spare` is a record for what was
     /// not to be overwritten.
     fn take_back(&mut self, target: SpanRef, moved: usize, spare: SpanRef, refused: MoveRefused) {
+        self.state.reserved = 0;
         match refused {
             // Dirty pages may have become clean; they still count as dirty, which is only careful.
             MoveRefused::Unchanged => {

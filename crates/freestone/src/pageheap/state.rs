@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) moves: usize,
     /// Spans that are [away](SpanState::Away); they count as free. Not 0 only while somebody holds the sender's lock.
     pub(super) away: usize,
+    /// Pages by which a large block that is being moved will be longer.
+    pub(super) reserved: usize,
     /// Memory was refused at least once.
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
@@ -115,6 +117,7 @@ impl State {
             coloured: 0,
             moves: 0,
             away: 0,
+            reserved: 0,
             tight: false,
             released: SpanList::new(),
             counts: Counts {
@@ -146,7 +149,7 @@ impl<S: System> Op<'_, S> {
     #[inline]
     pub(super) fn fits(&self, pages: usize) -> bool {
         let counts = &self.state.counts;
-        pages.saturating_add(counts.used() + counts.free_dirty) <= self.watch.limit()
+        pages.saturating_add(counts.used() + counts.free_dirty + self.state.reserved) <= self.watch.limit()
     }
 
     /// Enters a span that [`take`](Op::take) gave in its new state.

@@ -13,6 +13,8 @@ pub(crate) struct Watch {
     dirty: AtomicUsize,
     /// Pages in use or dirty beyond which it rings.
     footprint: AtomicUsize,
+    /// Pages in use or dirty below which it rings.
+    low: AtomicUsize,
     /// The most pages that may be in use or dirty.
     limit: AtomicUsize,
     rung: AtomicBool,
@@ -25,6 +27,7 @@ impl Watch {
             calls: AtomicU32::new(FIRST_CALLS),
             dirty: AtomicUsize::new(FIRST_LOOK),
             footprint: AtomicUsize::new(usize::MAX),
+            low: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             rung: AtomicBool::new(false),
         }
@@ -35,7 +38,9 @@ impl Watch {
     pub(super) fn on_call(&self, used: usize, dirty: usize) {
         let calls = self.calls.load(Relaxed);
         self.calls.store(calls.saturating_sub(1), Relaxed);
-        if calls == 1 || dirty > self.dirty.load(Relaxed) || used + dirty > self.footprint.load(Relaxed) {
+        let footprint = used + dirty;
+        let unusual = footprint > self.footprint.load(Relaxed) || footprint < self.low.load(Relaxed);
+        if calls == 1 || dirty > self.dirty.load(Relaxed) || unusual {
             self.rung.store(true, Relaxed);
         }
     }
@@ -43,11 +48,16 @@ impl Watch {
     /// From now on rings beyond so many pages in use or dirty, `usize::MAX` for never.
     pub(crate) fn arm_footprint(&self, pages: usize) {
         self.footprint.store(pages, Relaxed);
+        self.low.store(0, Relaxed);
     }
 
-    /// Rings no more for that, until armed again; whether it would have.
-    pub(crate) fn disarm_footprint(&self) -> bool {
-        self.footprint.swap(usize::MAX, Relaxed) != usize::MAX
+    /// From now on rings no more for that but below `low` pages; whether it would have.
+    pub(crate) fn disarm_footprint(&self, low: usize) -> bool {
+        let armed = self.footprint.swap(usize::MAX, Relaxed) != usize::MAX;
+        if armed {
+            self.low.store(low, Relaxed);
+        }
+        armed
     }
 
     /// The most pages that may be in use or dirty; `usize::MAX` for any number.

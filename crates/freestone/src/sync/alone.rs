@@ -47,17 +47,26 @@ pub(crate) fn expect_company() {
     COMPANY.expect();
 }
 
-/// Called by the allocator's own thread before it enters: waits until nobody is plainly inside or will be.
-pub(crate) fn accompany() {
-    let barrier = || {
-        linux::membarrier_private();
-    };
-    // Inside is where a page fault may take its time.
+/// Called by the allocator's own thread before it enters: waits until nobody is plainly inside or will be. False when the
+/// kernel gave no barrier (a filter that came later): then it has waited for longer than any store takes to be seen, and
+/// must not [`leave_alone`] any more while it lives.
+pub(crate) fn accompany() -> bool {
     static NEVER: AtomicU32 = AtomicU32::new(0);
+    // Inside is where a page fault may take its time.
+    let mut pause_ns = 20_000;
     let wait = || {
-        linux::futex_wait(&NEVER, 0, Some(20_000));
+        linux::futex_wait(&NEVER, 0, Some(pause_ns));
+        pause_ns = (2 * pause_ns).min(10_000_000);
     };
-    COMPANY.accompany(barrier, wait);
+    if COMPANY.accompany(linux::membarrier_private, wait) {
+        return true;
+    }
+    let pause = || {
+        linux::futex_wait(&NEVER, 0, Some(5_000_000));
+    };
+    pause();
+    COMPANY.wait(pause);
+    false
 }
 
 /// Called by the allocator's own thread outside all locks, and by whoever finds that there is none: it enters no more before it

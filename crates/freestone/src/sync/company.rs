@@ -62,10 +62,19 @@ impl Company {
         self.accompanied.store(true, Ordering::Release);
     }
 
-    /// Waits until nobody is plainly inside or will be. `barrier` is one in every thread of the program.
-    pub(crate) fn accompany(&self, barrier: impl Fn(), wait: impl Fn()) {
+    /// Waits until nobody is plainly inside or will be. `barrier` is one in every thread of the program; false, and nobody
+    /// waited for, where there was none.
+    pub(crate) fn accompany(&self, barrier: impl Fn() -> bool, mut wait: impl FnMut()) -> bool {
         self.accompanied.store(true, Ordering::Relaxed);
-        barrier();
+        if !barrier() {
+            return false;
+        }
+        self.wait(&mut wait);
+        true
+    }
+
+    /// Waits until nobody is plainly inside.
+    pub(crate) fn wait(&self, mut wait: impl FnMut()) {
         while self.plain.load(Ordering::Acquire) {
             wait();
         }

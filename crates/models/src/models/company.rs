@@ -48,7 +48,13 @@ pub fn never_both_inside(fault: Fault, omission: Omission) {
                         world.company.expect();
                         barrier();
                     } else {
-                        world.company.accompany(barrier, thread::yield_now);
+                        world.company.accompany(
+                            || {
+                                barrier();
+                                true
+                            },
+                            thread::yield_now,
+                        );
                     }
                     let held = world.lock.lock().unwrap();
                     world.heap.write();

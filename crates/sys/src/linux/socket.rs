@@ -29,10 +29,18 @@ pub fn write_message(bytes: &[u8]) {
     }
 }
 
-/// Gives the calling thread a table of descriptors of its own, which keeps none of the program's open: input, output and standard
+/// The thread that had descriptors of its own is gone; its number may become another's.
+pub fn forget_own_descriptors() {
+    APART.store(0, Ordering::Relaxed);
+}
+
+/// Gives the calling thread a table of descriptors of its own, once, which keeps none of the program's open: input, output and standard
 /// error lead nowhere ([`write_to_standard_error`] finds the program's). False where the kernel (before 5.9) cannot.
 pub fn own_descriptors() -> bool {
     let _preserved = PreservedErrno::new();
+    if APART.load(Ordering::Relaxed) == super::thread_id() {
+        return true;
+    }
     const UNSHARE: u32 = 1 << 1;
     // SAFETY: the table of this thread alone changes; what the program has open stays open.
     if unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, UNSHARE) } != 0 {
