@@ -1,13 +1,9 @@
-//! The kit's `Smp` under shuttle, a slot of it under loom, each whole and with faults on purpose.
+//! The kit's `Smp` under shuttle, whole and with a fault on purpose.
 
 use std::process::{Command, Output};
 
 fn smp(fault: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_smp")).args(fault).output().unwrap()
-}
-
-fn slot(fault: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_slot")).args(fault).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -25,19 +21,4 @@ fn a_slot_that_two_threads_can_take_is_found_out() {
     let output = smp(&["torn"]);
     assert!(!output.status.success());
     assert!(said(&output).contains("two threads have one slot"), "{}", said(&output));
-}
-
-#[test]
-fn a_slot_hands_over_what_was_written() {
-    let output = slot(&[]);
-    assert!(output.status.success(), "{}", said(&output));
-}
-
-#[test]
-fn relaxed_orders_and_torn_exchanges_are_found_out() {
-    for fault in ["relaxed", "torn"] {
-        let output = slot(&[fault]);
-        assert!(!output.status.success(), "{fault} was not found");
-        assert!(said(&output).contains("Causality violation"), "{fault}: {}", said(&output));
-    }
 }
