@@ -116,8 +116,10 @@ mod imp {
                 "syscall",
                 "test rax, rax",
                 "jnz 2f",
+                // Before the frame pointer is cleared, which may be the register that holds it.
+                "mov rax, {body}",
                 "xor ebp, ebp",
-                "call {body}",
+                "call rax",
                 "3:",
                 "mov eax, {exit}",
                 "xor edi, edi",
