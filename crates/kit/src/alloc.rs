@@ -38,8 +38,10 @@ pub type Allocated = Result<NonNull<[u8]>, AllocError>;
 /// 1. A block that was returned stays valid and in place until it is deallocated, or until the allocator (and, where it
 ///    is a handle that can be cloned, every clone of it) is dropped or [reset](Reset), also when the allocator is moved.
 /// 2. A block has the size and the alignment of the layout, at least, and overlaps no other live block.
-/// 3. A layout of size zero gets a pointer that is aligned and not null, and that need not point anywhere.
+/// 3. A layout of size zero gets a pointer that is aligned and not null, and that need not point anywhere. The other way about, any
+///    such pointer counts as a live block of size zero, any number of times: collections free empty blocks that they never allocated.
 /// 4. No method unwinds but `deallocate`, and that only to report that its own conditions were broken.
+/// 5. A clone of it, where it can be cloned, is the same allocator: a block of the one may be given back to the other.
 ///
 /// A block *fits* a layout when it was allocated, grown or shrunk last with that layout, or with the same alignment and
 /// a size between what was asked for and the length that was returned.
@@ -188,6 +190,8 @@ pub unsafe trait Remap: ResizeInPlace {
 }
 
 /// Frees all its blocks at once.
+///
+/// Not for handles that can be cloned: with one clone in hand, nobody could say that no block of the others is in use.
 pub trait Reset {
     /// Forgets every block. What borrowed from the allocator is gone already, since this takes it for itself.
     fn reset(&mut self);
@@ -322,6 +326,21 @@ impl<A: Capacity + ?Sized> Capacity for &A {
 pub(crate) fn nothing(layout: Layout) -> NonNull<[u8]> {
     let align = NonZeroUsize::new(layout.align()).unwrap_or(NonZeroUsize::MIN);
     NonNull::slice_from_raw_parts(NonNull::without_provenance(align), 0)
+}
+
+/// Runs code of the user's inside a call that must not unwind: a panic in it ends the process.
+pub(crate) fn without_unwinding<R>(whose: &'static str, work: impl FnOnce() -> R) -> R {
+    struct Ends(&'static str);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            // A panic while another one unwinds aborts, without the standard library, too.
+            panic!("{} has panicked", self.0);
+        }
+    }
+    let ends = Ends(whose);
+    let result = work();
+    core::mem::forget(ends);
+    result
 }
 
 /// The same block, of which the caller learns no more than he asked for: so that he cannot free it with another size.

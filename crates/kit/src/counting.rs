@@ -9,7 +9,8 @@
 //! # Costs
 //!
 //! Four atomic additions a call, shared by all threads; no memory of its own. What a parent gives beyond the size that was
-//! asked for is not passed on: a block could then be freed with a size that was never counted.
+//! asked for is not passed on: a block could then be freed with a size that was never counted. Blocks of no bytes are not
+//! counted, since collections free some that they never allocated.
 //!
 //! # Example
 //!
@@ -97,9 +98,11 @@ impl<A> Counting<A> {
 
     fn new_block(&self, done: Allocated, layout: Layout) -> Allocated {
         let block = exactly(done, layout).map_err(|error| self.refuse(error))?;
-        self.live_blocks.fetch_add(1, Relaxed);
-        self.total_blocks.fetch_add(1, Relaxed);
-        self.more(layout.size());
+        if layout.size() != 0 {
+            self.live_blocks.fetch_add(1, Relaxed);
+            self.total_blocks.fetch_add(1, Relaxed);
+            self.more(layout.size());
+        }
         Ok(block)
     }
 
@@ -110,6 +113,16 @@ impl<A> Counting<A> {
     }
 
     fn resized(&self, old: Layout, new: Layout) {
+        match (old.size(), new.size()) {
+            (0, 1..) => {
+                self.live_blocks.fetch_add(1, Relaxed);
+                self.total_blocks.fetch_add(1, Relaxed);
+            }
+            (1.., 0) => {
+                self.live_blocks.fetch_sub(1, Relaxed);
+            }
+            _ => {}
+        }
         match new.size().checked_sub(old.size()) {
             Some(more) => self.more(more),
             None => {
@@ -130,8 +143,10 @@ unsafe impl<A: Alloc> Alloc for Counting<A> {
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.parent.deallocate(block, layout) };
-        self.live_blocks.fetch_sub(1, Relaxed);
-        self.live_bytes.fetch_sub(layout.size(), Relaxed);
+        if layout.size() != 0 {
+            self.live_blocks.fetch_sub(1, Relaxed);
+            self.live_bytes.fetch_sub(layout.size(), Relaxed);
+        }
     }
 
     fn allocate_zeroed(&self, layout: Layout) -> Allocated {

@@ -11,14 +11,15 @@
 //! use freestone_kit::bump::Bump;
 //! use freestone_kit::foreign::AdoptedGlobal;
 //!
-//! let bump: Bump<_> = Bump::new(AdoptedGlobal(std::alloc::System));
+//! let bump: Bump<_> = Bump::new(AdoptedGlobal(&std::alloc::System));
 //! assert_eq!(*bump.alloc(1), 1);
 //! ```
 //!
 //! # Safety
 //!
 //! The contracts of these traits are that of [`Alloc`](crate::Alloc), by the same words, but for `GlobalAlloc`'s, which has no
-//! blocks of zero size: those are nobody's and never reach it.
+//! blocks of zero size (those are nobody's and never reach it), and whose blocks need not survive a move of the allocator
+//! (so it is borrowed).
 #![allow(unsafe_code)]
 
 mod adopted;

@@ -1,4 +1,21 @@
 //! Every allocator that the literature teaches, as small parts that compose and that ordinary collections can use.
+//!
+//! Each is an [`Alloc`], takes its memory from a parent, which is any other of them, and is an `Allocator` for the collections of
+//! the ecosystem (module [`foreign`]); one that is `Sync` can be that of a whole program (module [`global`]). Its module says what
+//! it is, where it comes from, when to use it and when not, and what each operation costs.
+//!
+//! | it is to be … | take |
+//! |---|---|
+//! | freed all at once | [`bump`] without destructors, [`arena`] for collections that grow and for values with destructors |
+//! | within a fixed buffer, or there first | [`fixed`], [`stack_fallback`] |
+//! | objects of one type or size that come and go | [`memory_pool`], [`free_list`]; constructed once: [`slab`] |
+//! | general, one thread | [`bins`]; bounded time and large alignments: [`buddy`]; to study: [`textbook`] |
+//! | general, some threads | `smp`, [`arenas`]; any of these behind a lock: [`locked`] |
+//! | small here and large there, here first and then there | [`segregate`], [`fallback`] |
+//! | bounded | [`limiting`]; exact, with a handler and defragmentation: [`accounting`]; where callers wait: `bounded_pool` |
+//! | buffers and objects for many threads | `netty`, `object_pool` |
+//! | watched, or to fail | [`counting`], `logging`, `testing`, [`failing`]; for bugs in memory: `debug` |
+//! | the bottom of all | `page`, `c`, `sbrk` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 

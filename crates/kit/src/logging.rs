@@ -39,7 +39,8 @@
 //!
 //! # Safety
 //!
-//! Each call is handed on, with the caller's promise. A sink that panics unwinds out of the allocator, as a report may.
+//! Each call is handed on, with the caller's promise. A sink that panics ends the process: whoever had a block moved would
+//! go on with its old address if that unwound.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -51,6 +52,7 @@ use std::sync::{Mutex, PoisonError};
 
 use log::Level;
 
+use crate::alloc::without_unwinding;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Owns, Remap, ResizeInPlace, UsableSize};
 
@@ -125,6 +127,8 @@ impl fmt::Display for Event {
 }
 
 /// Is told of each call.
+///
+/// It is called inside the allocation. A panic in it ends the process, for an allocation must not unwind.
 pub trait Sink {
     /// One call is done.
     fn record(&self, event: &Event);
@@ -225,20 +229,14 @@ impl<A, S: Sink> Logging<A, S> {
         new: Option<Layout>,
         at: Option<NonNull<u8>>,
     ) {
-        /// Also when the sink panics.
-        struct Done;
-        impl Drop for Done {
-            fn drop(&mut self) {
-                TELLING.set(false);
-            }
-        }
         if TELLING.replace(true) {
             return;
         }
-        let _done = Done;
         let (from, old) = before.unzip();
         let address = |block: NonNull<u8>| block.addr().get();
-        self.sink.record(&Event { action, old, new, from: from.map(address), at: at.map(address) });
+        let event = Event { action, old, new, from: from.map(address), at: at.map(address) };
+        without_unwinding("the sink of a logging allocator", || self.sink.record(&event));
+        TELLING.set(false);
     }
 
     fn told(

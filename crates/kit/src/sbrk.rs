@@ -75,7 +75,7 @@ use crate::{Alloc, AllocError, Allocated, ResizeInPlace, UsableSize};
 /// # Safety
 ///
 /// The bytes that [`extend`](Break::extend) returns may be read and written, are the caller's alone, and stay for as long as
-/// the source does, also when it is moved.
+/// the source does, also when it is moved. Where they follow on what it returned before, both are parts of one allocation.
 pub unsafe trait Break {
     /// Moves the border up by so many bytes; returns the first of them.
     fn extend(&self, bytes: usize) -> Option<NonNull<u8>>;

@@ -39,7 +39,12 @@ impl Fragmentation {
 }
 
 /// Knows which of its blocks lie in sparse surroundings.
-pub trait MoveHints: Alloc {
+///
+/// # Safety
+///
+/// For the implementer: a block that [`relocate`](MoveHints::relocate) returns is a live one of this allocator that fits the
+/// layout and has the bytes of the old one, which is freed; when it returns none, the old one is as it was.
+pub unsafe trait MoveHints: Alloc {
     /// Whether a new block in the place of this one is likely to lie among more others, so that, if all such blocks
     /// were moved, memory would become free.
     ///
@@ -67,7 +72,8 @@ pub trait MoveHints: Alloc {
     }
 }
 
-impl<A: MoveHints + ?Sized> MoveHints for &A {
+// SAFETY: a reference is the same allocator.
+unsafe impl<A: MoveHints + ?Sized> MoveHints for &A {
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise; a reference is the same allocator.
         unsafe { (**self).should_move(block, layout) }
@@ -83,7 +89,8 @@ impl<A: MoveHints + ?Sized> MoveHints for &A {
     }
 }
 
-impl<A: MoveHints, M: Measure<A>, H: OomHandler> MoveHints for Accounting<A, M, H> {
+// SAFETY: its blocks are the parent's, which keeps the contract.
+unsafe impl<A: MoveHints, M: Measure<A>, H: OomHandler> MoveHints for Accounting<A, M, H> {
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise; its blocks are the parent's.
         unsafe { self.parent().should_move(block, layout) }

@@ -122,6 +122,11 @@ impl Ledger {
 
     /// Counts bytes as not in use any more.
     pub(crate) fn release(&self, shard: usize, bytes: usize) {
+        // Under a limit that was lowered nothing is kept to be used again. Both are on one line, which changes once a batch.
+        if self.reserved.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed) {
+            self.reserved.fetch_sub(bytes, Ordering::Relaxed);
+            return;
+        }
         let own = self.spare(shard);
         let spare = own.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if spare > 2 * BATCH

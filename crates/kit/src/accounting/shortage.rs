@@ -2,6 +2,8 @@
 
 use core::alloc::Layout;
 
+use crate::alloc::without_unwinding;
+
 /// Why a request cannot be met at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -64,15 +66,5 @@ impl<F: Fn(&Shortage) -> Verdict> OomHandler for F {
 
 /// Asks the handler, and ends the process if it panics.
 pub(super) fn ask<H: OomHandler>(handler: &H, shortage: &Shortage) -> Verdict {
-    struct Ends;
-    impl Drop for Ends {
-        fn drop(&mut self) {
-            // A panic while another one unwinds aborts, without the standard library, too.
-            panic!("an out-of-memory handler has panicked");
-        }
-    }
-    let ends = Ends;
-    let verdict = handler.out_of_memory(shortage);
-    core::mem::forget(ends);
-    verdict
+    without_unwinding("an out-of-memory handler", || handler.out_of_memory(shortage))
 }

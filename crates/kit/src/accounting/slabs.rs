@@ -329,7 +329,8 @@ unsafe impl<A: Alloc> UsableSize for Slabs<A> {
     }
 }
 
-impl<A: Alloc> MoveHints for Slabs<A> {
+// SAFETY: a block is relocated as the trait does it, by another one and a copy.
+unsafe impl<A: Alloc> MoveHints for Slabs<A> {
     /// As Redis asks its patched jemalloc (2017): yes for a block of a slab that has room, is not the one that the next
     /// block comes from, and is no fuller than nine eighths of the average of all slabs of its class that have room.
     unsafe fn should_move(&self, block: NonNull<u8>, layout: Layout) -> bool {

@@ -34,8 +34,9 @@ impl BinsConfig {
 
     /// The same with segments in multiples of so many bytes, rounded up to a multiple of 16.
     pub const fn granularity(self, bytes: usize) -> BinsConfig {
-        let least = SEGMENT_OVERHEAD + LEAST;
-        BinsConfig { granularity: if bytes < least { least } else { bytes }.next_multiple_of(UNIT), ..self }
+        let (least, most) = (SEGMENT_OVERHEAD + LEAST, isize::MAX as usize - UNIT);
+        let bytes = if bytes < least { least } else { bytes };
+        BinsConfig { granularity: if bytes > most { most } else { bytes }.next_multiple_of(UNIT), ..self }
     }
 
     /// The same with another mmap border, of at least 512 bytes.
@@ -106,8 +107,9 @@ impl<A: Alloc> Bins<A> {
         Self::with_config(parent, BinsConfig::DEFAULT)
     }
 
-    /// An empty heap.
+    /// An empty heap. Borders that were set in the fields of the configuration are rounded as its methods do.
     pub const fn with_config(parent: A, config: BinsConfig) -> Self {
+        let config = config.granularity(config.granularity).mmap_threshold(config.mmap_threshold);
         Bins {
             parent,
             config,
@@ -455,7 +457,7 @@ impl<A: Alloc + ResizeInPlace> Bins<A> {
         let trimmed = self.trim();
         let Some(top) = self.top.get() else { return trimmed };
         let segment = Segment::ended_by(top.next());
-        let keep = keep.max(LEAST).next_multiple_of(UNIT);
+        let Some(keep) = keep.max(LEAST).checked_next_multiple_of(UNIT) else { return trimmed };
         let Some(spare) = top.size().checked_sub(keep).filter(|&spare| spare > 0) else { return trimmed };
         let bytes = segment.bytes();
         let (Ok(old), Ok(new)) = (segment_layout(bytes), segment_layout(bytes - spare)) else {

@@ -104,6 +104,7 @@ use state::{Scene, State};
 use threads::Keep;
 
 use crate::Alloc;
+use crate::alloc::without_unwinding;
 
 /// Blocks that were not freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +118,8 @@ pub struct Leaks {
 /// A debug allocator over the parent `A`; see the [module](self). `T` says whether threads may share it: [`Shared`] or
 /// [`Single`].
 ///
-/// When it is dropped it reports leaks, and all memory goes back to the parent.
+/// When it is dropped it reports leaks, and all memory goes back to the parent. One that is forgotten instead leaves pages of
+/// the parent's inaccessible: not to be done over a buffer that is used again.
 pub struct Debug<A: Alloc, T: Threads = Shared> {
     parent: A,
     config: DebugConfig,
@@ -289,7 +291,10 @@ impl<A: Alloc, T: Threads> Debug<A, T> {
     fn log(&self, line: impl FnOnce() -> String) {
         if self.config.verbose_log && !Telling::now() {
             let _telling = Telling::begin();
-            log::info!(target: "freestone_kit::debug", "{}", line());
+            // Whoever had a block moved would go on with its old address if a logger unwound.
+            without_unwinding("the logger of a debug allocator", || {
+                log::info!(target: "freestone_kit::debug", "{}", line());
+            });
         }
     }
 }

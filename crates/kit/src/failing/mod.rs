@@ -92,6 +92,8 @@ pub struct Failing<A> {
     allocations: AtomicUsize,
     resizes: AtomicUsize,
     deallocations: AtomicUsize,
+    /// Blocks of more than no bytes: empty ones are freed also by who never allocated them.
+    live_blocks: AtomicUsize,
     allocated_bytes: AtomicU64,
     freed_bytes: AtomicU64,
     refused: AtomicU64,
@@ -109,6 +111,7 @@ impl<A> Failing<A> {
             allocations: AtomicUsize::new(0),
             resizes: AtomicUsize::new(0),
             deallocations: AtomicUsize::new(0),
+            live_blocks: AtomicUsize::new(0),
             allocated_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -183,8 +186,17 @@ impl<A> Failing<A> {
         self.judge(&self.allocations, self.config.fail_index)?;
         let block = exactly(ask(), layout)?;
         self.allocations.fetch_add(1, Relaxed);
+        self.count_live(0, layout.size());
         self.allocated_bytes.fetch_add(layout.size() as u64, Relaxed);
         Ok(block)
+    }
+
+    fn count_live(&self, old: usize, new: usize) {
+        match (old, new) {
+            (0, 1..) => _ = self.live_blocks.fetch_add(1, Relaxed),
+            (1.., 0) => _ = self.live_blocks.fetch_sub(1, Relaxed),
+            _ => {}
+        }
     }
 
     fn resized<T>(
@@ -196,6 +208,7 @@ impl<A> Failing<A> {
         self.judge(&self.resizes, self.config.resize_fail_index)?;
         let done = ask()?;
         self.resizes.fetch_add(1, Relaxed);
+        self.count_live(old.size(), new.size());
         self.allocated_bytes.fetch_add(new.size().saturating_sub(old.size()) as u64, Relaxed);
         self.freed_bytes.fetch_add(old.size().saturating_sub(new.size()) as u64, Relaxed);
         Ok(done)
@@ -212,6 +225,7 @@ unsafe impl<A: Alloc> Alloc for Failing<A> {
         // SAFETY: the caller's promise.
         unsafe { self.parent.deallocate(block, layout) };
         self.deallocations.fetch_add(1, Relaxed);
+        self.count_live(layout.size(), 0);
         self.freed_bytes.fetch_add(layout.size() as u64, Relaxed);
     }
 
@@ -265,7 +279,7 @@ impl<A> Stats for Failing<A> {
     fn stats(&self) -> AllocStats {
         let (allocations, allocated) = (self.allocations(), self.allocated_bytes());
         AllocStats {
-            live_blocks: allocations.wrapping_sub(self.deallocations()),
+            live_blocks: self.live_blocks.load(Relaxed),
             live_bytes: allocated.wrapping_sub(self.freed_bytes()) as usize,
             total_blocks: allocations as u64,
             total_bytes: allocated,

@@ -94,7 +94,7 @@ unsafe impl<const N: usize> Alloc for &Inline<N> {
     #[inline(always)]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         let (span, used) = self.parts();
-        debug_assert!(span.has_block(block, layout), "{block:?} is not from this buffer");
+        debug_assert!(span.may_have(block, layout), "{block:?} is not from this buffer");
         span.resize_last(used, block, layout, 0);
     }
 

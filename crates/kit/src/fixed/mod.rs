@@ -122,6 +122,12 @@ impl Span {
         address.addr().get().wrapping_sub(self.start.addr().get()) < self.len
     }
 
+    /// Whether a live block of that layout can be from this buffer. One of zero size may be anywhere.
+    #[inline(always)]
+    pub(crate) fn may_have(self, block: NonNull<u8>, layout: Layout) -> bool {
+        layout.size() == 0 || self.has_block(block, layout)
+    }
+
     /// Whether a live block of that layout is from this buffer. One of zero size may lie at its end.
     #[inline(always)]
     pub(crate) fn has_block(self, block: NonNull<u8>, layout: Layout) -> bool {
@@ -132,7 +138,8 @@ impl Span {
     /// The offset behind a block.
     #[inline(always)]
     fn behind(self, block: NonNull<u8>, layout: Layout) -> usize {
-        block.addr().get() - self.start.addr().get() + layout.size()
+        // Wraps for a block of zero size that is nobody's, which so is never the last.
+        block.addr().get().wrapping_sub(self.start.addr().get()).wrapping_add(layout.size())
     }
 
     /// A block from a buffer of which one thread has taken so much.
@@ -153,8 +160,11 @@ impl Span {
         size: usize,
     ) -> bool {
         let behind = self.behind(block, old);
+        if behind != used.get() {
+            return false;
+        }
         let start = behind - old.size();
-        if behind != used.get() || size > self.len - start {
+        if size > self.len - start {
             return false;
         }
         used.set(start + size);
@@ -202,7 +212,7 @@ unsafe impl Alloc for Fixed<'_> {
 
     #[inline(always)]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        debug_assert!(self.span.has_block(block, layout), "{block:?} is not from this buffer");
+        debug_assert!(self.span.may_have(block, layout), "{block:?} is not from this buffer");
         self.span.resize_last(&self.used, block, layout, 0);
     }
 

@@ -122,7 +122,7 @@ macro_rules! shared {
 
             #[inline]
             unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-                debug_assert!($span(self).has_block(block, layout), "{block:?} is not from this buffer");
+                debug_assert!($span(self).may_have(block, layout), "{block:?} is not from this buffer");
             }
 
             unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {

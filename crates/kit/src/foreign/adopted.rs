@@ -13,10 +13,21 @@ use crate::alloc::nothing;
 use crate::{Alloc, AllocError, Allocated};
 
 /// A `GlobalAlloc` (`std::alloc::System`, the crate `freestone`, any that a program could be run on) as a parent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AdoptedGlobal<G>(pub G);
+///
+/// By reference: such an allocator may have its blocks inside of it, as the one in the documentation of `GlobalAlloc` has,
+/// and promises nothing about being moved or cloned.
+#[derive(Debug)]
+pub struct AdoptedGlobal<'g, G: ?Sized>(pub &'g G);
 
-impl<G: GlobalAlloc> AdoptedGlobal<G> {
+impl<G: ?Sized> Clone for AdoptedGlobal<'_, G> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<G: ?Sized> Copy for AdoptedGlobal<'_, G> {}
+
+impl<G: GlobalAlloc + ?Sized> AdoptedGlobal<'_, G> {
     /// `realloc`, where it has one alignment and a block on both sides.
     ///
     /// # Safety
@@ -43,7 +54,7 @@ fn given(at: *mut u8, layout: Layout) -> Allocated {
 }
 
 // SAFETY: see the module.
-unsafe impl<G: GlobalAlloc> Alloc for AdoptedGlobal<G> {
+unsafe impl<G: GlobalAlloc + ?Sized> Alloc for AdoptedGlobal<'_, G> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
@@ -80,7 +91,7 @@ unsafe impl<G: GlobalAlloc> Alloc for AdoptedGlobal<G> {
     }
 }
 
-implement_allocator!(impl[G: GlobalAlloc] AdoptedGlobal<G>);
+implement_allocator!(impl['g, G: GlobalAlloc + ?Sized] AdoptedGlobal<'g, G>);
 
 macro_rules! adopted {
     ($(#[$attribute:meta])* $name:ident, $version:literal, $($module:tt)*) => {

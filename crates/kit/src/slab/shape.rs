@@ -48,25 +48,29 @@ impl Shape {
         if stride > isize::MAX as usize / 64 {
             return Err(AllocError);
         }
-        let page = page.next_power_of_two().max(align).max(RECORD_ALIGN * 4);
+        let page = page.checked_next_power_of_two().ok_or(AllocError)?.max(align).max(RECORD_ALIGN * 4);
         let small = stride <= page / SMALL_PART;
         let mut slab_bytes = page;
         loop {
             // The record is aligned downwards, for which it may need a few bytes.
             let record = RECORD + RECORD_ALIGN - 1;
-            let objects = if small { (slab_bytes - record) / (stride + ENTRY) } else { slab_bytes / stride };
+            let objects = if small {
+                slab_bytes.saturating_sub(record) / (stride + ENTRY)
+            } else {
+                slab_bytes / stride
+            };
             let objects = objects.min(MOST);
             let spare = slab_bytes - objects * stride;
             // Large objects have it in the slab, too, where it costs no object.
             let on_slab = spare >= record + objects * ENTRY;
             let spare = if on_slab { spare - record - objects * ENTRY } else { spare };
-            let enough = small || objects >= LEAST_OBJECTS;
-            if enough && (spare * WASTE_PART <= slab_bytes || objects == MOST) {
+            let enough = objects >= if small { 1 } else { LEAST_OBJECTS };
+            if enough && (spare <= slab_bytes / WASTE_PART || objects == MOST) {
                 let colour_step = align.max(COLOUR_STEP);
                 let colours = spare / colour_step + 1;
                 return Ok(Shape { stride, slab_bytes, objects, on_slab, colours, colour_step, align });
             }
-            slab_bytes *= 2;
+            slab_bytes = slab_bytes.checked_mul(2).ok_or(AllocError)?;
         }
     }
 
@@ -94,6 +98,21 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_any_length_gives_slabs_that_hold_their_objects() {
+        for page in (0..200).chain([256, 1000, 1 << 16, 1 << 20, 1 << 40, 1 << 62, 1 << 63]) {
+            for (size, align) in [(0, 1), (1, 1), (3, 1), (8, 8), (24, 8), (500, 4), (64, 64), (5000, 4096)] {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                let Ok(shape) = Shape::new(layout, page) else { continue };
+                let end = if shape.on_slab { shape.record_offset() } else { shape.slab_bytes };
+                let last = shape.colour(shape.colours - 1);
+                assert!((1..=MOST).contains(&shape.objects), "{shape:?}");
+                assert!(last + shape.objects * shape.stride <= end && shape.slab_bytes >= page, "{shape:?}");
+            }
+        }
+        assert_eq!(Shape::new(Layout::new::<u8>(), usize::MAX), Err(AllocError));
+    }
 
     #[test]
     fn objects_of_every_colour_lie_before_the_record_and_little_is_lost() {

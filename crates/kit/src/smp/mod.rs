@@ -109,7 +109,7 @@ const LEAST: usize = 8;
 /// Slabs are aligned to this; blocks of a larger alignment come from the parent.
 const SLAB_ALIGN: usize = 4096;
 /// Classes there can be: up to half of the longest slab.
-const CLASSES: usize = 18;
+const CLASSES: usize = 19;
 
 /// The class of a block, and the side that it is on.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,7 @@ impl<P: Policy, A: Alloc> Textbook<P, A> {
         Textbook {
             policy: P::default(),
             parent,
-            region_bytes: bytes.max(REGION_OVERHEAD + LEAST).next_multiple_of(UNIT),
+            region_bytes: bytes.clamp(REGION_OVERHEAD + LEAST, MOST).next_multiple_of(UNIT),
             regions: Cell::new(None),
             empty: Cell::new(0),
             held: Cell::new(0),

@@ -11,11 +11,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
+use crate::alloc::nothing;
 use crate::page::Page;
 use crate::{Alloc, AllocError, Allocated};
 
 /// Bytes of an OS page.
 const PAGE: usize = 4096;
+
+/// The alignment of the ground, and the largest that its blocks can have.
+const MOST_ALIGN: usize = 1 << 26;
 
 /// A parent that behaves alike in every run: it hands out whole pages, the lowest that are free, and counts them.
 /// Runs can be compared since nothing depends on where the system happens to map.
@@ -36,8 +40,8 @@ impl Ground {
     /// When the system has no such range of addresses.
     pub fn new(bytes: usize) -> Result<Ground, AllocError> {
         let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(AllocError)?;
-        // So aligned that offsets are aligned as addresses are, whatever is asked for.
-        let layout = Layout::from_size_align(bytes, 1 << 26).map_err(|_| AllocError)?;
+        // So that offsets are aligned as addresses are.
+        let layout = Layout::from_size_align(bytes, MOST_ALIGN).map_err(|_| AllocError)?;
         let base = Page.allocate(layout)?.cast();
         let free = RefCell::new(BTreeMap::from([(0, bytes)]));
         Ok(Ground { base, layout, free, held: Cell::new(0), peak: Cell::new(0) })
@@ -54,13 +58,22 @@ impl Ground {
     }
 
     fn pages(layout: Layout) -> Result<usize, AllocError> {
-        layout.size().max(1).checked_next_multiple_of(PAGE).ok_or(AllocError)
+        layout.size().checked_next_multiple_of(PAGE).ok_or(AllocError)
     }
 }
 
 // SAFETY: ground: a range leaves `free` when it becomes a block, and comes back when that is freed.
 unsafe impl Alloc for Ground {
+    /// # Errors
+    ///
+    /// [`AllocError`] also for alignments above 64 MiB.
     fn allocate(&self, layout: Layout) -> Allocated {
+        if layout.size() == 0 {
+            return Ok(nothing(layout));
+        }
+        if layout.align() > MOST_ALIGN {
+            return Err(AllocError);
+        }
         let bytes = Self::pages(layout)?;
         let mut free = self.free.borrow_mut();
         let found = free.iter().find_map(|(&start, &len)| {
@@ -81,6 +94,9 @@ unsafe impl Alloc for Ground {
     }
 
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 {
+            return;
+        }
         let Ok(mut bytes) = Self::pages(layout) else { return };
         self.held.set(self.held.get() - bytes);
         let mut start = block.addr().get() - self.base.addr().get();

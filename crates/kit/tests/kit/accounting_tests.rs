@@ -119,6 +119,20 @@ fn the_limit_is_reached_to_the_byte_and_never_passed() {
 }
 
 #[test]
+fn what_comes_back_under_a_lowered_limit_is_not_granted_again() {
+    let memory: Accounting<_, Requested, _> = Accounting::with(Parent::new(), 1 << 20, Refuse);
+    let (large, small) = (memory.allocate(bytes(500_000)).unwrap(), memory.allocate(bytes(10_000)).unwrap());
+    memory.set_limit(100_000);
+    free(&memory, small, 10_000);
+    assert_eq!(memory.used(), 500_000);
+    assert!(memory.allocate(bytes(5000)).is_err());
+    free(&memory, large, 500_000);
+    let again = memory.allocate(bytes(100_000)).unwrap();
+    assert_eq!(memory.used(), 100_000);
+    free(&memory, again, 100_000);
+}
+
+#[test]
 fn many_threads_are_counted_exactly() {
     const LIMIT: usize = 200 << 10;
     let memory: Accounting<_, Requested, _> = Accounting::with(Parent::new(), LIMIT, Refuse);

@@ -180,6 +180,38 @@ fn the_top_is_trimmed_where_the_parent_can_shorten() {
     assert_eq!(bins.verify(), Ok(()));
 }
 
+#[test]
+fn a_top_that_is_to_keep_all_keeps_all() {
+    let bins = Bins::new(Shortens(Parent::new(), Default::default()));
+    let block = bins.allocate(layout(1000, 1)).unwrap().cast();
+    for keep in [usize::MAX, usize::MAX - 16, 1 << 40] {
+        assert_eq!((bins.trim_top(keep), bins.verify()), (0, Ok(())));
+    }
+    // SAFETY: freed once.
+    unsafe { bins.deallocate(block, layout(1000, 1)) };
+}
+
+#[test]
+fn borders_set_by_hand_are_rounded() {
+    let mut config = BinsConfig::DEFAULT;
+    for granularity in [0, 1, 24, 65_544] {
+        (config.granularity, config.mmap_threshold) = (granularity, granularity / 2);
+        let bins = Bins::with_config(Parent::new(), config);
+        suite_of_sizes(&bins);
+        assert_eq!(bins.verify(), Ok(()));
+    }
+    config.granularity = usize::MAX;
+    assert!(Bins::with_config(Parent::new(), config).allocate(layout(8, 8)).is_ok());
+    assert_eq!(BinsConfig::DEFAULT.granularity(usize::MAX).granularity % 16, 0);
+}
+
+fn suite_of_sizes(bins: &Bins<Parent>) {
+    let blocks: Vec<_> = (1..60).map(|n| (take(bins, n * 37), n * 37)).collect();
+    for (block, size) in blocks {
+        free(bins, block, size);
+    }
+}
+
 fn misuse(wrong: impl Fn(&Bins<Parent>, NonNull<u8>, NonNull<u8>)) {
     let bins = Bins::new(Parent::new());
     let [first, second, _] = [0; 3].map(|_| take(&bins, 40));

@@ -69,3 +69,12 @@ fn the_parents_capacity_shows_through() {
     let counting = Counting::new(Fixed::new(&mut bytes));
     assert_eq!((counting.capacity(), counting.used()), (100, 0));
 }
+
+#[cfg(feature = "allocator-api2-04")]
+#[test]
+fn an_empty_block_that_nobody_allocated_is_not_counted() {
+    let counting = Counting::new(C);
+    // The box has an address that is nobody's, and gives it back.
+    drop(allocator_api2_04::vec::Vec::<u32, _>::new_in(&counting).into_boxed_slice());
+    assert_eq!((counting.stats().live_blocks, counting.stats().total_blocks), (0, 0));
+}

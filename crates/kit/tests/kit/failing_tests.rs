@@ -135,3 +135,15 @@ fn a_hash_map_that_runs_out_keeps_what_it_has() {
     assert!(failing.has_failed() && key > 3);
     assert!((0..key).all(|key| map[&key] == !key));
 }
+
+#[cfg(feature = "allocator-api2-04")]
+#[test]
+fn an_empty_block_that_nobody_allocated_is_no_leak() {
+    use allocator_api2_04::vec::Vec;
+    let checked = freestone_kit::failing::check_every_failure(&C, |alloc| {
+        let empty = Vec::<u32, _>::new_in(alloc).into_boxed_slice();
+        let mut full = Vec::<u32, _>::new_in(alloc);
+        full.try_reserve(10).map(|()| drop((empty, full)))
+    });
+    assert_eq!(checked.unwrap().allocations, 1);
+}

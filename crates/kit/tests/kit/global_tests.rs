@@ -20,8 +20,8 @@ fn a_program_could_run_on_it() {
 
 #[test]
 fn others_allocators_keep_the_contract() {
-    suite::check(&AdoptedGlobal(System), Serves::ALL);
-    suite::check(&AdoptedGlobal(AsGlobal::new(Parent::new())), Serves::ALL);
+    suite::check(&AdoptedGlobal(&System), Serves::ALL);
+    suite::check(&AdoptedGlobal(&AsGlobal::new(Parent::new())), Serves::ALL);
     #[cfg(feature = "allocator-api2-02")]
     suite::check(&freestone_kit::foreign::Adopted02(allocator_api2_02::alloc::Global), Serves::ALL);
     #[cfg(feature = "allocator-api2-04")]

@@ -7,6 +7,8 @@ use freestone_kit::logging::{Action, Event, Logging, ToLog, ToWriter};
 use freestone_kit::page::Page;
 use freestone_kit::{Alloc, Stats, counting::Counting};
 use std::cell::RefCell;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::sync::Mutex;
 
 #[test]
@@ -72,6 +74,33 @@ fn an_event_tells_where() {
         ]
     );
     assert!(events.borrow().iter().all(Event::granted));
+}
+
+/// A vector's block was moved when the sink is told: if a panic unwound from there, the vector would free the old one.
+#[test]
+fn a_sink_that_panics_ends_the_process() {
+    const VARIABLE: &str = "FREESTONE_KIT_TEST_SINK";
+    if std::env::var_os(VARIABLE).is_some() {
+        let logging = Logging::new(C, |event: &Event| assert_ne!(event.action, Action::Grow, "no growing"));
+        let held = Held::new(&logging, layout(10, 1)).unwrap();
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            held.resize(&logging, 10_000, false).map(|held| held.free(&logging)).map_err(|_| ())
+        }));
+        println!("went on");
+        return;
+    }
+    let test = concat!(module_path!(), "::a_sink_that_panics_ends_the_process").split_once("::").unwrap().1;
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(VARIABLE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(6), "{output:?}");
+    assert!(
+        said.contains("no growing") && said.contains("the sink of a logging allocator has panicked"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod bounded_pool_tests;
 mod buddy_tests;
 mod bump_tests;
 mod c_tests;
+mod collections_tests;
 mod conformance;
 mod counting_tests;
 mod debug_tests;

@@ -123,6 +123,10 @@ fn there_are_as_many_slots_as_cpus() {
     let cpus = std::thread::available_parallelism().unwrap().get();
     assert!(Smp::new(Page).slots() >= cpus.min(128));
     assert_eq!(Smp::<Page, 4096, 1>::custom(Page).slots(), 1);
+    // The longest slabs that there can be.
+    let long = Smp::<Page, { 4 << 20 }>::custom(Page);
+    assert_eq!(Smp::<Page, { 4 << 20 }>::MOST, 2 << 20);
+    crate::conformance::Held::new(&long, crate::conformance::layout(2 << 20, 8)).unwrap().free(&long);
     assert_eq!(Smp::<Page>::with_slots(Page, 0).slots(), 1);
 }
 

@@ -53,6 +53,8 @@ fn the_ground_conforms_and_counts_pages() {
     let ground = Ground::new(64 << 20).unwrap();
     conformance::check(&ground, Serves::ALL);
     assert_eq!(ground.held(), 0);
+    // Offsets are aligned as addresses are up to the ground's own alignment.
+    assert!(ground.allocate(layout(8, 1 << 27)).is_err());
     let block = ground.allocate(layout(5000, 8)).unwrap();
     assert_eq!(ground.held(), 8192);
     // The lowest pages first, whatever was there before.
