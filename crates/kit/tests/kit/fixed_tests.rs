@@ -6,7 +6,7 @@ use freestone_kit::{Alloc, Capacity, Owns, Reset};
 use freestone_testkit::{Mix, StressConfig};
 use std::mem::MaybeUninit;
 
-const LARGE: usize = 4 << 20;
+const LARGE: usize = 4 * (4 << 20);
 
 fn buffer(len: usize) -> Vec<MaybeUninit<u8>> {
     vec![MaybeUninit::uninit(); len]
