@@ -10,7 +10,7 @@ use freestone_base::text::FixedText;
 use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
-use crate::tune::{FIXED, parse_size};
+use crate::tune::{FIXED, parse_size, parse_switch};
 use crate::{background, central, control, oom, pressure, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
@@ -29,7 +29,7 @@ pub(crate) static KNOBS: &[Knob] = &[
         name: "background",
         meaning: "give idle memory back from a thread of the allocator's own",
         show: |out| write!(out, "{}", u8::from(background::allowed())),
-        set: |value| match switch(value)? {
+        set: |value| match parse_switch(value)? {
             false if control::is_wanted() => Err("1 while the control is open, which it serves"),
             allow => {
                 background::allow(allow);
@@ -41,7 +41,7 @@ pub(crate) static KNOBS: &[Knob] = &[
         name: "check",
         meaning: "check the heap's structures now and then (slow)",
         show: |out| write!(out, "{}", u8::from(start::checking())),
-        set: |value| switch(value).map(start::set_checking),
+        set: |value| parse_switch(value).map(start::set_checking),
     },
     Knob {
         name: "class_max",
@@ -56,7 +56,7 @@ pub(crate) static KNOBS: &[Knob] = &[
         name: "colour",
         meaning: "spread the first lines of slabs and large blocks over the sets of the CPU's caches; for what is made from now on",
         show: |out| write!(out, "{}", u8::from(policy().colours())),
-        set: |value| switch(value).map(|on| policy().set_colours(on)),
+        set: |value| parse_switch(value).map(|on| policy().set_colours(on)),
     },
     Knob {
         name: "decay_ms",
@@ -106,19 +106,19 @@ pub(crate) static KNOBS: &[Knob] = &[
         name: "oom_report",
         meaning: "when memory is refused, say on standard error where it is",
         show: |out| write!(out, "{}", u8::from(oom::is_wanted())),
-        set: |value| switch(value).map(oom::want),
+        set: |value| parse_switch(value).map(oom::want),
     },
     Knob {
         name: "pressure",
         meaning: "give back what can be when the system is short of memory (PSI)",
         show: |out| write!(out, "{}", u8::from(pressure::is_watched())),
-        set: |value| switch(value).map(pressure::watch),
+        set: |value| parse_switch(value).map(pressure::watch),
     },
     Knob {
         name: "transfer",
         meaning: "keep batches of blocks between the caches",
         show: |out| write!(out, "{}", u8::from(central::transfers())),
-        set: |value| switch(value).map(central::set_transfers),
+        set: |value| parse_switch(value).map(central::set_transfers),
     },
 ];
 
@@ -175,14 +175,6 @@ pub(crate) fn list(out: &mut dyn Write) -> fmt::Result {
         writeln!(out, "  {}", knob.meaning)?;
     }
     Ok(())
-}
-
-fn switch(value: &[u8]) -> Result<bool, &'static str> {
-    match value {
-        b"0" => Ok(false),
-        b"1" => Ok(true),
-        _ => Err("0 or 1"),
-    }
 }
 
 #[cfg(test)]

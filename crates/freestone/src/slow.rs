@@ -18,7 +18,7 @@
 
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, MAX_SMALL, PAGE_SIZE, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 use crate::cache::cpu::CpuAccess;
@@ -94,7 +94,7 @@ pub(crate) fn allocate(
         return refused(size);
     }
     // The fast path has tried the class all the same: a class that never comes here stays empty.
-    let class = class.filter(|_| size <= class_max().max(MAX_SMALL));
+    let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
     free_deferred();
@@ -329,13 +329,13 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
-    LEVELS.pages.watch().on_flush();
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
             if CpuAccess::push(class, addr) {
                 return;
             }
+            pages.watch().on_flush();
             if let Some(access) = CpuAccess::current() {
                 return timed(|| cache::flush(access, centrals, pages, class, addr));
             }
@@ -343,12 +343,13 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
                 if !access.region().push(class, addr) {
+                    pages.watch().on_flush();
                     timed(|| cache::flush(access, centrals, pages, class, addr));
                 }
                 return;
             }
         }
-        Mode::None => {}
+        Mode::None => pages.watch().on_flush(),
     }
     timed(|| centrals[class.index()].give_back(class, pages, &[addr]));
 }

@@ -93,9 +93,9 @@ impl Config {
         for (pair, key, value) in pairs(text) {
             let taken = match key {
                 b"cache" => self.set_cache(value),
-                b"count" => set_switch(&mut self.count, value),
-                b"verbose" => set_switch(&mut self.verbose, value),
-                b"control" => set_switch(&mut self.control, value),
+                b"count" => parse_switch(value).map(|on| self.count = on),
+                b"verbose" => parse_switch(value).map(|on| self.verbose = on),
+                b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
                 b"report" => self.set_report(value),
                 // Taken before all others.
@@ -272,13 +272,13 @@ fn variable() -> Option<&'static [u8]> {
     (linux::auxiliary_value(AT_SECURE) == 0).then_some(text)
 }
 
-fn set_switch(switch: &mut bool, value: &[u8]) -> Result<(), &'static str> {
-    *switch = match value {
-        b"1" => true,
-        b"0" => false,
-        _ => return Err("0 or 1"),
-    };
-    Ok(())
+/// 0 or 1.
+pub(crate) fn parse_switch(value: &[u8]) -> Result<bool, &'static str> {
+    match value {
+        b"0" => Ok(false),
+        b"1" => Ok(true),
+        _ => Err("0 or 1"),
+    }
 }
 
 /// A decimal number with an optional K, M or G (powers of 1024).

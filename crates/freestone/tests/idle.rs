@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use freestone::{Freestone, Options};
+use freestone_testkit::soon;
 
 const BUDGET: usize = 1 << 20;
 
@@ -32,18 +33,6 @@ fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("readable");
     let line = text.lines().find(|line| line.starts_with("Rss:")).expect("there");
     line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") << 10
-}
-
-/// Whether `done` within a few seconds.
-fn soon(done: impl Fn() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use freestone::limit::{self, Amount};
 use freestone::{Freestone, Options};
+use freestone_testkit::soon;
 
 #[global_allocator]
 static GLOBAL: Freestone = Freestone;
@@ -80,18 +81,6 @@ fn check(all: &[Vec<u8>], size: usize) {
     for (number, one) in all.iter().enumerate() {
         assert!(one.len() == size && one.iter().step_by(61).all(|&byte| byte == number as u8), "{number}");
     }
-}
-
-/// Whether `done` within a few seconds.
-fn soon(done: impl Fn() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
-        if done() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
 
 #[test]

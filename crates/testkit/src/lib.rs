@@ -5,6 +5,7 @@
 //! * [`ShadowHeap`]: knows every live block and its contents, and names what was violated.
 //! * [`Hunt`]: random sequences, and the shortest that fails.
 //! * [`run_sequence`]: one thread, one sequence. [`stress()`]: many threads that hand blocks over.
+//! * [`soon`]: waits for what comes about in the background.
 //! * [`fail_each`]: the same work again and again, with one system call more granted each time.
 //!
 //! ```
@@ -19,7 +20,7 @@
 //! ```
 //!
 //! The layers, each importing only those before it: `rng`, `mix`, `op`, `strategy`; `pattern`,
-//! `block`, `registry`, `shadow`; `subject`, `drive`, `hunt`, `stress`. `refuse` stands alone.
+//! `block`, `registry`, `shadow`; `subject`, `drive`, `hunt`, `stress`. `refuse` and `wait` stand alone.
 
 pub mod block;
 pub mod drive;
@@ -34,6 +35,7 @@ pub mod shadow;
 pub mod strategy;
 pub mod stress;
 pub mod subject;
+mod wait;
 
 pub use block::{Block, BlockInfo, Fault, Violation};
 pub use drive::{Outcome, run_sequence};
@@ -46,3 +48,4 @@ pub use rng::Rng;
 pub use shadow::{Served, ShadowHeap};
 pub use stress::{StressConfig, stress};
 pub use subject::{Global, Subject};
+pub use wait::soon;
