@@ -245,10 +245,8 @@ extern "C" fn body() {
     cpu::forget_number();
     linux::socket::forget_own_descriptors();
     system::name_thread(c"freestone");
-    // The history reads files, whose numbers must not be the program's; and the group's pressure is root's to watch.
-    let keeps_history = start::reporting();
-    let mut own_descriptors = (keeps_history || pressure::is_watched()) && linux::socket::own_descriptors();
-    if own_descriptors && pressure::is_felt() {
+    // The group's pressure is root's to watch.
+    if pressure::is_felt() {
         scavenge::press();
     }
     // With the control, its files are the user's.
@@ -268,19 +266,17 @@ extern "C" fn body() {
         }
         let seen = WORD.load(Ordering::Acquire);
         barriers = barriers && accompany();
-        if pressure::is_watched() && !own_descriptors {
-            own_descriptors = linux::socket::own_descriptors();
-        }
-        if own_descriptors && pressure::is_felt() {
+        if pressure::is_felt() {
             scavenge::press();
         }
         let now_ns = linux::monotonic_ns();
         // Whoever asks the control something wakes it, too.
-        if now_ns.saturating_sub(looked_ns) >= scavenge::tick_ns() / 2 || scavenge::is_pressed() {
+        if now_ns.saturating_sub(looked_ns) >= scavenge::tick_ns() / 2 || scavenge::is_urgent() {
             looked_ns = now_ns;
             quiet = if scavenge::tick() { 0 } else { quiet + 1 };
         }
-        if keeps_history && own_descriptors {
+        // The history reads files, whose numbers must not be the program's.
+        if start::reporting() && linux::socket::own_descriptors() {
             history::tick(now_ns);
         }
         control::serve(now_ns);

@@ -6,7 +6,9 @@
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
+use freestone_sys::linux::Errno;
 use freestone_sys::linux::pressure::Trigger;
+use freestone_sys::linux::socket::own_descriptors;
 
 use crate::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use crate::{background, message};
@@ -26,32 +28,26 @@ pub(crate) fn watch(watched: bool) {
     background::ring();
 }
 
-/// Whether there is pressure now. On the background thread, which has descriptors of its own.
+/// Whether there is pressure now. On the background thread, which gets descriptors of its own for it.
 pub(crate) fn is_felt() -> bool {
     if !is_watched() {
         Trigger::close(TRIGGER.swap(-1, Ordering::Relaxed));
         return false;
     }
     let number = TRIGGER.load(Ordering::Relaxed);
-    if number >= 0 {
-        match Trigger::has_fired(number) {
-            Some(fired) => return fired,
-            // Closed with all others when the control was opened.
-            None => TRIGGER.store(-1, Ordering::Relaxed),
-        }
+    if number >= 0
+        && let Some(fired) = Trigger::has_fired(number)
+    {
+        return fired;
     }
-    match Trigger::open() {
-        Ok(number) => TRIGGER.store(number, Ordering::Relaxed),
-        Err(errno) => {
-            WATCHED.store(false, Ordering::Relaxed);
-            let mut text = FixedText::<160>::new();
-            let _ = write!(
-                text,
-                "pressure:1 cannot take effect: the kernel gives no trigger (error {})",
-                errno.0
-            );
-            message::say(&text);
-        }
+    let opened = if own_descriptors() { Trigger::open() } else { Err(Errno(libc::ENOSYS)) };
+    TRIGGER.store(opened.unwrap_or(-1), Ordering::Relaxed);
+    if let Err(errno) = opened {
+        WATCHED.store(false, Ordering::Relaxed);
+        let mut text = FixedText::<160>::new();
+        let _ =
+            write!(text, "pressure:1 cannot take effect: the kernel gives no trigger (error {})", errno.0);
+        message::say(&text);
     }
     false
 }

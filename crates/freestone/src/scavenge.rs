@@ -51,8 +51,8 @@ pub(crate) fn press() {
     PRESSED.store(true, Ordering::Relaxed);
 }
 
-/// Whether the next look is to give back all that can be.
-pub(crate) fn is_pressed() -> bool {
+/// Whether the next look should not wait for its time: memory is short, or the page heap's bell rang.
+pub(crate) fn is_urgent() -> bool {
     PRESSED.load(Ordering::Relaxed) || LEVELS.pages.watch().has_rung()
 }
 
@@ -206,6 +206,8 @@ pub(crate) fn note_end() {
 
 /// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
 fn sweep(idle: bool) -> bool {
+    /// Free bytes in the slabs of a class for which it is worth it.
+    const WORTH: usize = 256 << 10;
     /// Between two entries at the gate.
     const SLICE: Effort = Effort { slabs: 256, calls: 512 };
     static LOOKS: AtomicU64 = AtomicU64::new(0);
@@ -222,9 +224,10 @@ fn sweep(idle: bool) -> bool {
         while slices > 0 {
             let Some(inside) = gate::enter() else { return true };
             let mut effort = SLICE;
-            let purged = match is_worth(class) {
-                true => CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort),
-                false => 0,
+            let purged = if free_in_slabs_of(class) >= WORTH {
+                CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort)
+            } else {
+                0
             };
             drop(inside);
             swept |= purged > 0;
@@ -249,15 +252,12 @@ fn is_scattered() -> bool {
 
 /// Bytes of all free blocks in slabs. Inside the gate.
 fn free_in_slabs() -> usize {
-    let free =
-        |class: ClassId| CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize;
-    served_classes().map(free).sum()
+    served_classes().map(free_in_slabs_of).sum()
 }
 
-/// Whether the free blocks in the slabs of a class hold enough.
-fn is_worth(class: ClassId) -> bool {
-    const WORTH: usize = 256 << 10;
-    CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize >= WORTH
+/// The same of one class.
+fn free_in_slabs_of(class: ClassId) -> usize {
+    CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize
 }
 
 /// Looks how the system is set up. To be called by a thread of the program's: it reads a file.

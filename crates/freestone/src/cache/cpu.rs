@@ -170,9 +170,10 @@ fn libc_area() -> Option<usize> {
     (size > 0).then_some(offset as usize)
 }
 
-/// In a child of `vfork`, which runs on its parent's thread-local data without being registered with the kernel: takes
-/// the cache number away, which may be another thread's by now. The kernel writes the parent's anew when it next
-/// moves the parent to another CPU or id; until then the parent goes without a cache.
+/// In a thread that is not registered with the kernel, so that its cache number may be another thread's: takes the number
+/// away. The allocator's own thread is one; a child of `vfork`, which runs on its parent's thread-local data, another: there
+/// the kernel writes the parent's number anew when it next moves the parent to another CPU or id, and until then the parent
+/// goes without a cache.
 pub(crate) fn forget_number() {
     let area = AREA.load(Ordering::Relaxed);
     if area != 0 {
