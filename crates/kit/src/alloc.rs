@@ -7,7 +7,7 @@
 //!
 //! # Safety
 //!
-//! The contract of [`Alloc`], which the default methods keep by copying between two blocks that are apart.
+//! The contract of [`Alloc`], which the default methods keep by copying between two blocks that are apart, as [`moved`] does.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -82,12 +82,8 @@ pub unsafe trait Alloc {
     ///
     /// `block` is a live block of this allocator and fits `old`; `new` is at least as long as `old`.
     unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size()) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 
     /// The same as [`grow`](Alloc::grow) with the bytes behind `old.size()` zero.
@@ -119,12 +115,8 @@ pub unsafe trait Alloc {
     ///
     /// `block` is a live block of this allocator and fits `old`; `new` is at most as long as `old`.
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, new.size()) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 }
 
@@ -231,6 +223,21 @@ pub struct AllocStats {
     pub held_bytes: usize,
 }
 
+impl AllocStats {
+    /// The figures of two allocators together; the peaks may have been at different moments.
+    pub(crate) fn plus(self, other: AllocStats) -> AllocStats {
+        AllocStats {
+            live_blocks: self.live_blocks + other.live_blocks,
+            live_bytes: self.live_bytes + other.live_bytes,
+            peak_bytes: self.peak_bytes + other.peak_bytes,
+            total_blocks: self.total_blocks + other.total_blocks,
+            total_bytes: self.total_bytes + other.total_bytes,
+            refused: self.refused + other.refused,
+            held_bytes: self.held_bytes + other.held_bytes,
+        }
+    }
+}
+
 /// Counts what it does.
 pub trait Stats {
     /// The figures at this moment; under concurrency each is right by itself.
@@ -319,6 +326,43 @@ impl<A: Capacity + ?Sized> Capacity for &A {
     fn used(&self) -> usize {
         (**self).used()
     }
+}
+
+/// A new block with the bytes of an old one, as far as both have them. The old one stays live.
+///
+/// # Safety
+///
+/// As [`Alloc::grow`] or [`Alloc::shrink`].
+#[inline]
+pub(crate) unsafe fn copied<A: Alloc + ?Sized>(
+    alloc: &A,
+    block: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Allocated {
+    let fresh = alloc.allocate(new)?;
+    // SAFETY: both hold that many bytes and are apart.
+    unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
+    Ok(fresh)
+}
+
+/// The same, and the old one is freed: how to grow or shrink where nothing better can be done.
+///
+/// # Safety
+///
+/// As [`Alloc::grow`] or [`Alloc::shrink`].
+#[inline]
+pub(crate) unsafe fn moved<A: Alloc + ?Sized>(
+    alloc: &A,
+    block: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Allocated {
+    // SAFETY: the caller's promise.
+    let fresh = unsafe { copied(alloc, block, old, new) }?;
+    // SAFETY: the caller's promise.
+    unsafe { alloc.deallocate(block, old) };
+    Ok(fresh)
 }
 
 /// What a request for no bytes gets where nothing better is at hand: an aligned address that is nobody's.

@@ -69,7 +69,7 @@ use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Guard, Lock};
@@ -300,20 +300,6 @@ impl<A: Alloc, const N: usize> Arenas<A, N> {
         // SAFETY: it is a block of that arena for that layout now.
         Ok(unsafe { Self::mark(resized.cast(), new, arena) })
     }
-
-    /// To a block of another arena.
-    ///
-    /// # Safety
-    ///
-    /// As [`Alloc::grow`] or [`Alloc::shrink`].
-    unsafe fn relocate(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
 }
 
 // SAFETY: tag: each block is one of an arena's, which keeps the contract, and goes back to that arena under its lock.
@@ -348,7 +334,7 @@ unsafe impl<A: Alloc, const N: usize> Alloc for Arenas<A, N> {
         // SAFETY: the caller's promise.
         let grown = unsafe { self.resize(block, old, new, grow) };
         // SAFETY: the caller's promise; nothing has changed.
-        grown.or_else(|_| unsafe { self.relocate(block, old, new) })
+        grown.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
@@ -357,7 +343,7 @@ unsafe impl<A: Alloc, const N: usize> Alloc for Arenas<A, N> {
         // SAFETY: the caller's promise.
         let shrunk = unsafe { self.resize(block, old, new, shrink) };
         // SAFETY: the caller's promise; nothing has changed.
-        shrunk.or_else(|_| unsafe { self.relocate(block, old, new) })
+        shrunk.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 }
 
@@ -378,15 +364,7 @@ impl<A: Stats, const N: usize> Stats for Arenas<A, N> {
     /// The sums over all arenas, each looked at in turn. Bytes include the tags; the peak is the sum of the peaks.
     fn stats(&self) -> AllocStats {
         let all = self.slots.iter().map(|slot| slot.0.lock().stats());
-        all.fold(AllocStats::default(), |sum, one| AllocStats {
-            live_blocks: sum.live_blocks + one.live_blocks,
-            live_bytes: sum.live_bytes + one.live_bytes,
-            peak_bytes: sum.peak_bytes + one.peak_bytes,
-            total_blocks: sum.total_blocks + one.total_blocks,
-            total_bytes: sum.total_bytes + one.total_bytes,
-            refused: sum.refused + one.refused,
-            held_bytes: sum.held_bytes + one.held_bytes,
-        })
+        all.fold(AllocStats::default(), AllocStats::plus)
     }
 }
 

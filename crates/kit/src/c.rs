@@ -46,7 +46,7 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, ResizeInPlace, UsableSize};
 
@@ -91,20 +91,6 @@ unsafe fn c_free(block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { libc::free(block.as_ptr().cast()) };
     }
-}
-
-/// Another block with the same bytes, as far as both have them; the old one is freed.
-///
-/// # Safety
-///
-/// As [`Alloc::grow`], or [`Alloc::shrink`].
-unsafe fn moved<A: Alloc>(alloc: &A, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-    let fresh = alloc.allocate(new)?;
-    // SAFETY: both hold that many bytes and are apart.
-    unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-    // SAFETY: the caller's promise.
-    unsafe { alloc.deallocate(block, old) };
-    Ok(fresh)
 }
 
 // SAFETY: the library keeps that contract.

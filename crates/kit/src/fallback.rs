@@ -57,7 +57,6 @@ use core::ptr::NonNull;
 
 use crate::alloc::nothing;
 use crate::foreign::implement_allocator;
-use crate::segregate::sum;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize};
 
 /// Blocks from `P`, and from `S` what that refuses; see the [module](self).
@@ -262,7 +261,7 @@ impl<P: Reset, S: Reset> Reset for Fallback<P, S> {
 /// The sums of both; what the primary refused and the secondary served counts as refused.
 impl<P: Stats, S: Stats> Stats for Fallback<P, S> {
     fn stats(&self) -> AllocStats {
-        sum(self.primary.stats(), self.secondary.stats())
+        self.primary.stats().plus(self.secondary.stats())
     }
 }
 

@@ -53,7 +53,7 @@ use core::ptr::{NonNull, with_exposed_provenance_mut};
 use freestone_sys::linux::PreservedErrno;
 use freestone_sys::{Linux, System};
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Remap, ResizeInPlace, UsableSize};
 
@@ -151,13 +151,8 @@ unsafe impl Alloc for Page {
             // SAFETY: the caller's promise.
             return unsafe { self.remap(block, old, new) };
         }
-        let fresh = self.allocate(new)?;
-        let kept = old.size().min(new.size());
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, kept) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 
     unsafe fn grow_zeroed(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {

@@ -46,6 +46,7 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::alloc::moved;
 use crate::fixed::Inline;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, Reset, ResizeInPlace};
@@ -122,12 +123,8 @@ unsafe impl<const N: usize, A: Alloc> Alloc for &StackFallback<N, A> {
         if span.resize(used, block, old, new) {
             return Ok(NonNull::slice_from_raw_parts(block, new.size()));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {

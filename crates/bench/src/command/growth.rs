@@ -39,11 +39,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long("threads-to") => range.threads = arguments.value()?.parse_with(options::positive)? as f64,
             Long(name) => {
                 let name = name.to_string();
-                if !options.take(&name, &mut arguments)? {
-                    return Err(
-                        format!("growth has no option --{name}; freestone-bench --help shows all").into()
-                    );
-                }
+                options.take("growth", &name, &mut arguments)?;
             }
             other => return Err(other.unexpected().into()),
         }

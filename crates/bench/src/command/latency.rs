@@ -24,11 +24,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long("json") => json = Some(arguments.value()?.into()),
             Long(name) => {
                 let name = name.to_string();
-                if !options.take(&name, &mut arguments)? {
-                    return Err(
-                        format!("latency has no option --{name}; freestone-bench --help shows all").into()
-                    );
-                }
+                options.take("latency", &name, &mut arguments)?;
             }
             other => return Err(other.unexpected().into()),
         }

@@ -1,6 +1,5 @@
 //! `memory`: what is resident when, against the goals.
 
-use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,11 +27,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long("charts") => charts = Some(arguments.value()?.into()),
             Long(name) => {
                 let name = name.to_string();
-                if !options.take(&name, &mut arguments)? {
-                    return Err(
-                        format!("memory has no option --{name}; freestone-bench --help shows all").into()
-                    );
-                }
+                options.take("memory", &name, &mut arguments)?;
             }
             other => return Err(other.unexpected().into()),
         }
@@ -61,13 +56,11 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             cell.course = sample.course;
         }
     })?;
-    let style = if stdout().is_terminal() { Style::Coloured } else { Style::Plain };
-    print!("{}", table::write(&results, &[], style));
+    print!("{}", table::write(&results, &[], Style::of_stdout()));
     if let Some(folder) = charts {
         plot::draw(&results, &folder)?;
     }
-    let failed = results.rows.iter().flat_map(|row| row.cells.values()).any(|cell| cell.failure.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if results.any_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// All scenarios.

@@ -1,4 +1,4 @@
-//! The options that `run`, `latency`, `growth` and `profile` share.
+//! The options that `run`, `latency`, `growth`, `memory` and `profile` share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,8 +44,13 @@ impl Options {
         }
     }
 
-    /// Takes the long option `name` if it is one of the shared ones; whether it was.
-    pub fn take(&mut self, name: &str, arguments: &mut lexopt::Parser) -> Result<bool, lexopt::Error> {
+    /// Takes the long option `name`; refuses one that is not among the shared ones, since `command` has no other left.
+    pub fn take(
+        &mut self,
+        command: &str,
+        name: &str,
+        arguments: &mut lexopt::Parser,
+    ) -> Result<(), lexopt::Error> {
         match name {
             "peers" => self.peers = Some(words(arguments.value()?)?),
             "without" => self.without = words(arguments.value()?)?,
@@ -62,9 +67,13 @@ impl Options {
                 self.parameters.scale = 0.2;
             }
             "no-build" => self.build = false,
-            _ => return Ok(false),
+            _ => {
+                return Err(
+                    format!("{command} has no option --{name}; freestone-bench --help shows all").into()
+                );
+            }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -129,7 +138,7 @@ mod tests {
             match argument {
                 Long(name) => {
                     let name = name.to_string();
-                    assert!(options.take(&name, &mut arguments)?, "{name}");
+                    options.take("run", &name, &mut arguments)?;
                 }
                 other => return Err(other.unexpected()),
             }
@@ -155,6 +164,7 @@ mod tests {
             (["--interface", "d"], "c, rust or both"),
             (["--lib", "x"], "NAME=FILE"),
             (["--scale", "-1"], "above 0"),
+            (["--sclae", "1"], "run has no option --sclae;"),
         ] {
             let told = parse(&words).unwrap_err().to_string();
             assert!(told.contains(wanted), "{told}");

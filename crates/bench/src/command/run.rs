@@ -4,7 +4,6 @@
 //! the machine does meanwhile falls on all of them alike.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -37,11 +36,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long("metric") => metrics = options::metrics(arguments.value()?)?,
             Long(name) => {
                 let name = name.to_string();
-                if !options.take(&name, &mut arguments)? {
-                    return Err(
-                        format!("run has no option --{name}; freestone-bench --help shows all").into()
-                    );
-                }
+                options.take("run", &name, &mut arguments)?;
             }
             other => return Err(other.unexpected().into()),
         }
@@ -67,10 +62,8 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         json: json.as_deref(),
     };
     let results = rounds.run(calls, |cell, sample, _| cell.samples.push(sample))?;
-    let style = if stdout().is_terminal() { Style::Coloured } else { Style::Plain };
-    print!("{}", table::write(&results, &metrics, style));
-    let failed = results.rows.iter().flat_map(|row| row.cells.values()).any(|cell| cell.failure.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    print!("{}", table::write(&results, &metrics, Style::of_stdout()));
+    Ok(if results.any_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A result without rows.

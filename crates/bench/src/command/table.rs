@@ -1,6 +1,5 @@
 //! `table`: the tables of a result again, on the terminal or into a document.
 
-use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,11 +27,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         }
     }
     let results = Results::read(&result.ok_or("table of which RESULT?")?)?;
-    let style = match (markdown || into.is_some(), stdout().is_terminal()) {
-        (true, _) => Style::Markdown,
-        (_, true) => Style::Coloured,
-        _ => Style::Plain,
-    };
+    let style = if markdown || into.is_some() { Style::Markdown } else { Style::of_stdout() };
     let text = table::write(&results, &metrics, style);
     match into {
         None => print!("{text}"),

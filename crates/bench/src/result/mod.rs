@@ -174,6 +174,11 @@ impl Results {
         self.rows.iter().flat_map(|row| row.cells.values()).map(of_cell).max().unwrap_or(0)
     }
 
+    /// Whether any run of any row failed.
+    pub fn any_failed(&self) -> bool {
+        self.rows.iter().flat_map(|row| row.cells.values()).any(|cell| cell.failure.is_some())
+    }
+
     /// Reads a file of results.
     pub fn read(path: &Path) -> Result<Results, String> {
         let told = |error: &dyn fmt::Display| format!("{}: {error}", path.display());

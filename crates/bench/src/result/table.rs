@@ -1,6 +1,7 @@
 //! Tables of ratios: for the terminal, and as Markdown for documents.
 
 use std::fmt::Write;
+use std::io::{IsTerminal, stdout};
 
 use super::score::{Metric, Scores, Summary};
 use super::{Results, memory};
@@ -17,6 +18,13 @@ pub enum Style {
     Coloured,
     /// For documents.
     Markdown,
+}
+
+impl Style {
+    /// What suits standard output.
+    pub fn of_stdout() -> Style {
+        if stdout().is_terminal() { Style::Coloured } else { Style::Plain }
+    }
 }
 
 /// Everything about `results` that the metrics ask for.

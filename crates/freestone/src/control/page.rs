@@ -63,7 +63,7 @@ impl Page<'_> {
     fn write_figures(&self, now_ns: u64) {
         let stats = stats::collect();
         let (calls, pages, system) = (&stats.calls, &stats.pages, &stats.system);
-        let resident = linux::shared::resident_bytes(LEVELS.pages.system().os_page_size());
+        let resident = linux::mappings::resident_roughly().unwrap_or(0);
         let other_calls =
             system.map + system.commit + system.purge + system.release + system.moves + system.reserve;
         for &figure in Figure::ALL {

@@ -3,8 +3,10 @@
 use core::fmt::{self, Write};
 
 use freestone_base::text::FixedText;
+use freestone_sys::linux::Errno;
 use freestone_sys::linux::shared::DirectoryRefused;
-use freestone_sys::linux::{Errno, socket};
+
+use crate::message;
 
 /// Why [`open`](super::open) could not open the control.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +84,8 @@ impl Trouble {
     /// Says so on standard error.
     pub(super) fn tell(self) {
         let mut text = FixedText::<240>::new();
-        let _ = writeln!(text, "freestone: control:1 cannot take effect: {self}");
-        socket::write_to_standard_error(text.as_bytes());
+        let _ = write!(text, "control:1 cannot take effect: {self}");
+        message::say(&text);
     }
 }
 
@@ -136,6 +138,7 @@ mod tests {
             assert_ne!(NotOpened(trouble).errno(), 0);
             words.push(NotOpened(trouble).to_string());
         }
+        words.sort();
         words.dedup();
         assert_eq!(words.len(), 9);
     }

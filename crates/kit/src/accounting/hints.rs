@@ -12,6 +12,7 @@ use super::allocator::Accounting;
 use super::measure::Measure;
 use super::shortage::OomHandler;
 use crate::Alloc;
+use crate::alloc::moved;
 
 /// How much of an allocator's memory is live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,12 +64,8 @@ pub unsafe trait MoveHints: Alloc {
     ///
     /// `block` is a live block of this allocator and fits `layout`.
     unsafe fn relocate(&self, block: NonNull<u8>, layout: Layout) -> Option<NonNull<u8>> {
-        let fresh = self.allocate(layout).ok()?.cast::<u8>();
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.copy_from_nonoverlapping(block, layout.size()) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, layout) };
-        Some(fresh)
+        unsafe { moved(self, block, layout, layout) }.ok().map(NonNull::cast)
     }
 }
 

@@ -85,7 +85,7 @@ use core::fmt;
 use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{copied, nothing};
 use crate::bump::chunk::{ALIGN, Chunk, FIRST, HEADER};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, ResizeInPlace};
@@ -246,10 +246,8 @@ unsafe impl<A: Alloc> Alloc for Arena<A> {
         if aligned && (old.size() == new.size() || self.resize_newest(block, old, new.size())) {
             return Ok(NonNull::slice_from_raw_parts(block, new.size()));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart: the old one was not freed, and a node that is extended stays.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size()) };
-        Ok(fresh)
+        // SAFETY: the caller's promise.
+        unsafe { copied(self, block, old, new) }
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
@@ -257,10 +255,8 @@ unsafe impl<A: Alloc> Alloc for Arena<A> {
             self.resize_newest(block, old, new.size());
             return Ok(NonNull::slice_from_raw_parts(block, new.size()));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, new.size()) };
-        Ok(fresh)
+        // SAFETY: the caller's promise.
+        unsafe { copied(self, block, old, new) }
     }
 }
 

@@ -84,7 +84,7 @@ mod tree;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Reset, ResizeInPlace, Stats, UsableSize};
 use chunk::{Chunk, OVERHEAD};
@@ -164,20 +164,6 @@ impl<A: Alloc> Bins<A> {
         self.tally.resized(old.size(), new.size());
         Ok(resized)
     }
-
-    /// Allocates, copies and frees.
-    ///
-    /// # Safety
-    ///
-    /// As [`Alloc::grow`] or [`Alloc::shrink`].
-    unsafe fn relocate(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
 }
 
 // SAFETY: tiled: a chunk is in no bin while it is live. Direct blocks are the parent's.
@@ -219,14 +205,14 @@ unsafe impl<A: Alloc> Alloc for Bins<A> {
         // SAFETY: the caller's promise.
         let resized = unsafe { self.resize(block, old, new, false) };
         // SAFETY: the caller's promise; nothing has changed.
-        resized.or_else(|_| unsafe { self.relocate(block, old, new) })
+        resized.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         // SAFETY: the caller's promise.
         let resized = unsafe { self.resize(block, old, new, false) };
         // SAFETY: the caller's promise; nothing has changed.
-        resized.or_else(|_| unsafe { self.relocate(block, old, new) })
+        resized.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 }
 

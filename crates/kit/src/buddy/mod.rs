@@ -72,7 +72,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::tally::Tally;
 use crate::{
@@ -411,20 +411,6 @@ impl<A: Alloc, const MIN: u32, const MAX: u32> Buddy<A, MIN, MAX> {
         Ok(NonNull::slice_from_raw_parts(block, len))
     }
 
-    /// Allocates, copies and frees.
-    ///
-    /// # Safety
-    ///
-    /// As [`Alloc::grow`] or [`Alloc::shrink`].
-    unsafe fn relocate(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
-
     /// Checks that blocks tile every zone, that no two free buddies are apart, and the figures. O(memory).
     ///
     /// # Errors
@@ -499,12 +485,12 @@ unsafe impl<A: Alloc, const MIN: u32, const MAX: u32> Alloc for Buddy<A, MIN, MA
 
     unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         // SAFETY: the caller's promise; nothing has changed.
-        self.resize(block, old, new).or_else(|_| unsafe { self.relocate(block, old, new) })
+        self.resize(block, old, new).or_else(|_| unsafe { moved(self, block, old, new) })
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         // SAFETY: the caller's promise; nothing has changed.
-        self.resize(block, old, new).or_else(|_| unsafe { self.relocate(block, old, new) })
+        self.resize(block, old, new).or_else(|_| unsafe { moved(self, block, old, new) })
     }
 }
 

@@ -99,7 +99,7 @@ use core::num::NonZeroUsize;
 use core::ptr::NonNull;
 
 use self::chunk::{ALIGN, Chunk, FIRST, HEADER};
-use crate::alloc::nothing;
+use crate::alloc::{copied, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, Reset, ResizeInPlace};
 
@@ -315,18 +315,14 @@ unsafe impl<A: Alloc, const MIN_ALIGN: usize> Alloc for Bump<A, MIN_ALIGN> {
                 return Ok(NonNull::slice_from_raw_parts(moved, new.size()));
             }
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size()) };
-        Ok(fresh)
+        // SAFETY: the caller's promise.
+        unsafe { copied(self, block, old, new) }
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         if !block.addr().get().is_multiple_of(new.align()) {
-            let fresh = self.allocate(new)?;
-            // SAFETY: both hold that many bytes and are apart.
-            unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, new.size()) };
-            return Ok(fresh);
+            // SAFETY: the caller's promise.
+            return unsafe { copied(self, block, old, new) };
         }
         let gain = (old.size() - new.size()) & !(new.align().max(MIN_ALIGN) - 1);
         // Moving the newest block up wins `gain` bytes at the price of copying it: done when that wins more than it copies.

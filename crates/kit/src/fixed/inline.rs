@@ -13,6 +13,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::Span;
+use crate::alloc::copied;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, Reset, ResizeInPlace};
 
@@ -103,10 +104,8 @@ unsafe impl<const N: usize> Alloc for &Inline<N> {
         if span.resize(used, block, old, new) {
             return Ok(NonNull::slice_from_raw_parts(block, new.size()));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        Ok(fresh)
+        // SAFETY: the caller's promise.
+        unsafe { copied(self, block, old, new) }
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {

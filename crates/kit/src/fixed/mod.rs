@@ -79,6 +79,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use crate::alloc::copied;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Capacity, Owns, Reset, ResizeInPlace};
 
@@ -220,10 +221,8 @@ unsafe impl Alloc for Fixed<'_> {
         if self.span.resize(&self.used, block, old, new) {
             return Ok(NonNull::slice_from_raw_parts(block, new.size()));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        Ok(fresh)
+        // SAFETY: the caller's promise.
+        unsafe { copied(self, block, old, new) }
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {

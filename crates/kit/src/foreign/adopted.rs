@@ -9,7 +9,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 
 use super::implement_allocator;
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::{Alloc, AllocError, Allocated};
 
 /// A `GlobalAlloc` (`std::alloc::System`, the crate `freestone`, any that a program could be run on) as a parent.
@@ -39,12 +39,8 @@ impl<G: GlobalAlloc + ?Sized> AdoptedGlobal<'_, G> {
             let at = unsafe { self.0.realloc(block.as_ptr(), old, new.size()) };
             return given(at, new);
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 }
 

@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 use std::sync::PoisonError;
 
 use super::pool::BufferPool;
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, Allocated, Owns, ResizeInPlace, UsableSize};
 
@@ -75,12 +75,8 @@ impl<A: Alloc> BufferPool<A> {
         if let (Some(class), true) = (is, was == is && old.size() > 0 && new.size() > 0) {
             return Ok(NonNull::slice_from_raw_parts(block, self.classes.size(class)));
         }
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
+        unsafe { moved(self, block, old, new) }
     }
 }
 

@@ -63,6 +63,7 @@ use core::ptr::NonNull;
 
 pub use hybrid::{Hybrid, hybrid};
 
+use crate::alloc::moved;
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Remap, Reset, ResizeInPlace, Stats, UsableSize};
 
@@ -107,23 +108,6 @@ impl<const BORDER: usize, S, L, const ALIGN: usize> Segregate<BORDER, S, L, ALIG
     }
 }
 
-impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Segregate<BORDER, S, L, ALIGN> {
-    /// Moves a block to where its new layout belongs.
-    ///
-    /// # Safety
-    ///
-    /// `block` is live here and fits `old`.
-    #[cold]
-    unsafe fn cross(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
-}
-
 // SAFETY: every block is one of the side that its layout says (*side*), and those keep the contract.
 unsafe impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Alloc
     for Segregate<BORDER, S, L, ALIGN>
@@ -164,7 +148,7 @@ unsafe impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Alloc
             // SAFETY: *side*; the caller's promise.
             (false, false) => unsafe { self.large.grow(block, old, new) },
             // SAFETY: the caller's promise.
-            _ => unsafe { self.cross(block, old, new) },
+            _ => unsafe { moved(self, block, old, new) },
         }
     }
 
@@ -192,7 +176,7 @@ unsafe impl<const BORDER: usize, S: Alloc, L: Alloc, const ALIGN: usize> Alloc
             // SAFETY: *side*; the caller's promise.
             (false, false) => unsafe { self.large.shrink(block, old, new) },
             // SAFETY: the caller's promise.
-            _ => unsafe { self.cross(block, old, new) },
+            _ => unsafe { moved(self, block, old, new) },
         }
     }
 }
@@ -261,20 +245,7 @@ impl<const BORDER: usize, S: Reset, L: Reset, const ALIGN: usize> Reset for Segr
 /// The sums of both; the peaks may have been at different moments.
 impl<const BORDER: usize, S: Stats, L: Stats, const ALIGN: usize> Stats for Segregate<BORDER, S, L, ALIGN> {
     fn stats(&self) -> AllocStats {
-        sum(self.small.stats(), self.large.stats())
-    }
-}
-
-/// The figures of two allocators together.
-pub(crate) fn sum(one: AllocStats, other: AllocStats) -> AllocStats {
-    AllocStats {
-        live_blocks: one.live_blocks + other.live_blocks,
-        live_bytes: one.live_bytes + other.live_bytes,
-        peak_bytes: one.peak_bytes + other.peak_bytes,
-        total_blocks: one.total_blocks + other.total_blocks,
-        total_bytes: one.total_bytes + other.total_bytes,
-        refused: one.refused + other.refused,
-        held_bytes: one.held_bytes + other.held_bytes,
+        self.small.stats().plus(self.large.stats())
     }
 }
 

@@ -11,7 +11,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use super::cache::{Reap, SlabCache};
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::tally::Tally;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Stats, UsableSize};
@@ -194,20 +194,6 @@ impl<A: Alloc + Clone> SlabHeap<A> {
         self.tally.resized(old.size(), new.size());
         Ok(NonNull::slice_from_raw_parts(resized, len))
     }
-
-    /// Allocates, copies and frees.
-    ///
-    /// # Safety
-    ///
-    /// As [`Alloc::grow`] or [`Alloc::shrink`].
-    unsafe fn relocate(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
 }
 
 // SAFETY: class: a block is its cache's or the parent's, and each keeps the contract.
@@ -244,14 +230,14 @@ unsafe impl<A: Alloc + Clone> Alloc for SlabHeap<A> {
         // SAFETY: the caller's promise.
         let resized = unsafe { self.resize(block, old, new) };
         // SAFETY: the caller's promise; nothing has changed.
-        resized.or_else(|_| unsafe { self.relocate(block, old, new) })
+        resized.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         // SAFETY: the caller's promise.
         let resized = unsafe { self.resize(block, old, new) };
         // SAFETY: the caller's promise; nothing has changed.
-        resized.or_else(|_| unsafe { self.relocate(block, old, new) })
+        resized.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 }
 

@@ -94,7 +94,7 @@ mod slot;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 #[cfg(loom)]
 use crate::home;
@@ -243,20 +243,6 @@ impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Smp<P, SLAB, SLOTS> {
     fn block(block: NonNull<u8>, class: usize) -> NonNull<[u8]> {
         NonNull::slice_from_raw_parts(block, Self::size(class))
     }
-
-    /// Moves a block to its new side or class.
-    ///
-    /// # Safety
-    ///
-    /// `block` is live here and fits `old`.
-    unsafe fn relocate(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = Alloc::allocate(self, new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(block, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(block, old) };
-        Ok(fresh)
-    }
 }
 
 // SAFETY: a block that was taken from a list or a slab is in none any more (*free*, *fresh*), has its class's size and that
@@ -299,7 +285,7 @@ unsafe impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Alloc for Smp<P, SL
             // SAFETY: *side*; the caller's promise.
             (Side::Parent, Side::Parent) => unsafe { self.parent.grow(block, old, new) },
             // SAFETY: the caller's promise.
-            _ => unsafe { self.relocate(block, old, new) },
+            _ => unsafe { moved(self, block, old, new) },
         }
     }
 
@@ -326,7 +312,7 @@ unsafe impl<P: Alloc, const SLAB: usize, const SLOTS: usize> Alloc for Smp<P, SL
             // SAFETY: *side*; the caller's promise.
             (Side::Parent, Side::Parent) if new.size() > 0 => unsafe { self.parent.shrink(block, old, new) },
             // SAFETY: the caller's promise.
-            _ => unsafe { self.relocate(block, old, new) },
+            _ => unsafe { moved(self, block, old, new) },
         }
     }
 }

@@ -362,18 +362,4 @@ impl<P: Policy, A: Alloc> Textbook<P, A> {
         self.tally.resized(old.size(), new.size());
         Ok(Self::given(block))
     }
-
-    /// Allocates, copies and frees.
-    ///
-    /// # Safety
-    ///
-    /// As [`Alloc::grow`] or [`Alloc::shrink`].
-    pub(super) unsafe fn relocate(&self, payload: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
-        let fresh = self.allocate(new)?;
-        // SAFETY: both hold that many bytes and are apart.
-        unsafe { fresh.cast::<u8>().copy_from_nonoverlapping(payload, old.size().min(new.size())) };
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate(payload, old) };
-        Ok(fresh)
-    }
 }

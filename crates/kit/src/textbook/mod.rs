@@ -77,7 +77,7 @@ mod policy;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use crate::alloc::nothing;
+use crate::alloc::{moved, nothing};
 use crate::foreign::implement_allocator;
 use crate::{Alloc, AllocError, AllocStats, Allocated, Owns, Reset, ResizeInPlace, Stats, UsableSize};
 use block::TAGS;
@@ -113,14 +113,14 @@ unsafe impl<P: Policy, A: Alloc> Alloc for Textbook<P, A> {
         // SAFETY: the caller's promise.
         let in_place = unsafe { self.resize(block, old, new) };
         // SAFETY: the caller's promise; nothing has changed.
-        in_place.or_else(|_| unsafe { self.relocate(block, old, new) })
+        in_place.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 
     unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Allocated {
         // SAFETY: the caller's promise.
         let in_place = unsafe { self.resize(block, old, new) };
         // SAFETY: the caller's promise; nothing has changed.
-        in_place.or_else(|_| unsafe { self.relocate(block, old, new) })
+        in_place.or_else(|_| unsafe { moved(self, block, old, new) })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use core::ffi::CStr;
 
-use super::process::read_file;
+use super::read_file::beginning;
 
 /// The longest path of a group that is followed.
 const PATH: usize = 1024;
@@ -16,7 +16,7 @@ pub(super) const NAME: usize = PATH + 100;
 /// The name of a file of the process's group in the unified hierarchy, where there is one below the root.
 pub(super) fn own_file<'a>(name: &'a mut [u8; NAME], file: &[u8]) -> Option<&'a CStr> {
     let mut buffer = [0; 4096];
-    let groups = read_file(c"/proc/self/cgroup", &mut buffer)?;
+    let groups = beginning(c"/proc/self/cgroup", &mut buffer)?;
     let path = groups.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
     join(name, &[b"/sys/fs/cgroup", path.strip_suffix(b"/").unwrap_or(path), b"/", file])
 }
@@ -34,7 +34,7 @@ fn join<'a>(name: &'a mut [u8; NAME], parts: &[&[u8]]) -> Option<&'a CStr> {
 /// Bytes that the control groups of this process may use; `None` where nothing is limited.
 pub fn memory_limit() -> Option<usize> {
     let mut buffer = [0; 4096];
-    let groups = read_file(c"/proc/self/cgroup", &mut buffer).unwrap_or(b"");
+    let groups = beginning(c"/proc/self/cgroup", &mut buffer).unwrap_or(b"");
     let mut least = None;
     for line in groups.split(|&byte| byte == b'\n') {
         let mut fields = line.splitn(3, |&byte| byte == b':');
@@ -78,7 +78,7 @@ fn of_group(mount: &[u8], path: &[u8], file: &[u8]) -> Option<usize> {
 fn read_limit(parts: &[&[u8]]) -> Option<usize> {
     let mut name = [0; NAME];
     let mut buffer = [0; 64];
-    parse_limit(read_file(join(&mut name, parts)?, &mut buffer)?)
+    parse_limit(beginning(join(&mut name, parts)?, &mut buffer)?)
 }
 
 /// `max`, or a number; version 1 says "no limit" by one close to the largest.

@@ -60,7 +60,7 @@ pub fn drop_privileges(user: bool) -> bool {
 /// Whether the kernel makes huge pages of any memory, unasked.
 pub fn makes_huge_pages() -> bool {
     let mut buffer = [0; 64];
-    super::process::read_file(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut buffer)
+    super::read_file::beginning(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut buffer)
         .is_some_and(|text| text.starts_with(b"[always]"))
 }
 
@@ -182,21 +182,6 @@ impl Drop for NewFile {
         // SAFETY: our own descriptor, closed once.
         unsafe { libc::close(self.0) };
     }
-}
-
-/// Reads the start of the file at `path`, which ends with a NUL; returns how many bytes were read.
-pub fn read_start(path: &[u8], into: &mut [u8]) -> usize {
-    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return 0 };
-    // SAFETY: a terminated string.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return 0;
-    }
-    // SAFETY: the buffer is as long as said.
-    let got = unsafe { libc::read(file, into.as_mut_ptr().cast::<c_void>(), into.len()) };
-    // SAFETY: our own descriptor, closed once.
-    unsafe { libc::close(file) };
-    got.max(0) as usize
 }
 
 /// Ends the process at once: no handlers, no finalisers.

@@ -5,7 +5,7 @@
 //! Raw file calls and the affinity mask of this thread, both into buffers of this frame.
 #![allow(unsafe_code)]
 
-use super::process::read_file;
+use super::read_file::beginning;
 
 /// One more than the largest CPU number this machine can ever have; at least 1.
 ///
@@ -13,7 +13,7 @@ use super::process::read_file;
 /// least as large. Never from a mask itself: affinity may change.
 pub fn possible_cpus() -> usize {
     let mut buffer = [0u8; 256];
-    read_file(c"/sys/devices/system/cpu/possible", &mut buffer)
+    beginning(c"/sys/devices/system/cpu/possible", &mut buffer)
         .filter(|list| list.len() < 256)
         .and_then(end_of_cpu_list)
         .or_else(bits_of_cpu_mask)

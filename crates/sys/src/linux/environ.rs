@@ -15,7 +15,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use super::process::read_file;
+use super::read_file::beginning;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -70,7 +70,7 @@ fn early_environment() -> Option<&'static [u8]> {
     if FILL.compare_exchange(EMPTY, FILLING, Relaxed, Relaxed).is_ok() {
         // SAFETY: only the winner of the exchange gets here, and nobody reads before FULL.
         let buffer = unsafe { &mut *EARLY.0.get() };
-        let _ = read_file(c"/proc/self/environ", buffer);
+        let _ = beginning(c"/proc/self/environ", buffer);
         // Pairs with the load below: who sees FULL sees the bytes.
         FILL.store(FULL, Release);
     }

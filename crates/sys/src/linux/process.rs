@@ -1,11 +1,9 @@
-//! Facts about this process, and bytes to and from files, without libc's buffers.
+//! Facts about this process, and bytes to files, without libc's buffers.
 //!
 //! # Safety
 //!
 //! Each call passes a buffer of its own frame or a borrowed slice, with its true length.
 #![allow(unsafe_code)]
-
-use core::ffi::CStr;
 
 use libc::{c_int, c_ulong, c_void};
 
@@ -51,19 +49,6 @@ pub fn thread_id() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-/// Lets another thread have this CPU.
-pub fn yield_now() {
-    let _preserved = PreservedErrno::new();
-    // SAFETY: no preconditions.
-    unsafe { libc::sched_yield() };
-}
-
-/// Ends the process with `SIGABRT`.
-pub fn abort() -> ! {
-    // SAFETY: no preconditions; does not return.
-    unsafe { libc::abort() }
-}
-
 /// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more.
 pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     let _preserved = PreservedErrno::new();
@@ -78,31 +63,6 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
         }
     }
     true
-}
-
-/// The beginning of the file at `path`, as much as fits `buffer`; `None` when it cannot be read.
-pub(super) fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let _preserved = PreservedErrno::new();
-    // SAFETY: a terminated string; the call keeps nothing of it.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return None;
-    }
-    let mut len = 0;
-    let complete = loop {
-        let rest = &mut buffer[len..];
-        // SAFETY: the rest of the buffer is writable for its length.
-        let read = unsafe { libc::read(file, rest.as_mut_ptr().cast::<c_void>(), rest.len()) };
-        match read {
-            1.. => len += read as usize,
-            0 => break true,
-            _ if Errno::last() == Errno(libc::EINTR) => {}
-            _ => break false,
-        }
-    };
-    // SAFETY: the file was opened above and is closed once.
-    unsafe { libc::close(file) };
-    complete.then_some(&buffer[..len])
 }
 
 /// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave
@@ -155,12 +115,5 @@ mod tests {
         Errno(5).set();
         assert!(!write_all(-1, b"x"));
         assert_eq!(Errno::last(), Errno(5));
-    }
-
-    #[test]
-    fn a_file_is_read_as_far_as_the_buffer_goes() {
-        let mut buffer = [0; 4];
-        assert_eq!(read_file(c"/proc/self/comm", &mut buffer).map(<[u8]>::len), Some(4));
-        assert_eq!(read_file(c"/no/such/file", &mut buffer), None);
     }
 }

@@ -9,10 +9,23 @@ use core::ffi::CStr;
 
 use libc::{c_int, c_void};
 
-use super::errno::PreservedErrno;
+use super::errno::{Errno, PreservedErrno};
+use super::shared::{Descriptor, outcome};
+
+/// The beginning of the file at `path`, as much as fits `buffer`; `None` when it cannot be read.
+pub(super) fn beginning<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let file = ReadFile::open(path)?;
+    let mut len = 0;
+    loop {
+        match file.try_read(&mut buffer[len..]).ok()? {
+            0 => return Some(&buffer[..len]),
+            got => len += got,
+        }
+    }
+}
 
 /// A file opened for reading by a system call of its own, closed when dropped.
-pub struct ReadFile(c_int);
+pub struct ReadFile(Descriptor);
 
 impl ReadFile {
     /// Opens the file; `None` when that cannot be.
@@ -21,22 +34,22 @@ impl ReadFile {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         // SAFETY: a terminated string that outlives the call.
         let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
-        (file >= 0).then_some(ReadFile(file as c_int))
+        Descriptor::from(file).ok().map(ReadFile)
     }
 
     /// Reads into the buffer; how many bytes came, 0 at the end or on an error.
     pub fn read(&self, buffer: &mut [u8]) -> usize {
+        self.try_read(buffer).unwrap_or(0)
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let _preserved = PreservedErrno::new();
         loop {
+            let at = buffer.as_mut_ptr().cast::<c_void>();
             // SAFETY: the buffer is writable for its length.
-            let got = unsafe {
-                libc::syscall(libc::SYS_read, self.0, buffer.as_mut_ptr().cast::<c_void>(), buffer.len())
-            };
-            if got >= 0 {
-                return got as usize;
-            }
-            if super::Errno::last().0 != libc::EINTR {
-                return 0;
+            match outcome(unsafe { libc::syscall(libc::SYS_read, self.0.0, at, buffer.len()) }) {
+                Err(Errno(libc::EINTR)) => {}
+                got => return got,
             }
         }
     }
@@ -72,9 +85,7 @@ impl ReadFile {
             line(&buffer[..len]);
         }
     }
-}
 
-impl ReadFile {
     /// Reads as much of the buffer as there is from a place in the file on; how many bytes came, 0 on an error.
     pub fn read_at(&self, place: usize, buffer: &mut [u8]) -> usize {
         let _preserved = PreservedErrno::new();
@@ -82,7 +93,7 @@ impl ReadFile {
         let got = unsafe {
             libc::syscall(
                 libc::SYS_pread64,
-                self.0,
+                self.0.0,
                 buffer.as_mut_ptr().cast::<c_void>(),
                 buffer.len(),
                 place,
@@ -93,22 +104,14 @@ impl ReadFile {
 
     /// The descriptor, which is the caller's to close from now on.
     pub(super) fn into_raw(self) -> c_int {
-        let file = self.0;
+        let file = self.0.0;
         core::mem::forget(self);
         file
     }
 
     /// A file from the descriptor that [`ReadFile::into_raw`] gave.
     pub(super) fn from_raw(file: c_int) -> ReadFile {
-        ReadFile(file)
-    }
-}
-
-impl Drop for ReadFile {
-    fn drop(&mut self) {
-        let _preserved = PreservedErrno::new();
-        // SAFETY: our own descriptor, closed once.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
+        ReadFile(Descriptor(file))
     }
 }
 
@@ -132,8 +135,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_is_none() {
-        super::super::Errno(7).set();
+        Errno(7).set();
         assert!(ReadFile::open(c"/no/such/file").is_none());
-        assert_eq!(super::super::Errno::last(), super::super::Errno(7));
+        assert_eq!(beginning(c"/no/such/file", &mut [0; 4]), None);
+        assert_eq!(beginning(c"/proc/self", &mut [0; 4]), None, "a directory");
+        assert_eq!(Errno::last(), Errno(7));
+    }
+
+    #[test]
+    fn a_file_is_read_as_far_as_the_buffer_goes() {
+        let mut buffer = [0; 4];
+        assert_eq!(beginning(c"/proc/self/comm", &mut buffer).map(<[u8]>::len), Some(4));
     }
 }

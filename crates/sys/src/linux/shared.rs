@@ -17,6 +17,7 @@ use core::sync::atomic::AtomicU64;
 use libc::{c_int, c_long};
 
 use super::errno::{Errno, PreservedErrno};
+use super::read_file::beginning;
 
 /// What a raw system call returned: a number, or an error.
 pub(super) fn outcome(returned: c_long) -> Result<usize, Errno> {
@@ -48,33 +49,14 @@ fn open(path: &CStr, flags: c_int) -> Result<Descriptor, Errno> {
     Descriptor::from(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) })
 }
 
-/// The beginning of a file, as much as one call gives; empty when it cannot be read.
-pub fn read_once<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
-    let _preserved = PreservedErrno::new();
-    let Ok(file) = open(path, libc::O_RDONLY) else { return &[] };
-    // SAFETY: the buffer is writable for its length.
-    let read = unsafe { libc::syscall(libc::SYS_read, file.0, buffer.as_mut_ptr(), buffer.len()) };
-    &buffer[..read.max(0) as usize]
-}
-
-/// Bytes of this process that are resident; 0 when `/proc` cannot be read.
-pub fn resident_bytes(os_page_size: usize) -> usize {
-    let mut buffer = [0; 128];
-    let text = read_once(c"/proc/self/statm", &mut buffer);
-    number(text.split(|&byte| byte == b' ').nth(1)).unwrap_or(0) as usize * os_page_size
-}
-
 /// When the kernel started this process, in its ticks since it was booted; 0 when `/proc` cannot be read.
 pub fn start_time() -> u64 {
     let mut buffer = [0; 1024];
-    let text = read_once(c"/proc/self/stat", &mut buffer);
+    let text = beginning(c"/proc/self/stat", &mut buffer).unwrap_or_default();
     // The name, in brackets, may hold anything; behind it come fields 3, 4, …
     let Some(name_end) = text.iter().rposition(|&byte| byte == b')') else { return 0 };
-    number(text[name_end..].split(|&byte| byte == b' ').nth(22 - 2)).unwrap_or(0)
-}
-
-fn number(text: Option<&[u8]>) -> Option<u64> {
-    core::str::from_utf8(text?).ok()?.parse().ok()
+    let field = text[name_end..].split(|&byte| byte == b' ').nth(22 - 2).unwrap_or_default();
+    core::str::from_utf8(field).ok().and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
 /// The user for whom this thread acts.
@@ -322,7 +304,6 @@ mod tests {
 
     #[test]
     fn facts_agree_with_proc() {
-        assert!(resident_bytes(4096) > 100 << 10);
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         assert_eq!(start_time(), fields[22 - 3].parse::<u64>().unwrap());

@@ -35,7 +35,7 @@ pub fn forget_own_descriptors() {
 }
 
 /// Gives the calling thread a table of descriptors of its own, once, which keeps none of the program's open: input, output and standard
-/// error lead nowhere ([`write_to_standard_error`] finds the program's). False where the kernel (before 5.9) cannot.
+/// error lead nowhere ([`write_message`] finds the program's). False where the kernel (before 5.9) cannot.
 pub fn own_descriptors() -> bool {
     let _preserved = PreservedErrno::new();
     if APART.load(Ordering::Relaxed) == super::thread_id() {
@@ -273,7 +273,7 @@ impl Readiness {
 }
 
 /// Writes to the standard error of the program, also from a thread with descriptors of its own.
-pub fn write_to_standard_error(bytes: &[u8]) {
+fn write_to_standard_error(bytes: &[u8]) {
     let _preserved = PreservedErrno::new();
     if let Ok(file) = program_descriptor(2).or_else(|_| standard_error_by_path()) {
         super::write_all(file.0, bytes);
