@@ -4,9 +4,8 @@ use core::fmt::{self, Write};
 
 use freestone_base::live::{self, ClassFigure, Figure, word};
 use freestone_base::{ClassId, class_info};
-use freestone_sys::{System, linux};
+use freestone_sys::linux;
 
-use crate::slow::LEVELS;
 use crate::stats::ClassStats;
 use crate::{gate, start, stats};
 use core::sync::atomic::{AtomicU64, Ordering, fence};
