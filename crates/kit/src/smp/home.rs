@@ -9,7 +9,7 @@ pub(super) fn cpus() -> usize {
 
 /// Lets another thread run.
 pub(super) fn pause() {
-    freestone_sys::linux::yield_now();
+    freestone_sys::linux::control::yield_now();
 }
 
 /// A thread has a slot from here on. A model watches that it is the only one.
