@@ -80,15 +80,25 @@ pub fn yield_now() {
 /// Has functions called around every fork: before, after in the parent, after in the child. May allocate.
 /// False when libc had no room.
 pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
+    type Handler = Option<unsafe extern "C" fn()>;
+    // What `pthread_atfork` calls, which is linked into each library by itself and brings a procedure linkage table. Without a
+    // handle the handlers stay when a library is closed: whoever is closed with this code must not be.
+    #[cfg(target_env = "gnu")]
     unsafe extern "C" {
-        fn pthread_atfork(
-            before: Option<unsafe extern "C" fn()>,
-            parent: Option<unsafe extern "C" fn()>,
-            child: Option<unsafe extern "C" fn()>,
-        ) -> c_int;
+        fn __register_atfork(before: Handler, parent: Handler, child: Handler, library: *mut c_void) -> c_int;
     }
-    // SAFETY: the functions live as long as this code.
-    unsafe { pthread_atfork(Some(before), Some(parent), Some(child)) == 0 }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the functions live as long as this code, which is never unloaded.
+    let refused =
+        unsafe { __register_atfork(Some(before), Some(parent), Some(child), core::ptr::null_mut()) };
+    #[cfg(not(target_env = "gnu"))]
+    unsafe extern "C" {
+        fn pthread_atfork(before: Handler, parent: Handler, child: Handler) -> c_int;
+    }
+    #[cfg(not(target_env = "gnu"))]
+    // SAFETY: as above.
+    let refused = unsafe { pthread_atfork(Some(before), Some(parent), Some(child)) };
+    refused == 0
 }
 
 /// A slot of thread-specific data whose destructor runs when a thread ends.
