@@ -100,6 +100,16 @@ pub trait System: Sync {
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         let _ = (addr, len, wanted);
     }
+    /// Whether the system makes huge pages of 2 MiB of what asks for them, and of nothing else.
+    fn offers_huge_pages(&self) -> bool {
+        false
+    }
+
+    /// Nanoseconds for which the calling thread has run.
+    fn thread_ns(&self) -> u64 {
+        0
+    }
+
     /// Bytes in an OS page, a power of two.
     fn os_page_size(&self) -> usize;
 
@@ -141,6 +151,14 @@ impl<S: System> System for &S {
     }
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         (**self).ask_for_huge_pages(addr, len, wanted);
+    }
+
+    fn offers_huge_pages(&self) -> bool {
+        (**self).offers_huge_pages()
+    }
+
+    fn thread_ns(&self) -> u64 {
+        (**self).thread_ns()
     }
 
     fn os_page_size(&self) -> usize {
