@@ -216,7 +216,7 @@ impl Chunk {
 
     /// The same as a cell, for as long as the list is borrowed that it is in.
     #[inline]
-    pub fn link_cell<'l>(self, link: Link, _list: &'l Cell<Option<Chunk>>) -> &'l Cell<Option<Chunk>> {
+    pub fn link_cell(self, link: Link, _list: &Cell<Option<Chunk>>) -> &Cell<Option<Chunk>> {
         let cell = self.place(link).cast::<Cell<Option<Chunk>>>();
         // SAFETY: tiled: a free chunk's bytes are ours; who takes it out of the list holds no such reference.
         unsafe { cell.as_ref() }

@@ -34,7 +34,7 @@ impl QuickLists {
     /// Keeps a live chunk of `size` bytes, which are fewer than [`SMALL`]; not when there are enough of that size.
     #[inline]
     pub fn push(&self, chunk: Chunk, size: usize) -> bool {
-        let list = size / UNIT & (LISTS - 1);
+        let list = (size / UNIT) & (LISTS - 1);
         let count = self.counts[list].get();
         if count == MOST {
             return false;
@@ -49,7 +49,7 @@ impl QuickLists {
     /// A chunk of `size` bytes, which are fewer than [`SMALL`]; live again.
     #[inline]
     pub fn pop(&self, size: usize) -> Option<Chunk> {
-        let list = size / UNIT & (LISTS - 1);
+        let list = (size / UNIT) & (LISTS - 1);
         let chunk = self.heads[list].get()?;
         self.heads[list].set(chunk.link(Link::Next));
         self.counts[list].set(self.counts[list].get() - 1);

@@ -25,7 +25,7 @@ impl SmallBins {
     /// The bin of a size. The mask changes nothing, and spares the check that the bin is there.
     #[inline]
     fn bin_of(size: usize) -> usize {
-        size / UNIT & (BINS - 1)
+        (size / UNIT) & (BINS - 1)
     }
 
     #[inline]
