@@ -27,8 +27,9 @@ fn bins() -> Result<(), AllocError> {
     let from_a = |block: NonNull<u8>| block.addr().get() - a.addr().get();
     println!("three blocks at 0, {}, {}; taken {}", from_a(b), from_a(c), bins.taken_bytes());
     free(b, 300);
-    println!("300 freed: the exact bin gives it back at {}", from_a(take(300)?));
+    println!("300 freed: it waited, and is back at {}", from_a(take(300)?));
     free(b, 300);
+    println!("freed again, and none waits: trimmed {}", bins.trim());
     let (d, e) = (take(40)?, take(40)?);
     println!("two of 40 beside each other in it, at {} and {}", from_a(d), from_a(e));
 

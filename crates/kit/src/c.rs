@@ -148,14 +148,18 @@ unsafe fn resize(c: &C, block: NonNull<u8>, old: Layout, new: Layout) -> Allocat
         // SAFETY: ours; the sizes were looked at.
         return unsafe { c_realloc(block, new) };
     }
-    let fits = old.align() == new.align()
+    let fits = block.addr().get().is_multiple_of(new.align())
         // SAFETY: the caller's promise.
         && unsafe { c.resize_in_place(block, old, new) }.is_ok();
-    if fits {
-        return Ok(NonNull::slice_from_raw_parts(block, new.size()));
+    let stays = Ok(NonNull::slice_from_raw_parts(block, new.size()));
+    // `realloc` would forget the alignment, and nothing else gives the rest of a block back.
+    // SAFETY: the caller's promise.
+    if fits && new.size() >= unsafe { c.usable_size(block, old) } / 2 {
+        return stays;
     }
     // SAFETY: the caller's promise.
-    unsafe { moved(c, block, old, new) }
+    let moved = unsafe { moved(c, block, old, new) };
+    if fits { moved.or(stays) } else { moved }
 }
 
 // SAFETY: the library says how much may be used.

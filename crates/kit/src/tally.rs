@@ -7,49 +7,59 @@ use crate::AllocStats;
 /// Counters that need no exclusive borrow.
 #[derive(Default)]
 pub(crate) struct Tally {
-    live_blocks: Cell<usize>,
-    live_bytes: Cell<usize>,
-    peak_bytes: Cell<usize>,
     total_blocks: Cell<u64>,
     total_bytes: Cell<u64>,
+    /// What is live is what is in the totals and not in these: so an allocation counts up two figures, a free two others.
+    /// Never more than the totals.
+    gone_blocks: Cell<u64>,
+    gone_bytes: Cell<u64>,
+    peak_bytes: Cell<u64>,
     refused: Cell<u64>,
 }
 
+#[inline]
 fn add(cell: &Cell<u64>, more: u64) {
-    cell.set(cell.get().wrapping_add(more));
+    cell.set(cell.get() + more);
+}
+
+/// Counts up what is gone, at most to what came.
+#[inline]
+fn leave(gone: &Cell<u64>, less: u64, total: &Cell<u64>) {
+    gone.set((gone.get() + less).min(total.get()));
 }
 
 impl Tally {
     pub(crate) const fn new() -> Tally {
         Tally {
-            live_blocks: Cell::new(0),
-            live_bytes: Cell::new(0),
-            peak_bytes: Cell::new(0),
             total_blocks: Cell::new(0),
             total_bytes: Cell::new(0),
+            gone_blocks: Cell::new(0),
+            gone_bytes: Cell::new(0),
+            peak_bytes: Cell::new(0),
             refused: Cell::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn allocated(&self, bytes: usize) {
-        self.live_blocks.set(self.live_blocks.get() + 1);
         add(&self.total_blocks, 1);
         self.gained(bytes);
     }
 
     #[inline]
     fn gained(&self, bytes: usize) {
-        self.live_bytes.set(self.live_bytes.get() + bytes);
-        self.peak_bytes.set(self.peak_bytes.get().max(self.live_bytes.get()));
         add(&self.total_bytes, bytes as u64);
+        let live = self.total_bytes.get() - self.gone_bytes.get();
+        if live > self.peak_bytes.get() {
+            self.peak_bytes.set(live);
+        }
     }
 
-    /// A block was freed. Its layout may be larger than the one of its allocation, hence no strict subtraction.
+    /// A block was freed. Its layout may be larger than the one of its allocation, so more bytes might be gone than came.
     #[inline]
     pub(crate) fn freed(&self, bytes: usize) {
-        self.live_blocks.set(self.live_blocks.get().saturating_sub(1));
-        self.live_bytes.set(self.live_bytes.get().saturating_sub(bytes));
+        leave(&self.gone_blocks, 1, &self.total_blocks);
+        leave(&self.gone_bytes, bytes as u64, &self.total_bytes);
     }
 
     #[inline]
@@ -57,7 +67,7 @@ impl Tally {
         if new >= old {
             self.gained(new - old);
         } else {
-            self.live_bytes.set(self.live_bytes.get().saturating_sub(old - new));
+            leave(&self.gone_bytes, (old - new) as u64, &self.total_bytes);
         }
     }
 
@@ -69,16 +79,16 @@ impl Tally {
     /// All blocks are gone at once.
     #[inline]
     pub(crate) fn reset(&self) {
-        self.live_blocks.set(0);
-        self.live_bytes.set(0);
+        self.gone_blocks.set(self.total_blocks.get());
+        self.gone_bytes.set(self.total_bytes.get());
     }
 
     #[inline]
     pub(crate) fn stats(&self, held_bytes: usize) -> AllocStats {
         AllocStats {
-            live_blocks: self.live_blocks.get(),
-            live_bytes: self.live_bytes.get(),
-            peak_bytes: self.peak_bytes.get(),
+            live_blocks: (self.total_blocks.get() - self.gone_blocks.get()) as usize,
+            live_bytes: (self.total_bytes.get() - self.gone_bytes.get()) as usize,
+            peak_bytes: self.peak_bytes.get() as usize,
             total_blocks: self.total_blocks.get(),
             total_bytes: self.total_bytes.get(),
             refused: self.refused.get(),

@@ -153,6 +153,7 @@ pub(crate) mod atomic {
     atomic!(AtomicPtr<T>, *mut T);
     atomic!(AtomicUsize, usize);
     atomic!(AtomicU64, u64);
+    atomic!(AtomicU32, u32);
     atomic!(AtomicU8, u8);
     atomic!(AtomicBool, bool);
     counting!(AtomicUsize, usize);

@@ -1,7 +1,7 @@
 //! The kit's allocators beside the crates that people use for the same: one program, all rows, interleaved rounds.
 //!
-//! `cargo run --release --manifest-path peers/kit/Cargo.toml -- [ROUNDS [GROUND]]` prints the table of docs/kit.md, or the
-//! rows of one ground.
+//! `cargo run --release --manifest-path peers/kit/Cargo.toml -- [ROUNDS [GROUND [CONTESTANT]]]` prints the table of
+//! docs/kit.md, or the rows of one ground or of one work, or lets one contestant alone do that, for a profiler.
 
 mod heaps;
 mod measure;
@@ -19,7 +19,16 @@ fn main() {
     let rounds = arguments.next().map_or(31, |rounds| rounds.parse().expect("a number of rounds"));
     let ground = arguments.next();
     let mut rows: Vec<Row> = [regions::rows(), pools::rows(), heaps::rows()].into_iter().flatten().collect();
-    rows.retain(|row| ground.as_ref().is_none_or(|ground| row.ground == ground));
+    rows.retain(|row| ground.as_ref().is_none_or(|ground| row.ground == ground || row.work == ground));
+    if let Some(name) = arguments.next() {
+        rows.iter_mut().for_each(|row| row.contestants.retain(|contestant| contestant.name == name));
+        for row in &mut rows {
+            (0..=rounds).for_each(|round| row.round(round));
+            let alone = row.contestants.first();
+            println!("{}: {:.1?} ns", row.work, alone.map(|alone| row.nanoseconds(alone)));
+        }
+        return;
+    }
     // Round by round through all rows, so that what happens on the machine meanwhile falls on all alike.
     for round in 0..=rounds {
         rows.iter_mut().for_each(|row| row.round(round));

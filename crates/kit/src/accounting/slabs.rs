@@ -17,7 +17,7 @@
 //! # Safety
 //!
 //! 1. *Slabs*: a slab is a block of the parent of [`SLAB`] bytes at a multiple of `SLAB`, with a header at its
-//!    beginning, from its making until it goes back. It is in the list of its bucket, or full and in none.
+//!    beginning, from its making until it goes back. It is in the list of its bucket; full ones have a bucket of their own.
 //! 2. *Blocks*: a live block of a class lies in a slab of that class, behind the header, at a multiple of the class's
 //!    size from the first. So rounding its address down gives the header.
 //! 3. *Lock*: headers and free blocks are touched under the lock alone.
@@ -42,7 +42,10 @@ const HEADER: usize = 64;
 const QUANTUM: usize = 16;
 /// 16, 32, 48, 64, then four to each doubling up to [`MOST`].
 const CLASSES: usize = 32;
+/// Lists of a class, by how full a slab is.
 const BUCKETS: usize = 4;
+/// The list of those that are full.
+const FULL: usize = BUCKETS;
 /// No block.
 const NONE: u16 = u16::MAX;
 
@@ -86,7 +89,7 @@ const _: () = assert!(size_of::<Header>() <= HEADER);
 /// What is known of a class.
 #[derive(Clone, Copy)]
 struct Class {
-    buckets: [*mut Header; BUCKETS],
+    buckets: [*mut Header; BUCKETS + 1],
     /// Slabs that are not full, and their blocks in use.
     open_slabs: usize,
     open_blocks: usize,
@@ -108,6 +111,7 @@ pub struct Slabs<A: Alloc> {
     parent: A,
 }
 
+/// Where a slab is; [`FULL`] when all its blocks are used.
 fn bucket(used: u16, blocks: u16) -> usize {
     used as usize * BUCKETS / blocks as usize
 }
@@ -129,16 +133,16 @@ fn slab_of(block: NonNull<u8>) -> *mut Header {
 }
 
 impl Class {
-    const EMPTY: Class = Class { buckets: [null_mut(); BUCKETS], open_slabs: 0, open_blocks: 0 };
+    const EMPTY: Class = Class { buckets: [null_mut(); BUCKETS + 1], open_slabs: 0, open_blocks: 0 };
 
     /// Where the next block comes from; null when all slabs are full.
     fn next(&self) -> *mut Header {
-        self.buckets.iter().rev().copied().find(|slab| !slab.is_null()).unwrap_or(null_mut())
+        self.buckets[..FULL].iter().rev().copied().find(|slab| !slab.is_null()).unwrap_or(null_mut())
     }
 
     /// # Safety
     ///
-    /// *Slabs* and *lock*; the slab has room and is in no list.
+    /// *Slabs* and *lock*; the slab is in no list.
     unsafe fn push(&mut self, slab: *mut Header) {
         // SAFETY: the caller's promise.
         let header = unsafe { &mut *slab };
@@ -151,8 +155,10 @@ impl Class {
             next.prev = slab;
         }
         self.buckets[bucket] = slab;
-        self.open_slabs += 1;
-        self.open_blocks += header.used as usize;
+        if bucket != FULL {
+            self.open_slabs += 1;
+            self.open_blocks += header.used as usize;
+        }
     }
 
     /// # Safety
@@ -170,8 +176,10 @@ impl Class {
         if let Some(next) = unsafe { header.next.as_mut() } {
             next.prev = header.prev;
         }
-        self.open_slabs -= 1;
-        self.open_blocks -= header.used as usize;
+        if header.bucket as usize != FULL {
+            self.open_slabs -= 1;
+            self.open_blocks -= header.used as usize;
+        }
     }
 
     /// Enters how many blocks of a slab are in use now, and moves it to its bucket.
@@ -182,17 +190,17 @@ impl Class {
     unsafe fn count(&mut self, slab: *mut Header, used: u16) {
         // SAFETY: the caller's promise.
         let &Header { used: was, blocks, bucket: at, .. } = unsafe { &*slab };
-        let stays = was < blocks && used < blocks && bucket(used, blocks) == at as usize;
+        let stays = bucket(used, blocks) == at as usize;
         if stays {
             self.open_blocks = self.open_blocks + used as usize - was as usize;
-        } else if was < blocks {
-            // SAFETY: it had room, so it is in its list.
+        } else {
+            // SAFETY: it is in the list of its bucket.
             unsafe { self.remove(slab) };
         }
         // SAFETY: the caller's promise.
         unsafe { (*slab).used = used };
-        if !stays && used < blocks {
-            // SAFETY: it has room, and is in no list.
+        if !stays {
+            // SAFETY: it is in no list.
             unsafe { self.push(slab) };
         }
     }
@@ -227,7 +235,7 @@ impl<A: Alloc> Slabs<A> {
             };
             // SAFETY: a new slab.
             unsafe { slab.write(header) };
-            // SAFETY: *slabs* and *lock*; a new slab has room.
+            // SAFETY: *slabs* and *lock*; a new slab is in no list.
             unsafe { state.classes[class].push(slab.as_ptr()) };
             state.slabs += 1;
         }
@@ -271,7 +279,7 @@ impl<A: Alloc> Slabs<A> {
         unsafe { entry.count(slab, used) };
         // The last slab with room is kept, though it is empty: the next block would need it again.
         if used == 0 && entry.open_slabs > 1 {
-            // SAFETY: *slabs* and *lock*; an empty slab has room.
+            // SAFETY: *slabs* and *lock*; it is in the list of its bucket.
             unsafe { entry.remove(slab) };
             state.slabs -= 1;
             if let Some(slab) = NonNull::new(slab.cast::<u8>()) {
@@ -283,7 +291,7 @@ impl<A: Alloc> Slabs<A> {
 }
 
 impl<A: Alloc> Drop for Slabs<A> {
-    /// Slabs that have room go back; full ones belong to blocks that were never freed, and are lost with them.
+    /// All slabs go back, with whatever was not freed. Blocks above [`MOST`] are the parent's.
     fn drop(&mut self) {
         let state = self.state.get_mut();
         for class in &mut state.classes {

@@ -9,7 +9,7 @@ use core::alloc::Layout;
 
 use super::Arena;
 use crate::bump::chunk::{ALIGN, Chunk, HEADER};
-use crate::{Alloc, Reset};
+use crate::{Alloc, AllocError, Reset};
 
 /// What becomes of the memory of an arena that is reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum ResetMode {
     FreeAll,
     /// One node is kept that is as long as all nodes were together: the same work again asks the parent for nothing.
     RetainCapacity,
-    /// The same, but of at most so many bytes. Zero frees all.
+    /// The same, but of at most so many bytes, also where the parent gives whole pages only. Zero frees all.
     RetainLimit(usize),
 }
 
@@ -26,13 +26,14 @@ impl<A: Alloc> Arena<A> {
     /// Frees all blocks. Whether as much was kept as `mode` says: the parent may refuse to make one node out of several,
     /// and then the longest is kept, or to make a long one shorter, and then it stays too long.
     pub fn reset_with(&mut self, mode: ResetMode) -> bool {
-        let wanted = match mode {
+        let limit = match mode {
             ResetMode::FreeAll => 0,
-            ResetMode::RetainCapacity => self.held_bytes(),
-            // A header alone is no use.
-            ResetMode::RetainLimit(limit) if limit < HEADER + ALIGN => 0,
-            ResetMode::RetainLimit(limit) => limit.min(self.held_bytes()) & !(ALIGN - 1),
+            ResetMode::RetainCapacity => usize::MAX,
+            ResetMode::RetainLimit(limit) => limit,
         };
+        let wanted = limit.min(self.held_bytes()) & !(ALIGN - 1);
+        // A header alone is no use.
+        let wanted = if wanted < HEADER + ALIGN { 0 } else { wanted };
         let kept = self.nodes().max_by_key(|node| node.len()).filter(|_| wanted > 0);
         for node in self.nodes() {
             if Some(node) != kept {
@@ -48,11 +49,38 @@ impl<A: Alloc> Arena<A> {
         if node.len() == wanted || self.resize_kept(node, wanted) {
             return true;
         }
-        let Some(fresh) = Chunk::new(&self.parent, wanted - HEADER, ALIGN, None) else { return false };
-        self.enter(Some(fresh));
-        // SAFETY: list: it was replaced.
-        unsafe { node.free(&self.parent) };
+        let Ok(fresh) = self.node_within(wanted, limit) else { return false };
+        let is_better = |fresh: Chunk| node.len() > limit || fresh.len() > node.len();
+        let spare = match fresh {
+            Some(fresh) if !is_better(fresh) => fresh,
+            better => {
+                self.enter(better);
+                node
+            }
+        };
+        // SAFETY: list: it was replaced, or never entered.
+        unsafe { spare.free(&self.parent) };
         true
+    }
+
+    /// A node as long as `wanted`, or shorter where the parent gives more than it is asked for, and that is more than `limit`.
+    /// None when there is no such node.
+    fn node_within(&self, wanted: usize, limit: usize) -> Result<Option<Chunk>, AllocError> {
+        let mut asked = wanted;
+        loop {
+            let node = Chunk::new(&self.parent, asked - HEADER, ALIGN, None).ok_or(AllocError)?;
+            if node.len() <= limit {
+                return Ok(Some(node));
+            }
+            let surplus = node.len() - asked;
+            // SAFETY: list: it is in none.
+            unsafe { node.free(&self.parent) };
+            // Where the parent rounds up, the surplus doubles from one question to the next, so there are few.
+            match asked.checked_sub(surplus) {
+                Some(less) if less >= HEADER + ALIGN => asked = less,
+                _ => return Ok(None),
+            }
+        }
     }
 
     /// Makes the only node as long as that where it lies, if the parent can.

@@ -3,11 +3,12 @@
 //! # Safety
 //!
 //! *Tiled*: a [`Chunk`] designates a chunk inside a live segment of one heap. Chunks tile the segment up to its end
-//! mark; a chunk's head says how long it is. The head is the heap's alone. So are all the other bytes of a free chunk
-//! and the first word of the chunk behind it; of a live chunk both are the caller's, but for the chunk's own first
-//! word.
+//! mark; a chunk's head says how long it is. The head is the heap's alone. So are all the other bytes of a free chunk,
+//! or of one that waits in a quick list, and the first word of the chunk behind it; of a live chunk both are the caller's, but for
+//! the chunk's own first word.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 /// Chunks begin at multiples of this, and so do payloads.
@@ -21,6 +22,8 @@ pub const LEAST: usize = 32;
 const PREVIOUS_LIVE: usize = 1;
 /// This chunk is live.
 const LIVE: usize = 2;
+/// It is, for its neighbours, but waits in a quick list.
+const WAITING: usize = 4;
 const FLAGS: usize = UNIT - 1;
 
 /// Words of a chunk.
@@ -35,10 +38,6 @@ const PAYLOAD: usize = LINKS * 8;
 pub enum Link {
     Next,
     Previous,
-    /// Only in chunks that are in a tree, as are the following.
-    Low,
-    High,
-    Parent,
 }
 
 /// A chunk, by its first byte.
@@ -87,9 +86,16 @@ impl Chunk {
         self.head() & !FLAGS
     }
 
+    /// Whether it may not be merged: somebody has it, or it waits.
     #[inline]
     pub fn is_live(self) -> bool {
         self.head() & LIVE != 0
+    }
+
+    /// Whether somebody has it.
+    #[inline]
+    pub fn is_taken(self) -> bool {
+        self.head() & (LIVE | WAITING) == LIVE
     }
 
     #[inline]
@@ -144,14 +150,49 @@ impl Chunk {
         self.set_live(size);
     }
 
-    /// Makes it a free chunk of `size` bytes, with a live chunk before it; tells the chunk behind.
+    /// Cuts a free chunk into a live one of `size` bytes and a free one of `rest` bytes behind it, which is returned.
     #[inline]
-    pub fn set_free(self, size: usize) {
+    pub fn split(self, size: usize, rest: usize) -> Chunk {
+        self.set_head(size | LIVE | PREVIOUS_LIVE);
+        let behind = self.next();
+        behind.set_head(rest | PREVIOUS_LIVE);
+        // SAFETY: tiled: that word is the heap's while the chunk before it is free, as it was and is.
+        unsafe { behind.next().word(PREVIOUS_SIZE).write(rest) };
+        behind
+    }
+
+    /// A live chunk waits from now on.
+    ///
+    /// This and [`set_taken`](Chunk::set_taken) add, where setting and clearing a bit would say the same: a compiler makes a store of
+    /// one byte of the latter, and the processor cannot hand a part of a word on to the next read of the whole.
+    #[inline]
+    pub fn set_waiting(self) {
+        self.set_head(self.head() + WAITING);
+    }
+
+    /// A chunk that waited is somebody's.
+    #[inline]
+    pub fn set_taken(self) {
+        self.set_head(self.head() - WAITING);
+    }
+
+    /// Lets the head of a chunk that was merged with the one before it say free, so that a second free is known even then.
+    #[inline]
+    pub fn set_merged(self) {
+        self.set_head(self.head() & !LIVE);
+    }
+
+    /// Makes it a free chunk of `size` bytes, with a live chunk before it; tells the chunk behind. Whether that is the end
+    /// mark, which is known without another read.
+    #[inline]
+    pub fn set_free(self, size: usize) -> bool {
         self.set_head(size | PREVIOUS_LIVE);
         let next = self.next();
         // SAFETY: tiled: that word is ours while we are free.
         unsafe { next.word(PREVIOUS_SIZE).write(size) };
-        next.set_head(next.head() & !PREVIOUS_LIVE);
+        let head = next.head();
+        next.set_head(head & !PREVIOUS_LIVE);
+        head & !FLAGS == 0
     }
 
     /// What stands behind a free chunk about its length.
@@ -166,16 +207,24 @@ impl Chunk {
         self.word(LINKS + link as usize).cast()
     }
 
-    /// A link of a free chunk that is in a bin.
+    /// A link of a chunk that is in a bin or waits.
     #[inline]
     pub fn link(self, link: Link) -> Option<Chunk> {
-        // SAFETY: tiled: a free chunk's bytes are ours, and links are written when it enters its bin.
+        // SAFETY: tiled: a free chunk's bytes are ours, as are those of one that waits; links are written when it enters its list.
         unsafe { self.place(link).read() }
+    }
+
+    /// The same as a cell, for as long as the list is borrowed that it is in.
+    #[inline]
+    pub fn link_cell(self, link: Link, _list: &Cell<Option<Chunk>>) -> &Cell<Option<Chunk>> {
+        let cell = self.place(link).cast::<Cell<Option<Chunk>>>();
+        // SAFETY: tiled: a free chunk's bytes are ours; who takes it out of the list holds no such reference.
+        unsafe { cell.as_ref() }
     }
 
     #[inline]
     pub fn set_link(self, link: Link, to: Option<Chunk>) {
-        // SAFETY: tiled: a free chunk's bytes are ours; those in trees are long enough for all links.
+        // SAFETY: tiled: a free chunk's bytes are ours, and so are those of one that waits.
         unsafe { self.place(link).write(to) };
     }
 }

@@ -10,8 +10,9 @@ use core::cell::Cell;
 
 use super::chunk::{Chunk, LEAST, OVERHEAD, SEGMENT_OVERHEAD, Segment, UNIT};
 use super::direct::Directs;
+use super::large::LargeBins;
+use super::quick::QuickLists;
 use super::small::{SMALL, SmallBins};
-use super::tree::TreeBins;
 use crate::tally::Tally;
 use crate::{Alloc, AllocError, ResizeInPlace};
 
@@ -23,14 +24,14 @@ pub struct BinsConfig {
     pub granularity: usize,
     /// Requests of so many bytes and more go to the parent. 128 KiB.
     pub mmap_threshold: usize,
-    /// So many bytes may lie in segments without a live block; or a sixteenth of the heap, if that is more. 128 KiB.
+    /// So many bytes may lie in segments without a live block; or a sixteenth of the heap, if that is more. 2 MiB.
     pub trim_threshold: usize,
 }
 
 impl BinsConfig {
     /// The usual borders.
     pub const DEFAULT: BinsConfig =
-        BinsConfig { granularity: 64 << 10, mmap_threshold: 128 << 10, trim_threshold: 128 << 10 };
+        BinsConfig { granularity: 64 << 10, mmap_threshold: 128 << 10, trim_threshold: 2 << 20 };
 
     /// The same with segments in multiples of so many bytes, rounded up to a multiple of 16.
     pub const fn granularity(self, bytes: usize) -> BinsConfig {
@@ -56,6 +57,9 @@ impl Default for BinsConfig {
     }
 }
 
+/// After so many merges all chunks that wait are freed in earnest, lest a few of them keep whole segments.
+const MERGES: u32 = 4096;
+
 /// A segment is at least this part of the heap, and as much may lie idle.
 const SHARE: usize = 16;
 
@@ -63,8 +67,9 @@ const SHARE: usize = 16;
 pub struct Bins<A: Alloc> {
     pub(super) parent: A,
     pub(super) config: BinsConfig,
+    quick: QuickLists,
     small: SmallBins,
-    trees: TreeBins,
+    large: LargeBins,
     /// The designated victim: free, in no bin.
     victim: Cell<Option<Chunk>>,
     /// The last chunk of the newest segment while it is free: in no bin.
@@ -73,8 +78,10 @@ pub struct Bins<A: Alloc> {
     pub(super) directs: Directs,
     /// Bytes of all segments.
     pub(super) held: Cell<usize>,
-    /// Bytes of live chunks.
+    /// Bytes of live chunks, without those that wait.
     taken: Cell<usize>,
+    /// Merges until those that wait are freed in earnest.
+    merges_left: Cell<u32>,
     pub(super) tally: Tally,
 }
 
@@ -113,14 +120,16 @@ impl<A: Alloc> Bins<A> {
         Bins {
             parent,
             config,
+            quick: QuickLists::new(),
             small: SmallBins::new(),
-            trees: TreeBins::new(),
+            large: LargeBins::new(),
             victim: Cell::new(None),
             top: Cell::new(None),
             segments: Cell::new(None),
             directs: Directs::new(),
             held: Cell::new(0),
             taken: Cell::new(0),
+            merges_left: Cell::new(MERGES),
             tally: Tally::new(),
         }
     }
@@ -139,95 +148,114 @@ impl<A: Alloc> Bins<A> {
         core::iter::successors(self.segments.get(), |segment| segment.next())
     }
 
-    fn insert(&self, chunk: Chunk) {
-        if chunk.size() < SMALL { self.small.insert(chunk) } else { self.trees.insert(chunk) }
+    #[inline]
+    fn insert(&self, chunk: Chunk, size: usize) {
+        if size < SMALL { self.small.insert(chunk, size) } else { self.large.insert(chunk, size) }
     }
 
-    /// Takes a free chunk out of where it is kept.
-    fn detach(&self, chunk: Chunk) -> Place {
+    /// Takes a free chunk of `size` bytes out of where it is kept.
+    #[inline]
+    fn detach(&self, chunk: Chunk, size: usize) -> Place {
         if self.top.get() == Some(chunk) {
             self.top.set(None);
             Place::Top
         } else if self.victim.get() == Some(chunk) {
             self.victim.set(None);
             Place::Victim
-        } else if chunk.size() < SMALL {
-            self.small.remove(chunk);
+        } else if size < SMALL {
+            self.small.remove(chunk, size);
             Place::Bin
         } else {
-            self.trees.remove(chunk);
+            self.large.remove(chunk, size);
             Place::Bin
         }
     }
 
-    fn attach(&self, chunk: Chunk, place: Place) {
+    #[inline]
+    fn attach(&self, chunk: Chunk, size: usize, place: Place) {
         match place {
             Place::Top => self.top.set(Some(chunk)),
             Place::Victim => self.set_victim(chunk),
-            Place::Bin => self.insert(chunk),
+            Place::Bin => self.insert(chunk, size),
         }
     }
 
+    #[inline]
     fn set_victim(&self, chunk: Chunk) {
         if let Some(old) = self.victim.replace(Some(chunk)) {
-            self.insert(old);
+            self.insert(old, old.size());
         }
     }
 
     /// Makes the first `size` bytes of a detached free chunk live; what is left is kept in `place`.
-    fn split(&self, chunk: Chunk, size: usize, place: Place) -> Chunk {
-        let rest = chunk.size() - size;
+    #[inline]
+    fn split(&self, chunk: Chunk, size: usize, place: Place) {
+        let total = chunk.size();
+        let rest = total - size;
         if rest < LEAST {
-            chunk.set_live(chunk.size());
+            chunk.set_live_behind_live(total);
         } else {
-            chunk.set_live(size);
-            let behind = chunk.next();
-            behind.set_free(rest);
-            self.attach(behind, place);
+            self.attach(chunk.split(size, rest), rest, place);
         }
-        self.taken.set(self.taken.get() + chunk.size());
-        chunk
     }
 
-    /// The victim or the top, if that is long enough.
-    fn kept(cell: &Cell<Option<Chunk>>, size: usize) -> Option<Chunk> {
-        cell.get().filter(|chunk| chunk.size() >= size)
+    /// Takes the victim or the top, if that is long enough.
+    #[inline]
+    fn pop_kept(cell: &Cell<Option<Chunk>>, size: usize) -> Option<Chunk> {
+        let kept = cell.get().filter(|chunk| chunk.size() >= size)?;
+        cell.set(None);
+        Some(kept)
     }
 
+    #[inline]
     fn find_small(&self, size: usize) -> Option<(Chunk, Place)> {
-        if let Some(exact) = self.small.exact(size) {
+        if let Some(exact) = self.small.pop_exact(size) {
             return Some((exact, Place::Bin));
         }
-        if let Some(victim) = Self::kept(&self.victim, size) {
-            return Some((victim, Place::Victim));
-        }
-        // What is left of it becomes the victim, so that the next small request is served beside this one.
-        self.small.above(size).or_else(|| self.trees.best(size)).map(|chunk| (chunk, Place::Victim))
+        // What is left of it is the victim again, so that the next small request is served beside this one.
+        let found = Self::pop_kept(&self.victim, size).or_else(|| self.small.pop_above(size));
+        found.or_else(|| self.large.pop_first()).map(|chunk| (chunk, Place::Victim))
     }
 
+    #[inline]
     fn find_large(&self, size: usize) -> Option<(Chunk, Place)> {
-        let best = self.trees.best(size);
-        match Self::kept(&self.victim, size) {
-            // The victim only where it is the better fit.
-            Some(victim) if best.is_none_or(|best| victim.size() < best.size()) => {
-                Some((victim, Place::Victim))
-            }
-            _ => best.map(|chunk| (chunk, Place::Bin)),
-        }
+        let found = self.large.pop_at_least(size).map(|chunk| (chunk, Place::Bin));
+        // The victim, which serves small requests, only where there is nothing else.
+        found.or_else(|| Self::pop_kept(&self.victim, size).map(|victim| (victim, Place::Victim)))
     }
 
+    /// A live chunk of `size` bytes, or of one unit more.
+    #[inline]
     fn take(&self, size: usize) -> Result<Chunk, AllocError> {
+        let quick = if size < SMALL { self.quick.pop(size) } else { None };
+        let chunk = quick.map_or_else(|| self.find(size), Ok)?;
+        self.taken.set(self.taken.get() + chunk.size());
+        Ok(chunk)
+    }
+
+    /// A chunk cut from a free one.
+    fn find(&self, size: usize) -> Result<Chunk, AllocError> {
         let found = if size < SMALL { self.find_small(size) } else { self.find_large(size) };
-        let (chunk, place) = match found {
-            Some(found) => found,
-            None => (Self::kept(&self.top, size).map_or_else(|| self.add_segment(size), Ok)?, Place::Top),
-        };
-        self.detach(chunk);
-        Ok(self.split(chunk, size, place))
+        let found = found.or_else(|| Self::pop_kept(&self.top, size).map(|top| (top, Place::Top)));
+        let Some((chunk, place)) = found else { return self.find_more(size) };
+        self.split(chunk, size, place);
+        Ok(chunk)
+    }
+
+    /// When nothing that is free is long enough.
+    #[cold]
+    fn find_more(&self, size: usize) -> Result<Chunk, AllocError> {
+        if !self.quick.is_empty() {
+            self.settle();
+            return self.find(size);
+        }
+        let top = self.add_segment(size)?;
+        self.top.set(None);
+        self.split(top, size, Place::Top);
+        Ok(top)
     }
 
     /// Takes a segment that holds a chunk of `size` bytes; its chunk is the new top.
-    #[cold]
     fn add_segment(&self, size: usize) -> Result<Chunk, AllocError> {
         let least = size.checked_add(SEGMENT_OVERHEAD).ok_or(AllocError)?;
         let round = |bytes: usize| bytes.checked_next_multiple_of(self.config.granularity).ok_or(AllocError);
@@ -241,18 +269,20 @@ impl<A: Alloc> Bins<A> {
         self.segments.set(Some(segment));
         self.held.set(self.held.get() + bytes);
         if let Some(old) = self.top.replace(Some(segment.first())) {
-            self.insert(old);
+            self.insert(old, old.size());
         }
         Ok(segment.first())
     }
 
     /// A live chunk for a layout that is not direct and not of no bytes.
+    #[inline]
     pub(super) fn allocate_chunk(&self, layout: Layout) -> Result<Chunk, AllocError> {
         let size = chunk_size(layout.size())?;
-        let align = layout.align();
-        if align <= UNIT {
-            return self.take(size);
-        }
+        if layout.align() <= UNIT { self.take(size) } else { self.take_aligned(size, layout.align()) }
+    }
+
+    #[cold]
+    fn take_aligned(&self, size: usize, align: usize) -> Result<Chunk, AllocError> {
         // So much that an aligned payload can be found with either nothing or a whole chunk before it.
         let chunk = self.take(size + align + UNIT)?;
         let payload = chunk.payload().addr().get();
@@ -275,7 +305,7 @@ impl<A: Alloc> Bins<A> {
         let behind = unsafe { chunk.offset(bytes) };
         behind.set_live_behind_live(rest);
         chunk.set_live(bytes);
-        self.release(chunk);
+        self.free_now(chunk);
         behind
     }
 
@@ -289,7 +319,7 @@ impl<A: Alloc> Bins<A> {
         let behind = unsafe { chunk.offset(size) };
         behind.set_live_behind_live(rest);
         chunk.set_live(size);
-        self.release(behind);
+        self.free_now(behind);
     }
 
     /// Gives a live chunk the size for `layout` where it lies.
@@ -304,7 +334,7 @@ impl<A: Alloc> Bins<A> {
         if next.is_live() || total < size {
             return Err(AllocError);
         }
-        let place = self.detach(next);
+        let place = self.detach(next, next.size());
         self.taken.set(self.taken.get() - chunk.size());
         chunk.set_live(total);
         let rest = total - size;
@@ -312,39 +342,70 @@ impl<A: Alloc> Bins<A> {
             chunk.set_live(size);
             let behind = chunk.next();
             behind.set_free(rest);
-            self.attach(behind, place);
+            self.attach(behind, rest, place);
         }
         self.taken.set(self.taken.get() + chunk.size());
         Ok(())
     }
 
-    /// Frees a live chunk and merges it with its free neighbours.
+    /// Frees a live chunk, which waits if it is small.
+    #[inline]
     pub(super) fn release(&self, chunk: Chunk) {
+        let size = chunk.size();
+        let taken = self.taken.get() - size;
+        self.taken.set(taken);
+        if size >= SMALL || !self.quick.push(chunk, size) {
+            self.merge(chunk);
+        }
+        // What waits would keep its segments.
+        if taken == 0 && self.held.get() > self.config.trim_threshold {
+            self.settle();
+        }
+    }
+
+    /// Frees a live chunk, which does not wait.
+    fn free_now(&self, chunk: Chunk) {
         self.taken.set(self.taken.get() - chunk.size());
+        self.merge(chunk);
+    }
+
+    /// Frees in earnest what waits.
+    #[cold]
+    fn settle(&self) {
+        self.merges_left.set(MERGES);
+        while let Some(chunk) = self.quick.pop_any() {
+            self.merge(chunk);
+        }
+    }
+
+    /// Merges a chunk that was live with its free neighbours, and keeps what comes of it.
+    fn merge(&self, chunk: Chunk) {
         let mut place = Place::Bin;
         let (mut start, mut size) = (chunk, chunk.size());
         let next = chunk.next();
         if !chunk.is_previous_live() {
             start = chunk.previous();
-            size += start.size();
-            place = place.max(self.detach(start));
+            let before = start.size();
+            place = self.detach(start, before);
+            size += before;
+            chunk.set_merged();
         }
         if !next.is_live() {
-            size += next.size();
-            place = place.max(self.detach(next));
+            let behind = next.size();
+            place = place.max(self.detach(next, behind));
+            size += behind;
         }
-        if start != chunk {
-            // The head stays behind inside a merged chunk, and says free, so that a second free is known even then.
-            chunk.set_free(chunk.size());
-        }
-        start.set_free(size);
-        self.attach(start, place);
-        let next = start.next();
-        if next.is_end() {
-            let segment = Segment::ended_by(next);
+        let is_last = start.set_free(size);
+        self.attach(start, size, place);
+        if is_last {
+            let segment = Segment::ended_by(start.next());
             if segment.first() == start {
                 self.segment_became_idle(segment);
             }
+        }
+        match self.merges_left.get() {
+            0 => self.settle(),
+            left => self.merges_left.set(left - 1),
         }
     }
 
@@ -358,7 +419,7 @@ impl<A: Alloc> Bins<A> {
     }
 
     fn remove_segment(&self, segment: Segment) {
-        self.detach(segment.first());
+        self.detach(segment.first(), segment.first().size());
         match self.segments().find(|other| other.next() == Some(segment)) {
             Some(before) => before.set_next(segment.next()),
             None => self.segments.set(segment.next()),
@@ -378,6 +439,7 @@ impl<A: Alloc> Bins<A> {
     /// Gives every segment in which nothing is live back to the parent; returns their bytes. O(segments²).
     pub fn trim(&self) -> usize {
         let before = self.held.get();
+        self.settle();
         while let Some(segment) = self.segments().find(|segment| segment.is_idle()) {
             self.remove_segment(segment);
         }
@@ -392,8 +454,9 @@ impl<A: Alloc> Bins<A> {
             self.return_segment(segment);
         }
         self.directs.release_all(&self.parent);
+        self.quick = QuickLists::new();
         self.small = SmallBins::new();
-        self.trees = TreeBins::new();
+        self.large = LargeBins::new();
         self.victim.set(None);
         self.top.set(None);
         self.held.set(0);
@@ -407,7 +470,7 @@ impl<A: Alloc> Bins<A> {
     ///
     /// What is wrong.
     pub fn verify(&self) -> Result<(), &'static str> {
-        let (mut free, mut taken, mut held) = (0_usize, 0, 0);
+        let (mut free, mut waiting, mut taken, mut held) = (0_usize, 0, 0, 0);
         for segment in self.segments() {
             held += segment.bytes();
             let mut chunk = segment.first();
@@ -424,8 +487,10 @@ impl<A: Alloc> Bins<A> {
                         return Err("the length behind a free chunk is wrong");
                     }
                     free += 1;
-                } else {
+                } else if chunk.is_taken() {
                     taken += chunk.size();
+                } else {
+                    waiting += 1;
                 }
                 previous_live = chunk.is_live();
                 chunk = chunk.next();
@@ -435,14 +500,16 @@ impl<A: Alloc> Bins<A> {
             }
         }
         let mut kept = self.victim.get().iter().chain(&self.top.get()).count();
-        kept += self.small.iter().filter(|chunk| !chunk.is_live()).count();
         let mut right = true;
-        self.trees.for_each(|chunk, in_place| {
+        let mut look = |chunk: Chunk, in_place| {
             kept += usize::from(!chunk.is_live());
             right &= in_place;
-        });
+        };
+        self.small.for_each(&mut look);
+        self.large.for_each(&mut look);
         match () {
-            () if !right => Err("a tree is out of order"),
+            () if !right => Err("a chunk is in the wrong bin"),
+            () if waiting != self.quick.len() => Err("others wait than are in the quick lists"),
             () if kept != free => Err("not all free chunks are kept, or others are"),
             () if (taken, held) != (self.taken.get(), self.held.get()) => Err("the figures are wrong"),
             () => Ok(()),

@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //!
-//! 1. *Listed*: an entry of [`WATCHED`] leads to a debug allocator that does not move or end before it is taken out.
+//! 1. *Listed*: an entry of [`WATCHED`] leads to a debug allocator that does not move or end before it is taken out, which
+//!    takes the list's lock. So who holds that lock may use what is listed.
 //! 2. *Fault*: the handler runs on the thread that faulted, in the midst of the program's own code or, if that is at fault,
 //!    of anything; the process ends after it. It takes no lock that it would have to wait for.
 #![allow(unsafe_code)]
@@ -134,19 +135,25 @@ fn install() {
     }
 }
 
+/// How often a fault asks for the list.
+const PATIENCE: u32 = 1000;
+
+fn pause<T>() -> Option<T> {
+    core::hint::spin_loop();
+    None
+}
+
 /// Tells what the fault was, puts the earlier actions back, and returns to the instruction, which faults again.
 extern "C" fn on_fault(_signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: the kernel passes the information with SA_SIGINFO.
     let info = unsafe { &*info };
     // SAFETY: both signals carry an address.
     let address = unsafe { info.si_addr() }.addr();
-    // A copy, so that nothing is locked while a report is made. Whoever holds the list now is at fault himself.
-    let all = WATCHED.try_lock().map_or([None; MOST], |all| *all);
-    for watched in all.into_iter().flatten() {
+    // Locked until the report is made, so that no allocator ends meanwhile. Whoever else holds the list is about to let it go,
+    // unless it is this thread, in the midst of a report: that fault is not explained.
+    if let Some(all) = (0..PATIENCE).find_map(|_| WATCHED.try_lock().or_else(pause)) {
         // SAFETY: *listed*.
-        if unsafe { watched.0.as_ref() }.explain(address) {
-            break;
-        }
+        let _ = all.iter().flatten().any(|watched| unsafe { watched.0.as_ref() }.explain(address));
     }
     let Some(before) = BEFORE.try_lock() else { return };
     for (signal, old) in SIGNALS.into_iter().zip(&before.0) {

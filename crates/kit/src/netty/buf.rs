@@ -1,18 +1,18 @@
 //! A buffer that one owner reads and writes.
 //!
 //! ```text
-//!   0         read            write             written        capacity       room
-//!   +----------+----------------+------------------+---------------+-------------+
-//!   |   gone   |   readable     |  writable, was   |  writable,    |  grows here |
-//!   |          |                |  written before  |  never was    |  in place   |
-//!   +----------+----------------+------------------+---------------+-------------+
+//!   0         read            write            capacity       room
+//!   +----------+----------------+------------------+-------------+
+//!   |   gone   |   readable     |  writable        |  grows here |
+//!   |          |                |                  |  in place   |
+//!   +----------+----------------+------------------+-------------+
 //! ```
 //!
 //! # Safety
 //!
 //! 1. *Block*: `start` begins a block of the pool of `room` bytes that the buffer owns.
-//! 2. *Indices*: `read <= write <= written`, `write <= capacity`, `written <= room`, `capacity <= room`.
-//! 3. *Written*: the first `written` bytes of the block have been written.
+//! 2. *Indices*: `read <= write <= capacity <= room`.
+//! 3. *Written*: the first `write` bytes of the block have been written.
 #![allow(unsafe_code)]
 
 use core::fmt;
@@ -70,7 +70,6 @@ pub struct Buf<'p, A: Alloc> {
     most: usize,
     read: usize,
     write: usize,
-    written: usize,
     watched: Option<Arc<Watched>>,
 }
 
@@ -107,7 +106,7 @@ impl<'p, A: Alloc> Buf<'p, A> {
     pub(super) fn new(pool: &'p BufferPool<A>, capacity: usize, most: usize) -> Result<Self, AllocError> {
         let (start, origin, room, cache) = take(pool, capacity)?;
         let watched = pool.leaks.watch(room);
-        Ok(Buf { pool, cache, start, origin, room, capacity, most, read: 0, write: 0, written: 0, watched })
+        Ok(Buf { pool, cache, start, origin, room, capacity, most, read: 0, write: 0, watched })
     }
 
     /// Bytes that the buffer holds without growing.
@@ -163,7 +162,6 @@ impl<'p, A: Alloc> Buf<'p, A> {
         // SAFETY: `reserve` has made room, and nobody else has this memory.
         unsafe { self.at(self.write).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         self.write += bytes.len();
-        self.written = self.written.max(self.write);
         Ok(())
     }
 
@@ -246,7 +244,6 @@ impl<'p, A: Alloc> Buf<'p, A> {
     pub unsafe fn advance(&mut self, bytes: usize) {
         assert!(bytes <= self.writable(), "{bytes} bytes were written to {}", self.writable());
         self.write += bytes;
-        self.written = self.written.max(self.write);
     }
 
     /// Makes sure that so many bytes can be written.
@@ -277,8 +274,7 @@ impl<'p, A: Alloc> Buf<'p, A> {
             // SAFETY: both blocks are that long and apart.
             unsafe { start.copy_from_nonoverlapping(self.start, kept) };
             self.give();
-            (self.start, self.origin, self.room, self.cache, self.written) =
-                (start, origin, room, cache, kept);
+            (self.start, self.origin, self.room, self.cache) = (start, origin, room, cache);
         }
         self.capacity = capacity;
         self.write = self.write.min(capacity);

@@ -252,6 +252,18 @@ fn sparse_slabs_are_told_apart_from_full_ones() {
     assert_eq!(heap.fragmentation().active, 4 * SLAB);
 }
 
+#[test]
+fn all_slabs_go_with_the_heap() {
+    let parent = Parent::new();
+    let heap = Slabs::new(parent.clone());
+    // Slabs that are full, and one that is not, with blocks that nobody frees.
+    let blocks = (SLAB - 64) / 1024 * 3 + 1;
+    (0..blocks).for_each(|_| assert!(heap.allocate(bytes(1024)).is_ok()));
+    assert_eq!(parent.live().0, 4);
+    drop(heap);
+    assert_eq!(parent.live(), (0, 0));
+}
+
 /// Time that passes with each look.
 struct Ticks(Cell<u64>, u64);
 

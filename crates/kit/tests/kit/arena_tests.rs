@@ -4,7 +4,7 @@ use crate::conformance::{self as suite, Held, OnAlloc, Parent, Serves, hunt, lay
 use freestone_kit::arena::{Arena, ResetMode, TypedArena};
 use freestone_kit::c::C;
 use freestone_kit::page::Page;
-use freestone_kit::{Capacity, Reset, Stats, counting::Counting};
+use freestone_kit::{Alloc, Capacity, Reset, Stats, counting::Counting};
 use freestone_testkit::Mix;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,6 +87,24 @@ fn a_reset_that_the_parent_refuses_keeps_the_longest_node() {
     assert_eq!(arena.node_count(), 1);
     assert!(arena.held_bytes() > 0);
     Held::new(&arena, layout(50, 2)).unwrap().forget();
+}
+
+#[test]
+fn a_limit_holds_over_a_parent_that_gives_whole_pages() {
+    let page = Page::page_size();
+    let mut arena = Arena::new(Page);
+    for _ in 0..3 {
+        (0..10).for_each(|_| Held::new(&arena, layout(page, 8)).unwrap().forget());
+        assert!(arena.reset_with(ResetMode::RetainLimit(page * 5 / 4)));
+        assert_eq!((arena.node_count(), arena.held_bytes()), (1, page));
+    }
+    // One page is all that can be kept: it is not exchanged for another.
+    let before = arena.allocate(layout(8, 8)).unwrap().cast::<u8>();
+    assert!(arena.reset_with(ResetMode::RetainLimit(page * 5 / 4)));
+    assert_eq!(arena.allocate(layout(8, 8)).unwrap().cast::<u8>(), before);
+    (0..10).for_each(|_| Held::new(&arena, layout(page, 8)).unwrap().forget());
+    assert!(arena.reset_with(ResetMode::RetainLimit(page - 1)));
+    assert_eq!((arena.node_count(), arena.held_bytes()), (0, 0));
 }
 
 #[test]

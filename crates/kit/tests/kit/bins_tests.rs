@@ -67,6 +67,8 @@ fn an_exact_bin_comes_before_all_else() {
     let [hole, _, larger, _] = [100, 40, 200, 40].map(|size| take(&bins, size));
     free(&bins, larger, 200);
     free(&bins, hole, 100);
+    // They wait in the quick lists until then.
+    bins.trim();
     assert_eq!(take(&bins, 100), hole);
     // None of this size is free: the next larger is split, and the victim it leaves serves the next.
     assert_eq!(take(&bins, 100), larger);
@@ -74,7 +76,35 @@ fn an_exact_bin_comes_before_all_else() {
 }
 
 #[test]
-fn large_requests_get_the_best_fit_of_the_trees() {
+fn a_small_chunk_waits_for_the_next_request_of_its_size() {
+    let parent = Parent::new();
+    let bins = Bins::with_config(parent.clone(), BinsConfig::DEFAULT.trim_threshold(0));
+    let blocks: Vec<_> = (0..20).map(|_| take(&bins, 100)).collect();
+    let last = take(&bins, 100);
+    blocks.iter().for_each(|&block| free(&bins, block, 100));
+    // Of its size the first eight wait, and no more; the others are one chunk.
+    assert!(blocks[..8].iter().rev().all(|&block| take(&bins, 100) == block));
+    assert_eq!(take(&bins, 1200), blocks[8]);
+    blocks[..8].iter().for_each(|&block| free(&bins, block, 100));
+    // Nobody has anything any more: none of them keeps the segment.
+    free(&bins, blocks[8], 1200);
+    free(&bins, last, 100);
+    assert_eq!((parent.live(), bins.taken_bytes()), ((0, 0), 0));
+}
+
+#[test]
+fn what_waits_is_merged_before_the_parent_is_asked() {
+    let parent = Parent::new();
+    let bins = small(parent.clone());
+    let blocks: Vec<_> = (0..8).map(|_| take(&bins, 488)).collect();
+    assert_eq!(parent.live().0, 1);
+    blocks.into_iter().for_each(|block| free(&bins, block, 488));
+    take(&bins, 3500);
+    assert_eq!(parent.live().0, 1);
+}
+
+#[test]
+fn large_requests_get_a_chunk_of_the_nearest_size() {
     let bins = Bins::new(Parent::new());
     let sizes = [5000, 1000, 3000, 1100, 2000, 1000, 9000, 700, 1010, 30_000, 4000];
     let holes = sizes.map(|size| {
@@ -102,7 +132,7 @@ fn large_requests_get_the_best_fit_of_the_trees() {
 #[test]
 fn blocks_at_the_border_go_to_the_parent_and_come_back() {
     let parent = Parent::new();
-    let bins = Bins::new(parent.clone());
+    let bins = Bins::with_config(parent.clone(), BinsConfig::DEFAULT.trim_threshold(128 << 10));
     let below = take(&bins, (128 << 10) - 1);
     let at = take(&bins, 128 << 10);
     assert_eq!(parent.live().0, 2);
@@ -233,6 +263,7 @@ fn a_second_free_is_named_even_after_a_merge() {
     misuse(|bins, first, second| {
         free(bins, second, 40);
         free(bins, first, 40);
+        bins.trim();
         free(bins, second, 40);
     });
 }

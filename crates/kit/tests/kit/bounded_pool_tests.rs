@@ -109,13 +109,14 @@ fn who_is_late_leaves_what_he_had_gathered_to_the_next() {
     let pool = BoundedPool::new(100, 10, Parent::new());
     let held = pool.acquire(60).unwrap();
     scope(|scope| {
-        let late = scope.spawn(|| pool.acquire_timeout(80, 30 * MS).unwrap_err());
+        let late = scope.spawn(|| pool.acquire_timeout(80, 300 * MS).unwrap_err());
         until_waiting(&pool, 1);
         assert_eq!(pool.stats().gathered, 40);
         // He waits behind, and is served when the first gives up.
         let start = Instant::now();
         let next = scope.spawn(|| pool.acquire(40).unwrap().len());
-        assert_eq!(late.join().unwrap(), BoundedError::TimedOut { wanted: 80, available: 0 });
+        // What is available by the time he is told depends on who of the two is faster.
+        assert!(matches!(late.join().unwrap(), BoundedError::TimedOut { wanted: 80, .. }));
         assert_eq!(next.join().unwrap(), 40);
         assert!(start.elapsed() < Duration::from_secs(20));
     });

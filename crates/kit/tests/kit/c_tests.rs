@@ -1,8 +1,8 @@
 //! The C library's allocator.
 
-use crate::conformance::{self as suite, OnAlloc, Serves, hunt, hunt_threads, layout};
-use freestone_kit::Alloc;
+use crate::conformance::{self as suite, Held, OnAlloc, Serves, hunt, hunt_threads, layout};
 use freestone_kit::c::{C, RawC};
+use freestone_kit::{Alloc, UsableSize};
 use freestone_testkit::{Mix, StressConfig};
 
 #[test]
@@ -19,6 +19,18 @@ fn random_sequences() {
     hunt(60, Mix::Small, || OnAlloc::shared(RawC).may_refuse());
     let config = StressConfig { threads: 2, ops_per_thread: 2000, ..StressConfig::default() };
     hunt_threads(&OnAlloc::shared(C), &config);
+}
+
+#[test]
+fn an_aligned_block_that_shrinks_gives_back_what_it_had() {
+    let held = Held::new(&C, layout(1 << 20, 64)).unwrap();
+    let held = held.resize(&C, 900_000, false).unwrap();
+    let held = held.resize(&C, 100, false).unwrap();
+    // SAFETY: live, with that layout.
+    #[allow(unsafe_code)]
+    let usable = unsafe { C.usable_size(held.address(), layout(100, 64)) };
+    assert!(usable < 4096, "{usable}");
+    held.free(&C);
 }
 
 #[test]

@@ -33,3 +33,4 @@ mod stack_fallback_tests;
 mod testing_tests;
 mod textbook_tests;
 mod trace_tests;
+mod whole_program_tests;

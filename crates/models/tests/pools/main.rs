@@ -1,7 +1,7 @@
 //! The kit's pools under model checkers, whole and with faults on purpose.
 //!
-//! Under loom, here: the queue of a thread's cache in `netty`, the shards of an object pool and their shared queues,
-//! the byte counter of `accounting`. Under shuttle, as a program of its own: the bank of the bounded pool.
+//! Under loom, here: the queue of a thread's cache in `netty` and who owns the cache, the shards of an object pool and
+//! their shared queues, the byte counter of `accounting`, a slot of `smp`. Under shuttle, as a program of its own: the bank of the bounded pool.
 
 #[path = "../../../kit/src/object_pool/chain.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
@@ -10,12 +10,14 @@ mod chain;
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod ledger;
 mod model;
+mod netty;
 #[path = "../../../kit/src/netty/queue.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod queue;
 #[path = "../../../kit/src/object_pool/shard.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod shard;
+mod smp;
 #[path = "../../../kit/src/object_pool/stats.rs"]
 #[allow(dead_code, reason = "the kit's file; the model uses a part of it")]
 mod stats;
@@ -39,6 +41,40 @@ fn a_cache_queue_needs_its_memory_orders() {
 #[should_panic]
 fn a_cache_queue_needs_whole_exchanges() {
     model::queue(Fault::TornExchange);
+}
+
+#[test]
+fn a_cache_has_one_owner_after_the_other() {
+    netty::ownership(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn a_caches_owner_needs_memory_orders() {
+    netty::ownership(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_caches_owner_needs_whole_exchanges() {
+    netty::ownership(Fault::TornExchange);
+}
+
+#[test]
+fn a_slot_is_one_threads_at_a_time() {
+    smp::slot(Fault::None);
+}
+
+#[test]
+#[should_panic]
+fn a_slot_needs_its_memory_orders() {
+    smp::slot(Fault::Relaxed);
+}
+
+#[test]
+#[should_panic]
+fn a_slot_needs_whole_exchanges() {
+    smp::slot(Fault::TornExchange);
 }
 
 #[test]

@@ -19,26 +19,31 @@ use crate::shard::Shard;
 use crate::sync::{Fault, check};
 
 /// An object, and how often somebody has got it. Loom ends the model where two uses of its contents are not ordered.
-struct Object {
+pub struct Object {
     contents: UnsafeCell<u32>,
     got: Cell<u32>,
 }
 
 impl Object {
-    fn some<const N: usize>() -> Rc<[Object; N]> {
+    pub fn some<const N: usize>() -> Rc<[Object; N]> {
         Rc::new(std::array::from_fn(|_| Object { contents: UnsafeCell::new(0), got: Cell::new(0) }))
     }
 
-    fn used(&self) {
+    pub fn used(&self) {
         self.contents.with_mut(|_| ());
     }
 
-    fn address<T>(&self) -> NonNull<T> {
+    pub fn address<T>(&self) -> NonNull<T> {
         NonNull::from(self).cast()
     }
 
+    /// How often it was got.
+    pub fn times(&self) -> u32 {
+        self.got.get()
+    }
+
     /// The object at an address, which the caller has got from a queue.
-    fn got<T>(objects: &[Object], address: NonNull<T>) {
+    pub fn got<T>(objects: &[Object], address: NonNull<T>) {
         let object =
             objects.iter().find(|object| object.address() == address).expect("an object that was put");
         object.got.set(object.got.get() + 1);

@@ -10,7 +10,7 @@ mod on_first_use;
 pub(crate) use on_first_use::{Fault, check};
 
 pub(crate) mod atomic {
-    pub(crate) use super::on_first_use::atomic::{AtomicUsize, Ordering};
+    pub(crate) use super::on_first_use::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     use super::on_first_use::atomic;
     use std::ops::Deref;
