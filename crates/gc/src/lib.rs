@@ -16,7 +16,7 @@
 //! # Example
 //!
 //! ```
-//! use freestone_gc::{Gc, GcCell, Heap, MarkSweep, Trace};
+//! use freestone_gc::{Gc, GcCell, Generational, Heap, Trace};
 //!
 //! #[derive(Trace)]
 //! struct Node<'gc> {
@@ -25,7 +25,7 @@
 //! }
 //!
 //! // The root is an `Option<Gc<Node>>`; `'static` stands for "of whatever heap it is in".
-//! let mut heap = Heap::<Option<Gc<'static, Node<'static>>>, MarkSweep>::new(|_| None);
+//! let mut heap = Heap::<Option<Gc<'static, Node<'static>>>, Generational>::new(|_| None);
 //! heap.mutate(|mc, root| {
 //!     let last = mc.alloc(Node { value: 2, next: GcCell::new(None) });
 //!     let first = mc.alloc(Node { value: 1, next: GcCell::new(None) });
@@ -64,7 +64,7 @@ pub mod mutator;
 pub mod derived;
 
 pub use allocator::Global;
-pub use collector::{Collector, GcConfig, GcStats, MarkSweep, SemiSpace};
+pub use collector::{Collector, GcConfig, GcStats, Generational, Incremental, MarkSweep, SemiSpace};
 pub use freestone_gc_derive::Trace;
 pub use mutator::{
     Branded, Gc, GcArray, GcCell, GcRefCell, Heap, Mutation, OutOfMemory, Rooted, Trace, Write,

@@ -25,7 +25,7 @@ pub(crate) const fn class_of(size: usize, aligned: bool) -> usize {
         let step = (size - 1) >> (doubling - 3);
         15 + 8 * (doubling as usize - 7) + (step - 8)
     };
-    while aligned && CLASS_TABLE[class].size as usize % 16 != 0 {
+    while aligned && !CLASS_TABLE[class].size.is_multiple_of(16) {
         class += 1;
     }
     class

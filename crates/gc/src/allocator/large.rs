@@ -29,6 +29,8 @@ const _: () = assert!(size_of::<Frame>() + WORD <= FRAME);
 pub(crate) struct LargeObjects {
     objects: Vec<Object>,
     bytes: usize,
+    /// So many from the first on are due to be swept.
+    unswept: usize,
 }
 
 fn frame(object: Object) -> *mut Frame {
@@ -64,7 +66,7 @@ fn size(object: Object) -> usize {
 
 impl LargeObjects {
     pub(crate) const fn new() -> Self {
-        LargeObjects { objects: Vec::new(), bytes: 0 }
+        LargeObjects { objects: Vec::new(), bytes: 0, unswept: 0 }
     }
 
     /// Bytes of all of them.
@@ -95,22 +97,29 @@ impl LargeObjects {
         Some(object)
     }
 
-    /// What is not marked is freed, after `each` has seen it; the marks are cleared. Returns how many were freed.
-    pub(crate) fn sweep(&mut self, parent: &impl Alloc, mut each: impl FnMut(Object)) -> usize {
-        let before = self.objects.len();
-        let mut bytes = 0;
-        self.objects.retain(|&object| {
+    /// After marking: what is there now is due to be swept.
+    pub(crate) fn begin_sweep(&mut self) {
+        self.unswept = self.objects.len();
+    }
+
+    /// What is not marked is freed, after `each` has seen it; the marks are cleared; at most `limit` objects are looked at. Returns
+    /// whether all have been.
+    pub(crate) fn sweep(&mut self, parent: &impl Alloc, limit: usize, mut each: impl FnMut(Object)) -> bool {
+        let end = self.unswept.saturating_sub(limit);
+        while self.unswept > end {
+            self.unswept -= 1;
+            let object = self.objects[self.unswept];
             if is_marked(object) {
                 set_marked(object, false);
-                return true;
+                continue;
             }
+            // The last takes its place, which has been swept, or is new.
+            self.objects.swap_remove(self.unswept);
             each(object);
-            bytes += size(object);
+            self.bytes -= size(object);
             free(parent, object);
-            false
-        });
-        self.bytes -= bytes;
-        before - self.objects.len()
+        }
+        self.unswept == 0
     }
 
     /// Forgets all marks.

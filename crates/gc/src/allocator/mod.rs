@@ -7,6 +7,8 @@ pub(crate) mod chunk;
 pub(crate) mod class;
 mod global;
 pub(crate) mod large;
+pub(crate) mod metered;
+pub(crate) mod nursery;
 pub(crate) mod span;
 pub(crate) mod spans;
 

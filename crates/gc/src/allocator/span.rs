@@ -29,10 +29,8 @@ struct Record {
     class: Class,
     /// The number of the class.
     number: u32,
-    /// Blocks that were live after the last sweep.
-    live: u32,
-    /// Marked since, and not swept yet.
-    unswept: bool,
+    /// The number of the collection after which it was swept last.
+    epoch: u32,
     /// There may be objects with a destructor.
     drops: bool,
 }
@@ -57,10 +55,10 @@ impl Span {
     /// # Safety
     ///
     /// Span: the block is that long, aligned so, and nobody else's.
-    pub(crate) unsafe fn format(block: NonNull<u8>, number: usize) -> Span {
+    pub(crate) unsafe fn format(block: NonNull<u8>, number: usize, epoch: u32) -> Span {
         let class = CLASS[number];
         let span = Span(block);
-        span.write(Record { class, number: number as u32, live: 0, unswept: false, drops: false });
+        span.write(Record { class, number: number as u32, epoch, drops: false });
         // SAFETY: span: the maps follow the record.
         let maps = unsafe { block.add(RECORD) };
         // SAFETY: span: two maps of so many words.
@@ -88,16 +86,9 @@ impl Span {
         self.read().class
     }
 
-    pub(crate) fn live(self) -> u32 {
-        self.read().live
-    }
-
-    pub(crate) fn is_unswept(self) -> bool {
-        self.read().unswept
-    }
-
-    pub(crate) fn set_unswept(self) {
-        self.write(Record { unswept: true, ..self.read() });
+    /// Whether it was swept after that collection.
+    pub(crate) fn is_swept(self, epoch: u32) -> bool {
+        self.read().epoch == epoch
     }
 
     pub(crate) fn set_drops(self) {
@@ -204,7 +195,7 @@ impl Span {
 
     /// What was allocated and is not marked is freed, after `each` has seen it if there may be destructors; the marks are cleared.
     /// Returns how many blocks are live.
-    pub(crate) fn sweep(self, mut each: impl FnMut(Object)) -> u32 {
+    pub(crate) fn sweep(self, epoch: u32, mut each: impl FnMut(Object)) -> u32 {
         let record = self.read();
         let class = record.class;
         let mut live = 0;
@@ -221,7 +212,7 @@ impl Span {
             self.set_marks(word, 0);
             live += marks.count_ones();
         }
-        self.write(Record { live, unswept: false, drops: record.drops && live != 0, ..record });
+        self.write(Record { epoch, drops: record.drops && live != 0, ..record });
         live
     }
 

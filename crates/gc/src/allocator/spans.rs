@@ -17,6 +17,8 @@ use crate::collector::object::Object;
 
 /// Spans that are kept empty rather than given back, beside one in eight of those in use.
 const KEPT: usize = 4;
+/// Full spans that are swept in a row before a fresh one is taken: so that no allocation takes long.
+const PATIENCE: usize = 16;
 
 /// From where blocks of one class are taken.
 #[derive(Clone, Copy)]
@@ -47,7 +49,9 @@ pub(crate) struct Spans<A: Alloc> {
     /// Bytes taken by cursors since the heap began.
     taken: u64,
     spans: usize,
-    /// Spans marked and not swept yet.
+    /// The number of the last collection.
+    epoch: u32,
+    /// Spans that were not swept after it yet.
     unswept: usize,
 }
 
@@ -65,6 +69,7 @@ impl<A: Alloc> Spans<A> {
             parent,
             taken: 0,
             spans: 0,
+            epoch: 0,
             unswept: 0,
         }
     }
@@ -73,19 +78,9 @@ impl<A: Alloc> Spans<A> {
         &self.parent
     }
 
-    /// Bytes of all spans, empty ones included.
-    pub(crate) fn held_bytes(&self) -> usize {
-        (self.spans + self.empty.len()) * SPAN
-    }
-
     /// Bytes handed out since the heap began, as far as runs were taken.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.taken
-    }
-
-    /// Spans that a sweep has not come to yet.
-    pub(crate) fn unswept(&self) -> usize {
-        self.unswept
     }
 
     /// A block of a class.
@@ -103,6 +98,7 @@ impl<A: Alloc> Spans<A> {
     #[cold]
     #[inline(never)]
     fn allocate_slow(&mut self, class: usize, mut drop: impl FnMut(Object)) -> Option<NonNull<u8>> {
+        let mut full = 0;
         loop {
             let list = &mut self.lists[class];
             if let Some(span) = list.current {
@@ -117,19 +113,25 @@ impl<A: Alloc> Spans<A> {
                 self.cursors[class] = Cursor::NONE;
             }
             let list = &mut self.lists[class];
-            if let Some(&span) = list.spans.get(list.next) {
+            if full < PATIENCE
+                && let Some(&span) = list.spans.get(list.next)
+            {
+                full += 1;
                 list.next += 1;
                 list.current = Some(span);
-                if span.is_unswept() {
-                    span.sweep(&mut drop);
+                if !span.is_swept(self.epoch) {
+                    span.sweep(self.epoch, &mut drop);
                     self.unswept -= 1;
                 }
                 continue;
             }
             let span = self.fresh(class)?;
+            // Before those that have not been looked at.
             let list = &mut self.lists[class];
             list.spans.push(span);
-            list.next = list.spans.len();
+            let last = list.spans.len() - 1;
+            list.spans.swap(list.next, last);
+            list.next += 1;
             list.current = Some(span);
         }
     }
@@ -150,7 +152,7 @@ impl<A: Alloc> Spans<A> {
         };
         self.spans += 1;
         // SAFETY: span: a live block of that layout, which nobody uses.
-        Some(unsafe { Span::format(block, class) })
+        Some(unsafe { Span::format(block, class, self.epoch) })
     }
 
     /// Gives back what the cursors have taken and not used: before a collection.
@@ -172,11 +174,10 @@ impl<A: Alloc> Spans<A> {
     /// After marking: every span is to be swept before it is allocated from.
     pub(crate) fn begin_sweep(&mut self) {
         self.retire();
+        self.epoch = self.epoch.wrapping_add(1);
+        self.unswept = 0;
         for list in &mut self.lists {
             list.next = 0;
-            for span in &list.spans {
-                span.set_unswept();
-            }
             self.unswept += list.spans.len();
         }
     }
@@ -187,10 +188,10 @@ impl<A: Alloc> Spans<A> {
             if self.unswept == 0 {
                 break;
             }
-            let mut at = 0;
+            let mut at = self.lists[class].next;
             while at < self.lists[class].spans.len() {
                 let span = self.lists[class].spans[at];
-                if !span.is_unswept() {
+                if span.is_swept(self.epoch) {
                     at += 1;
                     continue;
                 }
@@ -199,7 +200,7 @@ impl<A: Alloc> Spans<A> {
                 }
                 limit -= 1;
                 self.unswept -= 1;
-                if span.sweep(&mut drop) == 0 {
+                if span.sweep(self.epoch, &mut drop) == 0 {
                     // Those before `next` are swept, so it is not one of them.
                     self.lists[class].spans.swap_remove(at);
                     self.spans -= 1;

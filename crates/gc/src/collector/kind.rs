@@ -37,11 +37,26 @@ pub unsafe trait Kind {
     /// Kind: a live object, which nobody else looks at now.
     unsafe fn trace<V: Visitor>(object: Object, visitor: &mut V);
 
+    /// Traces the elements of an array from one on, [`PART`] of them at most; returns the next, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// As [`trace`](Kind::trace).
+    unsafe fn trace_part<V: Visitor>(object: Object, from: usize, visitor: &mut V) -> Option<usize> {
+        let _ = from;
+        // SAFETY: the caller's promise.
+        unsafe { Self::trace(object, visitor) };
+        None
+    }
+
     /// # Safety
     ///
     /// Kind: a live object, which nobody uses any more.
     unsafe fn drop(object: Object);
 }
+
+/// So many elements of an array are traced in one go: what a long pause is cut into, and what a barrier notes.
+pub(crate) const PART: usize = 256;
 
 /// Bytes of an object in a chunk: header and payload.
 #[inline]
@@ -153,6 +168,17 @@ unsafe impl<'gc, T: Trace<'gc>> Kind for Array<'gc, T> {
         }
     }
 
+    unsafe fn trace_part<V: Visitor>(object: Object, from: usize, visitor: &mut V) -> Option<usize> {
+        // SAFETY: as above.
+        let elements = unsafe { Self::elements(object).as_mut() };
+        let rest = elements.get_mut(from..)?;
+        let more = rest.len() > PART;
+        for element in rest.iter_mut().take(PART) {
+            element.trace(visitor);
+        }
+        more.then_some(from + PART)
+    }
+
     unsafe fn drop(object: Object) {
         // SAFETY: kind: these are the elements, and nobody uses them any more.
         unsafe { Self::elements(object).drop_in_place() };
@@ -169,11 +195,19 @@ pub struct Shape<C: Collector> {
     pub(crate) traces: bool,
     pub(crate) drop: Option<unsafe fn(Object)>,
     pub(crate) trace: unsafe fn(Object, &mut C::Marker),
+    pub(crate) trace_part: unsafe fn(Object, usize, &mut C::Marker) -> Option<usize>,
+    pub(crate) trace_part_young: unsafe fn(Object, usize, &mut C::Young) -> Option<usize>,
     pub(crate) trace_young: unsafe fn(Object, &mut C::Young),
     pub(crate) name: fn() -> &'static str,
 }
 
 impl<C: Collector> Shape<C> {
+    /// Whether the object is traced in parts.
+    #[inline]
+    pub(crate) fn in_parts(&self, object: Object) -> bool {
+        self.stride != 0 && object.length() > PART
+    }
+
     /// Whether the object lies apart.
     pub(crate) fn is_large(&self, object: Object) -> bool {
         lies_apart(self.size_in_chunk(object), self.align)
@@ -198,6 +232,8 @@ impl<C: Collector, K: Kind> ShapeOf<C, K> {
         traces: K::TRACES,
         drop: if K::DROPS { Some(K::drop) } else { None },
         trace: K::trace::<C::Marker>,
+        trace_part: K::trace_part::<C::Marker>,
+        trace_part_young: K::trace_part::<C::Young>,
         trace_young: K::trace::<C::Young>,
         name: K::name,
     };

@@ -20,16 +20,17 @@
 //!
 //! # Safety
 //!
-//! *Reached*: the marker is shown live objects only, since it begins at the roots and what they point to is live.
+//! *Reached*, as in [`marker`](super::marker).
 #![allow(unsafe_code)]
 
 use freestone_kit::Alloc;
 
 use super::base::Base;
-use super::kind::{Kind, shape_of};
+use super::kind::Kind;
+use super::marker::Marker;
 use super::object::Object;
-use super::space::{self, Space};
-use super::{Collector, GcConfig, Roots, Visitor, sealed};
+use super::space::Space;
+use super::{Collector, GcConfig, Roots, sealed};
 use crate::allocator::Global;
 
 /// Marks from the roots, sweeps as it allocates. Objects do not move.
@@ -37,44 +38,6 @@ pub struct MarkSweep<A: Alloc + 'static = Global> {
     base: Base,
     space: Space<A>,
     marker: Marker,
-}
-
-/// Objects that are marked and whose pointers have not been followed yet.
-#[doc(hidden)]
-#[derive(Default)]
-pub struct Marker {
-    pub(crate) stack: Vec<Object>,
-    /// Bytes of what was marked.
-    pub(crate) bytes: usize,
-}
-
-impl sealed::Sealed for Marker {}
-
-impl Visitor for Marker {
-    #[inline]
-    fn edge<K: Kind>(&mut self, place: &mut Object) {
-        if let Some(bytes) = space::mark::<K>(*place) {
-            self.bytes += bytes;
-            if K::TRACES {
-                self.stack.push(*place);
-            }
-        }
-    }
-}
-
-impl Marker {
-    /// Follows the pointers of what is on the stack.
-    pub(crate) fn drain<C: Collector<Marker = Marker>>(&mut self) {
-        while let Some(object) = self.stack.pop() {
-            // SAFETY: reached: a live object, of which nobody holds a reference.
-            unsafe { (shape_of::<C>(object).trace)(object, self) };
-        }
-    }
-
-    fn clear(&mut self) {
-        self.stack.clear();
-        self.bytes = 0;
-    }
 }
 
 impl<A: Alloc + 'static> sealed::Sealed for MarkSweep<A> {}
@@ -88,7 +51,11 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
     const MOVES: bool = false;
 
     fn build(config: GcConfig, parent: A) -> Self {
-        MarkSweep { base: Base::new(config), space: Space::new(parent), marker: Marker::default() }
+        MarkSweep {
+            base: Base::new(config),
+            space: Space::new(parent, config.hard_limit),
+            marker: Marker::default(),
+        }
     }
 
     fn base(&self) -> &Base {
@@ -120,8 +87,9 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
         self.space.spans.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
-        self.marker.drain::<Self>();
-        self.space.begin_sweep::<Self>(&mut self.base);
+        self.marker.drain::<Self>(|_| false);
+        self.space.begin_sweep();
+        self.base.stats.collections += 1;
         self.base.pace(self.marker.bytes, self.space.taken_bytes());
     }
 

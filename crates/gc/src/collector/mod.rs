@@ -7,9 +7,12 @@
 
 pub(crate) mod base;
 mod config;
+mod generational;
+mod incremental;
 #[doc(hidden)]
 pub mod kind;
 mod mark_sweep;
+pub(crate) mod marker;
 #[doc(hidden)]
 pub mod object;
 mod semi_space;
@@ -20,6 +23,8 @@ mod visitor;
 use freestone_kit::Alloc;
 
 pub use config::GcConfig;
+pub use generational::Generational;
+pub use incremental::Incremental;
 use kind::Kind;
 pub use mark_sweep::MarkSweep;
 use object::Object;
@@ -89,6 +94,14 @@ pub unsafe trait Collector: sealed::Sealed + Sized + 'static {
     /// Called before a live object is written to.
     #[doc(hidden)]
     fn barrier(&mut self, object: Object);
+
+    /// Called before an element of a live array is written to.
+    #[doc(hidden)]
+    #[inline]
+    fn barrier_element(&mut self, array: Object, index: usize) {
+        let _ = index;
+        self.barrier(array);
+    }
 
     /// Whether there is something to do for [`step`](Collector::step).
     #[doc(hidden)]

@@ -35,6 +35,7 @@ use super::{Collector, GcConfig, Roots, Visitor, sealed};
 use crate::allocator::Global;
 use crate::allocator::chunk::{CHUNK, Chunk, Chunks};
 use crate::allocator::large::{self, LargeObjects};
+use crate::allocator::metered::Metered;
 
 /// Copies what is live into fresh chunks.
 pub struct SemiSpace<A: Alloc + 'static = Global> {
@@ -53,7 +54,7 @@ pub struct SemiSpace<A: Alloc + 'static = Global> {
 /// The space in which objects are allocated, which during a collection is the new one.
 #[doc(hidden)]
 pub struct Copier<A> {
-    parent: A,
+    parent: Metered<A>,
     to: Chunks,
     /// Large objects that are marked and whose pointers have not been followed yet.
     large: Vec<Object>,
@@ -92,7 +93,7 @@ impl<A: Alloc> Visitor for Copier<A> {
 
 /// Copies an object with its header.
 #[inline]
-fn copy(from: Object, to: Object, size: usize) {
+pub(super) fn copy(from: Object, to: Object, size: usize) {
     // SAFETY: the header is the word before the payload.
     let source = unsafe { from.payload().sub(WORD) };
     // SAFETY: as above.
@@ -159,7 +160,12 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
     fn build(config: GcConfig, parent: A) -> Self {
         SemiSpace {
             base: Base::new(config),
-            copier: Copier { parent, to: Chunks::new(), large: Vec::new(), large_bytes: 0 },
+            copier: Copier {
+                parent: Metered::new(parent, config.hard_limit),
+                to: Chunks::new(),
+                large: Vec::new(),
+                large_bytes: 0,
+            },
             drops: Vec::new(),
             large: LargeObjects::new(),
             large_taken: 0,
@@ -203,7 +209,7 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
     }
 
     fn held_bytes(&self) -> usize {
-        self.copier.to.held_bytes() + self.large.bytes() + self.from.len() * CHUNK
+        self.copier.parent.held_bytes()
     }
 
     #[inline]
@@ -222,13 +228,14 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
         roots.trace(&mut self.copier);
         self.scan();
         self.drop_dead();
-        let parent = &self.copier.parent;
-        self.large.sweep(parent, |object| self.base.drop_object::<Self>(object));
+        self.large.begin_sweep();
+        self.large.sweep(&self.copier.parent, usize::MAX, |object| self.base.drop_object::<Self>(object));
         self.copier.to.recycle(core::mem::take(&mut self.from));
         let small = self.copier.to.used_bytes();
         self.base.stats.moved_bytes += small as u64;
         self.taken = allocated - self.large_taken - small as u64;
         self.base.pace(small + self.copier.large_bytes, allocated);
+        self.base.stats.collections += 1;
         let growth = self.base.growth(small + self.copier.large_bytes) / CHUNK + 1;
         self.copier.to.trim(&self.copier.parent, growth);
     }
@@ -245,7 +252,8 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
             self.base.drop_object::<Self>(object);
         }
         self.large.clear_marks();
-        self.large.sweep(&self.copier.parent, |object| self.base.drop_object::<Self>(object));
+        self.large.begin_sweep();
+        self.large.sweep(&self.copier.parent, usize::MAX, |object| self.base.drop_object::<Self>(object));
         self.copier.to.recycle(core::mem::take(&mut self.from));
         self.copier.to.free(&self.copier.parent);
     }

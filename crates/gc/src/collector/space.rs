@@ -15,12 +15,13 @@ use super::kind::{Fixed, Kind, Shape, ShapeOf, is_large, lies_apart, shape_of, s
 use super::object::{FILLER, Object, WORD};
 use crate::allocator::class::{CLASS_TABLE, Class, class_of};
 use crate::allocator::large::{self, LargeObjects};
+use crate::allocator::metered::Metered;
 use crate::allocator::span::{self, span_of};
 use crate::allocator::spans::Spans;
 
 /// Objects in spans and apart.
 pub(crate) struct Space<A: Alloc> {
-    pub(crate) spans: Spans<A>,
+    pub(crate) spans: Spans<Metered<A>>,
     pub(crate) large: LargeObjects,
     /// Bytes of large objects since the heap began.
     large_taken: u64,
@@ -41,8 +42,16 @@ const fn class_for(size: usize, align: usize) -> usize {
 }
 
 impl<A: Alloc> Space<A> {
-    pub(crate) fn new(parent: A) -> Self {
-        Space { spans: Spans::new(parent), large: LargeObjects::new(), large_taken: 0 }
+    pub(crate) fn new(parent: A, limit: usize) -> Self {
+        Space { spans: Spans::new(Metered::new(parent, limit)), large: LargeObjects::new(), large_taken: 0 }
+    }
+
+    pub(crate) fn parent(&self) -> &Metered<A> {
+        self.spans.parent()
+    }
+
+    pub(crate) fn large_taken_bytes(&self) -> u64 {
+        self.large_taken
     }
 
     pub(crate) fn taken_bytes(&self) -> u64 {
@@ -50,7 +59,7 @@ impl<A: Alloc> Space<A> {
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
-        self.spans.held_bytes() + self.large.bytes()
+        self.parent().held_bytes()
     }
 
     /// An object whose payload the caller writes at once.
@@ -116,15 +125,16 @@ impl<A: Alloc> Space<A> {
         Some(object)
     }
 
-    /// Sweeps the large objects at once; the spans are due to be swept.
-    pub(crate) fn begin_sweep<C: Collector>(&mut self, base: &mut Base) {
+    /// After marking: all is due to be swept.
+    pub(crate) fn begin_sweep(&mut self) {
         self.spans.begin_sweep();
-        self.large.sweep(self.spans.parent(), |object| base.drop_object::<C>(object));
+        self.large.begin_sweep();
     }
 
-    /// Sweeps at most so many spans; says whether all are swept.
+    /// Sweeps at most so many spans, and as many large objects; says whether all is swept.
     pub(crate) fn sweep<C: Collector>(&mut self, base: &mut Base, limit: usize) -> bool {
-        self.spans.sweep(limit, |object| base.drop_object::<C>(object))
+        let large = self.large.sweep(self.spans.parent(), limit, |object| base.drop_object::<C>(object));
+        self.spans.sweep(limit, |object| base.drop_object::<C>(object)) && large
     }
 
     /// Forgets all marks.
@@ -136,7 +146,7 @@ impl<A: Alloc> Space<A> {
     /// Drops all objects; those that are dead and not swept yet are among them.
     pub(crate) fn drop_all<C: Collector>(&mut self, base: &mut Base) {
         self.clear_marks();
-        self.begin_sweep::<C>(base);
+        self.begin_sweep();
         self.sweep::<C>(base, usize::MAX);
     }
 }

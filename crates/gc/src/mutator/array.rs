@@ -63,8 +63,9 @@ impl<'gc, T: 'gc> GcArray<'gc, T> {
     /// When there are not so many.
     #[inline]
     pub fn write<C: Collector>(self, mc: &Mutation<'gc, C>, index: usize) -> &'gc Write<T> {
-        mc.barrier(self.object);
-        Write::new(&self.as_slice()[index])
+        let element = &self.as_slice()[index];
+        mc.barrier_element(self.object, index);
+        Write::new(element)
     }
 
     /// Whether both are handles of the same array.

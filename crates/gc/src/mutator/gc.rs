@@ -54,7 +54,7 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
 
     /// The value, for as long as the handle is valid.
     #[inline]
-    pub fn as_ref(self) -> &'gc T {
+    pub fn get_ref(self) -> &'gc T {
         // SAFETY: brand: a live `T`, which is shared as long as `'gc` lasts.
         unsafe { self.object.payload().cast::<T>().as_ref() }
     }
@@ -69,7 +69,7 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
     #[inline]
     pub fn write_all<C: Collector>(self, mc: &Mutation<'gc, C>) -> &'gc Write<T> {
         mc.barrier(self.object);
-        Write::new(self.as_ref())
+        Write::new(self.get_ref())
     }
 
     /// Opens a cell in the object for writing.
@@ -96,7 +96,7 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
         mc: &Mutation<'gc, C>,
         field: impl for<'a> FnOnce(&'a T) -> &'a F,
     ) -> &'gc Write<F> {
-        let field: &'gc F = field(self.as_ref());
+        let field: &'gc F = field(self.get_ref());
         let offset = core::ptr::from_ref(field).addr().wrapping_sub(self.object.address());
         if offset > size_of::<T>() || size_of::<F>() > size_of::<T>() - offset {
             outside();
@@ -144,7 +144,7 @@ impl<T> Deref for Gc<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.as_ref()
+        self.get_ref()
     }
 }
 
@@ -161,12 +161,12 @@ unsafe impl<'gc, T: Trace<'gc> + 'gc> Trace<'gc> for Gc<'gc, T> {
 
 impl<T: fmt::Debug> fmt::Debug for Gc<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_ref(), f)
+        fmt::Debug::fmt(self.get_ref(), f)
     }
 }
 
 impl<T: fmt::Display> fmt::Display for Gc<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.as_ref(), f)
+        fmt::Display::fmt(self.get_ref(), f)
     }
 }

@@ -82,6 +82,11 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
         self.collector().barrier(object);
     }
 
+    #[inline]
+    pub(crate) fn barrier_element(&self, array: Object, index: usize) {
+        self.collector().barrier_element(array, index);
+    }
+
     /// A new object.
     ///
     /// A few nanoseconds: an addition, a comparison, and writing the value. Nothing is collected before `mutate` returns.

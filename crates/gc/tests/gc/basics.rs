@@ -9,7 +9,7 @@ use freestone_gc::{Collector, Gc, GcArray, GcCell, GcConfig, GcRefCell, Heap, Mu
 macro_rules! on_every_collector {
     ($($name:ident)*) => {$(
         mod $name {
-            use freestone_gc::{GcConfig, MarkSweep, SemiSpace};
+            use freestone_gc::{GcConfig, Generational, Incremental, MarkSweep, SemiSpace};
 
             fn both() -> [GcConfig; 2] {
                 [GcConfig::default(), GcConfig { stress: true, ..GcConfig::default() }]
@@ -17,12 +17,22 @@ macro_rules! on_every_collector {
 
             #[test]
             fn mark_sweep() {
-                both().map(super::super::$name::<MarkSweep>);
+                both().into_iter().for_each(super::super::$name::<MarkSweep>);
+            }
+
+            #[test]
+            fn generational() {
+                both().into_iter().for_each(super::super::$name::<Generational>);
+            }
+
+            #[test]
+            fn incremental() {
+                both().into_iter().for_each(super::super::$name::<Incremental>);
             }
 
             #[test]
             fn semi_space() {
-                both().map(super::super::$name::<SemiSpace>);
+                both().into_iter().for_each(super::super::$name::<SemiSpace>);
             }
         }
     )*};
@@ -61,7 +71,7 @@ fn a_tree_survives_and_its_garbage_does_not<C: Collector<Parent: Default>>(confi
         Heap::<Gc<'static, Tree<'static>>, C>::with_config(config, Default::default(), |mc| tree(mc, 12));
     heap.collect();
     let live = heap.stats().live_bytes;
-    assert!(live >= 8191 * 24 && live < 8191 * 40, "{live}");
+    assert!((8191 * 24..8191 * 40).contains(&live), "{live}");
     for _ in 0..50 {
         heap.mutate(|mc, _| assert_eq!(count(tree(mc, 10)), 2047));
         heap.mutate(|_, root| assert_eq!(count(*root), 8191));
@@ -210,7 +220,7 @@ fn alignment_is_kept<C: Collector<Parent: Default>>(config: GcConfig) {
         });
         heap.mutate(|_, root| {
             for object in root {
-                assert_eq!(core::ptr::from_ref(object.as_ref()).addr() % 16, 0);
+                assert_eq!(core::ptr::from_ref(object.get_ref()).addr() % 16, 0);
                 assert!(Gc::ptr_eq(object.other.borrow()[0], *object));
             }
         });
