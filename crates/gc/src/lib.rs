@@ -64,8 +64,10 @@ pub mod mutator;
 pub mod derived;
 
 pub use allocator::Global;
-pub use collector::{Collector, GcConfig, GcStats, Generational, Incremental, MarkSweep, SemiSpace};
+pub use collector::{
+    Collector, GcConfig, GcStats, Generational, Incremental, MarkCompact, MarkSweep, SemiSpace,
+};
 pub use freestone_gc_derive::Trace;
 pub use mutator::{
-    Branded, Gc, GcArray, GcCell, GcRefCell, Heap, Mutation, OutOfMemory, Rooted, Trace, Write,
+    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory, Rooted, Trace, Write,
 };

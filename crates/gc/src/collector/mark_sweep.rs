@@ -87,7 +87,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
         self.space.spans.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
-        self.marker.drain::<Self>(|_| false);
+        self.marker.finish(roots, &mut self.base);
         self.space.begin_sweep();
         self.base.stats.collections += 1;
         self.base.pace(self.marker.bytes, self.space.taken_bytes());

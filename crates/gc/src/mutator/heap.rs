@@ -15,6 +15,7 @@ use std::time::Instant;
 use super::mutation::Mutation;
 use super::rooted::RootTable;
 use super::{Branded, Trace};
+use crate::collector::object::Object;
 use crate::collector::{Collector, GcConfig, GcStats, Roots};
 
 /// A heap with a root of the type `R`, looked after by a collector `C`.
@@ -48,6 +49,18 @@ impl<R: Branded, C: Collector> Roots<C> for AllRoots<'_, R, C> {
     fn trace_young(&mut self, young: &mut C::Young) {
         self.root.trace(young);
         self.table.trace_young(young);
+    }
+
+    fn rescue(&mut self, marker: &mut C::Marker) -> bool {
+        self.table.rescue(marker)
+    }
+
+    fn rescue_young(&mut self, young: &mut C::Young) -> bool {
+        self.table.rescue_young(young)
+    }
+
+    fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+        self.table.settle(fate);
     }
 }
 

@@ -10,7 +10,9 @@ use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use std::rc::Rc;
 
-use super::{Branded, Gc};
+use super::guardian::hand_over;
+use super::weak::Body;
+use super::{Branded, Gc, Trace};
 use crate::collector::kind::{Kind, Plain};
 use crate::collector::object::Object;
 use crate::collector::{Collector, Visitor};
@@ -42,9 +44,21 @@ struct Slot<C: Collector> {
     trace_young: fn(&mut Object, &mut C::Young),
 }
 
-/// The roots of a heap that are outside of it.
+/// What a guardian watches.
+struct Guarded<C: Collector> {
+    guardian: Object,
+    object: Object,
+    hand_over: fn(Object, Object),
+    trace: fn(&mut Object, &mut C::Marker),
+    trace_young: fn(&mut Object, &mut C::Young),
+}
+
+/// The roots of a heap that are outside of it, and what is to be told of deaths.
 pub(crate) struct RootTable<C: Collector> {
     slots: RefCell<Vec<Slot<C>>>,
+    /// The bodies of weak pointers.
+    weak: RefCell<Vec<Object>>,
+    guarded: RefCell<Vec<Guarded<C>>>,
     /// What says whose roots they are: an address that is the heap's alone.
     identity: Rc<()>,
     /// As many slots as there may be before the table is looked through for roots that are gone.
@@ -57,7 +71,13 @@ fn visit<K: Kind, V: Visitor>(place: &mut Object, visitor: &mut V) {
 
 impl<C: Collector> RootTable<C> {
     pub(super) fn new() -> Self {
-        RootTable { slots: RefCell::default(), identity: Rc::new(()), full_at: Cell::new(64) }
+        RootTable {
+            slots: RefCell::default(),
+            weak: RefCell::default(),
+            guarded: RefCell::default(),
+            identity: Rc::new(()),
+            full_at: Cell::new(64),
+        }
     }
 
     pub(super) fn insert<'gc, B: Branded>(&self, gc: Gc<'gc, B::Of<'gc>>) -> Rooted<B> {
@@ -98,6 +118,72 @@ impl<C: Collector> RootTable<C> {
             let mut object = slot.entry.object.get();
             trace(slot, &mut object);
             slot.entry.object.set(object);
+            true
+        });
+    }
+
+    pub(super) fn watch_weak(&self, body: Object) {
+        self.weak.borrow_mut().push(body);
+    }
+
+    pub(super) fn watch_guarded<'gc, T: Trace<'gc> + 'gc>(&self, guardian: Object, object: Object) {
+        self.guarded.borrow_mut().push(Guarded {
+            guardian,
+            object,
+            hand_over: hand_over::<T>,
+            trace: visit::<Plain<'gc, T>, C::Marker>,
+            trace_young: visit::<Plain<'gc, T>, C::Young>,
+        });
+    }
+
+    /// Lets the objects that would die live once more, and hands them to their guardians. Says whether there were any.
+    fn rescue_by<V: Visitor>(
+        &mut self,
+        visitor: &mut V,
+        which: fn(&Guarded<C>) -> fn(&mut Object, &mut V),
+    ) -> bool {
+        let guarded = self.guarded.get_mut();
+        let before = guarded.len();
+        // Who is alive is asked of all before the first is rescued: what they lead to dies together with them.
+        let fates: Vec<_> =
+            guarded.iter().map(|entry| (visitor.fate(entry.guardian), visitor.fate(entry.object))).collect();
+        let mut fates = fates.into_iter();
+        guarded.retain_mut(|entry| match fates.next() {
+            Some((Some(_), Some(_))) => true,
+            Some((Some(guardian), None)) => {
+                which(entry)(&mut entry.object, visitor);
+                (entry.hand_over)(guardian, entry.object);
+                visitor.touched(guardian);
+                false
+            }
+            _ => false,
+        });
+        guarded.len() != before
+    }
+
+    pub(super) fn rescue(&mut self, marker: &mut C::Marker) -> bool {
+        self.rescue_by(marker, |entry| entry.trace)
+    }
+
+    pub(super) fn rescue_young(&mut self, young: &mut C::Young) -> bool {
+        self.rescue_by(young, |entry| entry.trace_young)
+    }
+
+    /// Forgets who is dead, and follows who has moved.
+    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+        self.weak.get_mut().retain_mut(|weak| {
+            let Some(now) = fate(*weak) else { return false };
+            *weak = now;
+            // SAFETY: table: a live body.
+            let body = unsafe { now.payload().cast::<Body>().as_ref() };
+            body.target.set(body.target.get().and_then(fate));
+            body.target.get().is_some()
+        });
+        self.guarded.get_mut().retain_mut(|entry| {
+            let (Some(guardian), Some(object)) = (fate(entry.guardian), fate(entry.object)) else {
+                return false;
+            };
+            (entry.guardian, entry.object) = (guardian, object);
             true
         });
     }
