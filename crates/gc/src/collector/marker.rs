@@ -1,0 +1,148 @@
+//! Marking: what was reached, and what its pointers are still to be followed of.
+//!
+//! # Safety
+//!
+//! *Reached*: the marker is shown live objects only, since it begins at the roots and what they point to is live; while it traces,
+//! nobody has a reference into the heap.
+#![allow(unsafe_code)]
+
+use super::base::Base;
+use super::kind::{Kind, shape_of};
+use super::object::{NOTED, Object};
+use super::{Collector, Pending, Roots, Visitor, attempt_all, sealed, space};
+
+/// Objects that are marked and whose pointers have not been followed yet.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Marker {
+    stack: Vec<Object>,
+    /// Long arrays, and from which element on.
+    arrays: Vec<(Object, usize)>,
+    pending: Vec<Pending<Marker>>,
+    /// Bytes of what was marked.
+    pub(crate) bytes: usize,
+}
+
+impl sealed::Sealed for Marker {}
+
+impl Visitor for Marker {
+    #[inline]
+    fn edge<K: Kind>(&mut self, place: &mut Object) {
+        if let Some(bytes) = space::mark::<K>(*place) {
+            self.bytes += bytes;
+            if K::TRACES {
+                self.stack.push(*place);
+            }
+        }
+    }
+
+    fn fate(&self, object: Object) -> Option<Object> {
+        space::is_marked(object).then_some(object)
+    }
+
+    fn ephemeron(&mut self, pending: Pending<Self>) {
+        if !(pending.attempt)(pending.object, self) {
+            self.pending.push(pending);
+        }
+    }
+}
+
+impl Marker {
+    /// Follows pointers until none is left, or as many bytes have been marked as `enough` says, which is asked now and then.
+    /// Says whether none is left.
+    pub(crate) fn drain<C: Collector<Marker = Marker>>(
+        &mut self,
+        mut enough: impl FnMut(usize) -> bool,
+    ) -> bool {
+        loop {
+            for _ in 0..64 {
+                if let Some(object) = self.stack.pop() {
+                    self.follow::<C>(object);
+                } else if let Some((array, from)) = self.arrays.pop() {
+                    // SAFETY: reached.
+                    let next = unsafe { (shape_of::<C>(array).trace_part)(array, from, self) };
+                    self.arrays.extend(next.map(|next| (array, next)));
+                    break;
+                } else {
+                    return true;
+                }
+            }
+            if enough(self.bytes) {
+                return false;
+            }
+        }
+    }
+
+    /// The same, and follows the values of ephemerons whose keys turn out to be alive.
+    pub(crate) fn complete<C: Collector<Marker = Marker>>(
+        &mut self,
+        enough: &mut impl FnMut(usize) -> bool,
+    ) -> bool {
+        loop {
+            if !self.drain::<C>(&mut *enough) {
+                return false;
+            }
+            if !attempt_all(self, |marker| &mut marker.pending) {
+                return true;
+            }
+        }
+    }
+
+    /// Follows everything, for a collection in one go.
+    pub(crate) fn finish<C: Collector<Marker = Marker>>(
+        &mut self,
+        roots: &mut dyn Roots<C>,
+        base: &mut Base,
+    ) {
+        self.complete::<C>(&mut |_| false);
+        if roots.rescue(self) {
+            self.complete::<C>(&mut |_| false);
+        }
+        self.settle(roots, base);
+    }
+
+    /// When all that lives is marked: weak pointers and ephemerons to the dead are cleared.
+    pub(crate) fn settle<C: Collector<Marker = Marker>>(
+        &mut self,
+        roots: &mut dyn Roots<C>,
+        base: &mut Base,
+    ) {
+        base.clear_ephemerons(&mut self.pending);
+        roots.settle(&|object| space::is_marked(object).then_some(object));
+    }
+
+    #[inline]
+    fn follow<C: Collector<Marker = Marker>>(&mut self, object: Object) {
+        if object.header().has(NOTED) {
+            object.untag(NOTED);
+        }
+        let shape = shape_of::<C>(object);
+        if shape.extent.in_parts(object) {
+            self.arrays.push((object, 0));
+            return;
+        }
+        // SAFETY: reached.
+        unsafe { (shape.trace)(object, self) };
+    }
+
+    /// Follows the pointers of a marked object again.
+    pub(crate) fn again(&mut self, object: Object) {
+        self.stack.push(object);
+    }
+
+    /// Follows the pointers of a part of a marked array again.
+    pub(crate) fn again_part(&mut self, array: Object, from: usize) {
+        if self.arrays.last() != Some(&(array, from)) {
+            self.arrays.push((array, from));
+        }
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        // What keeps the tag would never be noted again.
+        self.stack.drain(..).for_each(|object| object.untag(NOTED));
+        self.arrays.clear();
+        self.pending.clear();
+        self.bytes = 0;
+    }
+}
