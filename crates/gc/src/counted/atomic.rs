@@ -14,7 +14,7 @@
 #![allow(unsafe_code)]
 
 use super::counts::{Counts, WeakCounts, end_too_many};
-use super::sync::{AtomicU32, Ordering};
+use super::sync::{AtomicU32, Ordering, let_others};
 
 /// More handles than this end the process.
 const MOST: u32 = u32::MAX / 2;
@@ -212,9 +212,7 @@ unsafe impl WeakCounts for AtomicCounts {
         let mut weak = self.weak.load(Ordering::Relaxed);
         loop {
             if weak == LOCKED {
-                core::hint::spin_loop();
-                #[cfg(loom)]
-                loom::thread::yield_now();
+                let_others();
                 weak = self.weak.load(Ordering::Relaxed);
                 continue;
             }
