@@ -19,13 +19,13 @@ use freestone_kit::{Alloc, AllocError};
 
 use super::block::{Block, moved_to, refused};
 use super::counts::{Counts, Place};
-use super::general::General;
+use crate::Global;
 
 /// A counted handle to an object: see [the module](super) for the kinds that there are.
 ///
 /// `P` says what counts and where, `A` is the allocator, which lies in the block, so that a handle to a sized type is one pointer
 /// and there is always room for `Option`'s `None`.
-pub struct Handle<T: ?Sized, P: Place<T>, A: Alloc = General> {
+pub struct Handle<T: ?Sized, P: Place<T>, A: Alloc = Global> {
     pub(crate) block: NonNull<Block<P, A, T>>,
     owner: PhantomData<Block<P, A, T>>,
 }
@@ -44,13 +44,13 @@ unsafe impl<T: ?Sized + Send + Sync, P: Place<T>, A: Alloc + Send + Sync> Sync f
 
 impl<T: ?Sized, P: Place<T>, A: Alloc> Unpin for Handle<T, P, A> {}
 
-impl<T, P: Place<T>> Handle<T, P, General> {
+impl<T, P: Place<T>> Handle<T, P, Global> {
     /// A new object, with one handle, from the program's allocator.
     ///
     /// What comes of it when there is no memory is the program's to say (`handle_alloc_error`).
     #[inline]
     pub fn new(object: T) -> Self {
-        Self::new_in(object, General)
+        Self::new_in(object, Global)
     }
 
     /// The same, pinned: the object stays where it is until it is dropped.

@@ -35,7 +35,6 @@ mod atomic;
 mod block;
 mod counts;
 pub mod cycles;
-mod general;
 mod handle;
 mod intrusive;
 mod local;
@@ -45,9 +44,9 @@ mod thin;
 mod traits;
 mod weak;
 
+pub use crate::Global;
 pub use atomic::{AtomicCount, AtomicCounts};
 pub use counts::{Counts, Place, WeakCounts};
-pub use general::General;
 pub use handle::Handle;
 pub use intrusive::{Counted, InObject, InsideOf};
 pub use local::{LocalCount, LocalCounts};
@@ -55,7 +54,7 @@ pub use thin::{Body, Thin};
 pub use weak::Weak;
 
 /// For one thread, with weak handles.
-pub type Rc<T, A = General> = Handle<T, LocalCounts, A>;
+pub type Rc<T, A = Global> = Handle<T, LocalCounts, A>;
 /// For several threads, with weak handles.
 ///
 /// ```
@@ -66,10 +65,10 @@ pub type Rc<T, A = General> = Handle<T, LocalCounts, A>;
 /// let sum = std::thread::spawn(move || other.iter().sum::<i32>());
 /// assert_eq!((sum.join().unwrap(), shared.len()), (6, 3));
 /// ```
-pub type Arc<T, A = General> = Handle<T, AtomicCounts, A>;
+pub type Arc<T, A = Global> = Handle<T, AtomicCounts, A>;
 /// For one thread, without weak handles.
-pub type LeanRc<T, A = General> = Handle<T, LocalCount, A>;
+pub type LeanRc<T, A = Global> = Handle<T, LocalCount, A>;
 /// For several threads, without weak handles.
-pub type LeanArc<T, A = General> = Handle<T, AtomicCount, A>;
+pub type LeanArc<T, A = Global> = Handle<T, AtomicCount, A>;
 /// For objects that hold their own count.
-pub type Intrusive<T, A = General> = Handle<T, InsideOf, A>;
+pub type Intrusive<T, A = Global> = Handle<T, InsideOf, A>;

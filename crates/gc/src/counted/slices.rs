@@ -13,8 +13,8 @@ use freestone_kit::Alloc;
 
 use super::block::{Block, Draft, refused};
 use super::counts::{Counts, Place};
-use super::general::General;
 use super::handle::Handle;
+use crate::Global;
 
 /// Elements that are dropped if not all can be made.
 struct Made<T> {
@@ -52,9 +52,9 @@ impl<T, C: Counts, A: Alloc> Handle<[T], C, A> {
     /// A slice of `count` elements, each made for its index.
     ///
     /// ```
-    /// use freestone_gc::counted::{Arc, General};
+    /// use freestone_gc::counted::{Arc, Global};
     ///
-    /// let squares = Arc::slice_in(4, |n| n * n, General);
+    /// let squares = Arc::slice_in(4, |n| n * n, Global);
     /// assert_eq!(squares[..], [0, 1, 4, 9]);
     /// ```
     pub fn slice_in(count: usize, make: impl FnMut(usize) -> T, alloc: A) -> Self {
@@ -122,20 +122,20 @@ pub(super) fn too_long(count: usize) -> ! {
 
 impl<T: Clone, C: Counts> From<&[T]> for Handle<[T], C> {
     fn from(elements: &[T]) -> Self {
-        Self::copied_in(elements, General)
+        Self::copied_in(elements, Global)
     }
 }
 
 impl<T, C: Counts> From<Vec<T>> for Handle<[T], C> {
     fn from(elements: Vec<T>) -> Self {
-        Self::moved_in(elements, General)
+        Self::moved_in(elements, Global)
     }
 }
 
 impl<T, C: Counts, const N: usize> From<[T; N]> for Handle<[T], C> {
     fn from(elements: [T; N]) -> Self {
         let mut elements = elements.into_iter();
-        Self::slice_in(N, |_| elements.next().expect("as many as the array has"), General)
+        Self::slice_in(N, |_| elements.next().expect("as many as the array has"), Global)
     }
 }
 
@@ -148,19 +148,19 @@ impl<T, C: Counts> FromIterator<T> for Handle<[T], C> {
 
 impl<C: Counts> From<&str> for Handle<str, C> {
     fn from(text: &str) -> Self {
-        Self::text_in(text, General)
+        Self::text_in(text, Global)
     }
 }
 
 impl<C: Counts> From<String> for Handle<str, C> {
     fn from(text: String) -> Self {
-        Self::text_in(&text, General)
+        Self::text_in(&text, Global)
     }
 }
 
 impl<T: ?Sized, C: Counts> From<Box<T>> for Handle<T, C> {
     fn from(object: Box<T>) -> Self {
-        Self::from_box_in(object, General)
+        Self::from_box_in(object, Global)
     }
 }
 

@@ -17,9 +17,9 @@ use freestone_kit::Alloc;
 
 use super::block::{Block, Draft, refused};
 use super::counts::Counts;
-use super::general::General;
 use super::handle::Handle;
 use super::slices::{fill, too_long};
+use crate::Global;
 
 /// What a [`Thin`] handle leads to.
 #[repr(C)]
@@ -46,7 +46,7 @@ type Whole<H, T, C, A> = Block<C, A, Body<H, [T]>>;
 /// assert_eq!((other.header, &other.slice), (7, &b"seven"[..]));
 /// assert_eq!(size_of_val(&name), size_of::<usize>());
 /// ```
-pub struct Thin<H, T, C: Counts, A: Alloc = General> {
+pub struct Thin<H, T, C: Counts, A: Alloc = Global> {
     block: NonNull<Block<C, A, Body<H, [T; 0]>>>,
     owner: PhantomData<Handle<Body<H, [T]>, C, A>>,
 }
@@ -62,7 +62,7 @@ impl<H, T, C: Counts> Thin<H, T, C> {
     where
         T: Clone,
     {
-        Self::make_in(header, elements.len(), |index| elements[index].clone(), General)
+        Self::make_in(header, elements.len(), |index| elements[index].clone(), Global)
     }
 }
 

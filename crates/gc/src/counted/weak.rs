@@ -15,8 +15,8 @@ use freestone_kit::Alloc;
 
 use super::block::{Block, moved_to, refused};
 use super::counts::{Counts, WeakCounts};
-use super::general::General;
 use super::handle::Handle;
+use crate::Global;
 
 /// A handle that does not keep the object alive and finds it while others do.
 ///
@@ -31,7 +31,7 @@ use super::handle::Handle;
 /// drop(one);
 /// assert!(weak.upgrade().is_none());
 /// ```
-pub struct Weak<T: ?Sized, C: WeakCounts, A: Alloc = General> {
+pub struct Weak<T: ?Sized, C: WeakCounts, A: Alloc = Global> {
     block: Option<NonNull<Block<C, A, T>>>,
     owner: PhantomData<Block<C, A, T>>,
 }
@@ -102,7 +102,7 @@ impl<T: ?Sized, C: WeakCounts, A: Alloc> Handle<T, C, A> {
     }
 }
 
-impl<T, C: WeakCounts> Handle<T, C, General> {
+impl<T, C: WeakCounts> Handle<T, C, Global> {
     /// An object that knows itself: `make` gets a weak handle to what it makes, which finds it once `make` is done.
     ///
     /// ```
@@ -113,7 +113,7 @@ impl<T, C: WeakCounts> Handle<T, C, General> {
     /// assert!(Rc::ptr_eq(&node, &node.this.upgrade().unwrap()));
     /// ```
     pub fn new_cyclic(make: impl FnOnce(&Weak<T, C>) -> T) -> Self {
-        Self::new_cyclic_in(make, General)
+        Self::new_cyclic_in(make, Global)
     }
 }
 
@@ -188,10 +188,10 @@ impl<T: ?Sized, P: Counts, A: Alloc> Handle<T, P, A> {
     /// The object of a box, moved into a counted block: the way for trait objects and other unsized values that are boxed already.
     ///
     /// ```
-    /// use freestone_gc::counted::{Arc, General};
+    /// use freestone_gc::counted::{Arc, Global};
     ///
     /// let task: Box<dyn Fn() -> u32 + Send + Sync> = Box::new(|| 7);
-    /// assert_eq!((Arc::from_box_in(task, General))(), 7);
+    /// assert_eq!((Arc::from_box_in(task, Global))(), 7);
     /// ```
     pub fn from_box_in(object: Box<T>, alloc: A) -> Self {
         let layout = std::alloc::Layout::for_value(&*object);

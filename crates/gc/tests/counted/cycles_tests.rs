@@ -55,7 +55,7 @@ impl World {
 }
 
 fn by_hand() -> Cycles {
-    Cycles::new_in(freestone_gc::counted::General, Config::BY_HAND)
+    Cycles::new_in(freestone_gc::counted::Global, Config::BY_HAND)
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn lies_about_handles_cost_links_not_memory() {
 #[test]
 fn collections_begin_by_themselves() {
     let world = World::default();
-    let cycles = Cycles::new_in(freestone_gc::counted::General, Config::DEFAULT.candidates(100).units(50));
+    let cycles = Cycles::new_in(freestone_gc::counted::Global, Config::DEFAULT.candidates(100).units(50));
     for _ in 0..1000 {
         drop(world.ring(&cycles, 3));
     }

@@ -142,7 +142,7 @@ fn pick(number: usize, of: usize) -> Option<usize> {
 
 impl<K: Keep> Pair<K> {
     fn new() -> Self {
-        let cycles = Cycles::new_in(freestone_gc::counted::General, Config::BY_HAND);
+        let cycles = Cycles::new_in(freestone_gc::counted::Global, Config::BY_HAND);
         Pair { cycles, roots: vec![], weak: vec![], dropped: Rc::default(), edges: BTreeMap::new() }
     }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use freestone_gc::counted::{Arc, AtomicCounts, General, LeanArc, LeanRc, LocalCount, Rc, Thin};
+use freestone_gc::counted::{Arc, AtomicCounts, Global, LeanArc, LeanRc, LocalCount, Rc, Thin};
 use freestone_kit::{C, Counting, Stats};
 
 use super::handles_tests::Told;
@@ -41,12 +41,12 @@ fn an_element_that_cannot_be_made_leaves_nothing_behind() {
 #[test]
 #[should_panic(expected = "longer than any memory")]
 fn a_slice_longer_than_memory_is_refused() {
-    _ = Rc::slice_in(usize::MAX / 4, |_| 0_u64, General);
+    _ = Rc::slice_in(usize::MAX / 4, |_| 0_u64, Global);
 }
 
 #[test]
 fn room_is_filled_later() {
-    let mut room = Rc::<[u32]>::uninit_in(2, General);
+    let mut room = Rc::<[u32]>::uninit_in(2, Global);
     for place in Rc::get_mut(&mut room).unwrap() {
         place.write(7);
     }

@@ -20,10 +20,10 @@ use super::core::Core;
 use super::links::{Links, Visit};
 use super::object::{Bare, Object};
 use crate::counted::block::moved_to;
-use crate::counted::{General, LeanRc};
+use crate::counted::{Global, LeanRc};
 
 /// A handle to an object of a [`Cycles`](super::Cycles): counted, and if it is part of a circle, collected. One pointer for sized types.
-pub struct Cc<T: ?Sized, A: Alloc + 'static = General> {
+pub struct Cc<T: ?Sized, A: Alloc + 'static = Global> {
     pub(super) object: NonNull<Object<T, A>>,
     owner: PhantomData<Object<T, A>>,
 }

@@ -10,7 +10,7 @@ use super::core::{Core, CycleStats, Phase};
 use super::handle::Cc;
 use super::links::Links;
 use crate::counted::block::refused;
-use crate::counted::{General, LeanRc};
+use crate::counted::{Global, LeanRc};
 
 /// When to collect without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ const UNITS_A_LOOK: usize = 64;
 /// later stay.
 ///
 /// The collector's table comes from the program's allocator, the objects from `A`.
-pub struct Cycles<A: Alloc + 'static = General> {
+pub struct Cycles<A: Alloc + 'static = Global> {
     core: LeanRc<Core, A>,
     config: Config,
     /// Of one thread, as its objects.
@@ -66,7 +66,7 @@ pub struct Cycles<A: Alloc + 'static = General> {
 impl Cycles {
     /// Objects from the program's allocator, collected now and then ([`Config::DEFAULT`]).
     pub fn new() -> Cycles {
-        Cycles::new_in(General, Config::DEFAULT)
+        Cycles::new_in(Global, Config::DEFAULT)
     }
 }
 

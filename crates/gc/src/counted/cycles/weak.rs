@@ -15,12 +15,12 @@ use super::handle::Cc;
 use super::object::Object;
 use super::table::State;
 use crate::counted::counts::too_many;
-use crate::counted::{General, LeanRc};
+use crate::counted::{Global, LeanRc};
 
 /// A handle that keeps neither the object nor its memory. Two words for sized types, and a line of the collector's table.
 ///
 /// It finds nothing any more as soon as the object is known to be garbage, before any of the garbage is touched.
-pub struct WeakCc<T: ?Sized, A: Alloc + 'static = General> {
+pub struct WeakCc<T: ?Sized, A: Alloc + 'static = Global> {
     home: LeanRc<Core, A>,
     object: NonNull<Object<T, A>>,
     number: u32,

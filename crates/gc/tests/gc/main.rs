@@ -1,0 +1,4 @@
+//! All tests that go by the public interface, in one program.
+#![forbid(unsafe_code)]
+
+mod basics;
