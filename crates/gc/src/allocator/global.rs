@@ -26,6 +26,7 @@ fn given(at: *mut u8, layout: Layout) -> Allocated {
 
 // SAFETY: see the module.
 unsafe impl Alloc for Global {
+    #[inline]
     fn allocate(&self, layout: Layout) -> Allocated {
         if layout.size() == 0 {
             return Ok(nothing(layout));
@@ -34,6 +35,7 @@ unsafe impl Alloc for Global {
         given(unsafe { std::alloc::alloc(layout) }, layout)
     }
 
+    #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         if layout.size() != 0 {
             // SAFETY: the caller's promise.
