@@ -7,9 +7,9 @@ use lexopt::prelude::*;
 
 use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
-use crate::shown;
 use crate::suggest::hint;
 use crate::top::TopOptions;
+use crate::{compare, record, replay, shown};
 
 /// What to do.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub enum Command {
     Why { first: PathBuf, second: PathBuf },
     Top(TopOptions),
     Ctl(CtlOptions),
+    Record(record::Options),
+    Replay(Box<replay::Options>),
+    Player(replay::Orders),
+    Compare(compare::Options),
 }
 
 /// What the help is about.
@@ -31,6 +35,9 @@ pub enum Topic {
     Run,
     Top,
     Ctl,
+    Record,
+    Replay,
+    Compare,
     Classes,
     Stats,
     Why,
@@ -49,7 +56,8 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 7] = ["run", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 10] =
+    ["run", "record", "replay", "compare", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -60,6 +68,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         Some(Short('V') | Long("version")) => Ok(Command::Version),
         Some(Value(word)) => match word.to_str() {
             Some("run") => run(parser),
+            Some("record") => record::parse(parser),
+            Some("replay") => replay::parse(parser),
+            Some(replay::PLAYER) => replay::parse_orders(parser),
+            Some("compare") => compare::parse(parser),
             Some("why") => why(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
@@ -204,6 +216,9 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     };
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),
+        Some("record") => Ok(Command::Help(Topic::Record)),
+        Some("replay") => Ok(Command::Help(Topic::Replay)),
+        Some("compare") => Ok(Command::Help(Topic::Compare)),
         Some("why") => Ok(Command::Help(Topic::Why)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
@@ -218,7 +233,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
-fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
+pub(crate) fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     let allowed_text = match allowed {
         [] => "It takes no options".into(),
         _ => format!(
@@ -236,7 +251,7 @@ fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     }
 }
 
-fn text(error: lexopt::Error) -> String {
+pub(crate) fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
@@ -280,7 +295,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, classes, stats, help"),
+            ("rnu ls", "Did you mean 'run'? There are: run, record, replay, compare, top, ctl"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

@@ -32,10 +32,11 @@ use crate::gate::{self, Inside};
 use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
+use crate::observe::{Drawn, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, oom, scavenge};
+use crate::{background, emergency, heap, observe, oom, record, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -73,6 +74,12 @@ impl SlabSource for PageHeap<Linux> {
     }
 
     fn take_foreign(&self, block: usize) -> bool {
+        if let Some(span) = self.page_map().span_of(block)
+            && span.state().is_watched()
+        {
+            watched::release(span, block);
+            return true;
+        }
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
     }
 }
@@ -87,10 +94,30 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    let observed =
+        if observe::is_on() { observe::serve(&Request { class, size, align, zeroed, call }) } else { None };
+    let block = match observed {
+        Some(block) => block,
+        None => allocate_unobserved(class, size, align, zeroed, call),
+    };
+    if record::is_on() && call != Call::Inner {
+        record::on_alloc(call, size, align, zeroed, block);
+    }
+    block
+}
+
+/// The same for a request that is not observed, or was counted already.
+pub(crate) fn allocate_unobserved(
+    class: Option<ClassId>,
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    call: Call,
+) -> *mut u8 {
     cpu::shut();
     if let Some(class) = class
         && start::mode() == Mode::Thread
-        && !start::counting()
+        && !start::sees_every_call()
         && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
     {
         return finish(block, size, zeroed);
@@ -117,6 +144,50 @@ pub(crate) fn allocate(
     drop(inside);
     look_after();
     if block == 0 { refused(size) } else { finish(block, size, zeroed && class.is_some()) }
+}
+
+/// Serves a request that was drawn by a watched block; `None` where that cannot be, and others would be.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u8> {
+    let &Request { size, align, zeroed, .. } = request;
+    if size > isize::MAX as usize {
+        return None;
+    }
+    let class = request.class.filter(|_| size <= class_max());
+    let inside = gate::enter()?;
+    start::ensure();
+    free_deferred();
+    let addr = match class {
+        Some(class) => watched::take(class)?,
+        None => timed(|| large_or_reclaim(size, align, zeroed)),
+    };
+    if addr == 0 {
+        return None;
+    }
+    let mut bytes = 0;
+    let mut is_watched = true;
+    if class.is_none()
+        && let Some(span) = LEVELS.pages.page_map().span_of(addr)
+    {
+        bytes = span.usable_bytes();
+        is_watched = watched::mark_large(span, false, true);
+    }
+    if is_watched {
+        observe::on_watched(drawn, addr, size);
+    }
+    if start::counting() {
+        counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
+    }
+    drop(inside);
+    look_after();
+    Some(finish(addr, size, zeroed && class.is_some()))
+}
+
+/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
+pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
+    let block = CpuAccess::pop(CpuAccess::own_now(class));
+    (block != 0).then(|| finish(block, request.size, request.zeroed))
 }
 
 /// While calls are counted, times what would be slow without counting as well.
@@ -299,18 +370,25 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let addr = block.expose_provenance();
-    let class = class.unwrap_or_else(|| class_at(addr));
+    let by_address = observe::by_address();
+    let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
+    if record::is_on() && call != Call::Inner && !(class == ClassId::NONE && is_of_heap(addr)) {
+        record::on_free(addr);
+    }
+    // A sized free, which had to be looked up.
+    if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
+        return;
+    }
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
-        && !start::counting()
+        && !start::sees_every_call()
         && thread::with_own(|region| region.push(class, addr)) == Some(true)
     {
         return;
     }
     let Some(inside) = gate::enter() else {
-        let of_heap = LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0);
         // A block of a first-class heap goes with its heap, which may be gone before anybody sees to a deferred free.
-        if !of_heap && !emergency::free(block) {
+        if !is_of_heap(addr) && !emergency::free(block) {
             // SAFETY: F2; every block holds 8 bytes, aligned to 8.
             unsafe { LEVELS.deferred.push(block) };
         }
@@ -321,6 +399,10 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     release_inside(addr, class, call);
     drop(inside);
     look_after();
+}
+
+fn is_of_heap(addr: usize) -> bool {
+    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0)
 }
 
 pub(crate) fn class_at(addr: usize) -> ClassId {
@@ -370,6 +452,12 @@ fn release_large(addr: usize, call: Call) {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
             heap::release(span, addr);
         }
+        Some(span) if span.state().is_watched() => {
+            let (class, bytes) = watched::release(span, addr);
+            if start::counting() {
+                counters::on_free(call, class, bytes);
+            }
+        }
         Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
@@ -400,6 +488,9 @@ pub(crate) fn free_deferred() {
 /// Frees a block of our own, made by `front::alloc`. The gate has been entered.
 pub(crate) fn release_record(block: *mut u8) {
     let addr = block.expose_provenance();
+    if record::is_on() {
+        record::on_free(addr);
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -415,7 +506,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
         return class_info(class).size as usize;
     }
     match LEVELS.pages.page_map().span_of(addr) {
-        Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
+        Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
+            class_info(span.class()).size as usize
+        }
         Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
         Some(span) if span.state() != SpanState::Hole => 0,
         _ => {
@@ -428,13 +521,20 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    if may_move && record::is_on() {
+        record::on_moving(addr);
+    }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
-    if span.state() != SpanState::Large || span.first_block() != addr {
+    let watched = span.state() == SpanState::WatchedLarge;
+    if !watched && span.state() != SpanState::Large || span.first_block() != addr {
         return None;
     }
     let old_bytes = span.usable_bytes();
     let resized = LEVELS.pages.resize(span, new_size, may_move)?;
+    if watched || observe::is_on() {
+        observe::on_resize(addr, watched, resized, new_size);
+    }
     if start::counting() {
         counters::on_resize(old_bytes, resized.usable_bytes());
     }
