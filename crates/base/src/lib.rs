@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod live;
 pub mod size_class;
 pub mod text;
+pub mod trace;
 pub mod units;
 
 pub use size_class::{
