@@ -29,6 +29,8 @@ pub enum Call {
     Free {
         /// Where it lay.
         address: u64,
+        /// Bytes at its end that were never touched, where that is known; else zero.
+        untouched: u64,
     },
     /// A block got another size.
     Resize {
@@ -38,12 +40,5 @@ pub enum Call {
         to: u64,
         /// Its bytes now.
         size: u64,
-    },
-    /// What is known of a block just before it is given back or resized: how many of its bytes were ever touched.
-    Touched {
-        /// Where it lies.
-        address: u64,
-        /// Bytes from its start to the end of the last OS page that is resident.
-        bytes: u64,
     },
 }

@@ -120,7 +120,7 @@ impl Plot {
             let path = self.path(place, scale);
             let class = if layer.kind == Kind::Area { "area" } else { "line" };
             let _ = writeln!(html, "<path class=\"{class} c{style}\" d=\"{path}\"/>");
-            if let Some((x, y)) = self.thickest(place, scale) {
+            if let Some((x, y)) = self.letter_at(place, scale) {
                 let _ = write!(
                     letters,
                     "<b class=\"letter\" style=\"left:{x:.1}%;bottom:{y:.1}%\" aria-hidden=\"true\">{}</b>",
@@ -191,21 +191,20 @@ impl Plot {
         path
     }
 
-    /// Where the letter of a layer goes, in per cent: where the area is thickest, or near the end of a line.
-    fn thickest(&self, number: usize, scale: f64) -> Option<(f64, f64)> {
+    /// Where the letter of a layer goes, in per cent: where an area is thickest; on lines side by side.
+    fn letter_at(&self, number: usize, scale: f64) -> Option<(f64, f64)> {
         let layer = &self.layers[number];
+        let value = |place: usize| layer.values.get(place).copied().unwrap_or(0);
+        if layer.kind == Kind::Line {
+            let wanted = (number as f64 + 0.5) / self.layers.len() as f64;
+            let place = (0..self.at.len()).find(|&place| self.x(place) >= wanted)?;
+            return (value(place) > 0).then(|| (self.x(place) * 100.0, value(place) as f64 / scale * 100.0));
+        }
         // Not at the edges, where a letter would be cut.
         let inner = (0..self.at.len()).filter(|&place| (0.03..0.97).contains(&self.x(place)));
-        let (place, value) = inner
-            .map(|place| (place, layer.values.get(place).copied().unwrap_or(0)))
-            .max_by_key(|&(_, value)| value)?;
-        let middle = match layer.kind {
-            Kind::Area if (value as f64) < scale * 0.07 => return None,
-            Kind::Area => self.sum(number, place) as f64 + value as f64 / 2.0,
-            Kind::Line if value == 0 => return None,
-            Kind::Line => value as f64,
-        };
-        Some((self.x(place) * 100.0, middle / scale * 100.0))
+        let place = inner.max_by_key(|&place| value(place))?;
+        let middle = self.sum(number, place) as f64 + value(place) as f64 / 2.0;
+        (value(place) as f64 > scale * 0.07).then(|| (self.x(place) * 100.0, middle / scale * 100.0))
     }
 
     fn readout(&self, place: usize) -> String {

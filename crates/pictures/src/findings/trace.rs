@@ -216,7 +216,7 @@ fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
 fn tails(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
     let names = Names::new(studied, stacks);
     let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
-        if group.touch_known < 1.0 || group.untouched < 16.0 * LEAST_BYTES {
+        if group.tails < 1.0 || group.untouched < 16.0 * LEAST_BYTES {
             return None;
         }
         Some(Finding {
@@ -224,7 +224,7 @@ fn tails(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
             seen: format!(
                 "{} at the ends of {} allocated {} were never touched.",
                 bytes(group.untouched as u64),
-                blocks(group.touch_known),
+                blocks(group.tails),
                 names.where_at(place),
             ),
             advice: "They cost addresses, not memory; but asking for less would let the allocator reuse what it has.".into(),

@@ -161,7 +161,7 @@ pub(super) fn churn(studied: &Studied, stacks: &Stacks) -> Section {
         vec![
             name(studied, stacks, place),
             Cell::Number(bytes(group.untouched as u64), group.untouched),
-            Cell::Number(count(group.touch_known as u64), group.touch_known),
+            Cell::Number(count(group.tails as u64), group.tails),
         ]
     });
     let tails = Table {
@@ -169,7 +169,7 @@ pub(super) fn churn(studied: &Studied, stacks: &Stacks) -> Section {
         columns: vec![
             column(what, ""),
             column("bytes", "never touched"),
-            column("blocks", "of which it is known"),
+            column("blocks", "with such an end"),
         ],
         rows: rows.collect(),
         ..Table::default()

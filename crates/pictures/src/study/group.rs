@@ -39,10 +39,10 @@ pub struct Group {
     pub chain_copied: f64,
     /// The chains by the power of two that holds their final size.
     pub chain_sizes: Vec<f64>,
-    /// Bytes at the ends of blocks that were never touched, of those of which it is known.
+    /// Bytes at the ends of blocks that were never touched, as far as it is known.
     pub untouched: f64,
-    /// The blocks of which it is known.
-    pub touch_known: f64,
+    /// The blocks with such an end.
+    pub tails: f64,
     /// Bytes of blocks that live at the end, by the sixteenth of the time in which they were allocated.
     pub born: [f64; 16],
 }
@@ -102,7 +102,7 @@ impl Group {
 
     pub(super) fn untouched(&mut self, bytes: u64, weight: f64) {
         self.untouched += bytes as f64 * weight;
-        self.touch_known += weight;
+        self.tails += weight;
     }
 
     pub(super) fn settle(&mut self, peaks: u32) {

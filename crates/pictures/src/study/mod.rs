@@ -13,7 +13,7 @@
 //! let events = [
 //!     call(0, Call::Allocate { address: 0x1000, size: 100 }),
 //!     call(5, Call::Allocate { address: 0x2000, size: 50 }),
-//!     call(9, Call::Free { address: 0x1000 }),
+//!     call(9, Call::Free { address: 0x1000, untouched: 0 }),
 //! ];
 //! let studied = study(&events);
 //! assert_eq!((studied.peak.bytes, studied.end.bytes, studied.calls), (150, 50, 3));
@@ -57,7 +57,7 @@ impl Survey {
     pub fn note(&mut self, event: &Event) {
         self.first = if self.calls == 0 { event.time } else { self.first.min(event.time) };
         self.last = self.last.max(event.time);
-        self.calls += u64::from(!matches!(event.call, Call::Touched { .. }));
+        self.calls += 1;
     }
 
     /// Whether times are known; if not, moments are told by the number of calls before them.
@@ -97,7 +97,6 @@ struct Block {
     born: u64,
     born_call: u64,
     copied: u64,
-    touched: Option<u64>,
     thread: u32,
     site: u32,
     weight: f32,
@@ -192,12 +191,6 @@ impl Study {
 
     /// Takes in the next call. O(1), and O(pages in use) at each of the [`FRAMES`] moments.
     pub fn note(&mut self, event: &Event) {
-        if let Call::Touched { address, bytes } = event.call {
-            if let Some(block) = self.blocks.get_mut(&address) {
-                block.touched = Some(bytes);
-            }
-            return;
-        }
         let now = self.clock.at(event.time, self.calls);
         while self.clock.is_frame_due(now) {
             self.frame();
@@ -212,8 +205,11 @@ impl Study {
                 self.allocate(event, now, address, size);
                 self.buckets.allocated(now, size);
             }
-            Call::Free { address } => match self.remove(address) {
+            Call::Free { address, untouched } => match self.remove(address) {
                 Some(block) => {
+                    if untouched > 0 {
+                        self.groups(&block).for_each(|(group, weight)| group.untouched(untouched, weight));
+                    }
                     self.thread(event).foreign_frees += u64::from(block.thread != event.thread);
                     self.ended(&block, Some(now));
                 }
@@ -223,7 +219,6 @@ impl Study {
                 self.resize(event, now, from, to, size);
                 self.buckets.allocated(now, size);
             }
-            Call::Touched { .. } => {}
         }
         self.live.at = now;
         if self.live.bytes > self.peak.bytes {
@@ -264,7 +259,6 @@ impl Study {
             born: now,
             born_call: self.calls,
             copied: 0,
-            touched: None,
             thread: event.thread,
             site,
             weight,
@@ -305,14 +299,10 @@ impl Study {
         let (timed, calls) = (self.clock.timed, self.calls);
         let age = now.map(|now| now - block.born);
         let is_short = age.is_some() && calls - block.born_call <= SHORT;
-        let tail = block.touched.map(|touched| block.size.saturating_sub(touched));
         let grown = (block.grown, block.copied, block.size);
         self.groups(block).for_each(|(group, weight)| {
             group.ended(age, timed, is_short, weight);
             group.grown(grown, weight);
-            if let Some(tail) = tail {
-                group.untouched(tail, weight);
-            }
         });
     }
 
@@ -330,7 +320,6 @@ impl Study {
         block.copied += copied;
         block.grown += u32::from(size > block.size);
         block.size = size;
-        block.touched = None;
         let (site, weight) = self.site(event.stack);
         if site != NOWHERE {
             (block.site, block.weight) = (site, weight);
