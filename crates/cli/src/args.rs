@@ -7,6 +7,8 @@ use lexopt::prelude::*;
 
 use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
+use crate::lab::{self, LabOptions};
+use crate::page::{self, PageOptions};
 use crate::shown;
 use crate::suggest::hint;
 use crate::top::TopOptions;
@@ -22,6 +24,8 @@ pub enum Command {
     Why { first: PathBuf, second: PathBuf },
     Top(TopOptions),
     Ctl(CtlOptions),
+    Report(PageOptions),
+    Lab(LabOptions),
 }
 
 /// What the help is about.
@@ -34,6 +38,8 @@ pub enum Topic {
     Classes,
     Stats,
     Why,
+    Report,
+    Lab,
 }
 
 /// The options of `freestone run`.
@@ -49,7 +55,7 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 7] = ["run", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 9] = ["run", "report", "lab", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -65,6 +71,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Some("ctl") => ctl(parser),
             Some("classes") => classes(parser),
             Some("stats") => stats(parser),
+            Some("report") => page::options(parser),
+            Some("lab") => lab::options(parser),
             Some("help") => help(parser),
             _ => {
                 let word = shown(&word);
@@ -209,6 +217,8 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
         Some("stats") => Ok(Command::Help(Topic::Stats)),
+        Some("report") => Ok(Command::Help(Topic::Report)),
+        Some("lab") => Ok(Command::Help(Topic::Lab)),
         Some("help") => Ok(Command::Help(Topic::All)),
         _ => {
             let word = shown(&word);
@@ -218,7 +228,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
-fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
+pub fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     let allowed_text = match allowed {
         [] => "It takes no options".into(),
         _ => format!(
@@ -236,7 +246,7 @@ fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     }
 }
 
-fn text(error: lexopt::Error) -> String {
+pub fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
@@ -280,7 +290,10 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, classes, stats, help"),
+            (
+                "rnu ls",
+                "Did you mean 'run'? There are: run, report, lab, top, ctl, why, classes, stats, help",
+            ),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

@@ -1,7 +1,7 @@
 //! The command `freestone`: run a program on the Freestone allocator and see where its memory goes.
 //!
 //! One file a subcommand: `run.rs` starts a program and reports, `classes.rs` prints the size
-//! classes, `why.rs` compares two sets of figures, [`explain`] says what each figure of the report
+//! classes, `why.rs` compares two sets of figures, `page/` writes a page about a program, `lab/` one about placement policies, [`explain`] says what each figure of the report
 //! means. The command knows the allocator only by the file that the allocator writes at exit ([`snapshot`]) and by the size classes of
 //! `freestone-base`.
 
@@ -12,11 +12,12 @@ mod conf;
 mod ctl;
 pub mod explain;
 mod help;
+mod lab;
 mod library;
 mod os;
+mod page;
 mod private_dir;
 mod program;
-mod quantity;
 mod report;
 mod run;
 pub mod snapshot;
@@ -24,6 +25,7 @@ mod suggest;
 mod top;
 mod why;
 
+use freestone_pictures::quantity;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -67,6 +69,8 @@ fn perform(command: args::Command) -> ExitCode {
         args::Command::Run(options) => return run::run(*options),
         args::Command::Top(options) => return top::run(options),
         args::Command::Ctl(options) => return ctl::run(&options),
+        args::Command::Report(options) => return page::run(&options),
+        args::Command::Lab(options) => return lab::run(&options),
     }
     ExitCode::SUCCESS
 }
