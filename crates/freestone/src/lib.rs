@@ -43,6 +43,7 @@ mod pageheap;
 mod pressure;
 pub mod profile;
 pub mod raw;
+mod record;
 mod report;
 mod resize;
 mod scavenge;

@@ -8,11 +8,12 @@ use freestone_base::text::FixedText;
 use freestone_sys::linux;
 use freestone_sys::linux::control::NewFile;
 
-use crate::{gate, ledger, start};
+use crate::{gate, ledger, record, start};
 
-/// Writes the report if one was asked for. Called as the process ends; harmless at any other time, and more than once.
+/// Writes the report if one was asked for, and ends the trace. Called as the process ends; harmless at any other time, and more than once.
 #[inline]
 pub fn write_if_asked() {
+    record::at_end();
     if start::report_may_be_wanted() {
         write();
     }

@@ -17,6 +17,7 @@ use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned}
 use crate::counters::{self, Call};
 use crate::front;
 use crate::message::Fault;
+use crate::record;
 use crate::slow;
 use crate::start;
 
@@ -34,7 +35,7 @@ const MOVE_PAGES: usize = 1 << 20;
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     let usable = block_size(slow::class_at(block.expose_provenance()));
     if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+        return resized(block, new_size, block);
     }
     // SAFETY: the caller's promise.
     unsafe { realloc_slow(block, new_size, usable) }
@@ -49,7 +50,7 @@ unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize) -> *mut u
         return unsafe { realloc_unclassed(block, new_size) };
     }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take(with_room(new_size, usable), usable), block, usable.min(new_size)) }
+    unsafe { copy_to(take(with_room(new_size, usable), usable), block, usable, new_size) }
 }
 
 /// The size to ask for when a small block of `usable` bytes grows to `new_size`: a quarter more than it held when it grows
@@ -76,22 +77,34 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
         return to;
     }
     if new_size > MAX_SMALL
-        && let Some(resized) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
+        && let Some(place) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
-        return resized_in_place(resized);
+        return resized(block, new_size, place);
     }
     if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+        return resized(block, new_size, block);
     }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take(new_size, usable), block, usable.min(new_size)) }
+    unsafe { copy_to(take(new_size, usable), block, usable, new_size) }
 }
 
-fn resized_in_place(block: *mut u8) -> *mut u8 {
-    if start::counting() {
+/// The block was resized without copying and lies at `place` now.
+fn resized(block: *mut u8, new_size: usize, place: *mut u8) -> *mut u8 {
+    if start::sees_every_call() {
+        note(block, new_size, place, true);
+    }
+    place
+}
+
+/// Has a realloc counted and recorded.
+#[cold]
+fn note(block: *mut u8, new_size: usize, place: *mut u8, in_place: bool) {
+    if start::counting() && in_place {
         counters::on_realloc(true);
     }
-    block
+    if record::is_on() {
+        record::on_realloc(block, new_size, place);
+    }
 }
 
 /// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
@@ -100,7 +113,8 @@ fn take(size: usize, old: usize) -> *mut u8 {
     let grows_large = size > MAX_SMALL && size > old;
     if start::counting() {
         counters::on_realloc(false);
-    } else if !grows_large {
+    }
+    if !grows_large && !start::sees_every_call() {
         return front::malloc(size);
     }
     let class = if grows_large { None } else { class_of(size) };
@@ -108,14 +122,17 @@ fn take(size: usize, old: usize) -> *mut u8 {
 }
 
 /// # Safety
-/// `to` is null or holds `len` bytes; `from` is a live block of at least `len` bytes, given up.
-unsafe fn copy_to(to: *mut u8, from: *mut u8, len: usize) -> *mut u8 {
+/// `to` is null or holds `size` bytes; `from` is a live block of at least `usable` bytes, given up.
+unsafe fn copy_to(to: *mut u8, from: *mut u8, usable: usize, size: usize) -> *mut u8 {
+    if start::sees_every_call() {
+        note(from, size, to, false);
+    }
     if to.is_null() {
         return null_mut();
     }
-    // SAFETY: both blocks hold `len` bytes and are apart, since both are live.
-    unsafe { to.copy_from_nonoverlapping(from, len) };
-    if start::counting() {
+    // SAFETY: both blocks hold so many bytes and are apart, since both are live.
+    unsafe { to.copy_from_nonoverlapping(from, usable.min(size)) };
+    if start::sees_every_call() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(from, None, Call::Inner) };
     } else {
@@ -142,29 +159,34 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            return resized_in_place(block);
+            return resized(block, new_size, block);
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
-        if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-            return resized_in_place(resized);
+        if let Some(place) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
+            return resized(block, new_size, place);
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
         take(new_size, old_size)
-    } else if start::counting() {
-        counters::on_realloc(false);
+    } else if start::sees_every_call() {
+        if start::counting() {
+            counters::on_realloc(false);
+        }
         slow::allocate(new_class, new_size, align, false, Call::Inner)
     } else {
         // SAFETY: the alignment is a layout's, and the caller promises the size.
         front::alloc(unsafe { Layout::from_size_align_unchecked(new_size, align) }, false)
     };
+    if start::sees_every_call() {
+        note(block, new_size, to, false);
+    }
     if to.is_null() {
         return null_mut();
     }
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
     unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
-    if start::counting() {
+    if start::sees_every_call() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(block, None, Call::Inner) };
     } else {

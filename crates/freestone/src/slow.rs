@@ -35,7 +35,7 @@ use crate::observe::{Drawn, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, observe, oom, scavenge, watched};
+use crate::{background, emergency, heap, observe, oom, record, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -89,12 +89,16 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
-    if observe::is_on()
-        && let Some(block) = observe::serve(&Request { class, size, align, zeroed, call })
-    {
-        return block;
+    let observed =
+        if observe::is_on() { observe::serve(&Request { class, size, align, zeroed, call }) } else { None };
+    let block = match observed {
+        Some(block) => block,
+        None => allocate_unobserved(class, size, align, zeroed, call),
+    };
+    if record::is_on() && call != Call::Inner {
+        record::on_alloc(call, size, align, zeroed, block);
     }
-    allocate_unobserved(class, size, align, zeroed, call)
+    block
 }
 
 /// The same for a request that is not observed, or was counted already.
@@ -108,7 +112,7 @@ pub(crate) fn allocate_unobserved(
     cpu::shut();
     if let Some(class) = class
         && start::mode() == Mode::Thread
-        && !start::counting()
+        && !start::sees_every_call()
         && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
     {
         return finish(block, size, zeroed);
@@ -363,21 +367,23 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     let addr = block.expose_provenance();
     let by_address = observe::by_address();
     let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
+    if record::is_on() && call != Call::Inner && !(class == ClassId::NONE && is_of_heap(addr)) {
+        record::on_free(addr);
+    }
     // A sized free, which had to be looked up.
     if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
         return;
     }
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
-        && !start::counting()
+        && !start::sees_every_call()
         && thread::with_own(|region| region.push(class, addr)) == Some(true)
     {
         return;
     }
     let Some(inside) = gate::enter() else {
-        let of_heap = LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0);
         // A block of a first-class heap goes with its heap, which may be gone before anybody sees to a deferred free.
-        if !of_heap && !emergency::free(block) {
+        if !is_of_heap(addr) && !emergency::free(block) {
             // SAFETY: F2; every block holds 8 bytes, aligned to 8.
             unsafe { LEVELS.deferred.push(block) };
         }
@@ -388,6 +394,10 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     release_inside(addr, class, call);
     drop(inside);
     look_after();
+}
+
+fn is_of_heap(addr: usize) -> bool {
+    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0)
 }
 
 pub(crate) fn class_at(addr: usize) -> ClassId {
@@ -473,6 +483,9 @@ pub(crate) fn free_deferred() {
 /// Frees a block of our own, made by `front::alloc`. The gate has been entered.
 pub(crate) fn release_record(block: *mut u8) {
     let addr = block.expose_provenance();
+    if record::is_on() {
+        record::on_free(addr);
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -503,6 +516,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    if may_move && record::is_on() {
+        record::on_moving(addr);
+    }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
     let watched = span.state() == SpanState::WatchedLarge;

@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message};
+use crate::{background, gate, ledger, message, record};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,8 @@ impl Mode {
 
 static MODE: AtomicU8 = AtomicU8::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
+/// Every call goes by the slow path: calls are counted, or recorded.
+static EVERY_CALL: AtomicBool = AtomicBool::new(false);
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -62,6 +64,12 @@ pub(crate) fn mode() -> Mode {
 #[inline]
 pub(crate) fn counting() -> bool {
     COUNTING.load(Ordering::Relaxed)
+}
+
+/// Whether every call takes the slow path, because it is counted or recorded there.
+#[inline]
+pub(crate) fn sees_every_call() -> bool {
+    EVERY_CALL.load(Ordering::Relaxed)
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -128,8 +136,13 @@ fn start() {
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
     COUNTING.store(config.count, Ordering::Relaxed);
+    if !config.record().is_empty() {
+        record::begin();
+    }
+    let sees_every_call = config.count || record::is_on();
+    EVERY_CALL.store(sees_every_call, Ordering::Relaxed);
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !config.count {
+    if mode == Mode::Cpu && !sees_every_call {
         cpu::open();
     }
     if config.control {

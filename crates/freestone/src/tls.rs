@@ -33,6 +33,8 @@ pub(crate) struct ThreadState {
     pub(crate) stage: AtomicU8,
     /// Nonzero while the thread forks.
     pub(crate) forking: AtomicU8,
+    /// Nonzero once the recorder knows the thread.
+    pub(crate) recorded: AtomicU8,
     /// Always -1: the cache number of a thread that shall use no per-CPU cache.
     pub(crate) no_cache: AtomicU32,
     /// Bytes left to the thread's next sample, in turns: see `observe.rs`.

@@ -35,9 +35,9 @@ pub(crate) enum CacheKind {
 
 /// Options that hold from the start to the end.
 pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "profile", "report", "verbose"];
+    &["cache", "cache_bytes", "control", "count", "profile", "record", "report", "verbose"];
 
-/// The longest path that `report` takes.
+/// The longest path that `report` and `record` take.
 const PATH: usize = 512;
 
 /// All options.
@@ -53,8 +53,33 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
-    report: [u8; PATH],
-    report_len: usize,
+    report: Directory,
+    record: Directory,
+}
+
+/// The path of a directory, empty where none is wanted.
+#[derive(Clone, Copy)]
+struct Directory {
+    path: [u8; PATH],
+    len: usize,
+}
+
+impl Directory {
+    const NONE: Directory = Directory { path: [0; PATH], len: 0 };
+
+    fn path(&self) -> &[u8] {
+        &self.path[..self.len]
+    }
+
+    fn read(value: &[u8]) -> Result<Directory, &'static str> {
+        if value.is_empty() || value.len() > PATH {
+            return Err("an existing directory of at most 512 characters");
+        }
+        let mut directory = Directory::NONE;
+        directory.path[..value.len()].copy_from_slice(value);
+        directory.len = value.len();
+        Ok(directory)
+    }
 }
 
 impl Config {
@@ -64,13 +89,18 @@ impl Config {
         verbose: false,
         control: false,
         cache_bytes: None,
-        report: [0; PATH],
-        report_len: 0,
+        report: Directory::NONE,
+        record: Directory::NONE,
     };
 
     /// Directory for the report, empty when none is wanted.
     pub(crate) fn report(&self) -> &[u8] {
-        &self.report[..self.report_len]
+        self.report.path()
+    }
+
+    /// Directory for the trace, empty when none is wanted.
+    pub(crate) fn record(&self) -> &[u8] {
+        self.record.path()
     }
 
     /// Reads the environment.
@@ -97,7 +127,8 @@ impl Config {
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
-                b"report" => self.set_report(value),
+                b"report" => Directory::read(value).map(|directory| self.report = directory),
+                b"record" => Directory::read(value).map(|directory| self.record = directory),
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {
@@ -144,15 +175,6 @@ impl Config {
     fn set_cache_bytes(&mut self, value: &[u8]) -> Result<(), &'static str> {
         let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 40);
         self.cache_bytes = Some(bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?);
-        Ok(())
-    }
-
-    fn set_report(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        if value.is_empty() || value.len() > PATH {
-            return Err("an existing directory of at most 512 characters");
-        }
-        self.report[..value.len()].copy_from_slice(value);
-        self.report_len = value.len();
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::cache::region::REGION_SIZE;
 use crate::cache::{cpu, thread};
 use crate::instances::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
-use crate::{counters, emergency};
+use crate::{counters, emergency, record};
 
 /// Ranges that are kept. Beyond it (thousands of per-thread caches apart from each other) the rest is taken for
 /// mappings of others.
@@ -64,6 +64,7 @@ impl Own {
             self.add(residency, lines, Line::Statics, (start, start + len));
         }
         self.add(residency, lines, Line::Statics, counters::memory());
+        self.add(residency, lines, Line::Statics, record::memory());
         self.sort();
     }
 

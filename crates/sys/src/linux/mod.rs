@@ -25,6 +25,7 @@ mod rseq;
 pub mod scratch;
 pub mod shared;
 pub mod socket;
+pub mod tape;
 
 use core::ptr::without_provenance_mut;
 
