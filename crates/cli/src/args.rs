@@ -7,6 +7,8 @@ use lexopt::prelude::*;
 
 use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
+use crate::lab::{self, LabOptions};
+use crate::page::{self, PageOptions};
 use crate::suggest::hint;
 use crate::top::TopOptions;
 use crate::{compare, record, replay, shown};
@@ -26,6 +28,8 @@ pub enum Command {
     Replay(Box<replay::Options>),
     Player(replay::Orders),
     Compare(compare::Options),
+    Report(PageOptions),
+    Lab(LabOptions),
 }
 
 /// What the help is about.
@@ -41,6 +45,8 @@ pub enum Topic {
     Classes,
     Stats,
     Why,
+    Report,
+    Lab,
 }
 
 /// The options of `freestone run`.
@@ -56,8 +62,9 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 10] =
-    ["run", "record", "replay", "compare", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 12] = [
+    "run", "report", "record", "replay", "compare", "lab", "top", "ctl", "why", "classes", "stats", "help",
+];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -77,6 +84,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Some("ctl") => ctl(parser),
             Some("classes") => classes(parser),
             Some("stats") => stats(parser),
+            Some("report") => page::options(parser),
+            Some("lab") => lab::options(parser),
             Some("help") => help(parser),
             _ => {
                 let word = shown(&word);
@@ -224,6 +233,8 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
         Some("stats") => Ok(Command::Help(Topic::Stats)),
+        Some("report") => Ok(Command::Help(Topic::Report)),
+        Some("lab") => Ok(Command::Help(Topic::Lab)),
         Some("help") => Ok(Command::Help(Topic::All)),
         _ => {
             let word = shown(&word);
@@ -295,7 +306,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, record, replay, compare, top, ctl"),
+            ("rnu ls", "Did you mean 'run'? There are: run, report, record, replay, compare, lab, top"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

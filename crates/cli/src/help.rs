@@ -16,6 +16,8 @@ pub fn text(topic: Topic) -> String {
         Topic::Classes => CLASSES.into(),
         Topic::Stats => STATS.into(),
         Topic::Why => WHY.into(),
+        Topic::Report => REPORT.into(),
+        Topic::Lab => LAB.into(),
     }
 }
 
@@ -26,6 +28,8 @@ freestone: run a program on the Freestone allocator and see where its memory goe
   freestone record [OPTIONS] [--] CMD …    write every call of CMD to a trace
   freestone replay TRACE --on LIST         the calls of a trace on other allocators
   freestone compare [--on LIST] -- CMD …   CMD itself on several allocators
+  freestone report FILES…                  one HTML page: where a program's memory went
+  freestone lab [TRACE|WORKLOAD]           the textbooks' placement policies side by side, drawn
   freestone top PID                        watch the memory of a running program
   freestone ctl [PID [COMMAND]]            give a running program a command
   freestone why BEFORE AFTER               what grew between two sets of figures, and why
@@ -183,4 +187,38 @@ that the allocator has nothing to do with.
 
 The files hold what the library writes: `freestone ctl PID ledger` asks a running process for it,
 `freestone::ledger::write_json` writes it from within, and `report:DIR` at exit.
+";
+
+const REPORT: &str = "\
+freestone report [OPTIONS] FILE…
+
+Writes one HTML page about a program: what stands out in words, memory over time, where every
+resident byte is, a flame graph, call sites, sizes, lifetimes, churn, the heap by address. The page
+needs no network and no other file.
+
+FILE is any of these, and several of them are put on one page:
+  a trace              of `freestone record`
+  figures              of `freestone run --json --output FILE`, or of `freestone ctl PID ledger`
+  folded stacks        lines of `outer;inner NUMBER`, for example of a heap profile
+
+  -o, --output FILE    the page; freestone-report.html if not given, `-` for standard output
+      --process N      which process of the trace, by its place; the one with most calls if not given
+  -h, --help
+";
+
+const LAB: &str = "\
+freestone lab [OPTIONS] [TRACE|WORKLOAD]…
+
+Runs the calls of a program, or of small built-in workloads, through the textbooks' placement
+policies, and draws what becomes of the memory: heap maps over time side by side, curves of what
+is held and of fragmentation. Without a name, all workloads. `freestone lab --list` names them.
+
+  -o, --output FILE    the page; freestone-lab.html if not given, `-` for standard output
+      --svg DIR        a picture of each into DIR, as NAME.svg
+      --policies LIST  some of: first fit, next fit, best fit, worst fit, segregated fit, buddy,
+                       slab, bins; separated by commas
+      --calls N        of a trace at most its first N calls; 2000000 if not given
+      --process N      which process of a trace, by its place; the one with most calls if not given
+      --list           the workloads and what they show
+  -h, --help
 ";

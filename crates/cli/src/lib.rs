@@ -1,7 +1,7 @@
 //! The command `freestone`: run a program on the Freestone allocator and see where its memory goes.
 //!
 //! One file a subcommand: `run.rs` starts a program and reports, `classes.rs` prints the size
-//! classes, `why.rs` compares two sets of figures, [`explain`] says what each figure of the report
+//! classes, `why.rs` compares two sets of figures, `page/` writes a page about a program, `lab/` one about placement policies, [`explain`] says what each figure of the report
 //! means. The command knows the allocator only by the file that the allocator writes at exit ([`snapshot`]) and by the size classes of
 //! `freestone-base`.
 
@@ -15,11 +15,12 @@ mod contestants;
 mod ctl;
 pub mod explain;
 mod help;
+mod lab;
 mod library;
 mod os;
+mod page;
 mod private_dir;
 mod program;
-mod quantity;
 mod record;
 mod replay;
 mod report;
@@ -30,6 +31,7 @@ mod top;
 mod verdict;
 mod why;
 
+use freestone_pictures::quantity;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -77,6 +79,8 @@ fn perform(command: args::Command) -> ExitCode {
         args::Command::Replay(options) => return replay::run(*options),
         args::Command::Player(orders) => return replay::play(&orders),
         args::Command::Compare(options) => return compare::run(options),
+        args::Command::Report(options) => return page::run(&options),
+        args::Command::Lab(options) => return lab::run(&options),
     }
     ExitCode::SUCCESS
 }

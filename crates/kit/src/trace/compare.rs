@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::format::Trace;
+use super::format::{Event, Trace};
 use super::ground::Ground;
-use super::replay::{Footprint, Replayed, replay, time};
+use super::moment::Moment;
+use super::replay::{Footprint, Replayed, replay_seen, time};
 use crate::bins::Bins;
 use crate::buddy::Buddy;
 use crate::slab::SlabHeap;
@@ -47,6 +48,8 @@ pub struct Row {
     pub peak_held: usize,
     /// What was measured on the way.
     pub replayed: Replayed,
+    /// The memory at regular intervals, if that was asked for.
+    pub moments: Vec<Moment>,
 }
 
 /// All designs on one trace; its `Display` is a table.
@@ -70,15 +73,23 @@ pub struct CompareConfig {
     pub timed_runs: usize,
     /// Bytes of addresses for each design.
     pub ground: usize,
+    /// Moments of each replay at which the use of every page is noted; O(live blocks) each.
+    pub moments: usize,
 }
 
 impl CompareConfig {
-    /// 256 samples, no timed runs, a ground of 1 GiB.
-    pub const DEFAULT: CompareConfig = CompareConfig { samples: 256, timed_runs: 0, ground: 1 << 30 };
+    /// 256 samples, no timed runs, a ground of 1 GiB, no moments.
+    pub const DEFAULT: CompareConfig =
+        CompareConfig { samples: 256, timed_runs: 0, ground: 1 << 30, moments: 0 };
 
     /// The same with so many timed runs.
     pub const fn timed_runs(self, timed_runs: usize) -> CompareConfig {
         CompareConfig { timed_runs, ..self }
+    }
+
+    /// The same with so many moments.
+    pub const fn moments(self, moments: usize) -> CompareConfig {
+        CompareConfig { moments, ..self }
     }
 
     /// The same with so many samples.
@@ -93,6 +104,18 @@ impl Default for CompareConfig {
     }
 }
 
+/// What the designs are called, in the order in which they are compared.
+pub const DESIGNS: [&str; 8] = [
+    FirstFit::NAME,
+    NextFit::NAME,
+    BestFit::NAME,
+    WorstFit::NAME,
+    SegregatedFit::NAME,
+    "buddy",
+    "slab",
+    "bins",
+];
+
 fn row<'g, A: Footprint>(
     trace: &Trace,
     config: CompareConfig,
@@ -100,33 +123,70 @@ fn row<'g, A: Footprint>(
     ground: &'g Ground,
     make: impl Fn(&'g Ground) -> A,
 ) -> Row {
-    let replayed = replay(trace, &make(ground), || ground.held(), config.samples);
+    let mut moments = Vec::new();
+    let seen = |sample, live: super::replay::Live| moments.push(Moment::of(ground, sample, live));
+    let replayed = replay_seen(trace, &make(ground), || ground.held(), config.samples, config.moments, seen);
     let peak_held = ground.peak();
     let time = (0..config.timed_runs).map(|_| time(trace, &make(ground))).min();
-    Row { name, time, peak_held, replayed }
+    Row { name, time, peak_held, replayed, moments }
+}
+
+/// A buddy system whose largest block holds the largest that the trace asks for, up to 64 MiB.
+fn buddy(trace: &Trace, config: CompareConfig, name: &'static str, ground: &Ground) -> Row {
+    let largest = trace.events().iter().map(|event| match *event {
+        Event::Allocate { size, .. } | Event::Resize { size, .. } => size,
+        Event::Free { .. } => 0,
+    });
+    match largest.max().unwrap_or(0) {
+        0..=0x2_0000 => row(trace, config, name, ground, Buddy::<_, 4, 17>::new),
+        0x2_0001..=0x10_0000 => row(trace, config, name, ground, Buddy::<_, 4, 20>::new),
+        0x10_0001..=0x80_0000 => row(trace, config, name, ground, Buddy::<_, 4, 23>::new),
+        _ => row(trace, config, name, ground, Buddy::<_, 4, 26>::new),
+    }
 }
 
 /// Runs a trace through first, next, best, worst and segregated fit, the buddy system, slabs and bins, each over a
-/// ground of its own from which it takes 64 KiB at a time (the buddy system 128 KiB, slabs what each class needs).
+/// ground of its own from which it takes 64 KiB at a time (the buddy system 128 KiB, or as much as the largest
+/// request needs, slabs what each class needs).
 ///
 /// # Errors
 ///
 /// When the system has no addresses for the ground.
 pub fn compare(trace: &Trace, config: CompareConfig) -> Result<Comparison, AllocError> {
-    let grounds: Vec<Ground> = (0..8).map(|_| Ground::new(config.ground)).collect::<Result<_, _>>()?;
-    let [first, next, best, worst, segregated, buddy, slab, bins] = grounds.as_slice() else {
-        return Err(AllocError);
-    };
-    let rows = vec![
-        row(trace, config, FirstFit::NAME, first, Textbook::<FirstFit, _>::new),
-        row(trace, config, NextFit::NAME, next, Textbook::<NextFit, _>::new),
-        row(trace, config, BestFit::NAME, best, Textbook::<BestFit, _>::new),
-        row(trace, config, WorstFit::NAME, worst, Textbook::<WorstFit, _>::new),
-        row(trace, config, SegregatedFit::NAME, segregated, Textbook::<SegregatedFit, _>::new),
-        row(trace, config, "buddy", buddy, Buddy::<_, 4, 17>::new),
-        row(trace, config, "slab", slab, SlabHeap::new),
-        row(trace, config, "bins", bins, Bins::new),
-    ];
+    compare_some(trace, config, &DESIGNS)
+}
+
+/// The same for some of the [`DESIGNS`], in their order; names that are none are passed over.
+///
+/// # Errors
+///
+/// As [`compare`].
+///
+/// ```
+/// use freestone_kit::trace::{CompareConfig, compare_some, workloads};
+///
+/// let config = CompareConfig::DEFAULT.moments(10);
+/// let comparison = compare_some(&workloads::by_name("survivors").unwrap(), config, &["slab", "first fit"])?;
+/// let names: Vec<&str> = comparison.rows.iter().map(|row| row.name).collect();
+/// assert_eq!(names, ["first fit", "slab"]);
+/// assert_eq!(comparison.rows[0].moments.len(), 10);
+/// # Ok::<(), freestone_kit::AllocError>(())
+/// ```
+pub fn compare_some(trace: &Trace, config: CompareConfig, wanted: &[&str]) -> Result<Comparison, AllocError> {
+    let mut rows = Vec::new();
+    for name in DESIGNS.into_iter().filter(|name| wanted.contains(name)) {
+        let ground = &Ground::new(config.ground)?;
+        rows.push(match name {
+            FirstFit::NAME => row(trace, config, name, ground, Textbook::<FirstFit, _>::new),
+            NextFit::NAME => row(trace, config, name, ground, Textbook::<NextFit, _>::new),
+            BestFit::NAME => row(trace, config, name, ground, Textbook::<BestFit, _>::new),
+            WorstFit::NAME => row(trace, config, name, ground, Textbook::<WorstFit, _>::new),
+            SegregatedFit::NAME => row(trace, config, name, ground, Textbook::<SegregatedFit, _>::new),
+            "buddy" => buddy(trace, config, name, ground),
+            "slab" => row(trace, config, name, ground, SlabHeap::new),
+            _ => row(trace, config, name, ground, Bins::new),
+        });
+    }
     Ok(Comparison { title: trace.title.clone(), calls: trace.events().len(), rows })
 }
 

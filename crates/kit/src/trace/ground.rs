@@ -9,6 +9,7 @@
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::alloc::nothing;
@@ -16,7 +17,7 @@ use crate::page::Page;
 use crate::{Alloc, AllocError, Allocated};
 
 /// Bytes of an OS page.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// The alignment of the ground, and the largest that its blocks can have.
 const MOST_ALIGN: usize = 1 << 26;
@@ -55,6 +56,32 @@ impl Ground {
     /// The most that [`held`](Ground::held) ever was.
     pub fn peak(&self) -> usize {
         self.peak.get()
+    }
+
+    /// The ranges of pages that are out now, in bytes from the ground's beginning, the lowest first. O(free ranges).
+    ///
+    /// ```
+    /// use freestone_kit::Alloc;
+    /// use freestone_kit::trace::Ground;
+    /// use std::alloc::Layout;
+    ///
+    /// let ground = Ground::new(1 << 20)?;
+    /// let block = ground.allocate(Layout::new::<[u8; 5000]>())?;
+    /// assert_eq!(ground.held_ranges(), [0..8192]);
+    /// assert_eq!(ground.offset(block.cast()), Some(0));
+    /// # Ok::<(), freestone_kit::AllocError>(())
+    /// ```
+    pub fn held_ranges(&self) -> Vec<Range<usize>> {
+        let free = self.free.borrow();
+        let starts = std::iter::once(0).chain(free.iter().map(|(start, len)| start + len));
+        let ends = free.keys().copied().chain(std::iter::once(self.layout.size()));
+        starts.zip(ends).filter(|(start, end)| start < end).map(|(start, end)| start..end).collect()
+    }
+
+    /// How far from the ground's beginning an address lies, if it does in it.
+    pub fn offset(&self, address: NonNull<u8>) -> Option<usize> {
+        let offset = address.addr().get().checked_sub(self.base.addr().get())?;
+        (offset < self.layout.size()).then_some(offset)
     }
 
     fn pages(layout: Layout) -> Result<usize, AllocError> {

@@ -16,6 +16,8 @@
 //! [slabs](crate::slab) and [bins](crate::bins) side by side, each over a [`Ground`] of its own, on which every run
 //! is like every other.
 //!
+//! [`workloads`] are small traces that show what each design is bad at.
+//!
 //! # Where it comes from
 //!
 //! Studying allocators by the traces of real programs, not by random ones, which hide what matters: P. R. Wilson and
@@ -49,9 +51,12 @@
 mod compare;
 pub mod format;
 mod ground;
+mod moment;
 mod replay;
+pub mod workloads;
 
-pub use compare::{CompareConfig, Comparison, Row, compare};
+pub use compare::{CompareConfig, Comparison, DESIGNS, Row, compare, compare_some};
 pub use format::{Event, ParseError, Trace, TraceWriter};
 pub use ground::Ground;
+pub use moment::{Moment, PageUse};
 pub use replay::{Footprint, Replayed, Sample, replay, time};

@@ -169,12 +169,33 @@ impl<A: Alloc> Drop for Player<'_, A> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn replay<A: Footprint>(trace: &Trace, alloc: &A, held: impl Fn() -> usize, samples: usize) -> Replayed {
+    replay_seen(trace, alloc, held, samples, 0, |_, _| {})
+}
+
+/// The live blocks at a moment: where each lies, and its bytes as they were asked for.
+pub(super) type Live<'a> = &'a mut dyn Iterator<Item = (NonNull<u8>, usize)>;
+
+/// The same, and shows so many moments on the way, at regular intervals.
+pub(super) fn replay_seen<A: Footprint>(
+    trace: &Trace,
+    alloc: &A,
+    held: impl Fn() -> usize,
+    samples: usize,
+    moments: usize,
+    mut seen: impl FnMut(Sample, Live),
+) -> Replayed {
     let mut player = Player::new(alloc, trace);
     let mut replayed = Replayed::default();
     let calls = trace.events().len();
     for (n, event) in trace.events().iter().enumerate() {
         player.play(event);
-        let is_due = (n + 1) * samples / calls > n * samples / calls;
+        let passes = |times: usize| (n + 1) * times / calls > n * times / calls;
+        if passes(moments) {
+            let sample =
+                Sample { calls: n + 1, asked: player.asked, taken: alloc.taken_bytes(), held: held() };
+            seen(sample, &mut player.slots.iter().flatten().map(|(block, layout)| (*block, layout.size())));
+        }
+        let is_due = passes(samples);
         let is_fullest = player.asked > replayed.fullest.asked;
         if is_due || is_fullest {
             let sample =

@@ -1,0 +1,126 @@
+//! What a file is, and what it says.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use freestone_pictures::charts::axis::Unit;
+use freestone_pictures::charts::flame::Measure;
+use freestone_pictures::report::{Profile, Sources};
+use freestone_pictures::stacks::read_folded;
+
+use super::{figures, trace};
+
+/// Larger files that are no traces are not what they are taken for.
+const LONGEST: u64 = 1 << 30;
+
+/// Reads all files; the message says which is wrong, and how.
+pub fn read(files: &[PathBuf], process: Option<usize>) -> Result<Sources, String> {
+    let mut sources = Sources::default();
+    let mut made_from = Vec::new();
+    for file in files {
+        let what =
+            one(file, process, &mut sources).map_err(|message| format!("{}: {message}", file.display()))?;
+        made_from.push(format!("{what} {}", file.display()));
+    }
+    if sources.command.is_empty() {
+        sources.command =
+            files[0].file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    }
+    sources.made_from = format!("Made from {}.", made_from.join(", "));
+    Ok(sources)
+}
+
+/// Reads one file into what is known; what it was.
+fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'static str, String> {
+    let mut head = [0; 64];
+    let opened = std::fs::File::open(file).map_err(|error| error.to_string())?;
+    let length = opened.metadata().map_err(|error| error.to_string())?;
+    if length.is_dir() {
+        return Err("it is a folder; give the files in it".into());
+    }
+    let got = (&opened).take(64).read(&mut head).map_err(|error| error.to_string())?;
+    let head = &head[..got];
+    if head.is_empty() {
+        return Err("it is empty".into());
+    }
+    if head.starts_with(b"freestone trace ") {
+        return Err("a trace of the kit has no addresses, times or stacks; `freestone lab` draws it".into());
+    }
+    // What is neither a trace nor text was meant to be a trace.
+    let is_text = !head.iter().any(|&byte| byte == 0 || byte >= 0xf8);
+    if !is_text {
+        if sources.studied.is_some() {
+            return Err("a page shows one trace, and there was one already".into());
+        }
+        trace::read(file, process, sources)?;
+        return Ok("the trace");
+    }
+    if length.len() > LONGEST {
+        return Err("it is no trace, and too long for figures or stacks".into());
+    }
+    let contents = std::fs::read(file).map_err(|error| error.to_string())?;
+    if head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+        if sources.figures.is_some() {
+            return Err("a page shows the figures of one run, and there were some already; `freestone why` compares two".into());
+        }
+        figures::read(&contents, sources)?;
+        return Ok("the figures in");
+    }
+    let text = String::from_utf8(contents)
+        .map_err(|_| "it is neither a trace, nor figures as JSON, nor folded stacks".to_owned())?;
+    let values = read_folded(&text, &mut sources.stacks)?;
+    let values: Vec<_> = values.into_iter().map(|(stack, value)| (stack, value as f64)).collect();
+    if values.is_empty() {
+        return Err("it holds no stacks".into());
+    }
+    let title = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let measure = Measure { name: format!("bytes of {title}"), unit: Unit::Bytes, values };
+    let profile = sources.profile.get_or_insert_with(|| Profile { title, measures: Vec::new() });
+    profile.measures.push(measure);
+    Ok("the stacks in")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_dir::PrivateDir;
+
+    fn read_bytes(bytes: &[u8]) -> Result<Sources, String> {
+        let dir = PrivateDir::new().unwrap();
+        let file = dir.own_file("input");
+        std::fs::write(&file, bytes).unwrap();
+        read(&[file], None)
+    }
+
+    #[test]
+    fn each_kind_of_file_is_known_by_what_is_in_it() {
+        let fixture = include_bytes!("../../tests/fixtures/snapshot.json");
+        let sources = read_bytes(fixture).unwrap();
+        assert_eq!(sources.command, "python3");
+        let page = sources.page();
+        assert!(page.contains("Resident memory") && page.contains("Where every byte is"));
+        let sources = read_bytes(b"main;load 100\nmain;store 20\n").unwrap();
+        assert_eq!(sources.profile.as_ref().unwrap().measures[0].values.len(), 2);
+        assert!(sources.page().contains("load"));
+    }
+
+    #[test]
+    fn what_is_nothing_is_refused_in_words() {
+        for (bytes, expected) in [
+            (&b""[..], "it is empty"),
+            (b"freestone trace 1\nx\n", "`freestone lab` draws it"),
+            (b"{\"a\":", "no figures"),
+            (b"{}", "no figures"),
+            (b"just words", "line 1 is no folded stack"),
+            (b"main;load 18446744073709551616", "line 1 is no folded stack"),
+            (b"\0\0\0\0", "holds nothing but zeros"),
+            (b"\x1f\x8b\x08\0\xff\xff", "byte 0"),
+            (b"# only a remark\n", "no stacks"),
+        ] {
+            let message = read_bytes(bytes).unwrap_err();
+            assert!(message.contains(expected), "{bytes:?}: {message}");
+        }
+        assert!(read(&["/nonexistent/file".into()], None).unwrap_err().contains("No such file"));
+        assert!(read(&["/".into()], None).unwrap_err().contains("folder"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The calls of a recorded process, for a page and for the lab.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use freestone_pictures::event::{self, Event};
+use freestone_pictures::report::Sources;
+use freestone_pictures::stacks::{StackId, Stacks};
+use freestone_pictures::study::{Study, Survey};
+use freestone_trace::{Call, Ending, Trace};
+
+use crate::quantity::count;
+
+/// Opens a trace and picks a process: the one asked for, or the one with most events. Its place, and how many there are.
+pub fn open(file: &Path, wanted: Option<usize>) -> Result<(Trace<File>, usize), String> {
+    let trace = Trace::open(file).map_err(|error| error.to_string())?;
+    let there = trace.processes().len();
+    let place = match wanted {
+        Some(place) if place < there => place,
+        Some(place) => {
+            return Err(format!("there is no process {place}; the trace has {there}, counted from 0"));
+        }
+        // The first of those with most.
+        None => (0..there)
+            .rev()
+            .max_by_key(|&place| trace.events(place).map_or(0, Iterator::count))
+            .ok_or("no process is in it")?,
+    };
+    Ok((trace, place))
+}
+
+/// Studies a trace and puts what it shows among the sources.
+pub fn read(file: &Path, wanted: Option<usize>, sources: &mut Sources) -> Result<(), String> {
+    let (trace, place) = open(file, wanted)?;
+    let process = &trace.processes()[place];
+    let mut survey = Survey::default();
+    let ending = each(&trace, place, &mut Stacks::default(), |event| survey.note(&event))?;
+    if survey.calls == 0 {
+        return Err("the trace holds no calls".into());
+    }
+    let mut study = Study::new(survey);
+    each(&trace, place, &mut sources.stacks, |event| study.note(&event))?;
+    sources.studied = Some(study.finish());
+    if sources.command.is_empty() {
+        sources.command = process.command.join(" ");
+    }
+    if !ending.is_whole() {
+        sources.notes.push(format!("The trace is not whole: {ending}. The page shows what is there."));
+    }
+    let others = trace.processes().len() - 1;
+    if others > 0 {
+        sources.notes.push(format!(
+            "The trace has {} more process{}; this is process {place} of them, {}. `--process N` shows another.",
+            count(others as u64),
+            if others == 1 { "" } else { "es" },
+            process.name(),
+        ));
+    }
+    if process.stack_every > 1 {
+        sources.notes.push(format!(
+            "One call in {} has a stack: figures by call site are estimates.",
+            count(process.stack_every)
+        ));
+    }
+    Ok(())
+}
+
+/// Calls `f` with each call of a process; how the trace ends.
+fn each(
+    trace: &Trace<File>,
+    place: usize,
+    stacks: &mut Stacks,
+    mut f: impl FnMut(Event),
+) -> Result<Ending, String> {
+    let process = &trace.processes()[place];
+    let mut calls = trace.calls(place).map_err(|error| error.to_string())?;
+    let mut sites =
+        Sites::new(&trace.mappings(place).map_err(|error| error.to_string())?, process.stack_every);
+    let inherited: Vec<_> =
+        calls.inherited().iter().filter_map(|&number| calls.blocks().get(number)).copied().collect();
+    let mut first = None;
+    while let Some(timed) = calls.next() {
+        let mut make = |call, stack| f(Event { time: timed.ns, thread: timed.thread, call, stack });
+        if first.is_none() {
+            first = Some(timed.ns);
+            for block in &inherited {
+                make(event::Call::Allocate { address: block.addr, size: block.size }, None);
+            }
+        }
+        match timed.call {
+            Call::Allocate { size, addr, .. } => {
+                make(event::Call::Allocate { address: addr, size }, sites.take(timed.thread));
+            }
+            Call::Free { was, untouched, .. } => {
+                sites.take(timed.thread);
+                make(event::Call::Free { address: was.addr, untouched }, None);
+            }
+            Call::Resize { was, size, addr, .. } => {
+                make(event::Call::Resize { from: was.addr, to: addr, size }, sites.take(timed.thread));
+            }
+            Call::Stack => sites.enter(timed.thread, calls.frames(), stacks),
+            Call::Refused { .. } => drop(sites.take(timed.thread)),
+            Call::ThreadStart { .. } => {}
+        }
+    }
+    match calls.take_error() {
+        Some(error) => Err(error.to_string()),
+        None => Ok(calls.ending()),
+    }
+}
+
+/// Stacks of return addresses, by the names of their functions.
+struct Sites {
+    mappings: Vec<Mapping>,
+    known: HashMap<Vec<u64>, StackId>,
+    /// The stack of each thread's next call.
+    next: HashMap<u32, StackId>,
+    weight: f32,
+}
+
+struct Mapping {
+    start: u64,
+    end: u64,
+    offset: u64,
+    name: String,
+}
+
+impl Sites {
+    fn new(maps: &str, every: u64) -> Sites {
+        let mapping = |line: &str| {
+            let mut words = line.split_whitespace();
+            let (start, end) = words.next()?.split_once('-')?;
+            let offset = words.nth(1)?;
+            let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+            let path = words.nth(2).unwrap_or("anonymous memory");
+            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+            Some(Mapping { start: hex(start)?, end: hex(end)?, offset: hex(offset)?, name })
+        };
+        Sites {
+            mappings: maps.lines().filter_map(mapping).collect(),
+            known: HashMap::new(),
+            next: HashMap::new(),
+            weight: every.max(1) as f32,
+        }
+    }
+
+    fn enter(&mut self, thread: u32, frames: &[u64], stacks: &mut Stacks) {
+        let id = match self.known.get(frames) {
+            Some(&id) => id,
+            None => {
+                let names: Vec<String> = frames.iter().rev().map(|&address| self.name(address)).collect();
+                let id = stacks.enter(names);
+                self.known.insert(frames.to_vec(), id);
+                id
+            }
+        };
+        self.next.insert(thread, id);
+    }
+
+    fn name(&self, address: u64) -> String {
+        let mapping = self.mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
+        mapping.map_or_else(
+            || format!("{address:#x}"),
+            |mapping| format!("{}+{:#x}", mapping.name, address - mapping.start + mapping.offset),
+        )
+    }
+
+    fn take(&mut self, thread: u32) -> Option<(StackId, f32)> {
+        self.next.remove(&thread).map(|id| (id, self.weight))
+    }
+}

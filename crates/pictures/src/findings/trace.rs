@@ -1,0 +1,236 @@
+//! What stands out in a trace.
+
+use super::Finding;
+use crate::quantity::{bytes, count, rough};
+use crate::stacks::{StackId, Stacks};
+use crate::study::{Group, SHORT, Studied};
+
+/// What is less is not worth a word.
+const LEAST_BYTES: f64 = 64.0 * 1024.0;
+const LEAST_CALLS: f64 = 1000.0;
+
+/// What is found in the calls of a program.
+pub fn of_trace(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let mut findings = leaks(studied, stacks);
+    findings.extend(fragmentation(studied, stacks));
+    findings.extend(chains(studied, stacks));
+    findings.extend(short_lives(studied, stacks));
+    findings.extend(tails(studied, stacks));
+    findings
+}
+
+/// Names a group: a call site where there are any, else a range of sizes.
+pub(crate) struct Names<'a> {
+    stacks: &'a Stacks,
+    by_site: bool,
+}
+
+impl<'a> Names<'a> {
+    pub fn new(studied: &Studied, stacks: &'a Stacks) -> Names<'a> {
+        Names { stacks, by_site: !studied.sites.is_empty() }
+    }
+
+    pub fn groups<'s>(&self, studied: &'s Studied) -> &'s [Group] {
+        if self.by_site { &studied.sites } else { &studied.sizes }
+    }
+
+    pub fn frames<'s>(&self, studied: &'s Studied) -> &'s [Vec<f32>] {
+        if self.by_site { &studied.site_frames } else { &studied.size_frames }
+    }
+
+    pub fn name(&self, place: usize) -> String {
+        if self.by_site { self.stacks.site(StackId(place as u32)) } else { size_label(place) }
+    }
+
+    /// As the object of a sentence: `at load ← main`, `in blocks of 33 to 64 B`.
+    fn where_at(&self, place: usize) -> String {
+        if self.by_site {
+            format!("at {}", self.name(place))
+        } else {
+            format!("in blocks of {}", self.name(place))
+        }
+    }
+}
+
+/// What a class of sizes is called.
+///
+/// ```
+/// use freestone_pictures::findings::size_label;
+/// assert_eq!(size_label(0), "0 to 1 B");
+/// assert_eq!(size_label(6), "33 to 64 B");
+/// assert_eq!(size_label(13), "above 4 KiB to 8 KiB");
+/// ```
+pub fn size_label(class: usize) -> String {
+    let whole = |bytes_| bytes(bytes_).replace(".0 ", " ");
+    match class {
+        0 => "0 to 1 B".into(),
+        1 => "2 B".into(),
+        n if n <= 10 => format!("{} to {} B", (1_u64 << (n - 1)) + 1, 1_u64 << n),
+        n => format!("above {} to {}", whole(1 << (n - 1)), whole(1 << n)),
+    }
+}
+
+fn leaks(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let names = Names::new(studied, stacks);
+    let frames = names.frames(studied);
+    let least = LEAST_BYTES.max(studied.peak.bytes as f64 * 0.02);
+    let groups = names.groups(studied).iter().enumerate();
+    let found = groups.filter_map(|(place, group)| {
+        let history: Vec<f32> = frames.iter().map(|frame| frame.get(place).copied().unwrap_or(0.0)).collect();
+        let highest = f64::from(history.iter().copied().fold(0.0, f32::max));
+        if highest < least || !group.grows(&history) {
+            return None;
+        }
+        let early = f64::from(history[history.len() / 4]);
+        let lives_on = group.live > highest * 0.5;
+        if lives_on && !group.survivors_are_of_all_ages() {
+            return None;
+        }
+        let fate = if lives_on {
+            format!("{} in {} still live at the end", bytes(group.live as u64), blocks(group.live_blocks))
+        } else {
+            "all of it was given back only at the end".into()
+        };
+        let advice = if lives_on {
+            "A leak, or a cache without a bound: look at who should give these blocks back, or bound it."
+        } else {
+            "Nothing is lost, but nothing bounds it either: in a run that lasts longer it will be more."
+        };
+        Some(Finding {
+            kind: if lives_on { "Leak or unbounded cache" } else { "Growth without a bound" },
+            seen: format!(
+                "Memory allocated {} grew all through the run, from {} after a quarter of it to {}; {fate}.",
+                names.where_at(place),
+                bytes(early as u64),
+                bytes(highest as u64),
+            ),
+            advice: advice.into(),
+            section: "timeline",
+            weight: highest * if lives_on { 2.0 } else { 0.5 },
+        })
+    });
+    found.collect()
+}
+
+fn blocks(number: f64) -> String {
+    let number = number.round() as u64;
+    format!("{} {}", count(number), if number == 1 { "block" } else { "blocks" })
+}
+
+/// A quarter of the bytes on OS pages with small live blocks lies free.
+fn fragmentation(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let stranded = &studied.stranded;
+    let held = stranded.bytes as f64;
+    // Small heaps never fill their pages.
+    if held < 4.0 * LEAST_BYTES || held < stranded.live as f64 * 0.33 {
+        return Vec::new();
+    }
+    let names = Names::new(studied, stacks);
+    let most = if names.by_site {
+        stranded.by_site.first().map(|&(site, bytes)| (site as usize, bytes))
+    } else {
+        stranded.by_size.first().copied()
+    };
+    let who = most.map_or(String::new(), |(place, part)| {
+        format!(
+            " Most of it ({}) is held back by blocks allocated {}.",
+            bytes(part as u64),
+            names.where_at(place)
+        )
+    });
+    let when = studied.span as u128 * (stranded.frame as u128 + 1) / studied.map.frames.len().max(1) as u128;
+    let when = super::super::report::moment(studied.timed, when as u64);
+    vec![Finding {
+        kind: "Fragmentation",
+        seen: format!(
+            "{} lay free on OS pages that could not go back, because some block on each was live: {when}, beside {} live.{who}",
+            bytes(stranded.bytes),
+            bytes(stranded.live),
+        ),
+        advice: "Blocks that live long among others that do not keep whole pages: allocate them apart (a heap or an arena of their \
+                 own), or at once, or free them with the rest."
+            .into(),
+        section: "map",
+        weight: held,
+    }]
+}
+
+fn chains(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let names = Names::new(studied, stacks);
+    let all_bytes: f64 = studied.sizes.iter().map(|group| group.bytes + group.copied).sum();
+    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+        let is_much = group.chain_steps >= studied.calls as f64 * 0.02 || group.chain_copied >= all_bytes * 0.02;
+        if group.chain_steps < LEAST_CALLS || !is_much {
+            return None;
+        }
+        Some(Finding {
+            kind: "Growing in steps",
+            seen: format!(
+                "{} allocated {} grew in {} steps of realloc each on average; {} were copied for that.",
+                blocks(group.chains),
+                names.where_at(place),
+                rough_steps(group.chain_steps / group.chains.max(1.0)),
+                bytes(group.chain_copied as u64),
+            ),
+            advice: format!(
+                "Nine of ten end below {}: reserving that at once (with_capacity, reserve) saves {} calls and the copies.",
+                bytes(group.usual_chain_size()),
+                rough(group.chain_steps)
+            ),
+            section: "churn",
+            weight: group.chain_copied * 0.25 + group.chain_steps * 64.0,
+        })
+    });
+    found.collect()
+}
+
+fn rough_steps(steps: f64) -> String {
+    format!("{steps:.0}")
+}
+
+fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let names = Names::new(studied, stacks);
+    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+        if group.short < LEAST_CALLS || group.short < studied.calls as f64 * 0.04 {
+            return None;
+        }
+        let mean = group.bytes / group.allocations.max(1.0);
+        Some(Finding {
+            kind: "Short-lived blocks",
+            seen: format!(
+                "{} blocks, {} each on average, were allocated {} and given back within {SHORT} calls: {:.0} % of all that was allocated there.",
+                rough(group.short),
+                bytes(mean as u64),
+                names.where_at(place),
+                group.short / group.allocations.max(1.0) * 100.0,
+            ),
+            advice: "A buffer that is kept and cleared, or an array on the stack, would save these calls.".into(),
+            section: "churn",
+            // Two calls of some 10 ns each weigh like touching a cache line.
+            weight: group.short * 48.0,
+        })
+    });
+    found.collect()
+}
+
+fn tails(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
+    let names = Names::new(studied, stacks);
+    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+        if group.tails < 1.0 || group.untouched < 16.0 * LEAST_BYTES {
+            return None;
+        }
+        Some(Finding {
+            kind: "Never touched",
+            seen: format!(
+                "{} at the ends of {} allocated {} were never touched.",
+                bytes(group.untouched as u64),
+                blocks(group.tails),
+                names.where_at(place),
+            ),
+            advice: "They cost addresses, not memory; but asking for less would let the allocator reuse what it has.".into(),
+            section: "churn",
+            weight: group.untouched * 0.05,
+        })
+    });
+    found.collect()
+}

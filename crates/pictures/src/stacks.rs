@@ -1,0 +1,162 @@
+//! Stacks of calls, each kept once, and the one line by which a call site is named.
+
+use hashbrown::HashMap;
+
+/// A stack of a [`Stacks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StackId(pub u32);
+
+/// Stacks, each a list of functions from the outermost to the innermost.
+#[derive(Clone, Debug, Default)]
+pub struct Stacks {
+    names: Vec<String>,
+    by_name: HashMap<String, u32>,
+    stacks: Vec<Vec<u32>>,
+    by_stack: HashMap<Vec<u32>, StackId>,
+}
+
+impl Stacks {
+    /// The stack with these frames, from the outermost to the innermost; the same frames give the same stack.
+    pub fn enter<S: AsRef<str>>(&mut self, frames: impl IntoIterator<Item = S>) -> StackId {
+        let frames: Vec<u32> = frames.into_iter().map(|frame| self.name_id(frame.as_ref())).collect();
+        if let Some(&id) = self.by_stack.get(&frames) {
+            return id;
+        }
+        let id = StackId(self.stacks.len() as u32);
+        self.by_stack.insert(frames.clone(), id);
+        self.stacks.push(frames);
+        id
+    }
+
+    fn name_id(&mut self, name: &str) -> u32 {
+        if let Some(&id) = self.by_name.get(name) {
+            return id;
+        }
+        let id = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    /// The frames of a stack from the outermost to the innermost; none for a stack of somebody else.
+    pub fn frames(&self, id: StackId) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        let stack = self.stacks.get(id.0 as usize).map_or(&[][..], Vec::as_slice);
+        stack.iter().map(|&name| self.names[name as usize].as_str())
+    }
+
+    /// How many stacks there are.
+    pub fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stacks.is_empty()
+    }
+
+    /// The call site in one line: the innermost function that is the program's own and not the allocator's or a
+    /// standard collection's, and who called it.
+    ///
+    /// ```
+    /// use freestone_pictures::stacks::Stacks;
+    /// let mut stacks = Stacks::default();
+    /// let id = stacks.enter(["main", "load", "<alloc::vec::Vec<T> as Clone>::clone", "__rust_alloc", "malloc"]);
+    /// assert_eq!(stacks.site(id), "load ← main");
+    /// ```
+    pub fn site(&self, id: StackId) -> String {
+        let mut own = self.frames(id).rev().skip_while(|name| is_plumbing(name));
+        match (own.next(), own.find(|name| !is_plumbing(name))) {
+            (Some(inner), Some(outer)) => format!("{inner} ← {outer}"),
+            (Some(inner), None) => inner.to_owned(),
+            _ => self.frames(id).next_back().unwrap_or("(unknown)").to_owned(),
+        }
+    }
+
+    /// The function that a site is named after, alone.
+    pub fn function(&self, id: StackId) -> &str {
+        let own = self.frames(id).rev().find(|name| !is_plumbing(name));
+        own.or_else(|| self.frames(id).next_back()).unwrap_or("(unknown)")
+    }
+}
+
+/// Functions that allocate on behalf of their caller: nobody looks for them.
+fn is_plumbing(name: &str) -> bool {
+    const WHOLE: [&str; 16] = [
+        "malloc",
+        "calloc",
+        "realloc",
+        "reallocarray",
+        "free",
+        "memalign",
+        "aligned_alloc",
+        "posix_memalign",
+        "valloc",
+        "strdup",
+        "strndup",
+        "xmalloc",
+        "xrealloc",
+        "xcalloc",
+        "_dl_start_user",
+        "[unknown]",
+    ];
+    const BEGINNINGS: [&str; 20] = [
+        "alloc::",
+        "<alloc::",
+        "core::",
+        "<core::",
+        "std::vec",
+        "std::collections",
+        "<std::collections",
+        "hashbrown::",
+        "<hashbrown::",
+        "std::alloc",
+        "__rust_",
+        "__rg_",
+        "__rustc::",
+        "operator new",
+        "operator delete",
+        "std::__",
+        "std::allocator",
+        "__gnu_cxx::",
+        "void std::",
+        "std::string",
+    ];
+    const CPP: [&str; 5] =
+        ["std::basic_string", "std::_", "std::map<", "std::unordered_", "std::new_allocator"];
+    WHOLE.contains(&name)
+        || BEGINNINGS.iter().chain(&CPP).any(|beginning| name.starts_with(beginning))
+        || name.starts_with("freestone::")
+        || name.starts_with("<freestone::")
+}
+
+/// Reads folded stacks: a line each, functions from the outermost to the innermost with semicolons between them, a
+/// space, and a number. Lines that are empty or begin with `#` are skipped.
+///
+/// # Errors
+///
+/// The first line that is none, by its number.
+///
+/// ```
+/// use freestone_pictures::stacks::{Stacks, read_folded};
+/// let mut stacks = Stacks::default();
+/// let read = read_folded("main;load 4096\nmain;Vec<A, B> 12\n", &mut stacks)?;
+/// assert_eq!(read.len(), 2);
+/// assert_eq!(read[0].1, 4096);
+/// assert!(read_folded("main;load\n", &mut stacks).unwrap_err().starts_with("line 1 "));
+/// # Ok::<(), String>(())
+/// ```
+pub fn read_folded(text: &str, stacks: &mut Stacks) -> Result<Vec<(StackId, u64)>, String> {
+    let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(n, line)| {
+            let (frames, number) = line.rsplit_once(' ').unwrap_or((line, ""));
+            let number = number.parse().map_err(|_| {
+                format!(
+                    "line {n} is no folded stack: it should be `outer;inner NUMBER`, but ends with '{number}'"
+                )
+            })?;
+            Ok((stacks.enter(frames.split(';')), number))
+        })
+        .collect()
+}

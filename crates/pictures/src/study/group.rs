@@ -1,0 +1,185 @@
+//! What is known of the blocks of one call site, or of one range of sizes.
+
+/// A block is short-lived when it is given back within so many calls of the process.
+pub const SHORT: u64 = 64;
+
+/// Lifetimes fall into so many ranges, each ten times the one before; the last holds what lives to the end.
+pub const LIFETIMES: usize = 10;
+
+/// Growth in at least so many steps makes a chain.
+const STEPS: u32 = 3;
+
+/// Blocks that belong together. Where stacks are taken of some calls only, all figures are estimates.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Bytes that are live now; after the study: at the end.
+    pub live: f64,
+    /// Blocks that are live now; after the study: at the end.
+    pub live_blocks: f64,
+    /// Bytes that were live when most bytes of the whole program were.
+    pub at_peak: f64,
+    peaks: u32,
+    /// Bytes asked for, from start to end.
+    pub bytes: f64,
+    /// Blocks allocated, from start to end.
+    pub allocations: f64,
+    /// Those of them that were given back within [`SHORT`] calls.
+    pub short: f64,
+    /// Blocks by how long they lived; see [`lifetime_label`].
+    pub lifetimes: [f64; LIFETIMES],
+    /// Changes of size.
+    pub resizes: f64,
+    /// Bytes that these had to copy.
+    pub copied: f64,
+    /// Blocks that grew three times or more.
+    pub chains: f64,
+    /// How often these grew, together.
+    pub chain_steps: f64,
+    /// Bytes that growing copied in them.
+    pub chain_copied: f64,
+    /// The chains by the power of two that holds their final size.
+    pub chain_sizes: Vec<f64>,
+    /// Bytes at the ends of blocks that were never touched, as far as it is known.
+    pub untouched: f64,
+    /// The blocks with such an end.
+    pub tails: f64,
+    /// Bytes of blocks that live at the end, by the sixteenth of the time in which they were allocated.
+    pub born: [f64; 16],
+}
+
+impl Group {
+    /// Before the live bytes change: what they were at the last peak, if there was one since they changed last.
+    fn settle_peak(&mut self, peaks: u32) {
+        if self.peaks != peaks {
+            self.at_peak = self.live;
+            self.peaks = peaks;
+        }
+    }
+
+    pub(super) fn allocated(&mut self, bytes: f64, weight: f64) {
+        self.allocations += weight;
+        self.bytes += bytes * weight;
+    }
+
+    pub(super) fn enter(&mut self, bytes: f64, weight: f64, peaks: u32) {
+        self.settle_peak(peaks);
+        self.live += bytes * weight;
+        self.live_blocks += weight;
+    }
+
+    pub(super) fn leave(&mut self, bytes: f64, weight: f64, peaks: u32) {
+        self.settle_peak(peaks);
+        self.live = (self.live - bytes * weight).max(0.0);
+        self.live_blocks = (self.live_blocks - weight).max(0.0);
+    }
+
+    pub(super) fn resized(&mut self, copied: f64, weight: f64) {
+        self.resizes += weight;
+        self.copied += copied * weight;
+    }
+
+    pub(super) fn ended(&mut self, age: Option<u64>, timed: bool, is_short: bool, weight: f64) {
+        let place = age.map_or(LIFETIMES - 1, |age| lifetime_place(age, timed));
+        self.lifetimes[place] += weight;
+        if is_short {
+            self.short += weight;
+        }
+    }
+
+    pub(super) fn grown(&mut self, (steps, copied, size): (u32, u64, u64), weight: f64) {
+        if steps < STEPS {
+            return;
+        }
+        self.chains += weight;
+        self.chain_steps += f64::from(steps) * weight;
+        self.chain_copied += copied as f64 * weight;
+        let place = super::size_of_class(size);
+        if self.chain_sizes.len() <= place {
+            self.chain_sizes.resize(place + 1, 0.0);
+        }
+        self.chain_sizes[place] += weight;
+    }
+
+    pub(super) fn untouched(&mut self, bytes: u64, weight: f64) {
+        self.untouched += bytes as f64 * weight;
+        self.tails += weight;
+    }
+
+    pub(super) fn settle(&mut self, peaks: u32) {
+        self.settle_peak(peaks);
+    }
+
+    /// The size, a power of two in bytes, within which nine of ten chains end.
+    pub fn usual_chain_size(&self) -> u64 {
+        let mut sum = 0.0;
+        let place = self.chain_sizes.iter().position(|count| {
+            sum += count;
+            sum >= self.chains * 0.9
+        });
+        1 << place.unwrap_or(0)
+    }
+
+    /// Whether live bytes grew all the time, and what grew lives on: the mark of a leak, or of a cache without a bound. `frames` are
+    /// its live bytes at moments in equal distances.
+    pub fn grows(&self, frames: &[f32]) -> bool {
+        // Setting up is no growth, and neither is clearing up.
+        let at = |part: usize| frames.get((frames.len() * part / 16).min(frames.len().saturating_sub(1)));
+        let points: Option<Vec<f64>> =
+            [3, 6, 9, 12, 15].map(|part| at(part).map(|&live| f64::from(live))).into_iter().collect();
+        let Some(points) = points else { return false };
+        let top = points[points.len() - 1];
+        let rises = points.windows(2).all(|pair| pair[1] - pair[0] > top * 0.04);
+        rises && points[0] < top * 0.6
+    }
+
+    /// Whether what lives at the end was allocated evenly over time: nothing of a kind that comes and goes.
+    pub fn survivors_are_of_all_ages(&self) -> bool {
+        let sum = |range: std::ops::Range<usize>| self.born[range].iter().sum::<f64>();
+        let (middle, late) = (sum(4..10) / 6.0, sum(10..16) / 6.0);
+        late > 0.0 && middle > late * 0.4
+    }
+}
+
+fn lifetime_place(age: u64, timed: bool) -> usize {
+    // From a microsecond on, or from a call on.
+    let age = if timed { age / 1000 } else { age / 10 };
+    let digits = age.checked_ilog10().map_or(0, |log| log as usize + 1);
+    digits.min(LIFETIMES - 2)
+}
+
+/// What the range of a lifetime is called.
+///
+/// ```
+/// use freestone_pictures::study::{LIFETIMES, lifetime_label};
+/// assert_eq!(lifetime_label(0, true), "under 1 µs");
+/// assert_eq!(lifetime_label(4, true), "1 to 10 ms");
+/// assert_eq!(lifetime_label(2, false), "100 to 1,000 calls");
+/// assert_eq!(lifetime_label(LIFETIMES - 1, true), "live at the end");
+/// ```
+pub fn lifetime_label(place: usize, timed: bool) -> &'static str {
+    const TIMES: [&str; LIFETIMES] = [
+        "under 1 µs",
+        "1 to 10 µs",
+        "10 to 100 µs",
+        "0.1 to 1 ms",
+        "1 to 10 ms",
+        "10 to 100 ms",
+        "0.1 to 1 s",
+        "1 to 10 s",
+        "above 10 s",
+        "live at the end",
+    ];
+    const CALLS: [&str; LIFETIMES] = [
+        "under 10 calls",
+        "10 to 100 calls",
+        "100 to 1,000 calls",
+        "1,000 to 10,000 calls",
+        "10 to 100 thousand calls",
+        "0.1 to 1 million calls",
+        "1 to 10 million calls",
+        "10 to 100 million calls",
+        "above 100 million calls",
+        "live at the end",
+    ];
+    if timed { TIMES[place.min(LIFETIMES - 1)] } else { CALLS[place.min(LIFETIMES - 1)] }
+}
