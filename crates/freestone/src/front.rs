@@ -189,6 +189,22 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
+/// [`free`] of a block whose size the caller states; hardened mode compares it. O(1).
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[inline(always)]
+pub unsafe fn free_sized(block: *mut u8, size: usize) {
+    let map = LEVELS.pages.page_map();
+    if let Some(page) = map.index_of(block.addr())
+        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { slow::release_sized(block, None, size) }
+}
+
 /// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
 ///
 /// # Safety
@@ -199,13 +215,13 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
         // Its class takes longer to work out than to look up, or does not follow from the layout alone.
         // SAFETY: F2.
-        return unsafe { free(block) };
+        return unsafe { free_sized(block, size) };
     }
     if push(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release(block, class_of_aligned(size, align), Call::Malloc) }
+    unsafe { slow::release_sized(block, class_of_aligned(size, align), size) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

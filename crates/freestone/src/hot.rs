@@ -2,7 +2,7 @@
 //! its caches are stopped.
 
 use crate::cache::region::Region;
-use crate::sync::atomic::{AtomicPtr, AtomicUsize};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize};
 
 /// The fast paths' view of the allocator.
 ///
@@ -21,6 +21,8 @@ pub struct Hot {
     pub(crate) rseq_index: AtomicUsize,
     /// Null before the first request. Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
     pub(crate) regions: AtomicPtr<u8>,
+    /// Not 0 in hardened mode; looked at by slow paths only.
+    pub(crate) hardened: AtomicU8,
 }
 
 /// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
@@ -38,4 +40,5 @@ pub static HOT: Hot = Hot {
     rseq_cs: AtomicUsize::new(0),
     rseq_index: AtomicUsize::new(0),
     regions: AtomicPtr::new(core::ptr::null_mut()),
+    hardened: AtomicU8::new(0),
 };

@@ -29,6 +29,7 @@ mod front;
 mod front_c;
 mod gate;
 mod global;
+mod harden;
 mod heap;
 mod hot;
 mod instances;

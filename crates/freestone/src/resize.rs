@@ -16,6 +16,7 @@ use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned}
 
 use crate::counters::{self, Call};
 use crate::front;
+use crate::harden;
 use crate::message::Fault;
 use crate::slow;
 use crate::start;
@@ -34,7 +35,7 @@ const MOVE_PAGES: usize = 1 << 20;
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     let usable = block_size(slow::class_at(block.expose_provenance()));
     if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+        return resized_in_place(block, new_size, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { realloc_slow(block, new_size, usable) }
@@ -64,6 +65,9 @@ fn with_room(new_size: usize, usable: usize) -> usize {
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
+    if harden::is_on() {
+        return harden::realloc(block, new_size, MALLOC_ALIGN);
+    }
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
     if usable == 0 {
@@ -78,19 +82,26 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     if new_size > MAX_SMALL
         && let Some(resized) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
-        return resized_in_place(resized);
+        return resized_in_place(resized, new_size, MALLOC_ALIGN);
     }
     if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+        return resized_in_place(block, new_size, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { copy_to(take(new_size, usable), block, usable.min(new_size)) }
 }
 
-fn resized_in_place(block: *mut u8) -> *mut u8 {
-    if start::counting() {
-        counters::on_realloc(true);
+fn resized_in_place(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
+    if start::watches_resizes() { watched_in_place(block, new_size, align) } else { block }
+}
+
+#[cold]
+#[inline(never)]
+fn watched_in_place(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
+    if harden::is_on() {
+        return harden::realloc(block, new_size, align);
     }
+    counters::on_realloc(true);
     block
 }
 
@@ -142,12 +153,12 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            return resized_in_place(block);
+            return resized_in_place(block, new_size, align);
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
         if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-            return resized_in_place(resized);
+            return resized_in_place(resized, new_size, align);
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {

@@ -34,7 +34,7 @@ use crate::message::{self, Fault};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, oom, scavenge};
+use crate::{background, emergency, harden, heap, oom, scavenge};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -83,6 +83,9 @@ pub(crate) fn allocate(
     call: Call,
 ) -> *mut u8 {
     cpu::shut();
+    if harden::is_on() {
+        return harden::allocate(size, align, zeroed, call);
+    }
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -97,6 +100,11 @@ pub(crate) fn allocate(
     let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
+    if harden::is_on() {
+        // Since just now.
+        drop(inside);
+        return harden::allocate(size, align, zeroed, call);
+    }
     free_deferred();
     let block = match class {
         Some(class) => {
@@ -127,7 +135,7 @@ fn timed<R>(work: impl FnOnce() -> R) -> R {
 
 /// The answer where there is no memory, for C with its `errno`.
 #[cold]
-fn refused(size: usize) -> *mut u8 {
+pub(crate) fn refused(size: usize) -> *mut u8 {
     if start::counting() {
         counters::on_failure();
     }
@@ -158,7 +166,7 @@ pub(crate) fn set_class_max(size: usize) {
 
 /// What may be due after a slow path. Outside the gate.
 #[inline]
-fn look_after() {
+pub(crate) fn look_after() {
     if LEVELS.pages.watch().has_rung() {
         background::attend();
     }
@@ -190,7 +198,7 @@ fn finish(block: usize, size: usize, clear: bool) -> *mut u8 {
 
 /// For a thread that may not enter. The block is as large and as aligned as its class wants, because a sized
 /// free may put it into a cache.
-fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+pub(crate) fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let (room, align) = match class {
         Some(class) => (class_info(class).size as usize, class_info(class).align as usize),
         None => (size, align),
@@ -202,7 +210,7 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
     if block.is_null() { refused(size) } else { finish(block.expose_provenance(), size, zeroed) }
 }
 
-fn small_or_reclaim(class: ClassId) -> usize {
+pub(crate) fn small_or_reclaim(class: ClassId) -> usize {
     small(class)
         .or_else(|| {
             reclaim();
@@ -277,7 +285,7 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
 }
 
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
-fn reclaim() {
+pub(crate) fn reclaim() {
     empty_caches();
     LEVELS.pages.purge_all();
 }
@@ -294,6 +302,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let addr = block.expose_provenance();
+    if harden::is_on() {
+        return harden::release(addr, None, call);
+    }
     let class = class.unwrap_or_else(|| class_at(addr));
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
@@ -318,6 +329,20 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     look_after();
 }
 
+/// The same, where the caller says for which size and alignment he got the block.
+///
+/// # Safety
+/// F2; the class follows from both, or `class` says to look it up.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_sized(block: *mut u8, class: Option<ClassId>, size: usize) {
+    if harden::is_on() && !block.is_null() {
+        return harden::release(block.expose_provenance(), Some(size), Call::Malloc);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(block, class, Call::Malloc) }
+}
+
 pub(crate) fn class_at(addr: usize) -> ClassId {
     LEVELS.pages.page_map().class_of(addr)
 }
@@ -329,6 +354,11 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
+    put_small(addr, class);
+}
+
+/// Puts a block into the cache, or passes some on. The gate has been entered.
+pub(crate) fn put_small(addr: usize, class: ClassId) {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -355,7 +385,13 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
 }
 
 fn release_large(addr: usize, call: Call) {
-    match LEVELS.pages.page_map().span_of(addr) {
+    release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), call);
+}
+
+/// Gives back what is in no slab of the global allocator; `span` is what the page map has for the address. The gate has been
+/// entered.
+pub(crate) fn release_unclassed(addr: usize, span: Option<SpanRef>, call: Call) {
+    match span {
         Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
             if start::counting() {
                 counters::on_free(call, ClassId::NONE, span.usable_bytes());
@@ -386,6 +422,9 @@ pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {
         LEVELS.deferred.take_all(|block| {
             let addr = block.expose_provenance();
+            if harden::is_on() {
+                return harden::release_deferred(addr);
+            }
             release_inside(addr, class_at(addr), Call::Malloc);
         });
     }
@@ -395,6 +434,9 @@ pub(crate) fn free_deferred() {
 /// Frees a block of our own, made by `front::alloc`. The gate has been entered.
 pub(crate) fn release_record(block: *mut u8) {
     let addr = block.expose_provenance();
+    if harden::is_on() {
+        return harden::release(addr, None, Call::Inner);
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -405,13 +447,20 @@ pub(crate) fn libc_block_bytes(addr: usize) -> Option<usize> {
 
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
 pub(crate) fn usable_size_of(addr: usize) -> usize {
+    if harden::is_on()
+        && let Some(size) = harden::usable_size(addr)
+    {
+        return size;
+    }
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
     }
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
-        Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
+        Some(span) if span.state().is_large() && span.first_block() == addr => {
+            if LEVELS.pages.policy().guards() { span.requested() } else { span.usable_bytes() }
+        }
         Some(span) if span.state() != SpanState::Hole => 0,
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
@@ -423,6 +472,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    if harden::is_on() {
+        return None;
+    }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
     if span.state() != SpanState::Large || span.first_block() != addr {
@@ -463,7 +515,12 @@ pub(crate) fn empty_caches() {
     let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
-            cpu::with_stopped(|| cpu::regions().for_each(empty_region));
+            cpu::with_stopped(|| {
+                cpu::regions().for_each(empty_region);
+                if harden::is_on() {
+                    harden::empty_yards();
+                }
+            });
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
@@ -471,6 +528,9 @@ pub(crate) fn empty_caches() {
             }
         }
         Mode::None => {}
+    }
+    if harden::is_on() {
+        harden::empty_shared();
     }
     for class in scavenge::served_classes() {
         let central = &centrals[class.index()];

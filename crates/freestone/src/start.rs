@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message};
+use crate::{background, gate, harden, ledger, message};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +35,10 @@ impl Mode {
 }
 
 static MODE: AtomicU8 = AtomicU8::new(0);
-static COUNTING: AtomicBool = AtomicBool::new(false);
+/// What is done beside serving: [`COUNTS`], [`HARDENED`].
+static WATCHING: AtomicU8 = AtomicU8::new(0);
+const COUNTS: u8 = 1;
+const HARDENED: u8 = 2;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -61,7 +64,13 @@ pub(crate) fn mode() -> Mode {
 /// Whether every call is counted.
 #[inline]
 pub(crate) fn counting() -> bool {
-    COUNTING.load(Ordering::Relaxed)
+    WATCHING.load(Ordering::Relaxed) & COUNTS != 0
+}
+
+/// Whether a block that is resized where it lies must be told of.
+#[inline]
+pub(crate) fn watches_resizes() -> bool {
+    WATCHING.load(Ordering::Relaxed) != 0
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -127,9 +136,14 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
-    COUNTING.store(config.count, Ordering::Relaxed);
+    let hardened = config.harden.is_on();
+    let watching = if config.count { COUNTS } else { 0 } | if hardened { HARDENED } else { 0 };
+    WATCHING.store(watching, Ordering::Relaxed);
+    if hardened {
+        harden::start(&config.harden);
+    }
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !config.count {
+    if mode == Mode::Cpu && watching == 0 {
         cpu::open();
     }
     if config.control {
@@ -142,6 +156,12 @@ fn start() {
     if config.verbose {
         let mut text = FixedText::<160>::new();
         let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
+        if hardened {
+            let _ = write!(text, ", hardened:{}", config.harden);
+            if config.harden.guards() && !LEVELS.pages.policy().guards() {
+                let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
+            }
+        }
         message::say(&text);
     }
 }

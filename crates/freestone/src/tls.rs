@@ -35,6 +35,9 @@ pub(crate) struct ThreadState {
     pub(crate) forking: AtomicU8,
     /// Always -1: the cache number of a thread that shall use no per-CPU cache.
     pub(crate) no_cache: AtomicU32,
+    spare: u64,
+    /// Hardened mode: the state of the thread's random numbers, 0 before the first.
+    pub(crate) random: AtomicU64,
 }
 
 impl ThreadState {

@@ -12,6 +12,8 @@
 //! `freestone_conf` is an [`Options`], or a `const char *` of C.
 #![allow(unsafe_code)]
 
+mod harden;
+
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
@@ -19,6 +21,7 @@ use freestone_sys::linux;
 
 use crate::knobs::{self, KNOBS};
 use crate::message;
+pub(crate) use harden::Harden;
 
 /// Which caches stand in front of the central lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +37,24 @@ pub(crate) enum CacheKind {
 }
 
 /// Options that hold from the start to the end.
-pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "profile", "report", "verbose"];
+pub(crate) const FIXED: &[&str] = &[
+    "cache",
+    "cache_bytes",
+    "control",
+    "count",
+    "harden",
+    "harden_canary",
+    "harden_check",
+    "harden_guards",
+    "harden_isolate",
+    "harden_shuffle",
+    "harden_sized",
+    "harden_wait",
+    "harden_zero",
+    "profile",
+    "report",
+    "verbose",
+];
 
 /// The longest path that `report` takes.
 const PATH: usize = 512;
@@ -53,6 +72,8 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
+    /// What hardened mode does, if it is on.
+    pub(crate) harden: Harden,
     report: [u8; PATH],
     report_len: usize,
 }
@@ -64,6 +85,7 @@ impl Config {
         verbose: false,
         control: false,
         cache_bytes: None,
+        harden: Harden::DEFAULT,
         report: [0; PATH],
         report_len: 0,
     };
@@ -98,6 +120,13 @@ impl Config {
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
                 b"report" => self.set_report(value),
+                _ if key.starts_with(b"harden") => match self.harden.set(key, value) {
+                    Some(taken) => taken,
+                    None => {
+                        complain(&unknown(source, pair));
+                        continue;
+                    }
+                },
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {

@@ -178,14 +178,14 @@ macro_rules! operators {
         /// # Safety
         /// `block` is null or came from the matching `new` for this size.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete_sized(block: *mut u8, _size: usize) {
+        pub unsafe extern "C" fn $delete_sized(block: *mut u8, size: usize) {
             if !base::DELETE.is_own() {
                 // SAFETY: the caller's promise.
                 return unsafe { call_delete(block) };
             }
             // Looking the class up takes no longer than working it out.
             // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+            unsafe { raw::free_sized(block, size) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]

@@ -100,6 +100,26 @@ pub trait System: Sync {
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         let _ = (addr, len, wanted);
     }
+
+    /// Drops the contents of a mapped range and has every access to it end in a fault, until
+    /// [`unguard`](System::unguard). Takes no mapping of its own: a kernel that cannot do it so refuses.
+    ///
+    /// # Safety
+    /// As for [`purge`](System::purge); nobody touches the range meanwhile.
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _ = (addr, len);
+        Err(Refused::Unsupported)
+    }
+
+    /// Makes guarded pages of a mapped range accessible again: they read as zeros. Others keep what they hold.
+    ///
+    /// # Safety
+    /// The caller owns the range.
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _ = (addr, len);
+        Err(Refused::Unsupported)
+    }
+
     /// Bytes in an OS page, a power of two.
     fn os_page_size(&self) -> usize;
 
@@ -143,6 +163,14 @@ impl<S: System> System for &S {
         (**self).ask_for_huge_pages(addr, len, wanted);
     }
 
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).guard(addr, len) }
+    }
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).unguard(addr, len) }
+    }
     fn os_page_size(&self) -> usize {
         (**self).os_page_size()
     }

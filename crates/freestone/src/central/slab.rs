@@ -49,6 +49,39 @@ pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize 
     taken
 }
 
+/// As [`take`], but from random places of the slab, in random order; `below` gives a random number below another.
+/// O(blocks taken + words of the bitmap).
+pub(crate) fn take_random(
+    span: SpanRef,
+    info: &ClassInfo,
+    out: &mut [usize],
+    below: impl Fn(usize) -> usize,
+) -> usize {
+    let bitmap = span.bitmap();
+    let (base, size) = (span.first_block(), info.size as usize);
+    let taken = span.free_blocks().min(out.len());
+    let mut index = below(bitmap.len());
+    let mut got = 0;
+    while got < taken {
+        let mut word = bitmap[index].load(Ordering::Relaxed);
+        while word != 0 && got < taken {
+            // The first free block at or after a random one.
+            let turn = below(64) as u32;
+            let bit = (word.rotate_right(turn).trailing_zeros() + turn) % 64;
+            word &= !(1 << bit);
+            // Each goes to a random place among those taken so far: a shuffle on the way.
+            let place = below(got + 1);
+            out[got] = out[place];
+            out[place] = base + (index * 64 + bit as usize) * size;
+            got += 1;
+        }
+        bitmap[index].store(word, Ordering::Relaxed);
+        index = if index + 1 < bitmap.len() { index + 1 } else { 0 };
+    }
+    span.set_free_blocks(span.free_blocks() - taken);
+    taken
+}
+
 /// Puts the block at `addr` back. O(1).
 pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Misuse> {
     match put_run(span, info, &[addr]) {

@@ -1,0 +1,52 @@
+//! Random numbers for places: fast, a state a thread, seeded from the kernel's.
+//!
+//! A xorshift generator (G. Marsaglia, Journal of Statistical Software 8(14), 2003). Whoever sees many of its numbers can
+//! work out the next ones; nobody sees any, only the places that they led to.
+
+use freestone_sys::linux;
+
+use crate::sync::atomic::Ordering;
+use crate::tls;
+
+/// 64 random bits, never 0.
+#[inline]
+pub(crate) fn next() -> u64 {
+    let state = &tls::current().random;
+    let mut bits = state.load(Ordering::Relaxed);
+    if bits == 0 {
+        bits = seed();
+    }
+    bits ^= bits << 13;
+    bits ^= bits >> 7;
+    bits ^= bits << 17;
+    // A signal handler in between draws the same number again, which hurts nobody.
+    state.store(bits, Ordering::Relaxed);
+    bits
+}
+
+#[cold]
+fn seed() -> u64 {
+    linux::random_bits() | 1
+}
+
+/// A random number below `end`, which is neither 0 nor above 2^31. O(1).
+#[inline]
+pub(crate) fn below(end: usize) -> usize {
+    // The upper half, scaled: no division, and a bias that is smaller than end in 2^32.
+    (((next() >> 32) * end as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_numbers_below_the_end_come_and_no_other() {
+        for end in [1, 2, 3, 7, 64, 4096] {
+            let mut seen = vec![0; end];
+            (0..end * 50).for_each(|_| seen[below(end)] += 1);
+            assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+        }
+        assert!((0..64).all(|bit| (0..200).any(|_| next() >> bit & 1 != 0)));
+    }
+}
