@@ -26,6 +26,7 @@ use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
+use crate::harden;
 use crate::hot::HOT;
 use crate::slow::{self, LEVELS};
 use crate::sync::atomic::Ordering;
@@ -75,6 +76,9 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
+    if harden::is_on() {
+        return harden::malloc(size);
+    }
     let class = class_of(size);
     if let Some(class) = class
         && size > MAX_SMALL

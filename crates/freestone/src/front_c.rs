@@ -57,10 +57,14 @@ macro_rules! begin_sequence {
     ($area:literal) => {
         concat!(
             "mov rdx, qword ptr [rip + {hot} + {rseq_index}]
-            mov ", $area, ", qword ptr [rip + {hot} + {rseq_cs}]
+            mov ",
+            $area,
+            ", qword ptr [rip + {hot} + {rseq_cs}]
             lea r8, [rip + 22b]
             33:
-            mov qword ptr fs:[", $area, "], r8
+            mov qword ptr fs:[",
+            $area,
+            "], r8
             44:
             movsxd r9, dword ptr fs:[rdx]
             shl r9, {region_shift}

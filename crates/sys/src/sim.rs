@@ -310,7 +310,10 @@ impl System for Simulated {
     unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         self.check_shape(addr, len);
         let mut model = self.hold();
-        assert!(model.covered(addr, addr + len, Some(Kind::Mapped)), "guard on what is not mapped: {addr:#x}");
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "guard on what is not mapped: {addr:#x}"
+        );
         if model.refuses(CallKind::Purge) {
             return Err(Refused::Exhausted);
         }
@@ -321,7 +324,10 @@ impl System for Simulated {
     unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         self.check_shape(addr, len);
         let model = self.hold();
-        assert!(model.covered(addr, addr + len, Some(Kind::Mapped)), "unguard of what is not mapped: {addr:#x}");
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "unguard of what is not mapped: {addr:#x}"
+        );
         // SAFETY: the caller's promise, which the model confirms.
         unsafe { self.linux.unguard(addr, len) }
     }

@@ -137,7 +137,7 @@ impl Central {
                 }
             };
             let taken = if SHUFFLES.load(Ordering::Relaxed) {
-                slab::take_random(span, info, &mut out[got..], random::below)
+                slab::take_random(span, info, &mut out[got..], random::next)
             } else {
                 slab::take(span, info, &mut out[got..])
             };

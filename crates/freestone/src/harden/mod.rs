@@ -97,7 +97,7 @@ impl Place {
     #[inline]
     fn find(addr: usize) -> Found {
         let span = match LEVELS.pages.page_map().span_of(addr) {
-            Some(span) if span.state() == SpanState::Slab => span,
+            Some(span) if span.is(SpanState::Slab) => span,
             other => return Found::Elsewhere(other),
         };
         let class = span.class();
@@ -141,9 +141,7 @@ impl Place {
     fn inspect(&self, mark: u8) -> usize {
         let key = self.key();
         match marks::requested(self.addr, mark, self.capacity(), key) {
-            Some(size)
-                if !SETTINGS.canary() || marks::is_whole(self.addr, size, self.capacity(), key) =>
-            {
+            Some(size) if !SETTINGS.canary() || marks::is_whole(self.addr, size, self.capacity(), key) => {
                 size
             }
             _ => self.fail(Fault::Overrun),
@@ -190,8 +188,18 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
     }
 }
 
+/// malloc of `size` bytes. The mode is on.
+pub(crate) fn malloc(size: usize) -> *mut u8 {
+    serve(size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
 /// Serves a request; null when memory is refused. The mode is on.
 pub(crate) fn allocate(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    serve(size, align, zeroed, call)
+}
+
+#[inline(always)]
+fn serve(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
     if size > isize::MAX as usize {
         return slow::refused(size);
     }
@@ -221,7 +229,7 @@ fn miss(class: ClassId, size: usize, align: usize, zeroed: bool, call: Call) -> 
 const MOST_FRESH: usize = 512;
 
 /// Makes a block that came from a cache the program's.
-#[inline]
+#[inline(always)]
 fn hand_out(block: usize, size: usize, zeroed: bool, call: Call) -> *mut u8 {
     let Found::Block(place) = Place::find(block) else { Fault::InvalidFree.abort(block, ClassId::NONE) };
     match place.mark().load(Ordering::Relaxed) {

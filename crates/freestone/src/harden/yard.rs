@@ -47,10 +47,10 @@ pub(super) fn start(system: &impl System) {
     }
 }
 
-/// Blocks of `class` that may wait in one yard, by the bytes that may: a power of two is not needed.
+/// Blocks of `class` that may wait in one yard, by the bytes that may.
 #[inline]
 fn places(class: ClassId, bytes: usize) -> usize {
-    (bytes / class_info(class).size as usize).clamp(1, WORDS)
+    class_info(class).block_at(bytes).clamp(1, WORDS)
 }
 
 /// Has a freed block wait; returns the one that it pushed out, or 0. `bytes` may wait of each class. O(1).
@@ -84,7 +84,8 @@ pub(super) fn empty(mut take: impl FnMut(ClassId, usize)) {
         let yard = yards.as_ptr().wrapping_add(number << YARD_SHIFT).cast::<AtomicUsize>();
         for class in ClassId::all() {
             // SAFETY: Y1.
-            let words = unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) };
+            let words =
+                unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) };
             take_words(class, words, &mut take);
         }
     }

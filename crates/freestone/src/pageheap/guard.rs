@@ -34,7 +34,8 @@ impl<S: System> PageHeap<S> {
     /// again. Its owner gives it up.
     pub(crate) fn close(&self, span: SpanRef) -> bool {
         // SAFETY: pages of a span in use, given up by its owner (H1).
-        let guarded = self.policy.guards() && unsafe { self.system.guard(span.start(), span.bytes()) }.is_ok();
+        let guarded =
+            self.policy.guards() && unsafe { self.system.guard(span.start(), span.bytes()) }.is_ok();
         // SAFETY: as above.
         guarded || unsafe { self.system.purge(span.start(), span.bytes()) }.is_ok()
     }

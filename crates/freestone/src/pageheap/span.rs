@@ -149,7 +149,8 @@ impl Span {
     }
 
     /// Whether the span is in `state`.
-    pub(super) fn is(&self, state: SpanState) -> bool {
+    #[inline]
+    pub(crate) fn is(&self, state: SpanState) -> bool {
         self.state.load(Relaxed) == state as u8
     }
 

@@ -58,7 +58,9 @@ impl Harden {
     pub(crate) fn is_on(&self) -> bool {
         let parts = [self.canary, self.check, self.guards, self.isolate, self.shuffle, self.sized];
         let bytes = [self.wait, self.zero];
-        self.all || parts.contains(&Some(true)) || bytes.iter().any(|bytes| bytes.is_some_and(|bytes| bytes > 0))
+        self.all
+            || parts.contains(&Some(true))
+            || bytes.iter().any(|bytes| bytes.is_some_and(|bytes| bytes > 0))
     }
 
     fn part(&self, part: Option<bool>) -> bool {
