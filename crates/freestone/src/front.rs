@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Everything unusual fails a test that the usual case needs anyway: before start, in per-thread mode, and while calls
-//! are counted the size limit is zero and the cache's number -1, which is always empty and full; a large block's class
-//! is 0, and class 0 is always full; null lies outside every window.
+//! are counted the size limit is zero and the cache's number -1, which is always empty and full; while requests are
+//! observed the limit is zero; the class of a large block and of a watched one is 0, and class 0 is always full; null lies
+//! outside every window.
 //!
 //! # Safety
 //!
@@ -28,6 +29,7 @@ use crate::cache::rseq;
 use crate::counters::Call;
 use crate::harden;
 use crate::hot::HOT;
+use crate::observe;
 use crate::slow::{self, LEVELS};
 use crate::sync::atomic::Ordering;
 
@@ -53,6 +55,13 @@ fn push(class: ClassId, block: *mut u8) -> bool {
     unsafe { rseq::push(HOT.rseq_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
 }
 
+/// The same for who knows the class by the size of the block, and not whether it is watched.
+#[inline(always)]
+fn push_sized(class: ClassId, block: *mut u8) -> bool {
+    // SAFETY: as `push`.
+    unsafe { rseq::push(HOT.sized_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
+}
+
 /// The class in one of the two tables, for a size that has passed the gate.
 #[inline(always)]
 fn class_in(table: &'static [u8], size: usize) -> ClassId {
@@ -76,7 +85,7 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    if harden::is_on() {
+    if harden::is_on() && !observe::is_on() {
         return harden::malloc(size);
     }
     let class = class_of(size);
@@ -89,7 +98,23 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
             return block;
         }
     }
+    if size < HOT.observed.load(Ordering::Acquire) && observe::uses_caches() {
+        return malloc_observed(size);
+    }
     slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// malloc of a small block while requests are observed.
+#[inline]
+fn malloc_observed(size: usize) -> *mut u8 {
+    if observe::is_due(size) {
+        return slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc);
+    }
+    let block = pop_for(CLASSES_OFFSET, size);
+    if !block.is_null() {
+        return block;
+    }
+    slow::allocate_unobserved(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
 /// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
@@ -221,7 +246,7 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
         // SAFETY: F2.
         return unsafe { free_sized(block, size) };
     }
-    if push(class_of_layout(size, align), block) {
+    if push_sized(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.

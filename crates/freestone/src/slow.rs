@@ -31,10 +31,11 @@ use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
+use crate::observe::{Drawn, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, harden, heap, oom, scavenge};
+use crate::{background, emergency, harden, heap, observe, oom, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -68,6 +69,12 @@ impl SlabSource for PageHeap<Linux> {
     }
 
     fn take_foreign(&self, block: usize) -> bool {
+        if let Some(span) = self.page_map().span_of(block)
+            && span.state().is_watched()
+        {
+            watched::release(span, block);
+            return true;
+        }
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
     }
 }
@@ -76,6 +83,22 @@ impl SlabSource for PageHeap<Linux> {
 #[cold]
 #[inline(never)]
 pub(crate) fn allocate(
+    class: Option<ClassId>,
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    call: Call,
+) -> *mut u8 {
+    if observe::is_on()
+        && let Some(block) = observe::serve(&Request { class, size, align, zeroed, call })
+    {
+        return block;
+    }
+    allocate_unobserved(class, size, align, zeroed, call)
+}
+
+/// The same for a request that is not observed, or was counted already.
+pub(crate) fn allocate_unobserved(
     class: Option<ClassId>,
     size: usize,
     align: usize,
@@ -120,6 +143,50 @@ pub(crate) fn allocate(
     drop(inside);
     look_after();
     if block == 0 { refused(size) } else { finish(block, size, zeroed && class.is_some()) }
+}
+
+/// Serves a request that was drawn by a watched block; `None` where that cannot be, and others would be.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u8> {
+    let &Request { size, align, zeroed, .. } = request;
+    if size > isize::MAX as usize {
+        return None;
+    }
+    let class = request.class.filter(|_| size <= class_max());
+    let inside = gate::enter()?;
+    start::ensure();
+    free_deferred();
+    let addr = match class {
+        Some(class) => watched::take(class)?,
+        None => timed(|| large_or_reclaim(size, align, zeroed)),
+    };
+    if addr == 0 {
+        return None;
+    }
+    let mut bytes = 0;
+    let mut is_watched = true;
+    if class.is_none()
+        && let Some(span) = LEVELS.pages.page_map().span_of(addr)
+    {
+        bytes = span.usable_bytes();
+        is_watched = watched::mark_large(span, false, true);
+    }
+    if is_watched {
+        observe::on_watched(drawn, addr, size);
+    }
+    if start::counting() {
+        counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
+    }
+    drop(inside);
+    look_after();
+    Some(finish(addr, size, zeroed && class.is_some()))
+}
+
+/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
+pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
+    let block = CpuAccess::pop(CpuAccess::own_now(class));
+    (block != 0).then(|| finish(block, request.size, request.zeroed))
 }
 
 /// While calls are counted, times what would be slow without counting as well.
@@ -305,7 +372,12 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     if harden::is_on() {
         return harden::release(addr, None, call);
     }
-    let class = class.unwrap_or_else(|| class_at(addr));
+    let by_address = observe::by_address();
+    let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
+    // A sized free, which had to be looked up.
+    if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
+        return;
+    }
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -401,6 +473,12 @@ pub(crate) fn release_unclassed(addr: usize, span: Option<SpanRef>, call: Call) 
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
             heap::release(span, addr);
         }
+        Some(span) if span.state().is_watched() => {
+            let (class, bytes) = watched::release(span, addr);
+            if start::counting() {
+                counters::on_free(call, class, bytes);
+            }
+        }
         Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
@@ -457,7 +535,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
         return class_info(class).size as usize;
     }
     match LEVELS.pages.page_map().span_of(addr) {
-        Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
+        Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
+            class_info(span.class()).size as usize
+        }
         Some(span) if span.state().is_large() && span.first_block() == addr => {
             if LEVELS.pages.policy().guards() { span.requested() } else { span.usable_bytes() }
         }
@@ -477,11 +557,15 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
     }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
-    if span.state() != SpanState::Large || span.first_block() != addr {
+    let watched = span.state() == SpanState::WatchedLarge;
+    if !watched && span.state() != SpanState::Large || span.first_block() != addr {
         return None;
     }
     let old_bytes = span.usable_bytes();
     let resized = LEVELS.pages.resize(span, new_size, may_move)?;
+    if watched || observe::is_on() {
+        observe::on_resize(addr, watched, resized, new_size);
+    }
     if start::counting() {
         counters::on_resize(old_bytes, resized.usable_bytes());
     }

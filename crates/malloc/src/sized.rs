@@ -30,14 +30,14 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, size:
     unsafe { raw::free_sized(block, size) }
 }
 
-/// jemalloc's `sdallocx`. The size is not looked at: any up to what `nallocx` says is allowed.
+/// jemalloc's `sdallocx`; the size is looked at in hardened mode, where `nallocx` adds nothing to it.
 ///
 /// # Safety
 /// `block` is a live block of `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sdallocx(block: *mut u8, _size: usize, _flags: c_int) {
+pub unsafe extern "C" fn sdallocx(block: *mut u8, size: usize, _flags: c_int) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_sized(block, size) }
 }
 
 /// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits

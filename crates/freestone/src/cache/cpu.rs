@@ -85,14 +85,31 @@ fn shut_first() {
     let no_cache = tls::offset().wrapping_add(offset_of!(ThreadState, no_cache));
     let zeros = (&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE);
     let _ = HOT.regions.compare_exchange(core::ptr::null_mut(), zeros, Ordering::Relaxed, Ordering::Relaxed);
-    // Release: who reads this offset finds the others set.
+    // Release: who reads these offsets finds the others set.
+    let _ = HOT.sized_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
     let _ = HOT.rseq_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
 }
 
 /// Lets the fast paths use the caches.
 pub(crate) fn open() {
     HOT.rseq_index.store(INDEX.load(Ordering::Relaxed), Ordering::Release);
-    HOT.limit.store(MAX_SMALL + 1, Ordering::Release);
+    let_sized_frees(true);
+    let_requests(true);
+}
+
+/// Lets the fast paths of requests use the caches, or has them miss. Only while they are [open](open).
+pub(crate) fn let_requests(open: bool) {
+    HOT.limit.store(if open { MAX_SMALL + 1 } else { 0 }, Ordering::Release);
+}
+
+/// Lets the fast path of sized frees use the caches, or has it miss. Only while they are [open](open).
+pub(crate) fn let_sized_frees(open: bool) {
+    let index = if open {
+        INDEX.load(Ordering::Relaxed)
+    } else {
+        tls::offset().wrapping_add(offset_of!(ThreadState, no_cache))
+    };
+    HOT.sized_index.store(index, Ordering::Release);
 }
 
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
@@ -257,6 +274,13 @@ impl CpuAccess {
     /// The variant of `class` that this cache hands out.
     pub(crate) fn own(self, class: ClassId) -> ClassId {
         class.variant(self.variant)
+    }
+
+    /// The variant of `class` that the cache hands out on which the thread is at this moment.
+    pub(crate) fn own_now(class: ClassId) -> ClassId {
+        // SAFETY: Q1, set by `start`: the mode is per CPU.
+        let number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
+        class.variant(variant_number(number.max(0) as usize))
     }
 
     /// Takes a block from the cache the thread is on; 0 when there is none. O(1).

@@ -36,7 +36,7 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
+    /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
     fn take_foreign(&self, block: usize) -> bool;
 }
 
@@ -267,7 +267,7 @@ impl State {
                     self.put_run(info, source, span, blocks)
                 }
                 // The emergency allocator's memory may lie where a span was given up.
-                Some(span) if span.state() != SpanState::Hole => 0,
+                Some(span) if span.state() != SpanState::Hole && !span.state().is_watched() => 0,
                 _ if source.take_foreign(block) => 1,
                 _ => 0,
             };

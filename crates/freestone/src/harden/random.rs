@@ -12,7 +12,7 @@ use crate::tls;
 /// 32 random bits.
 #[inline]
 pub(crate) fn next() -> u32 {
-    let state = &tls::current().random;
+    let state = &tls::current().chance;
     let mut bits = state.load(Ordering::Relaxed);
     if bits == 0 {
         bits = seed();

@@ -221,6 +221,17 @@ impl<S: System> PageHeap<S> {
         self.slab(class, SpanState::HeapSlab, heap)
     }
 
+    /// A slab of `class` for blocks that are watched, which the page map's classes do not show.
+    pub(crate) fn alloc_watched_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.slab(class, SpanState::WatchedSlab, 0)
+    }
+
+    /// Marks a large block as watched, or not any more. Only for the block's owner.
+    pub(crate) fn mark_watched(&self, span: SpanRef, watched: bool) {
+        debug_assert!(matches!(span.state(), SpanState::Large | SpanState::WatchedLarge));
+        self.locked(|_| span.set_state(if watched { SpanState::WatchedLarge } else { SpanState::Large }));
+    }
+
     fn slab(&self, class: ClassId, state: SpanState, heap: usize) -> Option<SpanRef> {
         let info = class_info(class);
         let blocks = info.blocks as usize;

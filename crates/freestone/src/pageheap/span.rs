@@ -56,10 +56,14 @@ pub(crate) enum SpanState {
     Away = 7,
     /// Free, but in no index and not merged yet: the span freed last.
     Recent = 8,
+    /// Serves one size class with blocks that are watched.
+    WatchedSlab = 9,
+    /// One large block that is watched.
+    WatchedLarge = 10,
 }
 
 impl SpanState {
-    const ALL: [SpanState; 9] = [
+    const ALL: [SpanState; 11] = [
         SpanState::Unused,
         SpanState::Free,
         SpanState::Slab,
@@ -69,16 +73,23 @@ impl SpanState {
         SpanState::Hole,
         SpanState::Away,
         SpanState::Recent,
+        SpanState::WatchedSlab,
+        SpanState::WatchedLarge,
     ];
 
     /// Whether blocks of a size class lie in the span.
     pub(crate) fn is_slab(self) -> bool {
-        matches!(self, SpanState::Slab | SpanState::HeapSlab)
+        matches!(self, SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab)
     }
 
     /// Whether the span is one large block.
     pub(crate) fn is_large(self) -> bool {
-        matches!(self, SpanState::Large | SpanState::HeapLarge)
+        matches!(self, SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge)
+    }
+
+    /// Whether blocks that are watched lie in the span.
+    pub(crate) fn is_watched(self) -> bool {
+        matches!(self, SpanState::WatchedSlab | SpanState::WatchedLarge)
     }
 }
 
