@@ -21,7 +21,7 @@
 
 use core::alloc::Layout;
 
-use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
+use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
@@ -85,23 +85,29 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    if harden::is_on() && !observe::is_on() {
-        return harden::malloc(size);
-    }
-    let class = class_of(size);
-    if let Some(class) = class
-        && size > MAX_SMALL
+    if size > MAX_SMALL
         && HOT.limit.load(Ordering::Acquire) != 0
+        && let Some(class) = class_of_medium(size)
     {
         let block = pop(class);
         if !block.is_null() {
             return block;
         }
     }
+    malloc_unusual(size)
+}
+
+/// What even that leaves. A function of its own, so that medium blocks save no registers for it.
+#[cold]
+#[inline(never)]
+fn malloc_unusual(size: usize) -> *mut u8 {
+    if harden::is_on() && !observe::is_on() {
+        return harden::malloc(size);
+    }
     if size < HOT.observed.load(Ordering::Acquire) && observe::uses_caches() {
         return malloc_observed(size);
     }
-    slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
 /// malloc of a small block while requests are observed.
@@ -231,7 +237,7 @@ pub unsafe fn free_sized(block: *mut u8, size: usize) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release_sized(block, None, size) }
+    unsafe { crate::raw::free_sized_slow(block, size) }
 }
 
 /// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).

@@ -115,7 +115,8 @@ macro_rules! define_malloc {
 }
 
 /// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol. With a second argument, named
-/// and passed on in its register to `slow`, it is a free with a size.
+/// and passed on in its register to `slow`, it is a free with a size. `@with` takes instructions that come first, with their
+/// operands, and no symbol.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! define_free {
@@ -123,13 +124,19 @@ macro_rules! define_free {
         $crate::define_free! { $(#[$attribute])* $name, $symbol, $crate::raw::free_slow, }
     };
     ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path, $($size:ident)?) => {
+        $crate::define_free! {
+            @with $(#[$attribute])* #[unsafe(export_name = $symbol)] $name, $slow, $($size)?, [] []
+        }
+    };
+    (@with $(#[$attribute:meta])* $name:ident, $slow:path, $($size:ident)?,
+     [$($before:literal),*] [$($operands:tt)*]) => {
         $(#[$attribute])*
-        #[unsafe(export_name = $symbol)]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name(block: *mut u8 $(, $size: usize)?) {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $crate::rseq_descriptor!(),
+                $($before,)*
                 "mov rax, rdi",
                 "shr rax, {page_shift}",
                 "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -158,6 +165,7 @@ macro_rules! define_free {
                 regions = const $crate::raw::Numbers::REGIONS,
                 region_shift = const $crate::raw::Numbers::REGION_SHIFT,
                 headers = const $crate::raw::Numbers::HEADERS,
+                $($operands)*
             )
         }
     };

@@ -143,6 +143,43 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, len: usize) -> *mut u8 {
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if start::watches_resizes() {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_layout_watched(block, layout, new_size) };
+    }
+    let (old_size, align) = (layout.size(), layout.align());
+    if old_size <= MAX_SMALL
+        && new_size <= MAX_SMALL
+        && let Some(class) = class_of_aligned(old_size, align)
+        && class_of_aligned(new_size, align) == Some(class)
+    {
+        return block;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { realloc_layout_moved(block, layout, new_size) }
+}
+
+/// The same where the class changes. A function of its own, so that who stays saves no registers for it.
+#[inline(never)]
+unsafe fn realloc_layout_moved(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<false>(block, layout, new_size) }
+}
+
+/// The same while calls are counted, or in hardened mode.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_layout_watched(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<true>(block, layout, new_size) }
+}
+
+/// # Safety
+/// As [`realloc_layout`].
+#[inline(always)]
+unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let in_place =
+        |block| if WATCHED { watched_in_place(block, new_size, layout.align()) } else { block };
     let (old_size, align) = (layout.size(), layout.align());
     if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
         // What is larger than small is looked up, whoever frees it.
@@ -153,17 +190,17 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            return resized_in_place(block, new_size, align);
+            return in_place(block);
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
         if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-            return resized_in_place(resized, new_size, align);
+            return in_place(resized);
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
         take(new_size, old_size)
-    } else if start::counting() {
+    } else if WATCHED && start::counting() {
         counters::on_realloc(false);
         slow::allocate(new_class, new_size, align, false, Call::Inner)
     } else {
@@ -175,7 +212,7 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     }
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
     unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
-    if start::counting() {
+    if WATCHED && start::counting() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(block, None, Call::Inner) };
     } else {
