@@ -178,8 +178,7 @@ unsafe fn realloc_layout_watched(block: *mut u8, layout: Layout, new_size: usize
 /// As [`realloc_layout`].
 #[inline(always)]
 unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let in_place =
-        |block| if WATCHED { watched_in_place(block, new_size, layout.align()) } else { block };
+    let in_place = |block| if WATCHED { watched_in_place(block, new_size, layout.align()) } else { block };
     let (old_size, align) = (layout.size(), layout.align());
     if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
         // What is larger than small is looked up, whoever frees it.
