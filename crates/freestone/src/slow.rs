@@ -25,10 +25,11 @@ use crate::cache::cpu::CpuAccess;
 use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access, SHORT_BATCH, cpu};
-use crate::central::SlabSource;
+use crate::central::{Room, SlabSource};
 use crate::counters::{self, Call};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
+use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::observe::{Drawn, Request};
@@ -66,6 +67,10 @@ impl SlabSource for PageHeap<Linux> {
 
     fn span_of(&self, addr: usize) -> Option<SpanRef> {
         self.page_map().span_of(addr)
+    }
+
+    fn transfer_room(&self, class: ClassId) -> &'static Room {
+        &TRANSFER_ROOMS[class.index()]
     }
 
     fn take_foreign(&self, block: usize) -> bool {

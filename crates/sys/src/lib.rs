@@ -120,6 +120,16 @@ pub trait System: Sync {
         Err(Refused::Unsupported)
     }
 
+    /// Whether the system makes huge pages of 2 MiB of what asks for them, and of nothing else.
+    fn offers_huge_pages(&self) -> bool {
+        false
+    }
+
+    /// Nanoseconds for which the calling thread has run.
+    fn thread_ns(&self) -> u64 {
+        0
+    }
+
     /// Bytes in an OS page, a power of two.
     fn os_page_size(&self) -> usize;
 
@@ -171,6 +181,14 @@ impl<S: System> System for &S {
         // SAFETY: the same contract.
         unsafe { (**self).unguard(addr, len) }
     }
+    fn offers_huge_pages(&self) -> bool {
+        (**self).offers_huge_pages()
+    }
+
+    fn thread_ns(&self) -> u64 {
+        (**self).thread_ns()
+    }
+
     fn os_page_size(&self) -> usize {
         (**self).os_page_size()
     }

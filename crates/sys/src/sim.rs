@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Release},
 };
 
@@ -63,6 +63,15 @@ pub struct Simulated {
     linux: Linux,
     busy: AtomicBool,
     model: UnsafeCell<Model>,
+    huge: Huge,
+}
+
+/// Huge pages, which are never made.
+struct Huge {
+    offered: AtomicBool,
+    asked: AtomicU64,
+    clock_ns: AtomicU64,
+    step_ns: AtomicU64,
 }
 
 // SAFETY: M1.
@@ -105,7 +114,24 @@ impl Simulated {
             refuse_all: false,
             move_mode: MoveMode::Clean,
         };
-        Simulated { linux: Linux::new(), busy: AtomicBool::new(false), model: UnsafeCell::new(model) }
+        let [asked, clock_ns, step_ns] = [const { AtomicU64::new(0) }; 3];
+        Simulated {
+            linux: Linux::new(),
+            busy: AtomicBool::new(false),
+            model: UnsafeCell::new(model),
+            huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns },
+        }
+    }
+
+    /// Offers huge pages; a thread's clock advances by `step_ns` nanoseconds each time it is read.
+    pub fn offer_huge_pages(&self, step_ns: u64) {
+        self.huge.offered.store(true, Release);
+        self.huge.step_ns.store(step_ns, Release);
+    }
+
+    /// How often huge pages were asked for.
+    pub fn huge_pages_asked(&self) -> u64 {
+        self.huge.asked.load(Acquire)
     }
 
     fn hold(&self) -> Held<'_> {
@@ -280,6 +306,23 @@ impl System for Simulated {
         let addr = self.linux.reserve(len)?;
         model.add(addr, len, Kind::Reserved);
         Ok(addr)
+    }
+
+    fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
+        self.check_shape(addr, len);
+        assert!(
+            self.hold().covered(addr, addr + len, Some(Kind::Mapped)),
+            "huge pages of nothing: {addr:#x}"
+        );
+        self.huge.asked.fetch_add(u64::from(wanted), Release);
+    }
+
+    fn offers_huge_pages(&self) -> bool {
+        self.huge.offered.load(Acquire)
+    }
+
+    fn thread_ns(&self) -> u64 {
+        self.huge.clock_ns.fetch_add(self.huge.step_ns.load(Acquire), Release)
     }
 
     unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {

@@ -165,8 +165,14 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
     unsafe {
         sequence!(index;
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {word:e}, {begins:e}", // the sentinel: the near array's, or the far one's
+            "cmp {current:e}, {far}",
+            "jb 76f",
+            "shr {word:e}, 16",
+            "76:",
+            "movzx {word:e}, {word:x}",
             "mov {n}, {current}",
-            "sub {n}, {begin}",
+            "sub {n}, {word}",
             "ja 77f",
             "xor {n:e}, {n:e}", // empty, or without a header yet
             "jmp 55f",
@@ -193,7 +199,8 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
             "jz 55f",
             "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
             class = in(reg) class.index(),
-            begin = in(reg) region::begin(class) as usize,
+            begins = in(reg) region::begin(class),
+            far = const region::FAR,
             current = out(reg) _,
             from = out(reg) _,
             word = out(reg) _,

@@ -17,6 +17,7 @@ use core::ptr::null_mut;
 use freestone_base::{ClassId, ClassInfo, class_info};
 
 pub(crate) use self::sweep::Effort;
+pub(crate) use self::transfer::Room;
 use self::transfer::Transfer;
 use crate::harden::random;
 use crate::message::Fault;
@@ -36,6 +37,8 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
+    /// The room for a class's blocks on their way between caches.
+    fn transfer_room(&self, class: ClassId) -> &'static Room;
     /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
     fn take_foreign(&self, block: usize) -> bool;
 }
@@ -83,8 +86,6 @@ pub(crate) struct Central {
     state: Lock<State>,
 }
 
-/// What is written on each call stands first, on one page with the first blocks in transfer.
-#[repr(C)]
 struct State {
     /// Slabs with free blocks, fullest first, none being filled from.
     partial: [SpanList; BUCKETS],
@@ -158,7 +159,7 @@ impl Central {
         if blocks.len() > 1
             && transfers()
             && blocks.len() >= info.batch as usize / 2
-            && state.transfer.put(info, blocks)
+            && state.transfer.put(info, blocks, || source.transfer_room(class))
         {
             return;
         }

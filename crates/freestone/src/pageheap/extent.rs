@@ -168,7 +168,8 @@ impl<S: System> Op<'_, S> {
         let end = start.checked_next_multiple_of(align)?.checked_add(pages)?;
         let needed = end.saturating_sub(base + index).max(1);
         let mut outcome = Err(Refused::Exhausted);
-        for size in self.sizes(needed)? {
+        for mut size in self.sizes(needed)? {
+            size += self.to_end_of_piece(index, size);
             if self.map.cover(self.system, index + size).is_none() {
                 continue;
             }

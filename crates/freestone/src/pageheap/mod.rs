@@ -21,6 +21,7 @@ mod cut;
 mod dirty;
 mod extent;
 mod guard;
+mod huge;
 mod index;
 mod list;
 mod meta;
@@ -66,6 +67,7 @@ pub(crate) struct PageHeap<S: System> {
     sender: Lock<()>,
     watch: Watch,
     policy: Policy,
+    huge: huge::Huge,
     /// Those who read records without the lock.
     readers: AtomicU32,
 }
@@ -119,6 +121,7 @@ impl<S: System> PageHeap<S> {
             sender: Lock::new(()),
             watch: Watch::new(),
             policy: Policy::new(),
+            huge: huge::Huge::new(),
             readers: AtomicU32::new(0),
         }
     }
@@ -177,6 +180,11 @@ impl<S: System> PageHeap<S> {
         };
         if excess > 0 {
             self.purge(PageCount(excess));
+        }
+        if let Some(span) = taken
+            && huge::begins_piece(span)
+        {
+            self.warm(span);
         }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
     }

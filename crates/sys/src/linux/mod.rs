@@ -38,7 +38,7 @@ pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
 };
-pub use process::{auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all};
+pub use process::{auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, thread_ns, write_all};
 pub use rseq::{rseq_register, rseq_unregister};
 
 use crate::counters::{CallKind, Counters};
@@ -253,6 +253,14 @@ impl System for Linux {
         let advice = if wanted { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
         // SAFETY: how pages are made up changes nothing in them.
         unsafe { libc::madvise(pointer(addr), len, advice) };
+    }
+
+    fn offers_huge_pages(&self) -> bool {
+        self.os_page_size() == 4096 && control::huge_pages() == control::HugePages::OnRequest
+    }
+
+    fn thread_ns(&self) -> u64 {
+        thread_ns()
     }
 
     fn os_page_size(&self) -> usize {
