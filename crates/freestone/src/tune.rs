@@ -51,12 +51,14 @@ pub(crate) const FIXED: &[&str] = &[
     "harden_sized",
     "harden_wait",
     "harden_zero",
+    "heap_profile",
+    "leaks",
     "profile",
     "report",
     "verbose",
 ];
 
-/// The longest path that `report` takes.
+/// The longest path that `report` and `heap_profile` take.
 const PATH: usize = 512;
 
 /// All options.
@@ -74,8 +76,30 @@ pub(crate) struct Config {
     pub(crate) cache_bytes: Option<usize>,
     /// What hardened mode does, if it is on.
     pub(crate) harden: Harden,
-    report: [u8; PATH],
-    report_len: usize,
+    /// Tell at the end which samples nothing leads to any more.
+    pub(crate) leaks: bool,
+    report: Directory,
+    heap_profile: Directory,
+}
+
+/// The path of a directory, or nothing.
+#[derive(Clone, Copy)]
+struct Directory {
+    path: [u8; PATH],
+    len: usize,
+}
+
+impl Directory {
+    const NONE: Directory = Directory { path: [0; PATH], len: 0 };
+
+    fn take(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        if value.is_empty() || value.len() > PATH {
+            return Err("an existing directory of at most 512 characters");
+        }
+        self.path[..value.len()].copy_from_slice(value);
+        self.len = value.len();
+        Ok(())
+    }
 }
 
 impl Config {
@@ -86,13 +110,19 @@ impl Config {
         control: false,
         cache_bytes: None,
         harden: Harden::DEFAULT,
-        report: [0; PATH],
-        report_len: 0,
+        leaks: false,
+        report: Directory::NONE,
+        heap_profile: Directory::NONE,
     };
 
     /// Directory for the report, empty when none is wanted.
     pub(crate) fn report(&self) -> &[u8] {
-        &self.report[..self.report_len]
+        &self.report.path[..self.report.len]
+    }
+
+    /// Directory for the heap profile, empty when none is wanted.
+    pub(crate) fn heap_profile(&self) -> &[u8] {
+        &self.heap_profile.path[..self.heap_profile.len]
     }
 
     /// Reads the environment.
@@ -119,7 +149,6 @@ impl Config {
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
-                b"report" => self.set_report(value),
                 _ if key.starts_with(b"harden") => match self.harden.set(key, value) {
                     Some(taken) => taken,
                     None => {
@@ -127,6 +156,9 @@ impl Config {
                         continue;
                     }
                 },
+                b"report" => self.report.take(value),
+                b"heap_profile" => self.heap_profile.take(value),
+                b"leaks" => parse_switch(value).map(|on| self.leaks = on),
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {
@@ -176,14 +208,6 @@ impl Config {
         Ok(())
     }
 
-    fn set_report(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        if value.is_empty() || value.len() > PATH {
-            return Err("an existing directory of at most 512 characters");
-        }
-        self.report[..value.len()].copy_from_slice(value);
-        self.report_len = value.len();
-        Ok(())
-    }
 }
 
 /// A set of options with one purpose.
