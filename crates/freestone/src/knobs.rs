@@ -11,7 +11,7 @@ use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
 use crate::tune::{FIXED, parse_size, parse_switch};
-use crate::{background, central, control, oom, pressure, profile, scavenge, slow, start};
+use crate::{background, central, control, guard, observe, oom, pressure, profile, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -76,6 +76,15 @@ pub(crate) static KNOBS: &[Knob] = &[
             bytes
                 .map(|bytes| policy().set_dirty_limit(bytes))
                 .ok_or("a number of bytes, with K, M or G if you like")
+        },
+    },
+    Knob {
+        name: "guard",
+        meaning: "put blocks between guard pages: requested bytes between two of them, on average; 0: none, 1: all",
+        show: |out| write!(out, "{}", guard::mean()),
+        set: |value| {
+            let mean = parse_size(value).filter(|&mean| mean as u64 <= observe::LONGEST_MEAN);
+            mean.map(|mean| guard::want(mean as u64)).ok_or("a number of bytes up to 127M, or 0")
         },
     },
     Knob {

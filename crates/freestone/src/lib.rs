@@ -30,6 +30,7 @@ mod front;
 mod front_c;
 mod gate;
 mod global;
+mod guard;
 mod harden;
 mod heap;
 mod hot;

@@ -38,9 +38,11 @@ use crate::{harden, profile, watched};
 pub(crate) enum Observer {
     /// The heap profile.
     Profile = 0,
+    /// Guarded blocks.
+    Guard = 1,
 }
 
-const OBSERVERS: [Observer; 1] = [Observer::Profile];
+const OBSERVERS: [Observer; 2] = [Observer::Profile, Observer::Guard];
 
 /// Those that a request was drawn for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,11 @@ impl Drawn {
 
     pub(crate) fn is_for(self, observer: Observer) -> bool {
         self.0 >> observer as u8 & 1 != 0
+    }
+
+    /// Whether it is for `observer` and nobody else.
+    pub(crate) fn is_only_for(self, observer: Observer) -> bool {
+        self == Drawn::NOBODY.with(observer)
     }
 
     fn is_for_nobody(self) -> bool {

@@ -84,7 +84,7 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     {
         return resized_in_place(resized, new_size, MALLOC_ALIGN);
     }
-    if new_size <= usable && new_size >= usable / 2 {
+    if new_size <= usable && new_size >= usable / 2 && !slow::is_guarded(addr) {
         return resized_in_place(block, new_size, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.

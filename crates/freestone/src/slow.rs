@@ -32,11 +32,11 @@ use crate::gate::{self, Inside};
 use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
-use crate::observe::{Drawn, Request};
+use crate::observe::{Drawn, Observer, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, harden, heap, observe, oom, profile, scavenge, watched};
+use crate::{background, emergency, guard, harden, heap, observe, oom, profile, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -168,30 +168,36 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     let inside = gate::enter()?;
     start::ensure();
     free_deferred();
-    let addr = match class {
-        Some(class) => watched::take(class)?,
-        None => timed(|| large_or_reclaim(size, align, zeroed)),
+    let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
+    if guarded.is_none() && drawn.is_only_for(Observer::Guard) {
+        return None;
+    }
+    let addr = match (guarded, class) {
+        (Some(addr), _) => addr,
+        (None, Some(class)) => watched::take(class)?,
+        (None, None) => timed(|| large_or_reclaim(size, align, zeroed)),
     };
     if addr == 0 {
         return None;
     }
     let mut bytes = 0;
     let mut is_watched = true;
-    if class.is_none()
+    if (class.is_none() || guarded.is_some())
         && let Some(span) = LEVELS.pages.page_map().span_of(addr)
     {
-        bytes = span.usable_bytes();
+        bytes = usable_of_large(span);
         is_watched = watched::mark_large(span, false, true);
     }
     if is_watched {
         observe::on_watched(drawn, addr, size, class);
     }
     if start::counting() {
+        let class = class.filter(|_| guarded.is_none());
         counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
     }
     drop(inside);
     look_after();
-    Some(finish(addr, size, zeroed && class.is_some()))
+    Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
 }
 
 /// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
@@ -558,15 +564,30 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
             class_info(span.class()).size as usize
         }
-        Some(span) if span.state().is_large() && span.first_block() == addr => {
-            if LEVELS.pages.policy().guards() { span.requested() } else { span.usable_bytes() }
-        }
+        Some(span) if span.state().is_large() && span.first_block() == addr => match span.guarded() {
+            Some(number) => guard::size(number, addr),
+            None => usable_of_large(span),
+        },
         Some(span) if span.state() != SpanState::Hole => 0,
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
             if emergency::owns(block) { emergency::size_of_block(block) } else { 0 }
         }
     }
+}
+
+/// Bytes that a large block holds: all of its span, unless there are guard pages behind it.
+fn usable_of_large(span: SpanRef) -> usize {
+    if LEVELS.pages.policy().guards() || span.guarded().is_some() {
+        span.requested()
+    } else {
+        span.usable_bytes()
+    }
+}
+
+/// Whether the block at `addr` is a guarded one, which shall not stay when it is resized.
+pub(crate) fn is_guarded(addr: usize) -> bool {
+    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())
 }
 
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
@@ -579,6 +600,9 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
     let span = LEVELS.pages.page_map().span_of(addr)?;
     let watched = span.state() == SpanState::WatchedLarge;
     if !watched && span.state() != SpanState::Large || span.first_block() != addr {
+        return None;
+    }
+    if span.guarded().is_some() {
         return None;
     }
     let old_bytes = span.usable_bytes();

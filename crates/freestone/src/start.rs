@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, harden, ledger, message, profile};
+use crate::{background, gate, guard, harden, ledger, message, profile};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +151,7 @@ fn start() {
     if mode == Mode::Cpu && watching == 0 {
         cpu::open();
     }
+    guard::begin_if_wanted();
     profile::begin_if_wanted(!config.heap_profile().is_empty());
     if config.control {
         crate::control::ask_by_option();

@@ -207,7 +207,6 @@ impl Config {
         self.cache_bytes = Some(bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?);
         Ok(())
     }
-
 }
 
 /// A set of options with one purpose.

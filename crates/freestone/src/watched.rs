@@ -7,6 +7,7 @@
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
 
 use crate::central::slab;
+use crate::guard;
 use crate::message::Fault;
 use crate::observe;
 use crate::pageheap::{SpanList, SpanRef, SpanState};
@@ -86,6 +87,15 @@ pub(crate) struct Released {
 /// Frees the block at `addr`, which lies in a span of watched blocks. The gate has been entered.
 pub(crate) fn release(span: SpanRef, addr: usize) -> Released {
     let class = span.class();
+    if let Some(number) = span.guarded() {
+        let bytes = guard::check(number, addr);
+        let proxy = observe::on_release(addr);
+        STATE.lock().leave();
+        if let Some(span) = guard::shut(number) {
+            LEVELS.pages.free(span);
+        }
+        return Released { class: ClassId::NONE, bytes, proxy };
+    }
     if span.state() == SpanState::WatchedLarge {
         if span.first_block() != addr {
             Fault::InvalidFree.abort(addr, ClassId::NONE);

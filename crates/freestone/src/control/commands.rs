@@ -82,7 +82,10 @@ fn profile_of(words: &str, reply: &mut Reply) {
             match mean.map(profile::start) {
                 Some(Ok(())) => {}
                 Some(Err(reason)) => return reply.fail(format_args!("{reason}")),
-                None => return reply.fail(format_args!("profile start takes a number of bytes, with K or M if you like")),
+                None => {
+                    return reply
+                        .fail(format_args!("profile start takes a number of bytes, with K or M if you like"));
+                }
             }
         }
         ("stop", "") => profile::stop(),
@@ -93,7 +96,11 @@ fn profile_of(words: &str, reply: &mut Reply) {
         }
         ("dump", "") => return reply.fail(format_args!("no profile was started; `profile start` does")),
         ("", _) => {}
-        _ => return reply.fail(format_args!("profile takes start [BYTES], stop or dump, or nothing to say how it stands")),
+        _ => {
+            return reply.fail(format_args!(
+                "profile takes start [BYTES], stop or dump, or nothing to say how it stands"
+            ));
+        }
     }
     let _ = match profile::mean() {
         0 => writeln!(reply, "no profile is being taken"),

@@ -29,7 +29,7 @@ const MOST: usize = 32 << 20;
 static YARD: [AtomicPtr<Span>; WAITING] = [const { AtomicPtr::new(null_mut()) }; WAITING];
 
 /// Whether the kernel makes guard pages without mappings of their own.
-pub(super) fn can_guard(system: &impl System) -> bool {
+pub(crate) fn can_guard(system: &impl System) -> bool {
     let os_page = system.os_page_size();
     let Ok(at) = system.map(os_page) else { return false };
     // SAFETY: mapped just now, for this.

@@ -47,6 +47,8 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::tune::Harden;
 use crate::{central, gate};
 
+pub(crate) use self::large::can_guard;
+
 /// Whether the mode is on. Acquire: whoever sees it on sees the settings.
 #[inline]
 pub(crate) fn is_on() -> bool {

@@ -239,6 +239,17 @@ impl Span {
         self.filling.store(2, Relaxed);
     }
 
+    /// Notes that a watched large block stands between guard pages, under this number; `None`: no more.
+    pub(crate) fn set_guarded(&self, number: Option<u16>) {
+        self.hint.store(number.unwrap_or(0), Relaxed);
+        self.filling.store(if number.is_some() { 3 } else { 0 }, Relaxed);
+    }
+
+    /// The number of a guarded block.
+    pub(crate) fn guarded(&self) -> Option<u16> {
+        (self.filling.load(Relaxed) == 3 && self.state().is_large()).then(|| self.hint.load(Relaxed))
+    }
+
     /// Whether that was noted.
     pub(super) fn is_closed(&self) -> bool {
         self.filling.load(Relaxed) == 2 && self.state().is_large()

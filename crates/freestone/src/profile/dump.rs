@@ -160,7 +160,8 @@ pub fn write_at_exit() {
     }
     let config = start::config();
     if !config.heap_profile().is_empty()
-        && let Some(mut out) = Out::create(config.heap_profile(), "heap") {
+        && let Some(mut out) = Out::create(config.heap_profile(), "heap")
+    {
         let _ = write_with(&mut out, true);
         out.flush();
     }

@@ -163,13 +163,7 @@ pub(crate) fn on_alloc(addr: usize, size: usize, class: Option<ClassId>) {
         }
         proxy
     });
-    let block = Block {
-        addr,
-        size,
-        proxy,
-        weight: table::weight(size, mean),
-        ..Block::default()
-    };
+    let block = Block { addr, size, proxy, weight: table::weight(size, mean), ..Block::default() };
     let added = TABLE.lock().add(thread, &frames[..count], block);
     if added.is_none() {
         release_proxy(proxy);

@@ -271,7 +271,8 @@ impl Table {
     /// Sums the live blocks up by site.
     pub(super) fn sum_live(&mut self) {
         for site in self.sites.iter_mut() {
-            (site.live, site.live_samples, site.stranded, site.lost) = (Sum::default(), 0, 0.0, Sum::default());
+            (site.live, site.live_samples, site.stranded, site.lost) =
+                (Sum::default(), 0, 0.0, Sum::default());
         }
         for block in self.blocks.iter().filter(|block| block.addr != 0) {
             let site = &mut self.sites[block.site as usize];

@@ -163,7 +163,14 @@ fn common(at: usize) -> Option<Common> {
     if !matches!(version, 1 | 3) || return_address != RETURN_ADDRESS {
         return None;
     }
-    let mut found = Common { code_align, data_align, pointer: 0, has_data: false, is_signal: false, instructions: reader };
+    let mut found = Common {
+        code_align,
+        data_align,
+        pointer: 0,
+        has_data: false,
+        is_signal: false,
+        instructions: reader,
+    };
     let mut letters = text;
     let mut behind = None;
     while let Some(letter) = letters.u8() {
@@ -244,7 +251,9 @@ impl Row {
     fn rule(self) -> Rule {
         let words = |bytes: i64| if bytes % 8 == 0 { i16::try_from(bytes / 8).ok() } else { None };
         match (self.base, i32::try_from(self.distance), words(self.bp), words(self.bx)) {
-            (Some(base), Ok(distance), Some(bp), Some(bx)) if self.ra == Some(-8) && distance.unsigned_abs() < 1 << 27 => {
+            (Some(base), Ok(distance), Some(bp), Some(bx))
+                if self.ra == Some(-8) && distance.unsigned_abs() < 1 << 27 =>
+            {
                 Rule::Frame { base, distance, bp, bx }
             }
             _ => Rule::End,

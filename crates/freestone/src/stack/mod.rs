@@ -26,7 +26,9 @@ mod object;
 #[cfg(target_arch = "x86_64")]
 mod rules;
 
-use freestone_sys::linux;
+use core::ffi::CStr;
+
+use freestone_sys::linux::{self, fault::Access};
 
 /// Most frames that are looked at: the innermost.
 pub(crate) const MOST: usize = 128;
@@ -103,7 +105,28 @@ impl Frame {
 /// O(frames), and the first time an address is met, O(instructions of its rule + log of the object's functions).
 #[inline(never)]
 pub(crate) fn capture(skip: usize, out: &mut [usize]) -> usize {
-    let mut frame = here();
+    capture_from(here(), skip, out)
+}
+
+/// The same for the place of an access that was refused, which is noted first.
+pub(crate) fn capture_access(access: &Access, out: &mut [usize]) -> usize {
+    let Some((first, rest)) = out.split_first_mut() else { return 0 };
+    *first = access.pc;
+    1 + capture_from(Frame { pc: access.pc, sp: access.sp, bp: access.bp, bx: access.bx }, 0, rest)
+}
+
+/// The object in which a return address lies: its name, empty for the program, and how far into it.
+pub(crate) fn object_of(pc: usize) -> Option<(&'static CStr, usize)> {
+    #[cfg(target_arch = "x86_64")]
+    return object::name_of(pc);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = pc;
+        None
+    }
+}
+
+fn capture_from(mut frame: Frame, skip: usize, out: &mut [usize]) -> usize {
     let mut words = Words::above(frame.sp);
     let (mut found, mut seen) = (0, 0);
     while found < out.len() && seen < MOST + skip {

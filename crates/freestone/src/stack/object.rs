@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 use core::arch::asm;
-use core::ffi::c_int;
+use core::ffi::{CStr, c_char, c_int};
 
 use freestone_sys::linux;
 
@@ -44,6 +44,30 @@ pub(super) fn unwind_header(pc: usize) -> Option<usize> {
     // SAFETY: a structure to be written, long enough.
     let outcome = unsafe { find(pc, &raw mut found) };
     (outcome == 0 && found.eh_frame != 0).then_some(found.eh_frame)
+}
+
+/// The beginning of `struct link_map`, as in `link.h`.
+#[repr(C)]
+struct LinkMap {
+    bias: usize,
+    name: *const c_char,
+}
+
+/// The name of the object in which `pc` lies, empty for the program's own, and how far into it; `None` where nobody tells.
+pub(super) fn name_of(pc: usize) -> Option<(&'static CStr, usize)> {
+    let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
+    // SAFETY: a structure to be written, long enough.
+    if unsafe { find()?(pc, &raw mut found) } != 0 || found.link_map == 0 {
+        return None;
+    }
+    let map = core::ptr::with_exposed_provenance::<LinkMap>(found.link_map);
+    // SAFETY: the loader's record of an object that is loaded.
+    let LinkMap { bias, name } = unsafe { map.read() };
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's string, which stays as long as the object.
+    Some((unsafe { CStr::from_ptr(name) }, pc.wrapping_sub(bias)))
 }
 
 /// A program header, as in `elf.h`.

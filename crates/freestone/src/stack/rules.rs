@@ -40,7 +40,11 @@ impl Rule {
             Rule::End => 1 << 63,
             Rule::Frame { base, distance, bp, bx } => {
                 let base = base as u64 + 1;
-                1 << 63 | base << 60 | (distance as u64 & 0xfff_ffff) << 32 | u64::from(bp as u16) << 16 | u64::from(bx as u16)
+                1 << 63
+                    | base << 60
+                    | (distance as u64 & 0xfff_ffff) << 32
+                    | u64::from(bp as u16) << 16
+                    | u64::from(bx as u16)
             }
         }
     }
@@ -84,7 +88,8 @@ struct Entry {
     rule: AtomicU64,
 }
 
-static NOTES: [Entry; ENTRIES] = [const { Entry { key: AtomicU64::new(0), rule: AtomicU64::new(0) } }; ENTRIES];
+static NOTES: [Entry; ENTRIES] =
+    [const { Entry { key: AtomicU64::new(0), rule: AtomicU64::new(0) } }; ENTRIES];
 
 /// The rule for code at `pc`; `None` where no table tells of it.
 pub(super) fn of(pc: usize) -> Option<Rule> {

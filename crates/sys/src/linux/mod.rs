@@ -13,6 +13,7 @@ pub mod control;
 mod cpus;
 mod environ;
 mod errno;
+pub mod fault;
 mod first;
 mod futex;
 pub mod mappings;
@@ -39,8 +40,8 @@ pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
 };
 pub use process::{
-    auxiliary_value, is_readable, monotonic_ns, process_id, random_bits, thread_id, thread_name, thread_ns, unix_ns,
-    write_all,
+    auxiliary_value, is_readable, monotonic_ns, process_id, random_bits, thread_id, thread_name, thread_ns,
+    unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
 
@@ -121,6 +122,16 @@ pub unsafe fn make_read_only(addr: usize, len: usize) -> Result<(), Refused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise.
     outcome(unsafe { libc::mprotect(pointer(addr), len, libc::PROT_READ) })
+}
+
+/// Has every access to a mapped range fail, or none any more: where [`System::guard`] cannot. Each takes mappings of its own.
+///
+/// # Safety
+/// The caller owns the range, and nobody uses it while accesses fail.
+pub unsafe fn forbid(addr: usize, len: usize, forbidden: bool) -> Result<(), Refused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::mprotect(pointer(addr), len, if forbidden { libc::PROT_NONE } else { RW }) })
 }
 
 /// Turns libc's 0 or -1 into a result.
