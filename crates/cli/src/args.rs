@@ -62,9 +62,8 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 12] = [
-    "run", "report", "record", "replay", "compare", "lab", "top", "ctl", "why", "classes", "stats", "help",
-];
+const COMMANDS: [&str; 12] =
+    ["run", "report", "record", "replay", "compare", "lab", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {

@@ -21,12 +21,13 @@
 
 use core::alloc::Layout;
 
-use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
+use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
+use crate::harden;
 use crate::hot::HOT;
 use crate::observe;
 use crate::slow::{self, LEVELS};
@@ -84,20 +85,29 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    let class = class_of(size);
-    if let Some(class) = class
-        && size > MAX_SMALL
+    if size > MAX_SMALL
         && HOT.limit.load(Ordering::Acquire) != 0
+        && let Some(class) = class_of_medium(size)
     {
         let block = pop(class);
         if !block.is_null() {
             return block;
         }
     }
-    if size < HOT.observed.load(Ordering::Acquire) {
+    malloc_unusual(size)
+}
+
+/// What even that leaves. A function of its own, so that medium blocks save no registers for it.
+#[cold]
+#[inline(never)]
+fn malloc_unusual(size: usize) -> *mut u8 {
+    if harden::is_on() && !observe::is_on() {
+        return harden::malloc(size);
+    }
+    if size < HOT.observed.load(Ordering::Acquire) && observe::uses_caches() {
         return malloc_observed(size);
     }
-    slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
 /// malloc of a small block while requests are observed.
@@ -214,6 +224,22 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
+/// [`free`] of a block whose size the caller states; hardened mode compares it. O(1).
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[inline(always)]
+pub unsafe fn free_sized(block: *mut u8, size: usize) {
+    let map = LEVELS.pages.page_map();
+    if let Some(page) = map.index_of(block.addr())
+        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { crate::raw::free_sized_slow(block, size) }
+}
+
 /// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
 ///
 /// # Safety
@@ -224,13 +250,13 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
         // Its class takes longer to work out than to look up, or does not follow from the layout alone.
         // SAFETY: F2.
-        return unsafe { free(block) };
+        return unsafe { free_sized(block, size) };
     }
     if push_sized(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release(block, class_of_aligned(size, align), Call::Malloc) }
+    unsafe { slow::release_sized(block, class_of_aligned(size, align), size) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

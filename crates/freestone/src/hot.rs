@@ -2,7 +2,7 @@
 //! its caches are stopped.
 
 use crate::cache::region::Region;
-use crate::sync::atomic::{AtomicPtr, AtomicUsize};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize};
 
 /// The fast paths' view of the allocator.
 ///
@@ -29,6 +29,8 @@ pub struct Hot {
     pub(crate) observed: AtomicUsize,
     /// Offset from the thread pointer of the thread's countdown, while requests are observed.
     pub(crate) countdown: AtomicUsize,
+    /// Not 0 in hardened mode; looked at by slow paths only.
+    pub(crate) hardened: AtomicU8,
 }
 
 /// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
@@ -49,4 +51,5 @@ pub static HOT: Hot = Hot {
     sized_index: AtomicUsize::new(0),
     observed: AtomicUsize::new(0),
     countdown: AtomicUsize::new(0),
+    hardened: AtomicU8::new(0),
 };

@@ -12,6 +12,14 @@ pub(crate) enum Fault {
     InvalidFree,
     /// A block was freed that is free already.
     DoubleFree,
+    /// The bytes behind what was asked for have changed, or those in front of the next block.
+    Overrun,
+    /// A free block was written to.
+    WriteAfterFree,
+    /// A block was freed with another size than it was asked for with.
+    WrongSize,
+    /// A free block was resized or measured.
+    UseAfterFree,
 }
 
 impl Fault {
@@ -19,6 +27,10 @@ impl Fault {
         match self {
             Fault::InvalidFree => "invalid free: the address is not the start of a block",
             Fault::DoubleFree => "double free: the block is free already",
+            Fault::Overrun => "overrun: the bytes behind the block were written to",
+            Fault::WriteAfterFree => "write after free: the free block was written to",
+            Fault::WrongSize => "wrong size: the block was freed with another size than its own",
+            Fault::UseAfterFree => "use after free: the block is free, and was resized or measured",
         }
     }
 
@@ -30,6 +42,16 @@ impl Fault {
         } else {
             write!(text, "{} (address {addr:#x}, size class {} bytes)", self.words(), class_info(class).size)
         };
+        say(&text);
+        freestone_sys::linux::control::abort()
+    }
+}
+
+impl Fault {
+    /// The same, of a block of `size` bytes for which `said` were named.
+    pub(crate) fn abort_sized(self, addr: usize, size: usize, said: usize) -> ! {
+        let mut text = FixedText::<160>::new();
+        let _ = write!(text, "{} (address {addr:#x}, {size} bytes, freed as {said})", self.words());
         say(&text);
         freestone_sys::linux::control::abort()
     }

@@ -30,7 +30,7 @@ use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::tls::{self, ThreadState};
-use crate::{profile, watched};
+use crate::{harden, profile, watched};
 
 /// Who may observe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,9 +38,11 @@ use crate::{profile, watched};
 pub(crate) enum Observer {
     /// The heap profile.
     Profile = 0,
+    /// Guarded blocks.
+    Guard = 1,
 }
 
-const OBSERVERS: [Observer; 1] = [Observer::Profile];
+const OBSERVERS: [Observer; 2] = [Observer::Profile, Observer::Guard];
 
 /// Those that a request was drawn for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +53,11 @@ impl Drawn {
 
     pub(crate) fn is_for(self, observer: Observer) -> bool {
         self.0 >> observer as u8 & 1 != 0
+    }
+
+    /// Whether it is for `observer` and nobody else.
+    pub(crate) fn is_only_for(self, observer: Observer) -> bool {
+        self == Drawn::NOBODY.with(observer)
     }
 
     fn is_for_nobody(self) -> bool {
@@ -131,7 +138,7 @@ fn place_of(turn: usize) -> usize {
 
 /// Whether requests and frees use the CPUs' caches without entering the gate, when nobody observes.
 pub(crate) fn uses_caches() -> bool {
-    start::mode() == Mode::Cpu && !start::sees_every_call()
+    start::mode() == Mode::Cpu && !start::sees_every_call() && !harden::is_on()
 }
 
 fn begin() {
@@ -252,26 +259,27 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
     drawn
 }
 
-/// A watched block was handed out for a request that was drawn. The gate has been entered.
-pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize) {
+/// A watched block was handed out for a request that was drawn: of this class, or a large one. The gate has been entered.
+pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize, class: Option<ClassId>) {
     if drawn.is_for(Observer::Profile) {
-        profile::on_alloc(addr, size);
+        profile::on_alloc(addr, size, class);
     }
 }
 
-/// A watched block is being freed, or ceases to be watched. The gate has been entered.
-pub(crate) fn on_release(addr: usize) {
-    profile::on_free(addr);
+/// A watched block is being freed, or ceases to be watched. Returns a block that stood for it, which is to be given back once no lock is
+/// held ([`profile::release_proxy`]), or 0. The gate has been entered.
+pub(crate) fn on_release(addr: usize) -> usize {
+    profile::on_free(addr)
 }
 
 /// A large block was resized, and may have moved: to who observes, a free and a request. The gate has been entered.
 pub(crate) fn on_resize(old_addr: usize, was_watched: bool, span: SpanRef, size: usize) {
     if was_watched {
-        on_release(old_addr);
+        profile::release_proxy(on_release(old_addr));
     }
     let drawn = if is_on() { count(size) } else { Drawn::NOBODY };
     watched::mark_large(span, was_watched, !drawn.is_for_nobody());
     if !drawn.is_for_nobody() {
-        on_watched(drawn, span.first_block(), size);
+        on_watched(drawn, span.first_block(), size, None);
     }
 }

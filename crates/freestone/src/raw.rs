@@ -9,7 +9,7 @@ use core::alloc::Layout;
 use freestone_base::{class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
-pub use crate::front::{aligned, aligned_fast, calloc, free, malloc, malloc_slow};
+pub use crate::front::{aligned, aligned_fast, calloc, free, free_sized, malloc, malloc_slow};
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub use crate::front_c::Numbers;
@@ -18,13 +18,14 @@ pub use crate::hot::HOT;
 #[doc(hidden)]
 pub use crate::instances::LEVELS;
 pub use crate::ledger::{print_stats, write_xml};
+pub use crate::profile::write_at_exit as write_heap_profile;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
 use crate::counters::Call;
 use crate::slow;
 use crate::stats::Stats;
-use crate::{gate, start};
+use crate::{gate, harden, start};
 
 /// What the fast path of [`free`] leaves.
 ///
@@ -34,6 +35,16 @@ use crate::{gate, start};
 pub unsafe extern "C" fn free_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::Malloc) }
+}
+
+/// What the fast path of a free with a size leaves.
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[cold]
+pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_sized(block, None, size) }
 }
 
 /// Frees a block that [`aligned`] gave for this size and alignment, without looking it up.
@@ -61,6 +72,9 @@ pub fn usable_size(block: *mut u8) -> usize {
 pub fn good_size(size: usize, align: usize) -> usize {
     if size > isize::MAX as usize || !align.is_power_of_two() {
         return 0;
+    }
+    if harden::is_on() {
+        return size;
     }
     let class = if align <= 8 { class_of(size) } else { class_of_aligned(size, align) };
     match class {

@@ -16,6 +16,7 @@ use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned}
 
 use crate::counters::{self, Call};
 use crate::front;
+use crate::harden;
 use crate::message::Fault;
 use crate::record;
 use crate::slow;
@@ -35,7 +36,7 @@ const MOVE_PAGES: usize = 1 << 20;
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     let usable = block_size(slow::class_at(block.expose_provenance()));
     if new_size <= usable && new_size >= usable / 2 {
-        return resized(block, new_size, block);
+        return resized(block, new_size, block, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { realloc_slow(block, new_size, usable) }
@@ -65,6 +66,9 @@ fn with_room(new_size: usize, usable: usize) -> usize {
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
+    if harden::is_on() {
+        return harden::realloc(block, new_size, MALLOC_ALIGN);
+    }
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
     if usable == 0 {
@@ -79,20 +83,27 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     if new_size > MAX_SMALL
         && let Some(place) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
-        return resized(block, new_size, place);
+        return resized(block, new_size, place, MALLOC_ALIGN);
     }
-    if new_size <= usable && new_size >= usable / 2 {
-        return resized(block, new_size, block);
+    if new_size <= usable && new_size >= usable / 2 && !slow::is_guarded(addr) {
+        return resized(block, new_size, block, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { copy_to(take(new_size, usable), block, usable, new_size) }
 }
 
 /// The block was resized without copying and lies at `place` now.
-fn resized(block: *mut u8, new_size: usize, place: *mut u8) -> *mut u8 {
-    if start::sees_every_call() {
-        note(block, new_size, place, true);
+fn resized(block: *mut u8, new_size: usize, place: *mut u8, align: usize) -> *mut u8 {
+    if start::watches_resizes() { watched(block, new_size, place, align) } else { place }
+}
+
+#[cold]
+#[inline(never)]
+fn watched(block: *mut u8, new_size: usize, place: *mut u8, align: usize) -> *mut u8 {
+    if harden::is_on() {
+        return harden::realloc(block, new_size, align);
     }
+    note(block, new_size, place, true);
     place
 }
 
@@ -149,6 +160,42 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, usable: usize, size: usize) -> *mu
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if start::watches_resizes() {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_layout_watched(block, layout, new_size) };
+    }
+    let (old_size, align) = (layout.size(), layout.align());
+    if old_size <= MAX_SMALL
+        && new_size <= MAX_SMALL
+        && let Some(class) = class_of_aligned(old_size, align)
+        && class_of_aligned(new_size, align) == Some(class)
+    {
+        return block;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { realloc_layout_moved(block, layout, new_size) }
+}
+
+/// The same where the class changes. A function of its own, so that who stays saves no registers for it.
+#[inline(never)]
+unsafe fn realloc_layout_moved(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<false>(block, layout, new_size) }
+}
+
+/// The same while calls are counted, or in hardened mode.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_layout_watched(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<true>(block, layout, new_size) }
+}
+
+/// # Safety
+/// As [`realloc_layout`].
+#[inline(always)]
+unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let in_place = |place| if WATCHED { watched(block, new_size, place, layout.align()) } else { place };
     let (old_size, align) = (layout.size(), layout.align());
     if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
         // What is larger than small is looked up, whoever frees it.
@@ -159,17 +206,17 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            return resized(block, new_size, block);
+            return in_place(block);
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
         if let Some(place) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-            return resized(block, new_size, place);
+            return in_place(place);
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
         take(new_size, old_size)
-    } else if start::sees_every_call() {
+    } else if WATCHED && start::sees_every_call() {
         if start::counting() {
             counters::on_realloc(false);
         }
@@ -178,7 +225,7 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
         // SAFETY: the alignment is a layout's, and the caller promises the size.
         front::alloc(unsafe { Layout::from_size_align_unchecked(new_size, align) }, false)
     };
-    if start::sees_every_call() {
+    if WATCHED && start::sees_every_call() {
         note(block, new_size, to, false);
     }
     if to.is_null() {
@@ -186,7 +233,7 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     }
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
     unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
-    if start::sees_every_call() {
+    if WATCHED && start::sees_every_call() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(block, None, Call::Inner) };
     } else {

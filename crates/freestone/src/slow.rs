@@ -32,11 +32,11 @@ use crate::gate::{self, Inside};
 use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
-use crate::observe::{Drawn, Request};
+use crate::observe::{Drawn, Observer, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, observe, oom, record, scavenge, watched};
+use crate::{background, emergency, guard, harden, heap, observe, oom, profile, record, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -77,7 +77,13 @@ impl SlabSource for PageHeap<Linux> {
         if let Some(span) = self.page_map().span_of(block)
             && span.state().is_watched()
         {
-            watched::release(span, block);
+            // A class is locked here: what stood for the block goes later.
+            let freed = watched::release(span, block);
+            if freed.proxy != 0 {
+                profile::forget_proxy(freed.proxy);
+                // SAFETY: a live block of ours, given up.
+                unsafe { LEVELS.deferred.push(core::ptr::with_exposed_provenance_mut(freed.proxy)) };
+            }
             return true;
         }
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
@@ -115,6 +121,9 @@ pub(crate) fn allocate_unobserved(
     call: Call,
 ) -> *mut u8 {
     cpu::shut();
+    if harden::is_on() {
+        return harden::allocate(size, align, zeroed, call);
+    }
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && !start::sees_every_call()
@@ -129,6 +138,11 @@ pub(crate) fn allocate_unobserved(
     let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
+    if harden::is_on() {
+        // Since just now.
+        drop(inside);
+        return harden::allocate(size, align, zeroed, call);
+    }
     free_deferred();
     let block = match class {
         Some(class) => {
@@ -158,30 +172,36 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     let inside = gate::enter()?;
     start::ensure();
     free_deferred();
-    let addr = match class {
-        Some(class) => watched::take(class)?,
-        None => timed(|| large_or_reclaim(size, align, zeroed)),
+    let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
+    if guarded.is_none() && drawn.is_only_for(Observer::Guard) {
+        return None;
+    }
+    let addr = match (guarded, class) {
+        (Some(addr), _) => addr,
+        (None, Some(class)) => watched::take(class)?,
+        (None, None) => timed(|| large_or_reclaim(size, align, zeroed)),
     };
     if addr == 0 {
         return None;
     }
     let mut bytes = 0;
     let mut is_watched = true;
-    if class.is_none()
+    if (class.is_none() || guarded.is_some())
         && let Some(span) = LEVELS.pages.page_map().span_of(addr)
     {
-        bytes = span.usable_bytes();
+        bytes = usable_of_large(span);
         is_watched = watched::mark_large(span, false, true);
     }
     if is_watched {
-        observe::on_watched(drawn, addr, size);
+        observe::on_watched(drawn, addr, size, class);
     }
     if start::counting() {
+        let class = class.filter(|_| guarded.is_none());
         counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
     }
     drop(inside);
     look_after();
-    Some(finish(addr, size, zeroed && class.is_some()))
+    Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
 }
 
 /// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
@@ -203,7 +223,7 @@ fn timed<R>(work: impl FnOnce() -> R) -> R {
 
 /// The answer where there is no memory, for C with its `errno`.
 #[cold]
-fn refused(size: usize) -> *mut u8 {
+pub(crate) fn refused(size: usize) -> *mut u8 {
     if start::counting() {
         counters::on_failure();
     }
@@ -234,7 +254,7 @@ pub(crate) fn set_class_max(size: usize) {
 
 /// What may be due after a slow path. Outside the gate.
 #[inline]
-fn look_after() {
+pub(crate) fn look_after() {
     if LEVELS.pages.watch().has_rung() {
         background::attend();
     }
@@ -266,7 +286,7 @@ fn finish(block: usize, size: usize, clear: bool) -> *mut u8 {
 
 /// For a thread that may not enter. The block is as large and as aligned as its class wants, because a sized
 /// free may put it into a cache.
-fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+pub(crate) fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let (room, align) = match class {
         Some(class) => (class_info(class).size as usize, class_info(class).align as usize),
         None => (size, align),
@@ -278,7 +298,7 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
     if block.is_null() { refused(size) } else { finish(block.expose_provenance(), size, zeroed) }
 }
 
-fn small_or_reclaim(class: ClassId) -> usize {
+pub(crate) fn small_or_reclaim(class: ClassId) -> usize {
     small(class)
         .or_else(|| {
             reclaim();
@@ -287,7 +307,8 @@ fn small_or_reclaim(class: ClassId) -> usize {
         .unwrap_or(0)
 }
 
-fn small(class: ClassId) -> Option<usize> {
+/// A block of `class`. The gate has been entered.
+pub(crate) fn small(class: ClassId) -> Option<usize> {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -353,7 +374,7 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
 }
 
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
-fn reclaim() {
+pub(crate) fn reclaim() {
     empty_caches();
     LEVELS.pages.purge_all();
 }
@@ -370,6 +391,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let addr = block.expose_provenance();
+    if harden::is_on() {
+        return harden::release(addr, None, call);
+    }
     let by_address = observe::by_address();
     let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
     if record::is_on() && call != Call::Inner && !(class == ClassId::NONE && is_of_heap(addr)) {
@@ -405,6 +429,20 @@ fn is_of_heap(addr: usize) -> bool {
     LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0)
 }
 
+/// The same, where the caller says for which size and alignment he got the block.
+///
+/// # Safety
+/// F2; the class follows from both, or `class` says to look it up.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_sized(block: *mut u8, class: Option<ClassId>, size: usize) {
+    if harden::is_on() && !block.is_null() {
+        return harden::release(block.expose_provenance(), Some(size), Call::Malloc);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(block, class, Call::Malloc) }
+}
+
 pub(crate) fn class_at(addr: usize) -> ClassId {
     LEVELS.pages.page_map().class_of(addr)
 }
@@ -416,6 +454,18 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
+    put_small(addr, class);
+}
+
+/// Gives a block of a slab back that the program never had. The gate has been entered.
+pub(crate) fn put_back(addr: usize) {
+    if let Some(span) = LEVELS.pages.page_map().span_of(addr) {
+        put_small(addr, span.class());
+    }
+}
+
+/// Puts a block into the cache, or passes some on. The gate has been entered.
+pub(crate) fn put_small(addr: usize, class: ClassId) {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -442,7 +492,13 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
 }
 
 fn release_large(addr: usize, call: Call) {
-    match LEVELS.pages.page_map().span_of(addr) {
+    release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), call);
+}
+
+/// Gives back what is in no slab of the global allocator; `span` is what the page map has for the address. The gate has been
+/// entered.
+pub(crate) fn release_unclassed(addr: usize, span: Option<SpanRef>, call: Call) {
+    match span {
         Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
             if start::counting() {
                 counters::on_free(call, ClassId::NONE, span.usable_bytes());
@@ -453,10 +509,11 @@ fn release_large(addr: usize, call: Call) {
             heap::release(span, addr);
         }
         Some(span) if span.state().is_watched() => {
-            let (class, bytes) = watched::release(span, addr);
+            let freed = watched::release(span, addr);
             if start::counting() {
-                counters::on_free(call, class, bytes);
+                counters::on_free(call, freed.class, freed.bytes);
             }
+            profile::release_proxy(freed.proxy);
         }
         Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
         _ => {
@@ -479,6 +536,9 @@ pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {
         LEVELS.deferred.take_all(|block| {
             let addr = block.expose_provenance();
+            if harden::is_on() {
+                return harden::release_deferred(addr);
+            }
             release_inside(addr, class_at(addr), Call::Malloc);
         });
     }
@@ -491,6 +551,9 @@ pub(crate) fn release_record(block: *mut u8) {
     if record::is_on() {
         record::on_free(addr);
     }
+    if harden::is_on() {
+        return harden::release(addr, None, Call::Inner);
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -501,6 +564,11 @@ pub(crate) fn libc_block_bytes(addr: usize) -> Option<usize> {
 
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
 pub(crate) fn usable_size_of(addr: usize) -> usize {
+    if harden::is_on()
+        && let Some(size) = harden::usable_size(addr)
+    {
+        return size;
+    }
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
@@ -509,7 +577,10 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
             class_info(span.class()).size as usize
         }
-        Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
+        Some(span) if span.state().is_large() && span.first_block() == addr => match span.guarded() {
+            Some(number) => guard::size(number, addr),
+            None => usable_of_large(span),
+        },
         Some(span) if span.state() != SpanState::Hole => 0,
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
@@ -518,9 +589,26 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     }
 }
 
+/// Bytes that a large block holds: all of its span, unless there are guard pages behind it.
+fn usable_of_large(span: SpanRef) -> usize {
+    if LEVELS.pages.policy().guards() || span.guarded().is_some() {
+        span.requested()
+    } else {
+        span.usable_bytes()
+    }
+}
+
+/// Whether the block at `addr` is a guarded one, which shall not stay when it is resized.
+pub(crate) fn is_guarded(addr: usize) -> bool {
+    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())
+}
+
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    if harden::is_on() {
+        return None;
+    }
     if may_move && record::is_on() {
         record::on_moving(addr);
     }
@@ -528,6 +616,9 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
     let span = LEVELS.pages.page_map().span_of(addr)?;
     let watched = span.state() == SpanState::WatchedLarge;
     if !watched && span.state() != SpanState::Large || span.first_block() != addr {
+        return None;
+    }
+    if span.guarded().is_some() {
         return None;
     }
     let old_bytes = span.usable_bytes();
@@ -568,7 +659,12 @@ pub(crate) fn empty_caches() {
     let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
-            cpu::with_stopped(|| cpu::regions().for_each(empty_region));
+            cpu::with_stopped(|| {
+                cpu::regions().for_each(empty_region);
+                if harden::is_on() {
+                    harden::empty_yards();
+                }
+            });
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
@@ -576,6 +672,9 @@ pub(crate) fn empty_caches() {
             }
         }
         Mode::None => {}
+    }
+    if harden::is_on() {
+        harden::empty_shared();
     }
     for class in scavenge::served_classes() {
         let central = &centrals[class.index()];

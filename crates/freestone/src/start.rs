@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message, record};
+use crate::{background, gate, guard, harden, ledger, message, profile, record};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +35,11 @@ impl Mode {
 }
 
 static MODE: AtomicU8 = AtomicU8::new(0);
-static COUNTING: AtomicBool = AtomicBool::new(false);
-/// Every call goes by the slow path: calls are counted, or recorded.
-static EVERY_CALL: AtomicBool = AtomicBool::new(false);
+/// What is done beside serving: [`COUNTS`], [`RECORDS`], [`HARDENED`].
+static WATCHING: AtomicU8 = AtomicU8::new(0);
+const COUNTS: u8 = 1;
+const RECORDS: u8 = 2;
+const HARDENED: u8 = 4;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -63,13 +65,19 @@ pub(crate) fn mode() -> Mode {
 /// Whether every call is counted.
 #[inline]
 pub(crate) fn counting() -> bool {
-    COUNTING.load(Ordering::Relaxed)
+    WATCHING.load(Ordering::Relaxed) & COUNTS != 0
+}
+
+/// Whether a block that is resized where it lies must be told of.
+#[inline]
+pub(crate) fn watches_resizes() -> bool {
+    WATCHING.load(Ordering::Relaxed) != 0
 }
 
 /// Whether every call takes the slow path, because it is counted or recorded there.
 #[inline]
 pub(crate) fn sees_every_call() -> bool {
-    EVERY_CALL.load(Ordering::Relaxed)
+    WATCHING.load(Ordering::Relaxed) & (COUNTS | RECORDS) != 0
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -90,6 +98,11 @@ pub(crate) fn config() -> Config {
 /// Time since the allocator started, in nanoseconds.
 pub(crate) fn elapsed_ns() -> u64 {
     linux::monotonic_ns() - STARTED_NS.load(Ordering::Relaxed)
+}
+
+/// Whether the options have been read.
+pub(crate) fn is_started() -> bool {
+    STARTED.load(Ordering::Acquire)
 }
 
 /// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
@@ -135,16 +148,24 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
-    COUNTING.store(config.count, Ordering::Relaxed);
-    if !config.record().is_empty() {
-        record::begin();
+    let hardened = config.harden.is_on();
+    match config.record().is_empty() {
+        true => {}
+        false if hardened => tell("record cannot take effect in hardened mode"),
+        false => record::begin(),
     }
-    let sees_every_call = config.count || record::is_on();
-    EVERY_CALL.store(sees_every_call, Ordering::Relaxed);
+    let watching = [(config.count, COUNTS), (record::is_on(), RECORDS), (hardened, HARDENED)];
+    let watching = watching.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
+    WATCHING.store(watching, Ordering::Relaxed);
+    if hardened {
+        harden::start(&config.harden);
+    }
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !sees_every_call {
+    if mode == Mode::Cpu && watching == 0 {
         cpu::open();
     }
+    guard::begin_if_wanted();
+    profile::begin_if_wanted(!config.heap_profile().is_empty());
     if config.control {
         crate::control::ask_by_option();
     }
@@ -155,6 +176,12 @@ fn start() {
     if config.verbose {
         let mut text = FixedText::<160>::new();
         let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
+        if hardened {
+            let _ = write!(text, ", hardened:{}", config.harden);
+            if config.harden.guards() && !LEVELS.pages.policy().guards() {
+                let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
+            }
+        }
         message::say(&text);
     }
 }

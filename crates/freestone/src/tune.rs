@@ -12,6 +12,8 @@
 //! `freestone_conf` is an [`Options`], or a `const char *` of C.
 #![allow(unsafe_code)]
 
+mod harden;
+
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
@@ -19,6 +21,7 @@ use freestone_sys::linux;
 
 use crate::knobs::{self, KNOBS};
 use crate::message;
+pub(crate) use harden::Harden;
 
 /// Which caches stand in front of the central lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,10 +37,29 @@ pub(crate) enum CacheKind {
 }
 
 /// Options that hold from the start to the end.
-pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "profile", "record", "report", "verbose"];
+pub(crate) const FIXED: &[&str] = &[
+    "cache",
+    "cache_bytes",
+    "control",
+    "count",
+    "harden",
+    "harden_canary",
+    "harden_check",
+    "harden_guards",
+    "harden_isolate",
+    "harden_shuffle",
+    "harden_sized",
+    "harden_wait",
+    "harden_zero",
+    "heap_profile",
+    "leaks",
+    "profile",
+    "record",
+    "report",
+    "verbose",
+];
 
-/// The longest path that `report` and `record` take.
+/// The longest path that `report`, `record` and `heap_profile` take.
 const PATH: usize = 512;
 
 /// All options.
@@ -53,11 +75,16 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
+    /// What hardened mode does, if it is on.
+    pub(crate) harden: Harden,
+    /// Tell at the end which samples nothing leads to any more.
+    pub(crate) leaks: bool,
     report: Directory,
     record: Directory,
+    heap_profile: Directory,
 }
 
-/// The path of a directory, empty where none is wanted.
+/// The path of a directory, or nothing.
 #[derive(Clone, Copy)]
 struct Directory {
     path: [u8; PATH],
@@ -89,8 +116,11 @@ impl Config {
         verbose: false,
         control: false,
         cache_bytes: None,
+        harden: Harden::DEFAULT,
+        leaks: false,
         report: Directory::NONE,
         record: Directory::NONE,
+        heap_profile: Directory::NONE,
     };
 
     /// Directory for the report, empty when none is wanted.
@@ -101,6 +131,11 @@ impl Config {
     /// Directory for the trace, empty when none is wanted.
     pub(crate) fn record(&self) -> &[u8] {
         self.record.path()
+    }
+
+    /// Directory for the heap profile, empty when none is wanted.
+    pub(crate) fn heap_profile(&self) -> &[u8] {
+        self.heap_profile.path()
     }
 
     /// Reads the environment.
@@ -127,8 +162,17 @@ impl Config {
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
+                _ if key.starts_with(b"harden") => match self.harden.set(key, value) {
+                    Some(taken) => taken,
+                    None => {
+                        complain(&unknown(source, pair));
+                        continue;
+                    }
+                },
+                b"leaks" => parse_switch(value).map(|on| self.leaks = on),
                 b"report" => Directory::read(value).map(|directory| self.report = directory),
                 b"record" => Directory::read(value).map(|directory| self.record = directory),
+                b"heap_profile" => Directory::read(value).map(|directory| self.heap_profile = directory),
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {

@@ -70,5 +70,6 @@ pub use collector::{
 };
 pub use freestone_gc_derive::Trace;
 pub use mutator::{
-    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory, Rooted, Trace, Write,
+    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory,
+    Rooted, Trace, Write,
 };

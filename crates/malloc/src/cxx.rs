@@ -20,7 +20,7 @@ use core::ffi::c_void;
 
 use freestone::raw;
 
-use crate::base;
+use crate::base::{self, Base};
 use crate::unwind::{self, weak};
 
 /// `std::nothrow_t const&`: an address that nobody looks at.
@@ -86,11 +86,21 @@ unsafe fn delete_aligned(block: *mut u8, _align: usize) {
     unsafe { raw::free(block) }
 }
 
-#[inline(always)]
-unsafe fn delete_derived(block: *mut u8) {
+unsafe extern "C" fn delete_derived(block: *mut u8) {
     if base::DELETE.is_own() {
         // SAFETY: the caller's promise.
         unsafe { raw::free(block) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { call_delete(block) }
+    }
+}
+
+/// A sized delete of which it is not known, or not so, that it may go the short way.
+unsafe extern "C" fn delete_sized(block: *mut u8, size: usize) {
+    if base::DELETE.is_own() {
+        // SAFETY: the caller's promise.
+        unsafe { raw::free_sized(block, size) }
     } else {
         // SAFETY: the caller's promise.
         unsafe { call_delete(block) }
@@ -173,19 +183,17 @@ macro_rules! operators {
             if block.is_null() { nothrow_slow(size, align) } else { block }
         }
 
-        #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
-        ///
-        /// # Safety
-        /// `block` is null or came from the matching `new` for this size.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete_sized(block: *mut u8, _size: usize) {
-            if !base::DELETE.is_own() {
-                // SAFETY: the caller's promise.
-                return unsafe { call_delete(block) };
-            }
-            // Looking the class up takes no longer than working it out.
-            // SAFETY: the caller's promise.
-            unsafe { raw::free(block) }
+        // Looking the class up takes no longer than working it out; the size is looked at in hardened mode.
+        freestone::define_free! {
+            @with
+            #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
+            ///
+            /// # Safety
+            /// `block` is null or came from the matching `new` for this size.
+            #[unsafe(no_mangle)]
+            $delete_sized, raw::free_sized_slow, size,
+            ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
+            [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_sized]
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]
@@ -253,14 +261,16 @@ freestone::define_free! {
     operator_delete, "_ZdlPv"
 }
 
-/// `operator delete[](void*)`.
-///
-/// # Safety
-/// `block` is null or came from `new[]`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPv(block: *mut u8) {
-    // SAFETY: the caller's promise.
-    unsafe { delete_derived(block) }
+freestone::define_free! {
+    @with
+    /// `operator delete[](void*)`.
+    ///
+    /// # Safety
+    /// `block` is null or came from `new[]`.
+    #[unsafe(no_mangle)]
+    _ZdaPv, raw::free_slow, ,
+    ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
+    [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_derived]
 }
 
 operators! {

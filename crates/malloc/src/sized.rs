@@ -1,7 +1,7 @@
 //! The sized calls of C23, and jemalloc's `sdallocx` and `nallocx`.
 //!
 //! C's `realloc` may leave a block in a larger class than its size says, so these look the block up, as `free` does;
-//! the size is the caller's promise, not ours to rely on. (C++ has no realloc: its sized deletes go by the size.)
+//! the size is the caller's promise, not ours to rely on; hardened mode checks it.
 //!
 //! # Safety
 //!
@@ -13,11 +13,11 @@ use core::ffi::c_int;
 use freestone::raw;
 
 freestone::define_free! {
-    /// C23 `free_sized`; the size is not looked at.
+    /// C23 `free_sized`; the size is looked at in hardened mode.
     ///
     /// # Safety
-    /// `block` is null or a live block of the size passed behind it.
-    free_sized, "free_sized"
+    /// `block` is null or a live block of `size` bytes.
+    free_sized, "free_sized", raw::free_sized_slow, size
 }
 
 /// C23 `free_aligned_sized`.
@@ -25,19 +25,19 @@ freestone::define_free! {
 /// # Safety
 /// `block` is null or a live block of `size` bytes aligned to `align`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, _size: usize) {
+pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_sized(block, size) }
 }
 
-/// jemalloc's `sdallocx`.
+/// jemalloc's `sdallocx`; the size is looked at in hardened mode, where `nallocx` adds nothing to it.
 ///
 /// # Safety
 /// `block` is a live block of `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sdallocx(block: *mut u8, _size: usize, _flags: c_int) {
+pub unsafe extern "C" fn sdallocx(block: *mut u8, size: usize, _flags: c_int) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_sized(block, size) }
 }
 
 /// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits

@@ -350,6 +350,31 @@ impl System for Simulated {
         unsafe { self.linux.purge(addr, len) }
     }
 
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "guard on what is not mapped: {addr:#x}"
+        );
+        if model.refuses(CallKind::Purge) {
+            return Err(Refused::Exhausted);
+        }
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.guard(addr, len) }
+    }
+
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let model = self.hold();
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "unguard of what is not mapped: {addr:#x}"
+        );
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.unguard(addr, len) }
+    }
+
     unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {
         self.check_shape(addr, len);
         let mut model = self.hold();

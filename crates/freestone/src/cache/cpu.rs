@@ -28,6 +28,7 @@ use freestone_sys::{System, linux};
 
 use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
+use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -288,6 +289,20 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
+    /// Takes a block from the class that stands at byte `at` of the cache's region, which lies in one of its tables of
+    /// classes; 0 when there is none. O(1).
+    pub(crate) fn pop_at(at: usize) -> usize {
+        // SAFETY: as `pop`; the callers pass offsets within the tables.
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+    }
+
+    /// Exchanges a word of the cache's yard, which lies at byte `at`, for `block`; [`rseq::NO_YARD`] where the thread has
+    /// none. O(1).
+    pub(crate) fn exchange(yards: &'static AtomicPtr<u8>, at: usize, block: usize) -> usize {
+        // SAFETY: as `pop`; `yards` is null or has a yard for each number, and `at` lies in one.
+        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), yards, at, block) }
+    }
+
     /// Puts a block into the cache the thread is on; false when it is full. O(1).
     pub(crate) fn push(class: ClassId, block: usize) -> bool {
         // SAFETY: as `pop`; the caller gives up the block.
@@ -380,6 +395,11 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
+/// How many caches there can be.
+pub(crate) fn count() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
+
 /// The addresses of all regions, those of zeros included, from a start to an end.
 pub(crate) fn memory() -> (usize, usize) {
     let real = REAL.load(Ordering::Relaxed).addr();
@@ -399,7 +419,9 @@ pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     }
     let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
     HOT.regions.store(zeros, Ordering::SeqCst);
+    yard::close();
     let result = linux::membarrier_private_rseq(None).then(work);
+    yard::open();
     HOT.regions.store(real, Ordering::Release);
     result
 }

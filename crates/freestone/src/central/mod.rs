@@ -19,6 +19,7 @@ use freestone_base::{ClassId, ClassInfo, class_info};
 pub(crate) use self::sweep::Effort;
 pub(crate) use self::transfer::Room;
 use self::transfer::Transfer;
+use crate::harden::random;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
 use crate::sync::Lock;
@@ -54,6 +55,27 @@ pub(crate) fn transfers() -> bool {
 /// Lets batches of blocks wait between the caches, or not; those that wait stay until they are taken or found idle.
 pub(crate) fn set_transfers(transfers: bool) {
     TRANSFERS.store(transfers, Ordering::Relaxed);
+}
+
+/// Whether slabs stay with their class when they are empty.
+static KEEPS: AtomicBool = AtomicBool::new(false);
+/// Whether blocks are taken out of slabs at random.
+static SHUFFLES: AtomicBool = AtomicBool::new(false);
+
+/// Whether slabs stay with their class when they are empty.
+#[inline]
+fn keeps() -> bool {
+    KEEPS.load(Ordering::Relaxed)
+}
+
+/// Has slabs stay with their class for ever, so that no address serves two of them. Before the first slab.
+pub(crate) fn keep_slabs() {
+    KEEPS.store(true, Ordering::Relaxed);
+}
+
+/// Has blocks taken out of slabs at random places, in random order.
+pub(crate) fn shuffle() {
+    SHUFFLES.store(true, Ordering::Relaxed);
 }
 
 const BUCKETS: usize = 8;
@@ -115,7 +137,11 @@ impl Central {
                     span
                 }
             };
-            let taken = slab::take(span, info, &mut out[got..]);
+            let taken = if SHUFFLES.load(Ordering::Relaxed) {
+                slab::take_random(span, info, &mut out[got..], random::next)
+            } else {
+                slab::take(span, info, &mut out[got..])
+            };
             got += taken;
             state.free_blocks -= taken;
             if span.free_blocks() == 0 {
@@ -199,7 +225,7 @@ impl Central {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
                 if span.free_blocks() == 0
-                    || span.free_blocks() == span.blocks()
+                    || span.free_blocks() == span.blocks() && !keeps()
                     || bucket_of(span, info) != Some(bucket)
                 {
                     return Err("a slab is in the wrong bucket");
@@ -290,7 +316,7 @@ impl State {
             self.partial[bucket].push(span);
         }
         let free = span.free_blocks();
-        if free == span.blocks() {
+        if free == span.blocks() && !keeps() {
             self.slabs -= 1;
             self.free_blocks -= free;
             source.return_slab(span);
@@ -298,10 +324,10 @@ impl State {
     }
 }
 
-/// The bucket for a slab's fullness; none when it has no free block, or nothing else.
+/// The bucket for a slab's fullness; none when it has no free block, or nothing else and does not stay.
 fn bucket_of(span: SpanRef, info: &ClassInfo) -> Option<usize> {
     let free = span.free_blocks();
-    (free > 0 && free < span.blocks()).then(|| info.eighths(free).min(BUCKETS - 1))
+    (free > 0 && (free < span.blocks() || keeps())).then(|| info.eighths(free).min(BUCKETS - 1))
 }
 
 impl From<slab::Misuse> for Fault {

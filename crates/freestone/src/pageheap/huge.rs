@@ -96,7 +96,8 @@ impl<S: System> PageHeap<S> {
     /// blocks, which nobody may mean to touch all over.
     #[cold]
     pub(super) fn warm(&self, span: SpanRef) {
-        let auto = self.policy.huge_pages() == HugePages::Auto;
+        // Guards are made of small pages, and stand on what has just been handed out.
+        let auto = self.policy.huge_pages() == HugePages::Auto && !self.policy.guards();
         if !auto || self.watch.limit() != usize::MAX || span.pages().0 > PIECE / 2 {
             return;
         }
