@@ -89,7 +89,7 @@ pub(crate) static KNOBS: &[Knob] = &[
     },
     Knob {
         name: "huge_pages",
-        meaning: "ask for huge pages (on), for none (off), or leave that to the system (auto); for what is mapped from now on",
+        meaning: "ask for huge pages (on), for none (off), or bit by bit while the heap grows (auto); for what is mapped from now on",
         show: |out| out.write_str(policy().huge_pages().name()),
         set: |value| match HugePages::by_name(value) {
             Some(huge) => {
