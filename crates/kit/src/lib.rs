@@ -20,6 +20,8 @@
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 
 mod alloc;
+#[cfg(feature = "std")]
+mod caller;
 pub mod foreign;
 mod tally;
 

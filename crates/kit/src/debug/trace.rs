@@ -8,9 +8,11 @@
 
 use core::cell::Cell;
 use core::fmt;
+use std::path::Path;
 
 use super::config::DebugConfig;
 use super::table::{Index, List};
+use crate::caller::{is_helpers, is_ours};
 use crate::{Alloc, AllocError};
 
 /// Frames of the allocator itself that may precede those of its caller; they are not shown.
@@ -75,7 +77,7 @@ impl Trace {
                 any = true;
                 let name = symbol.name().map_or_else(|| "?".to_string(), |name| format!("{name:#}"));
                 outside = outside || is_runtime(&name);
-                inside = inside && is_own(&name);
+                inside = inside && is_own(&name, symbol.filename());
                 if !inside && !outside {
                     let place = symbol.filename().map(|file| match (symbol.lineno(), symbol.colno()) {
                         (Some(line), Some(column)) => format!("{}:{line}:{column}", file.display()),
@@ -97,10 +99,10 @@ impl Trace {
 }
 
 /// Functions of the way from the caller into the trace.
-fn is_own(name: &str) -> bool {
+fn is_own(name: &str, file: Option<&Path>) -> bool {
     let path = name.trim_start_matches(['<', '&', '_']);
     let own = ["freestone_kit::", "backtrace::", "allocator_api2::alloc::", "core::ops::function::"];
-    own.iter().any(|prefix| path.starts_with(prefix))
+    own.iter().any(|prefix| path.starts_with(prefix)) || is_ours(file, &[""]) || is_helpers(file)
 }
 
 /// Functions below `main` or below a thread's first.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::caller::{is_helpers, is_ours};
+
 /// A stack, its symbols looked up only when it is printed.
 #[derive(Clone)]
 pub struct Trace(backtrace::Backtrace);
@@ -19,6 +21,9 @@ const NOT_THE_PROGRAMS: [&str; 8] = [
     "core::ops::function",
 ];
 
+/// The same by their files.
+const NOT_ITS_FILES: [&str; 4] = ["testing/", "failing/", "foreign/", "foreign.rs"];
+
 impl Trace {
     /// The stack of the caller. Allocates from the program's global allocator.
     pub fn capture() -> Trace {
@@ -31,6 +36,7 @@ impl Trace {
         resolved.resolve();
         let symbols = resolved.frames().iter().flat_map(|frame| frame.symbols());
         symbols
+            .filter(|symbol| !is_ours(symbol.filename(), &NOT_ITS_FILES) && !is_helpers(symbol.filename()))
             .filter_map(|symbol| {
                 let name = format!("{:#}", symbol.name()?);
                 let place = symbol.filename().and_then(Path::file_name);

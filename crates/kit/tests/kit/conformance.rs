@@ -27,6 +27,12 @@ use std::alloc::Layout;
 use std::hint::black_box;
 use std::ptr::NonNull;
 
+/// Whether this build can tell the files and lines of its functions, as one without debug information cannot.
+#[inline(never)]
+pub fn has_lines() -> bool {
+    std::backtrace::Backtrace::force_capture().to_string().contains("conformance.rs:")
+}
+
 /// What an allocator says it serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Serves {

@@ -239,8 +239,8 @@ fn wrong_layouts_are_named_and_the_free_is_done() {
 #[test]
 fn leaks_are_told_by_trace() {
     let debug = Debug::with(Parent::new(), KEEPING);
-    for size in [10, 20, 30] {
-        // One place, three blocks.
+    // One place, three blocks: also where a loop is unrolled if its end is known.
+    for &size in std::hint::black_box(&[10, 20, 30][..]) {
         new(&debug, size);
     }
     new(&debug, 1000);
@@ -295,13 +295,13 @@ fn shortens(debug: &impl Alloc, block: NonNull<u8>) {
 #[test]
 fn a_resize_takes_a_new_trace_if_it_is_to() {
     for moves in [false, true] {
-        for (fresh, expected) in [(false, "::makes"), (true, "::shortens")] {
+        for (fresh, expected) in [(false, "makes"), (true, "shortens")] {
             let config = KEEPING.sink(keep_functions).move_on_resize(moves).resize_traces(fresh);
             let debug = Debug::with(Parent::new(), config);
             shortens(&debug, makes(&debug));
             drop(debug);
             let functions = ALLOCATED.take().concat();
-            assert!(functions.iter().any(|name| name.ends_with(expected)), "{functions:?}");
+            assert!(functions.iter().any(|name| name.contains(expected)), "{functions:?}");
         }
     }
 }

@@ -52,7 +52,7 @@ fn changes_of_size_from_an_index_on_are_refused() {
 fn the_trace_tells_who_was_refused_first() {
     #[inline(never)]
     fn somebody_who_asks_for_too_much(failing: &Failing<C>) {
-        assert!(failing.allocate(layout(10, 1)).is_err());
+        assert!(std::hint::black_box(failing.allocate(layout(10, 1))).is_err());
     }
     let failing = Failing::new(C, NEVER.fail_index(0));
     assert!(failing.failure_trace().is_none());
@@ -61,7 +61,8 @@ fn the_trace_tells_who_was_refused_first() {
     let trace = failing.failure_trace().unwrap().to_string();
     let first = trace.lines().next().unwrap_or("");
     assert!(
-        first.contains("somebody_who_asks_for_too_much") && first.contains("failing_tests.rs"),
+        first.contains("somebody_who_asks_for_too_much")
+            && (first.contains("failing_tests.rs") || !suite::has_lines()),
         "{trace}"
     );
 }

@@ -15,7 +15,6 @@ use freestone_testkit::Mix;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
 use std::rc::Rc;
 
 type Pool<T> = MemoryPool<T, Parent>;
@@ -195,7 +194,7 @@ fn misuse_is_named() {
     assert!(message(|| unsafe { other.give(slot) }).contains("a pool that it is not from"));
     let inside = slot.cast::<u8>().as_ptr().wrapping_add(4);
     // SAFETY: caught before it has an effect.
-    let said = message(|| unsafe { pool.give(NonNull::new(inside.cast()).unwrap()) });
+    let said = message(|| unsafe { pool.give(std::ptr::NonNull::new(inside.cast()).unwrap()) });
     assert!(said.contains("is inside an object"), "{said}");
     // SAFETY: taken above, given once.
     unsafe { pool.give(slot) };

@@ -30,7 +30,7 @@ fn threads() {
 
 #[inline(never)]
 fn somebody_who_forgets(testing: &Testing<C>) -> NonNull<u8> {
-    testing.allocate(layout(24, 8)).unwrap().cast()
+    std::hint::black_box(testing.allocate(layout(24, 8)).unwrap().cast())
 }
 
 /// What a piece of work panics with.
@@ -48,7 +48,8 @@ fn a_leak_fails_the_test_and_tells_where_from() {
     let said = message_of(|| drop(testing));
     assert!(said.starts_with("1 block leaked, 24 bytes:\n  24 bytes aligned to 8, allocated at\n"), "{said}");
     let first = said.lines().nth(2).unwrap();
-    assert!(first.contains("somebody_who_forgets") && first.contains("testing_tests.rs"), "{said}");
+    assert!(first.contains("somebody_who_forgets"), "{said}");
+    assert!(first.contains("testing_tests.rs") || !suite::has_lines(), "{said}");
 }
 
 #[test]

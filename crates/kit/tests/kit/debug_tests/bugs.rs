@@ -14,6 +14,7 @@ use freestone_kit::debug::{Debug, DebugConfig, Placement, Response, to_log};
 use freestone_kit::page::Page;
 use freestone_kit::{Alloc, Stats};
 use std::alloc::Layout;
+use std::hint::black_box;
 use std::ptr::NonNull;
 
 /// The variable that names the bug.
@@ -54,19 +55,24 @@ fn child() {
     }
 }
 
+// Whoever is to be seen in a trace is a function of its own in an optimised build, too: not inlined, not one with another that
+// does the same, and with something left to do after the call.
+
 #[inline(never)]
 fn allocates(debug: &impl Alloc, layout: Layout) -> NonNull<u8> {
-    debug.allocate(layout).unwrap().cast()
+    black_box(debug.allocate(layout).unwrap().cast())
 }
 
 #[inline(never)]
 fn frees(debug: &impl Alloc, block: NonNull<u8>, layout: Layout) {
     unsafe { debug.deallocate(block, layout) }
+    black_box("once");
 }
 
 #[inline(never)]
 fn frees_again(debug: &impl Alloc, block: NonNull<u8>, layout: Layout) {
     unsafe { debug.deallocate(block, layout) }
+    black_box("again");
 }
 
 fn double_free(layout: Layout) {
@@ -158,7 +164,7 @@ fn resize_after_free() {
 
 fn leak() {
     let debug = Debug::new(Page);
-    for _ in 0..3 {
+    for _ in 0..black_box(3) {
         allocates(&debug, SMALL);
     }
     let freed = allocates(&debug, LARGE);

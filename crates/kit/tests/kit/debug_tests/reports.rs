@@ -1,6 +1,7 @@
 //! What the children say, and how they end.
 
 use super::bugs::VARIABLE;
+use crate::conformance::has_lines;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
@@ -22,7 +23,9 @@ fn child(bug: &str) -> Output {
 fn expect_in_order(output: &Output, parts: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     let mut rest = &*said;
-    for part in parts {
+    let has_lines = has_lines();
+    for part in parts.iter().filter(|part| has_lines || !(part.ends_with("bugs.rs:") || part.trim() == "at"))
+    {
         let Some(at) = rest.find(part) else { panic!("no {part:?}, or not in its place, in\n{said}") };
         rest = &rest[at + part.len()..];
     }
@@ -52,19 +55,19 @@ fn a_double_free_has_three_traces() {
                 &head,
                 "  allocated by thread ",
                 "0: ",
-                "debug_tests::bugs::allocates",
+                "allocates",
                 "         at ",
                 "bugs.rs:",
-                "debug_tests::bugs::double_free\n",
+                "double_free\n",
                 "  first freed by thread ",
                 "0: ",
-                "debug_tests::bugs::frees\n",
+                "frees",
                 "bugs.rs:",
                 "  freed a second time by thread ",
                 "0: ",
-                "debug_tests::bugs::frees_again\n",
+                "frees_again",
                 "bugs.rs:",
-                "debug_tests::bugs::double_free\n",
+                "double_free\n",
             ],
         );
     }
@@ -108,7 +111,7 @@ fn an_invalid_free_says_where_the_address_lies() {
     );
     expect_panic(
         "invalid_free_foreign",
-        &["invalid free of what is no block of this allocator", "  freed by thread", "bugs::frees\n"],
+        &["invalid free of what is no block of this allocator", "  freed by thread", "frees"],
     );
 }
 
@@ -116,15 +119,15 @@ fn an_invalid_free_says_where_the_address_lies() {
 fn a_wrong_layout_is_named() {
     expect_panic(
         "wrong_size",
-        &["wrong size on free of a block of 24 bytes: given 32", "bugs::allocates", "freed", "bugs::frees\n"],
+        &["wrong size on free of a block of 24 bytes: given 32", "allocates", "freed", "frees"],
     );
     expect_panic(
         "wrong_align",
         &[
             "wrong alignment on free of a block of 24 bytes: it has 8, given 16",
-            "bugs::allocates",
+            "allocates",
             "freed",
-            "bugs::frees\n",
+            "frees",
         ],
     );
 }
@@ -133,24 +136,15 @@ fn a_wrong_layout_is_named() {
 fn over_and_underruns_are_measured() {
     expect_panic(
         "overrun",
-        &[
-            "overrun of a block of 24 bytes, 1 byte behind its end",
-            "bugs::allocates",
-            "found at a free",
-            "bugs::frees",
-        ],
+        &["overrun of a block of 24 bytes, 1 byte behind its end", "allocates", "found at a free", "frees"],
     );
     expect_panic(
         "underrun",
-        &[
-            "underrun of a block of 24 bytes, 4 bytes before its beginning",
-            "bugs::allocates",
-            "found at a free",
-        ],
+        &["underrun of a block of 24 bytes, 4 bytes before its beginning", "allocates", "found at a free"],
     );
     expect_panic(
         "overrun_check",
-        &["overrun of a block of 24 bytes, 1 byte behind its end", "bugs::allocates", "found by a check"],
+        &["overrun of a block of 24 bytes, 1 byte behind its end", "allocates", "found by a check"],
     );
 }
 
@@ -161,9 +155,9 @@ fn writes_after_free_are_found_in_memory_that_stays() {
         &[
             "write after free to a block of 24 bytes, at offset 7",
             "  allocated by",
-            "bugs::allocates",
+            "allocates",
             "  freed by",
-            "bugs::frees",
+            "frees",
             "  found by a check",
         ],
     );
@@ -176,11 +170,11 @@ fn a_resize_after_free_has_three_traces() {
         &[
             "resize of a block of 24 bytes that was freed",
             "  allocated by",
-            "bugs::allocates",
+            "allocates",
             "  freed by",
-            "bugs::frees",
+            "frees",
             "  resized by",
-            "bugs::resize_after_free",
+            "resize_after_free",
         ],
     );
 }
@@ -191,12 +185,7 @@ fn leaks_are_listed_at_the_end() {
     assert!(output.status.success(), "{output:?}");
     expect_in_order(
         &output,
-        &[
-            "freestone debug: leak of 3 blocks, 72 bytes in all (at 0x",
-            "allocated by",
-            "bugs::allocates",
-            "bugs::leak",
-        ],
+        &["freestone debug: leak of 3 blocks, 72 bytes in all (at 0x", "allocated by", "allocates", "leak"],
     );
     assert_eq!(String::from_utf8_lossy(&output.stderr).matches("freestone debug").count(), 1);
 }
@@ -214,32 +203,22 @@ fn faults_are_explained() {
         &[
             "use after free of a block of 24 bytes, at offset 2",
             "  allocated by",
-            "bugs::allocates",
+            "allocates",
             "  freed by",
-            "bugs::frees",
+            "frees",
             "  accessed by",
-            "bugs::touches",
+            "touches",
         ],
     );
     expect_signal(
         "overrun_explained",
         SIGSEGV,
-        &[
-            "overrun of a block of 24 bytes, 1 byte behind its end",
-            "bugs::allocates",
-            "accessed",
-            "bugs::touches",
-        ],
+        &["overrun of a block of 24 bytes, 1 byte behind its end", "allocates", "accessed", "touches"],
     );
     expect_signal(
         "underrun_explained",
         SIGSEGV,
-        &[
-            "underrun of a block of 24 bytes, 1 byte before its",
-            "bugs::allocates",
-            "accessed",
-            "bugs::touches",
-        ],
+        &["underrun of a block of 24 bytes, 1 byte before its", "allocates", "accessed", "touches"],
     );
 }
 
