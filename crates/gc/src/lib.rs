@@ -63,11 +63,15 @@ pub mod mutator;
 #[doc(hidden)]
 pub mod derived;
 
+#[cfg(test)]
+mod tests;
+
 pub use allocator::Global;
 pub use collector::{
     Collector, GcConfig, GcStats, Generational, Incremental, MarkCompact, MarkSweep, SemiSpace,
 };
 pub use freestone_gc_derive::Trace;
 pub use mutator::{
-    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory, Rooted, Trace, Write,
+    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory,
+    Rooted, Trace, Write,
 };

@@ -44,8 +44,10 @@ pub trait Roots<C: Collector> {
     /// When all that can be reached is marked: lets what guardians watch live once more. Says whether that was any.
     fn rescue(&mut self, marker: &mut C::Marker) -> bool;
     fn rescue_young(&mut self, young: &mut C::Young) -> bool;
-    /// Afterwards: weak pointers to the dead are cleared. In a mark-compact collection once more, when it is known who moves where.
+    /// Afterwards: weak pointers to the dead are cleared, and addresses follow who has moved.
     fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
+    /// The same when everybody is alive, and known where they will be, but still where they were.
+    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
 }
 
 /// A collector, with the memory that it looks after. The type is the choice: [`Heap<R, C>`](crate::Heap).

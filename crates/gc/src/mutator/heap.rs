@@ -60,7 +60,11 @@ impl<R: Branded, C: Collector> Roots<C> for AllRoots<'_, R, C> {
     }
 
     fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
-        self.table.settle(fate);
+        self.table.settle(fate, true);
+    }
+
+    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+        self.table.settle(fate, false);
     }
 }
 

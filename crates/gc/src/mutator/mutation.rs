@@ -79,11 +79,19 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
 
     #[inline]
     pub(crate) fn barrier(&self, object: Object) {
+        #[cfg(test)]
+        if crate::tests::WITHOUT_BARRIER.get() {
+            return;
+        }
         self.collector().barrier(object);
     }
 
     #[inline]
     pub(crate) fn barrier_element(&self, array: Object, index: usize) {
+        #[cfg(test)]
+        if crate::tests::WITHOUT_BARRIER.get() {
+            return;
+        }
         self.collector().barrier_element(array, index);
     }
 

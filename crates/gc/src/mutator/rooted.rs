@@ -169,13 +169,14 @@ impl<C: Collector> RootTable<C> {
         self.rescue_by(young, |entry| entry.trace_young)
     }
 
-    /// Forgets who is dead, and follows who has moved.
-    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+    /// Forgets who is dead, and follows who has moved, or is about to.
+    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>, moved: bool) {
         self.weak.get_mut().retain_mut(|weak| {
             let Some(now) = fate(*weak) else { return false };
+            let there = if moved { now } else { *weak };
             *weak = now;
             // SAFETY: table: a live body.
-            let body = unsafe { now.payload().cast::<Body>().as_ref() };
+            let body = unsafe { there.payload().cast::<Body>().as_ref() };
             body.target.set(body.target.get().and_then(fate));
             body.target.get().is_some()
         });
