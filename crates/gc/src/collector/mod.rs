@@ -19,6 +19,7 @@ pub mod object;
 mod semi_space;
 pub(crate) mod space;
 mod stats;
+pub(crate) mod survey;
 mod visitor;
 
 use freestone_kit::Alloc;
@@ -32,6 +33,7 @@ pub use mark_sweep::MarkSweep;
 use object::Object;
 pub use semi_space::SemiSpace;
 pub use stats::{GcStats, Pauses};
+pub use survey::{KindTotal, Survey, Surveyed};
 pub(crate) use visitor::attempt_all;
 pub(crate) use visitor::sealed;
 pub use visitor::{Pending, Visitor};
