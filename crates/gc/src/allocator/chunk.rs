@@ -24,6 +24,8 @@ use crate::collector::object::{FILLER, Object, WORD};
 pub(crate) const CHUNK: usize = 256 << 10;
 /// Bytes of a chunk's record.
 pub(crate) const RECORD: usize = 64;
+/// From the record to the first header, if the first payload is to be aligned to 16.
+pub(crate) const LEAD: usize = WORD;
 
 const LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
     Ok(layout) => layout,
@@ -43,6 +45,14 @@ impl Chunk {
         self.block.as_ptr().wrapping_add(RECORD)
     }
 
+    /// The number of the chunk in which an object lies, as [`Chunks::number`] wrote it.
+    #[inline]
+    pub(crate) fn number_of(object: Object) -> usize {
+        let block = object.payload().as_ptr().map_addr(|address| address & !(CHUNK - 1));
+        // SAFETY: chunk: the record begins with the number.
+        unsafe { block.cast::<usize>().read() }
+    }
+
     /// The first byte behind the chunk.
     pub(crate) fn limit(self) -> *mut u8 {
         self.block.as_ptr().wrapping_add(CHUNK)
@@ -57,16 +67,20 @@ pub(crate) struct Chunks {
     chunks: Vec<Chunk>,
     /// Empty ones.
     spare: Vec<NonNull<u8>>,
+    /// Bytes that stay free at the beginning of each.
+    lead: usize,
 }
 
 impl Chunks {
     pub(crate) const fn new() -> Self {
-        Chunks { cursor: null_mut(), limit: null_mut(), chunks: Vec::new(), spare: Vec::new() }
+        Chunks { cursor: null_mut(), limit: null_mut(), chunks: Vec::new(), spare: Vec::new(), lead: 0 }
     }
 
-    /// Bytes of all chunks, empty ones included.
-    pub(crate) fn held_bytes(&self) -> usize {
-        (self.chunks.len() + self.spare.len()) * CHUNK
+    /// The same, where the first payload of each chunk is aligned to 16: and all are, if all sizes are multiples of that.
+    pub(crate) const fn with_lead() -> Self {
+        let mut chunks = Chunks::new();
+        chunks.lead = LEAD;
+        chunks
     }
 
     /// Bytes of objects, and what was lost at the ends of chunks.
@@ -113,7 +127,7 @@ impl Chunks {
         let block = self.spare.pop()?;
         self.close();
         let chunk = Chunk { block, end: null_mut() };
-        self.cursor = chunk.start();
+        self.cursor = chunk.start().wrapping_add(self.lead);
         self.limit = chunk.limit();
         self.chunks.push(chunk);
         self.bump(size, aligned)
@@ -141,6 +155,14 @@ impl Chunks {
             let Some(block) = self.spare.pop() else { return };
             // SAFETY: chunk: a block of that layout that nobody uses.
             unsafe { parent.deallocate(block, LAYOUT) };
+        }
+    }
+
+    /// Writes into each chunk's record which it is.
+    pub(crate) fn number(&self) {
+        for (number, chunk) in self.chunks.iter().enumerate() {
+            // SAFETY: chunk: the record is ours.
+            unsafe { chunk.block.cast::<usize>().write(number) };
         }
     }
 

@@ -8,11 +8,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Collector;
 use super::config::GcConfig;
 use super::kind::shape_of;
 use super::object::Object;
 use super::stats::GcStats;
+use super::{Collector, Pending};
 
 /// What all collectors have.
 #[doc(hidden)]
@@ -53,6 +53,16 @@ impl Base {
         let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop(object) }));
         if let Err(payload) = dropped {
             self.keep_panic(payload);
+        }
+    }
+
+    /// Forgets the keys that have died, and drops their values.
+    pub(crate) fn clear_ephemerons<V>(&mut self, pending: &mut Vec<Pending<V>>) {
+        for ephemeron in pending.drain(..) {
+            let cleared = catch_unwind(AssertUnwindSafe(|| (ephemeron.clear)(ephemeron.object)));
+            if let Err(payload) = cleared {
+                self.keep_panic(payload);
+            }
         }
     }
 

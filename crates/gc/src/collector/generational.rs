@@ -35,12 +35,12 @@
 use freestone_kit::Alloc;
 
 use super::base::Base;
-use super::kind::{Fixed, Kind, PART, ShapeOf, lies_apart, shape_of, size_in_chunk, size_of_new};
+use super::kind::{Fixed, Kind, PART, ShapeOf, extent_of, lies_apart, shape_of, size_in_chunk, size_of_new};
 use super::marker::Marker;
 use super::object::{NOTED, Object, WORD};
 use super::semi_space::copy;
 use super::space::Space;
-use super::{Collector, GcConfig, Roots, Visitor, sealed};
+use super::{Collector, GcConfig, Pending, Roots, Visitor, attempt_all, sealed};
 use crate::allocator::Global;
 use crate::allocator::nursery::Nursery;
 
@@ -66,6 +66,7 @@ pub struct Young<A: Alloc> {
     noted_parts: Vec<(Object, usize)>,
     /// Copies whose pointers have not been followed yet.
     work: Vec<Object>,
+    pending: Vec<Pending<Young<A>>>,
     /// A young object was seen in what is being traced.
     saw_young: bool,
     /// Whoever survives becomes old.
@@ -87,6 +88,24 @@ impl<A: Alloc + 'static> Visitor for Young<A> {
             return;
         }
         *place = self.evacuate::<K>(object);
+    }
+
+    fn fate(&self, object: Object) -> Option<Object> {
+        if self.nursery.holds(object) { object.header().forwarded() } else { Some(object) }
+    }
+
+    fn ephemeron(&mut self, pending: Pending<Self>) {
+        if !(pending.attempt)(pending.object, self) {
+            self.pending.push(pending);
+        }
+        // Its key may be young, and has to be followed when it moves.
+        self.saw_young |= !self.promote_all;
+    }
+
+    fn touched(&mut self, object: Object) {
+        if !self.nursery.holds(object) && !self.promote_all {
+            self.note(object);
+        }
     }
 }
 
@@ -121,6 +140,16 @@ impl<A: Alloc + 'static> Young<A> {
     fn follow(&mut self) {
         while let Some(object) = self.work.pop() {
             self.follow_one(object);
+        }
+    }
+
+    /// The same, and follows the values of ephemerons whose keys turn out to be alive.
+    fn complete(&mut self) {
+        loop {
+            self.follow();
+            if !attempt_all(self, |young| &mut young.pending) {
+                return;
+            }
         }
     }
 
@@ -181,6 +210,12 @@ impl<A: Alloc + 'static> Generational<A> {
         roots.trace_young(young);
         young.follow();
         young.follow_noted();
+        young.complete();
+        if roots.rescue_young(young) {
+            young.complete();
+        }
+        young.base.clear_ephemerons(&mut young.pending);
+        roots.settle(&|object| young.fate(object));
         self.moving = false;
         self.drop_dead();
         let young = &mut self.young;
@@ -215,7 +250,7 @@ impl<A: Alloc + 'static> Generational<A> {
         old.spans.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
-        self.marker.drain::<Self>(|_| false);
+        self.marker.finish(roots, base);
         old.begin_sweep();
         base.stats.collections += 1;
         base.pace(self.marker.bytes, old.taken_bytes());
@@ -246,10 +281,11 @@ unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
                 noted: Vec::new(),
                 noted_parts: Vec::new(),
                 work: Vec::new(),
+                pending: Vec::new(),
                 saw_young: false,
                 promote_all: false,
             },
-            marker: Marker::default(),
+            marker: Marker::new(config.stress),
             drops: Vec::new(),
             moving: false,
         }
@@ -307,7 +343,7 @@ unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
         if self.young.nursery.holds(array) {
             return;
         }
-        if !shape_of::<Self>(array).in_parts(array) {
+        if !extent_of(array).in_parts(array) {
             return self.young.note(array);
         }
         let part = (array, index - index % PART);
@@ -332,6 +368,8 @@ unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
     unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
         self.collect_young(roots, true);
         self.collect_old(roots);
+        let Young { base, old, .. } = &mut self.young;
+        old.sweep::<Self>(base, usize::MAX);
     }
 
     fn abandon(&mut self) -> bool {

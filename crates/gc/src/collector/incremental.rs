@@ -40,7 +40,7 @@ use std::time::Instant;
 use freestone_kit::Alloc;
 
 use super::base::Base;
-use super::kind::{Kind, PART, shape_of};
+use super::kind::{Kind, PART, extent_of};
 use super::marker::Marker;
 use super::object::{NOTED, Object};
 use super::space::{self, Space};
@@ -85,7 +85,15 @@ impl<A: Alloc + 'static> Incremental<A> {
         }
         // The roots are grey as long as marking lasts. What they turn up may be followed now, but then the program cannot have run.
         roots.trace(&mut self.marker);
-        self.marker.drain::<Self>(&mut enough)
+        if !self.marker.complete::<Self>(&mut enough) {
+            return false;
+        }
+        if roots.rescue(&mut self.marker) {
+            // Rare, and what a guardian watches is little as a rule: followed in one go.
+            self.marker.complete::<Self>(&mut |_| false);
+        }
+        self.marker.settle(roots, &mut self.base);
+        true
     }
 
     fn finish(&mut self) {
@@ -109,7 +117,9 @@ impl<A: Alloc + 'static> Incremental<A> {
         match self.phase {
             Phase::Idle => self.begin(roots),
             Phase::Marking => {
-                let wanted = self.marker.bytes + since.max(BETWEEN as usize) * self.ratio();
+                let work =
+                    if self.base.config.stress { 1 } else { since.max(BETWEEN as usize) * self.ratio() };
+                let wanted = self.marker.bytes + work;
                 let growth = self.base.growth(self.base.stats.live_bytes) as u64;
                 let late = allocated.saturating_sub(self.began_at) > 2 * growth;
                 let done = self.mark(roots, |bytes| !late && (bytes >= wanted || Instant::now() >= until));
@@ -144,7 +154,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
         Incremental {
             base: Base::new(config),
             space: Space::new(parent, config.hard_limit),
-            marker: Marker::default(),
+            marker: Marker::new(config.stress),
             phase: Phase::Idle,
             sliced_at: 0,
             began_at: 0,
@@ -174,7 +184,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
 
     #[inline]
     fn barrier(&mut self, object: Object) {
-        if self.phase == Phase::Marking && !object.header().has(NOTED) && space::is_marked::<Self>(object) {
+        if self.phase == Phase::Marking && !object.header().has(NOTED) && space::is_marked(object) {
             object.tag(NOTED);
             self.marker.again(object);
         }
@@ -185,8 +195,8 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
         if self.phase != Phase::Marking {
             return;
         }
-        if shape_of::<Self>(array).in_parts(array) {
-            if space::is_marked::<Self>(array) {
+        if extent_of(array).in_parts(array) {
+            if space::is_marked(array) {
                 self.marker.again_part(array, index - index % PART);
             }
         } else {

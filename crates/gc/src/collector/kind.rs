@@ -185,23 +185,23 @@ unsafe impl<'gc, T: Trace<'gc>> Kind for Array<'gc, T> {
     }
 }
 
-/// A [`Kind`] as a table, made for one collector: what a header points to.
-#[repr(align(8))]
+/// How long objects of a shape are.
+#[repr(C)]
 #[doc(hidden)]
-pub struct Shape<C: Collector> {
-    pub(crate) size: usize,
-    pub(crate) stride: usize,
+pub struct Extent {
+    size: usize,
+    stride: usize,
     pub(crate) align: usize,
-    pub(crate) traces: bool,
-    pub(crate) drop: Option<unsafe fn(Object)>,
-    pub(crate) trace: unsafe fn(Object, &mut C::Marker),
-    pub(crate) trace_part: unsafe fn(Object, usize, &mut C::Marker) -> Option<usize>,
-    pub(crate) trace_part_young: unsafe fn(Object, usize, &mut C::Young) -> Option<usize>,
-    pub(crate) trace_young: unsafe fn(Object, &mut C::Young),
-    pub(crate) name: fn() -> &'static str,
 }
 
-impl<C: Collector> Shape<C> {
+impl Extent {
+    /// Bytes of an object in a chunk: header and payload.
+    #[inline]
+    pub(crate) fn size_in_chunk(&self, object: Object) -> usize {
+        let payload = if self.stride == 0 { self.size } else { self.size + object.length() * self.stride };
+        (payload + WORD).next_multiple_of(WORD)
+    }
+
     /// Whether the object is traced in parts.
     #[inline]
     pub(crate) fn in_parts(&self, object: Object) -> bool {
@@ -212,13 +212,20 @@ impl<C: Collector> Shape<C> {
     pub(crate) fn is_large(&self, object: Object) -> bool {
         lies_apart(self.size_in_chunk(object), self.align)
     }
+}
 
-    /// Bytes of an object in a chunk: header and payload.
-    #[inline]
-    pub(crate) fn size_in_chunk(&self, object: Object) -> usize {
-        let payload = if self.stride == 0 { self.size } else { self.size + object.length() * self.stride };
-        (payload + WORD).next_multiple_of(WORD)
-    }
+/// A [`Kind`] as a table, made for one collector: what a header points to.
+#[repr(C, align(8))]
+#[doc(hidden)]
+pub struct Shape<C: Collector> {
+    /// The first, so that it can be had when the collector is not known.
+    pub(crate) extent: Extent,
+    pub(crate) traces: bool,
+    pub(crate) drop: Option<unsafe fn(Object)>,
+    pub(crate) trace: unsafe fn(Object, &mut C::Marker),
+    pub(crate) trace_part: unsafe fn(Object, usize, &mut C::Marker) -> Option<usize>,
+    pub(crate) trace_young: unsafe fn(Object, &mut C::Young),
+    pub(crate) trace_part_young: unsafe fn(Object, usize, &mut C::Young) -> Option<usize>,
 }
 
 /// The shape of a kind.
@@ -226,16 +233,13 @@ pub(crate) struct ShapeOf<C, K>(PhantomData<(C, K)>);
 
 impl<C: Collector, K: Kind> ShapeOf<C, K> {
     const SHAPE: Shape<C> = Shape {
-        size: K::SIZE,
-        stride: K::STRIDE,
-        align: K::ALIGN,
+        extent: Extent { size: K::SIZE, stride: K::STRIDE, align: K::ALIGN },
         traces: K::TRACES,
         drop: if K::DROPS { Some(K::drop) } else { None },
         trace: K::trace::<C::Marker>,
         trace_part: K::trace_part::<C::Marker>,
         trace_part_young: K::trace_part::<C::Young>,
         trace_young: K::trace::<C::Young>,
-        name: K::name,
     };
 
     pub(crate) const fn get() -> &'static Shape<C> {
@@ -250,4 +254,11 @@ pub(crate) fn shape_of<C: Collector>(object: Object) -> &'static Shape<C> {
     // SAFETY: the header of an object that is not forwarded is the address of a shape, which is static; the shapes in a heap are made
     // for the heap's collector.
     unsafe { &*shape }
+}
+
+/// How long an object is.
+#[inline]
+pub(crate) fn extent_of(object: Object) -> &'static Extent {
+    // SAFETY: as above; the extent is the first field, whatever the collector.
+    unsafe { &*object.header().pointer().cast::<Extent>() }
 }

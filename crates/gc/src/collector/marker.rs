@@ -6,17 +6,20 @@
 //! nobody has a reference into the heap.
 #![allow(unsafe_code)]
 
+use super::base::Base;
 use super::kind::{Kind, shape_of};
 use super::object::{NOTED, Object};
-use super::{Collector, Visitor, sealed, space};
+use super::{Collector, Pending, Roots, Visitor, attempt_all, sealed, space};
 
 /// Objects that are marked and whose pointers have not been followed yet.
 #[doc(hidden)]
-#[derive(Default)]
 pub struct Marker {
     stack: Vec<Object>,
     /// Long arrays, and from which element on.
     arrays: Vec<(Object, usize)>,
+    pending: Vec<Pending<Marker>>,
+    /// So many objects are followed before one asks whether it is enough.
+    batch: usize,
     /// Bytes of what was marked.
     pub(crate) bytes: usize,
 }
@@ -33,9 +36,30 @@ impl Visitor for Marker {
             }
         }
     }
+
+    fn fate(&self, object: Object) -> Option<Object> {
+        space::is_marked(object).then_some(object)
+    }
+
+    fn ephemeron(&mut self, pending: Pending<Self>) {
+        if !(pending.attempt)(pending.object, self) {
+            self.pending.push(pending);
+        }
+    }
 }
 
 impl Marker {
+    /// Under stress it can be stopped behind every object.
+    pub(crate) fn new(stress: bool) -> Self {
+        Marker {
+            stack: Vec::new(),
+            arrays: Vec::new(),
+            pending: Vec::new(),
+            batch: if stress { 1 } else { 64 },
+            bytes: 0,
+        }
+    }
+
     /// Follows pointers until none is left, or as many bytes have been marked as `enough` says, which is asked now and then.
     /// Says whether none is left.
     pub(crate) fn drain<C: Collector<Marker = Marker>>(
@@ -43,7 +67,7 @@ impl Marker {
         mut enough: impl FnMut(usize) -> bool,
     ) -> bool {
         loop {
-            for _ in 0..64 {
+            for _ in 0..self.batch {
                 if let Some(object) = self.stack.pop() {
                     self.follow::<C>(object);
                 } else if let Some((array, from)) = self.arrays.pop() {
@@ -61,13 +85,51 @@ impl Marker {
         }
     }
 
+    /// The same, and follows the values of ephemerons whose keys turn out to be alive.
+    pub(crate) fn complete<C: Collector<Marker = Marker>>(
+        &mut self,
+        enough: &mut impl FnMut(usize) -> bool,
+    ) -> bool {
+        loop {
+            if !self.drain::<C>(&mut *enough) {
+                return false;
+            }
+            if !attempt_all(self, |marker| &mut marker.pending) {
+                return true;
+            }
+        }
+    }
+
+    /// Follows everything, for a collection in one go.
+    pub(crate) fn finish<C: Collector<Marker = Marker>>(
+        &mut self,
+        roots: &mut dyn Roots<C>,
+        base: &mut Base,
+    ) {
+        self.complete::<C>(&mut |_| false);
+        if roots.rescue(self) {
+            self.complete::<C>(&mut |_| false);
+        }
+        self.settle(roots, base);
+    }
+
+    /// When all that lives is marked: weak pointers and ephemerons to the dead are cleared.
+    pub(crate) fn settle<C: Collector<Marker = Marker>>(
+        &mut self,
+        roots: &mut dyn Roots<C>,
+        base: &mut Base,
+    ) {
+        base.clear_ephemerons(&mut self.pending);
+        roots.settle(&|object| space::is_marked(object).then_some(object));
+    }
+
     #[inline]
     fn follow<C: Collector<Marker = Marker>>(&mut self, object: Object) {
         if object.header().has(NOTED) {
             object.untag(NOTED);
         }
         let shape = shape_of::<C>(object);
-        if shape.in_parts(object) {
+        if shape.extent.in_parts(object) {
             self.arrays.push((object, 0));
             return;
         }
@@ -92,6 +154,7 @@ impl Marker {
         // What keeps the tag would never be noted again.
         self.stack.drain(..).for_each(|object| object.untag(NOTED));
         self.arrays.clear();
+        self.pending.clear();
         self.bytes = 0;
     }
 }

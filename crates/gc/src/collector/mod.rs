@@ -11,6 +11,7 @@ mod generational;
 mod incremental;
 #[doc(hidden)]
 pub mod kind;
+mod mark_compact;
 mod mark_sweep;
 pub(crate) mod marker;
 #[doc(hidden)]
@@ -18,6 +19,7 @@ pub mod object;
 mod semi_space;
 pub(crate) mod space;
 mod stats;
+pub(crate) mod survey;
 mod visitor;
 
 use freestone_kit::Alloc;
@@ -26,18 +28,28 @@ pub use config::GcConfig;
 pub use generational::Generational;
 pub use incremental::Incremental;
 use kind::Kind;
+pub use mark_compact::MarkCompact;
 pub use mark_sweep::MarkSweep;
 use object::Object;
 pub use semi_space::SemiSpace;
 pub use stats::{GcStats, Pauses};
-pub use visitor::Visitor;
+pub use survey::{KindTotal, Survey, Surveyed};
+pub(crate) use visitor::attempt_all;
 pub(crate) use visitor::sealed;
+pub use visitor::{Pending, Visitor};
 
 /// The pointers into the heap from outside of it.
 #[doc(hidden)]
 pub trait Roots<C: Collector> {
     fn trace(&mut self, marker: &mut C::Marker);
     fn trace_young(&mut self, young: &mut C::Young);
+    /// When all that can be reached is marked: lets what guardians watch live once more. Says whether that was any.
+    fn rescue(&mut self, marker: &mut C::Marker) -> bool;
+    fn rescue_young(&mut self, young: &mut C::Young) -> bool;
+    /// Afterwards: weak pointers to the dead are cleared, and addresses follow who has moved.
+    fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
+    /// The same when everybody is alive, and known where they will be, but still where they were.
+    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
 }
 
 /// A collector, with the memory that it looks after. The type is the choice: [`Heap<R, C>`](crate::Heap).

@@ -26,12 +26,16 @@
 //! visited point into the new one, and no place is visited twice.
 #![allow(unsafe_code)]
 
+use core::ptr::null_mut;
+
 use freestone_kit::Alloc;
 
 use super::base::Base;
-use super::kind::{Fixed, Kind, ShapeOf, is_large, lies_apart, shape_of, size_in_chunk, size_of_new};
+use super::kind::{
+    Fixed, Kind, ShapeOf, extent_of, is_large, lies_apart, shape_of, size_in_chunk, size_of_new,
+};
 use super::object::{Object, WORD};
-use super::{Collector, GcConfig, Roots, Visitor, sealed};
+use super::{Collector, GcConfig, Pending, Roots, Visitor, attempt_all, sealed};
 use crate::allocator::Global;
 use crate::allocator::chunk::{CHUNK, Chunk, Chunks};
 use crate::allocator::large::{self, LargeObjects};
@@ -53,12 +57,15 @@ pub struct SemiSpace<A: Alloc + 'static = Global> {
 
 /// The space in which objects are allocated, which during a collection is the new one.
 #[doc(hidden)]
-pub struct Copier<A> {
+pub struct Copier<A: Alloc> {
     parent: Metered<A>,
     to: Chunks,
     /// Large objects that are marked and whose pointers have not been followed yet.
     large: Vec<Object>,
     large_bytes: usize,
+    pending: Vec<Pending<Copier<A>>>,
+    /// How far the copies have been gone through: the chunk, and where in it.
+    scanned: (usize, *mut u8),
 }
 
 impl<A: Alloc> sealed::Sealed for Copier<A> {}
@@ -89,6 +96,20 @@ impl<A: Alloc> Visitor for Copier<A> {
         object.forward(to);
         *place = to;
     }
+
+    fn fate(&self, object: Object) -> Option<Object> {
+        // Whoever is asked about lies in the old space, or apart.
+        if let Some(to) = object.header().forwarded() {
+            return Some(to);
+        }
+        (extent_of(object).is_large(object) && large::is_marked(object)).then_some(object)
+    }
+
+    fn ephemeron(&mut self, pending: Pending<Self>) {
+        if !(pending.attempt)(pending.object, self) {
+            self.pending.push(pending);
+        }
+    }
 }
 
 /// Copies an object with its header.
@@ -103,31 +124,39 @@ pub(super) fn copy(from: Object, to: Object, size: usize) {
 }
 
 impl<A: Alloc + 'static> SemiSpace<A> {
-    /// Goes through the copies, and copies what they point to.
+    /// Goes through the copies, from where it left off, and copies what they point to.
     fn scan(&mut self) {
-        let (mut number, mut at) = (0, core::ptr::null_mut::<u8>());
         loop {
-            while number < self.copier.to.count() {
-                if at.is_null() {
-                    at = self.copier.to.start(number);
-                }
-                while let Some(object) = self.copier.to.object_at(number, at) {
-                    let shape = shape_of::<Self>(object);
-                    at = object.payload().as_ptr().wrapping_add(shape.size_in_chunk(object) - WORD);
-                    if shape.traces {
-                        // SAFETY: from: a copy, which nobody else looks at.
-                        unsafe { (shape.trace)(object, &mut self.copier) };
-                    }
-                }
-                if number + 1 == self.copier.to.count() {
-                    break;
-                }
-                (number, at) = (number + 1, core::ptr::null_mut());
+            self.scan_chunks();
+            if let Some(object) = self.copier.large.pop() {
+                // SAFETY: from: a live object, which nobody else looks at.
+                unsafe { (shape_of::<Self>(object).trace)(object, &mut self.copier) };
+            } else if !attempt_all(&mut self.copier, |copier| &mut copier.pending) {
+                return;
             }
-            let Some(object) = self.copier.large.pop() else { return };
-            // SAFETY: from: a live object, which nobody else looks at.
-            unsafe { (shape_of::<Self>(object).trace)(object, &mut self.copier) };
         }
+    }
+
+    fn scan_chunks(&mut self) {
+        let (mut number, mut at) = self.copier.scanned;
+        while number < self.copier.to.count() {
+            if at.is_null() {
+                at = self.copier.to.start(number);
+            }
+            while let Some(object) = self.copier.to.object_at(number, at) {
+                let shape = shape_of::<Self>(object);
+                at = object.payload().as_ptr().wrapping_add(shape.extent.size_in_chunk(object) - WORD);
+                if shape.traces {
+                    // SAFETY: from: a copy, which nobody else looks at.
+                    unsafe { (shape.trace)(object, &mut self.copier) };
+                }
+            }
+            if number + 1 == self.copier.to.count() {
+                break;
+            }
+            (number, at) = (number + 1, null_mut());
+        }
+        self.copier.scanned = (number, at);
     }
 
     /// Runs the destructors of what was left behind.
@@ -165,6 +194,8 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
                 to: Chunks::new(),
                 large: Vec::new(),
                 large_bytes: 0,
+                pending: Vec::new(),
+                scanned: (0, null_mut()),
             },
             drops: Vec::new(),
             large: LargeObjects::new(),
@@ -224,9 +255,15 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
         }
         let allocated = self.allocated_bytes();
         self.copier.large_bytes = 0;
+        self.copier.scanned = (0, null_mut());
         self.from = self.copier.to.take();
         roots.trace(&mut self.copier);
         self.scan();
+        if roots.rescue(&mut self.copier) {
+            self.scan();
+        }
+        self.base.clear_ephemerons(&mut self.copier.pending);
+        roots.settle(&|object| self.copier.fate(object));
         self.drop_dead();
         self.large.begin_sweep();
         self.large.sweep(&self.copier.parent, usize::MAX, |object| self.base.drop_object::<Self>(object));

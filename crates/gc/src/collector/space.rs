@@ -11,7 +11,7 @@ use freestone_kit::Alloc;
 
 use super::Collector;
 use super::base::Base;
-use super::kind::{Fixed, Kind, Shape, ShapeOf, is_large, lies_apart, shape_of, size_in_chunk, size_of_new};
+use super::kind::{Fixed, Kind, Shape, ShapeOf, extent_of, is_large, lies_apart, size_in_chunk, size_of_new};
 use super::object::{FILLER, Object, WORD};
 use crate::allocator::class::{CLASS_TABLE, Class, class_of};
 use crate::allocator::large::{self, LargeObjects};
@@ -79,19 +79,6 @@ impl<A: Alloc> Space<A> {
         self.allocate_small(base, shape, class)
     }
 
-    /// The same, by the shape: an object of `size` bytes, header included, as in a chunk.
-    pub(crate) fn allocate_shaped<C: Collector>(
-        &mut self,
-        base: &mut Base,
-        shape: &'static Shape<C>,
-        size: usize,
-    ) -> Option<Object> {
-        if lies_apart(size, shape.align) {
-            return self.allocate_large(shape, size - WORD);
-        }
-        self.allocate_small(base, shape, class_for(size, shape.align))
-    }
-
     #[inline]
     fn allocate_small<C: Collector>(
         &mut self,
@@ -101,7 +88,7 @@ impl<A: Alloc> Space<A> {
     ) -> Option<Object> {
         let block = self.spans.allocate(class, |object| base.drop_object::<C>(object))?;
         let mut head = WORD;
-        if shape.align > WORD {
+        if shape.extent.align > WORD {
             // SAFETY: the block is new, aligned, and longer than that.
             unsafe { block.cast::<usize>().write(FILLER) };
             head += WORD;
@@ -162,8 +149,8 @@ pub(crate) fn mark<K: Kind>(object: Object) -> Option<usize> {
 }
 
 /// Whether an object is marked.
-pub(crate) fn is_marked<C: Collector>(object: Object) -> bool {
-    if shape_of::<C>(object).is_large(object) {
+pub(crate) fn is_marked(object: Object) -> bool {
+    if extent_of(object).is_large(object) {
         return large::is_marked(object);
     }
     span::is_marked(object, span_of(object).class())

@@ -10,9 +10,12 @@ use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use std::rc::Rc;
 
-use super::{Branded, Gc};
+use super::guardian::hand_over;
+use super::weak::Body;
+use super::{Branded, Gc, Trace};
 use crate::collector::kind::{Kind, Plain};
 use crate::collector::object::Object;
+use crate::collector::survey::Surveyor;
 use crate::collector::{Collector, Visitor};
 
 /// Keeps one object of a heap alive, as long as it or a clone of it is there; see [`Mutation::root`](crate::Mutation::root).
@@ -38,13 +41,26 @@ struct Entry {
 
 struct Slot<C: Collector> {
     entry: Rc<Entry>,
+    survey: fn(&mut Object, &mut Surveyor),
     trace: fn(&mut Object, &mut C::Marker),
     trace_young: fn(&mut Object, &mut C::Young),
 }
 
-/// The roots of a heap that are outside of it.
+/// What a guardian watches.
+struct Guarded<C: Collector> {
+    guardian: Object,
+    object: Object,
+    hand_over: fn(Object, Object),
+    trace: fn(&mut Object, &mut C::Marker),
+    trace_young: fn(&mut Object, &mut C::Young),
+}
+
+/// The roots of a heap that are outside of it, and what is to be told of deaths.
 pub(crate) struct RootTable<C: Collector> {
     slots: RefCell<Vec<Slot<C>>>,
+    /// The bodies of weak pointers.
+    weak: RefCell<Vec<Object>>,
+    guarded: RefCell<Vec<Guarded<C>>>,
     /// What says whose roots they are: an address that is the heap's alone.
     identity: Rc<()>,
     /// As many slots as there may be before the table is looked through for roots that are gone.
@@ -57,7 +73,13 @@ fn visit<K: Kind, V: Visitor>(place: &mut Object, visitor: &mut V) {
 
 impl<C: Collector> RootTable<C> {
     pub(super) fn new() -> Self {
-        RootTable { slots: RefCell::default(), identity: Rc::new(()), full_at: Cell::new(64) }
+        RootTable {
+            slots: RefCell::default(),
+            weak: RefCell::default(),
+            guarded: RefCell::default(),
+            identity: Rc::new(()),
+            full_at: Cell::new(64),
+        }
     }
 
     pub(super) fn insert<'gc, B: Branded>(&self, gc: Gc<'gc, B::Of<'gc>>) -> Rooted<B> {
@@ -69,6 +91,7 @@ impl<C: Collector> RootTable<C> {
         }
         slots.push(Slot {
             entry: Rc::clone(&entry),
+            survey: visit::<Plain<'gc, B::Of<'gc>>, Surveyor>,
             trace: visit::<Plain<'gc, B::Of<'gc>>, C::Marker>,
             trace_young: visit::<Plain<'gc, B::Of<'gc>>, C::Young>,
         });
@@ -84,9 +107,10 @@ impl<C: Collector> RootTable<C> {
         unsafe { Gc::from_object(rooted.entry.object.get()) }
     }
 
-    /// How many roots there are.
+    /// How many roots there are; those that are gone are forgotten.
     pub(super) fn count(&mut self) -> usize {
-        self.slots.get_mut().iter().filter(|slot| Rc::strong_count(&slot.entry) > 1).count()
+        self.each(|_, _| ());
+        self.slots.get_mut().len()
     }
 
     /// Traces those that are there, forgets the others.
@@ -100,6 +124,78 @@ impl<C: Collector> RootTable<C> {
             slot.entry.object.set(object);
             true
         });
+    }
+
+    pub(super) fn watch_weak(&self, body: Object) {
+        self.weak.borrow_mut().push(body);
+    }
+
+    pub(super) fn watch_guarded<'gc, T: Trace<'gc> + 'gc>(&self, guardian: Object, object: Object) {
+        self.guarded.borrow_mut().push(Guarded {
+            guardian,
+            object,
+            hand_over: hand_over::<T>,
+            trace: visit::<Plain<'gc, T>, C::Marker>,
+            trace_young: visit::<Plain<'gc, T>, C::Young>,
+        });
+    }
+
+    /// Lets the objects that would die live once more, and hands them to their guardians. Says whether there were any.
+    fn rescue_by<V: Visitor>(
+        &mut self,
+        visitor: &mut V,
+        which: fn(&Guarded<C>) -> fn(&mut Object, &mut V),
+    ) -> bool {
+        let guarded = self.guarded.get_mut();
+        let before = guarded.len();
+        // Who is alive is asked of all before the first is rescued: what they lead to dies together with them.
+        let fates: Vec<_> =
+            guarded.iter().map(|entry| (visitor.fate(entry.guardian), visitor.fate(entry.object))).collect();
+        let mut fates = fates.into_iter();
+        guarded.retain_mut(|entry| match fates.next() {
+            Some((Some(_), Some(_))) => true,
+            Some((Some(guardian), None)) => {
+                which(entry)(&mut entry.object, visitor);
+                (entry.hand_over)(guardian, entry.object);
+                visitor.touched(guardian);
+                false
+            }
+            _ => false,
+        });
+        guarded.len() != before
+    }
+
+    pub(super) fn rescue(&mut self, marker: &mut C::Marker) -> bool {
+        self.rescue_by(marker, |entry| entry.trace)
+    }
+
+    pub(super) fn rescue_young(&mut self, young: &mut C::Young) -> bool {
+        self.rescue_by(young, |entry| entry.trace_young)
+    }
+
+    /// Forgets who is dead, and follows who has moved, or is about to.
+    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>, moved: bool) {
+        self.weak.get_mut().retain_mut(|weak| {
+            let Some(now) = fate(*weak) else { return false };
+            let there = if moved { now } else { *weak };
+            *weak = now;
+            // SAFETY: table: a live body.
+            let body = unsafe { there.payload().cast::<Body>().as_ref() };
+            body.target.set(body.target.get().and_then(fate));
+            body.target.get().is_some()
+        });
+        self.guarded.get_mut().retain_mut(|entry| {
+            let (Some(guardian), Some(object)) = (fate(entry.guardian), fate(entry.object)) else {
+                return false;
+            };
+            (entry.guardian, entry.object) = (guardian, object);
+            true
+        });
+    }
+
+    /// Shows all roots to a survey.
+    pub(super) fn survey(&mut self, surveyor: &mut Surveyor) {
+        self.each(|slot, object| (slot.survey)(object, surveyor));
     }
 
     pub(super) fn trace(&mut self, marker: &mut C::Marker) {
