@@ -1,5 +1,5 @@
 //! The collectors and counted handles beside the crates that people use for the same: every run in a process of its own, rounds
-//! interleaved, medians.
+//! interleaved, medians; time is the CPU's.
 //!
 //! `cargo run --release --manifest-path peers/gc/Cargo.toml -- [ROUNDS [WORK]]` prints the tables of docs/gc-counted.md, or those of
 //! one work. `-- large [SYSTEM…]` runs a heap of about 1 GB on those that can run in small pieces.
@@ -83,7 +83,9 @@ fn table(name: &str, says: &str, systems: &[&str], rounds: usize) {
         return;
     };
     println!("\n**{says}**\n");
-    println!("| | time, ms | of the best peer's | step, µs: median | 99 % | 99.9 % | longest | peak, MiB |");
+    println!(
+        "| | CPU time, ms | of the best peer's | step, µs: median | 99 % | 99.9 % | longest | peak, MiB |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for (system, figures) in rows {
         let Figures { milliseconds, median, p99, p999, longest, mebibytes } = figures;

@@ -21,6 +21,7 @@ pub const OURS: &[&str] = &[
     "Cc",
     "mark-sweep",
     "semi-space",
+    "mark-compact",
     "generational",
     "incremental",
 ];
@@ -46,6 +47,7 @@ pub fn find<P: Program>(name: &str) -> Option<Run<P>> {
         "gc-arena" => arena::run,
         "mark-sweep" => tracing::run::<freestone_gc::MarkSweep, P>,
         "semi-space" => tracing::run::<freestone_gc::SemiSpace, P>,
+        "mark-compact" => tracing::run::<freestone_gc::MarkCompact, P>,
         "generational" => tracing::run::<freestone_gc::Generational, P>,
         "incremental" => tracing::run::<freestone_gc::Incremental, P>,
         _ => return None,
