@@ -64,12 +64,16 @@ pub mod mutator;
 #[doc(hidden)]
 pub mod derived;
 
+#[cfg(test)]
+mod tests;
+
 pub use allocator::Global;
 pub use collector::{
-    Collector, GcConfig, GcStats, Generational, Incremental, MarkCompact, MarkSweep, SemiSpace,
+    Collector, GcConfig, GcStats, Generational, Incremental, KindTotal, MarkCompact, MarkSweep, Pauses,
+    SemiSpace, Survey, Surveyed,
 };
 pub use freestone_gc_derive::Trace;
 pub use mutator::{
-    Branded, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, OutOfMemory,
-    Rooted, Trace, Write,
+    Branded, Confined, Ephemeron, Gc, GcArray, GcCell, GcRefCell, GcWeak, Guardian, Heap, Mutation, ObjectId,
+    OutOfMemory, Rooted, Trace, Travelling, Write,
 };

@@ -74,10 +74,6 @@ impl LargeObjects {
         self.bytes
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.objects.len()
-    }
-
     pub(crate) fn objects(&self) -> impl Iterator<Item = Object> + '_ {
         self.objects.iter().copied()
     }

@@ -136,11 +136,6 @@ impl Nursery {
         self.taken + self.in_block() as u64
     }
 
-    /// Bytes of the survivors.
-    pub(crate) fn survivor_bytes(&self) -> usize {
-        self.survivor_cursor.addr() - self.half_start(self.survivors).addr()
-    }
-
     fn half_start(&self, half: usize) -> *mut u8 {
         if self.len == 0 { null_mut() } else { self.base.wrapping_add(self.eden + half * self.half) }
     }

@@ -222,18 +222,6 @@ impl Span {
             self.set_marks(word, 0);
         }
     }
-
-    /// Shows every allocated object.
-    pub(crate) fn for_each(self, mut each: impl FnMut(Object)) {
-        let class = self.class();
-        for word in 0..class.words as usize {
-            let mut bits = self.allocated(class, word);
-            while bits != 0 {
-                each(self.object_in(class, word as u32 * 64 + bits.trailing_zeros()));
-                bits &= bits - 1;
-            }
-        }
-    }
 }
 
 /// The span in which an object lies.

@@ -228,11 +228,6 @@ impl<A: Alloc> Spans<A> {
             span.clear_marks();
         }
     }
-
-    /// Shows every span.
-    pub(crate) fn spans(&self) -> impl Iterator<Item = Span> + '_ {
-        self.lists.iter().flat_map(|list| list.spans.iter().copied())
-    }
 }
 
 impl<A: Alloc> Drop for Spans<A> {

@@ -285,7 +285,7 @@ unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
                 saw_young: false,
                 promote_all: false,
             },
-            marker: Marker::default(),
+            marker: Marker::new(config.stress),
             drops: Vec::new(),
             moving: false,
         }
@@ -368,6 +368,8 @@ unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
     unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
         self.collect_young(roots, true);
         self.collect_old(roots);
+        let Young { base, old, .. } = &mut self.young;
+        old.sweep::<Self>(base, usize::MAX);
     }
 
     fn abandon(&mut self) -> bool {

@@ -117,7 +117,9 @@ impl<A: Alloc + 'static> Incremental<A> {
         match self.phase {
             Phase::Idle => self.begin(roots),
             Phase::Marking => {
-                let wanted = self.marker.bytes + since.max(BETWEEN as usize) * self.ratio();
+                let work =
+                    if self.base.config.stress { 1 } else { since.max(BETWEEN as usize) * self.ratio() };
+                let wanted = self.marker.bytes + work;
                 let growth = self.base.growth(self.base.stats.live_bytes) as u64;
                 let late = allocated.saturating_sub(self.began_at) > 2 * growth;
                 let done = self.mark(roots, |bytes| !late && (bytes >= wanted || Instant::now() >= until));
@@ -152,7 +154,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
         Incremental {
             base: Base::new(config),
             space: Space::new(parent, config.hard_limit),
-            marker: Marker::default(),
+            marker: Marker::new(config.stress),
             phase: Phase::Idle,
             sliced_at: 0,
             began_at: 0,

@@ -277,7 +277,7 @@ impl<A: Alloc + 'static> MarkCompact<A> {
     fn replace(&mut self, roots: &mut dyn Roots<Self>, chunks: &[Chunk]) {
         self.slider.replacing = true;
         roots.trace(&mut self.slider);
-        roots.settle(&|object| self.slider.fate(object));
+        roots.settle_before_move(&|object| self.slider.fate(object));
         let starts = core::mem::take(&mut self.slider.starts);
         let slider = &mut self.slider;
         let mut trace = |object| {

@@ -54,7 +54,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
         MarkSweep {
             base: Base::new(config),
             space: Space::new(parent, config.hard_limit),
-            marker: Marker::default(),
+            marker: Marker::new(config.stress),
         }
     }
 
@@ -82,7 +82,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
     #[inline]
     fn barrier(&mut self, _object: Object) {}
 
-    unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
+    unsafe fn step(&mut self, roots: &mut dyn Roots<Self>) {
         self.space.sweep::<Self>(&mut self.base, usize::MAX);
         self.space.spans.retire();
         self.marker.clear();
@@ -91,6 +91,12 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
         self.space.begin_sweep();
         self.base.stats.collections += 1;
         self.base.pace(self.marker.bytes, self.space.taken_bytes());
+    }
+
+    unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.step(roots) };
+        self.space.sweep::<Self>(&mut self.base, usize::MAX);
     }
 
     fn abandon(&mut self) -> bool {

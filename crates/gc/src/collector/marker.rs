@@ -13,12 +13,13 @@ use super::{Collector, Pending, Roots, Visitor, attempt_all, sealed, space};
 
 /// Objects that are marked and whose pointers have not been followed yet.
 #[doc(hidden)]
-#[derive(Default)]
 pub struct Marker {
     stack: Vec<Object>,
     /// Long arrays, and from which element on.
     arrays: Vec<(Object, usize)>,
     pending: Vec<Pending<Marker>>,
+    /// So many objects are followed before one asks whether it is enough.
+    batch: usize,
     /// Bytes of what was marked.
     pub(crate) bytes: usize,
 }
@@ -48,6 +49,17 @@ impl Visitor for Marker {
 }
 
 impl Marker {
+    /// Under stress it can be stopped behind every object.
+    pub(crate) fn new(stress: bool) -> Self {
+        Marker {
+            stack: Vec::new(),
+            arrays: Vec::new(),
+            pending: Vec::new(),
+            batch: if stress { 1 } else { 64 },
+            bytes: 0,
+        }
+    }
+
     /// Follows pointers until none is left, or as many bytes have been marked as `enough` says, which is asked now and then.
     /// Says whether none is left.
     pub(crate) fn drain<C: Collector<Marker = Marker>>(
@@ -55,7 +67,7 @@ impl Marker {
         mut enough: impl FnMut(usize) -> bool,
     ) -> bool {
         loop {
-            for _ in 0..64 {
+            for _ in 0..self.batch {
                 if let Some(object) = self.stack.pop() {
                     self.follow::<C>(object);
                 } else if let Some((array, from)) = self.arrays.pop() {

@@ -19,6 +19,7 @@ pub mod object;
 mod semi_space;
 pub(crate) mod space;
 mod stats;
+pub(crate) mod survey;
 mod visitor;
 
 use freestone_kit::Alloc;
@@ -32,6 +33,7 @@ pub use mark_sweep::MarkSweep;
 use object::Object;
 pub use semi_space::SemiSpace;
 pub use stats::{GcStats, Pauses};
+pub use survey::{KindTotal, Survey, Surveyed};
 pub(crate) use visitor::attempt_all;
 pub(crate) use visitor::sealed;
 pub use visitor::{Pending, Visitor};
@@ -44,8 +46,10 @@ pub trait Roots<C: Collector> {
     /// When all that can be reached is marked: lets what guardians watch live once more. Says whether that was any.
     fn rescue(&mut self, marker: &mut C::Marker) -> bool;
     fn rescue_young(&mut self, young: &mut C::Young) -> bool;
-    /// Afterwards: weak pointers to the dead are cleared. In a mark-compact collection once more, when it is known who moves where.
+    /// Afterwards: weak pointers to the dead are cleared, and addresses follow who has moved.
     fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
+    /// The same when everybody is alive, and known where they will be, but still where they were.
+    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
 }
 
 /// A collector, with the memory that it looks after. The type is the choice: [`Heap<R, C>`](crate::Heap).

@@ -23,8 +23,6 @@ use core::ptr::NonNull;
 pub(crate) const WORD: usize = size_of::<usize>();
 /// In a header: the rest is the new address of the object.
 pub(crate) const FORWARDED: usize = 1;
-/// In a header: the object is old (generational), its mark (while another collector marks).
-pub(crate) const OLD: usize = 2;
 /// In a header: a barrier has noted the object already.
 pub(crate) const NOTED: usize = 4;
 const TAGS: usize = 7;

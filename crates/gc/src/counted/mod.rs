@@ -26,6 +26,62 @@
 //! object's line, and so they wait for each other. Dropping the last handle drops the object, and with it whatever it
 //! alone kept: that takes as long as there are objects, and as much stack as the longest chain.
 //!
+//! # What does not compile
+//!
+//! A handle for one thread that goes to another, and an object for one thread behind a handle for several:
+//!
+//! ```compile_fail,E0277
+//! let one = freestone_gc::counted::Rc::new(1);
+//! std::thread::spawn(move || drop(one));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let one = freestone_gc::counted::Arc::new(std::cell::Cell::new(1));
+//! std::thread::spawn(move || drop(one));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let one = freestone_gc::counted::cycles::Cycles::new().alloc(1);
+//! std::thread::spawn(move || drop(one));
+//! ```
+//!
+//! Changing what others may look at:
+//!
+//! ```compile_fail,E0594
+//! let one = freestone_gc::counted::Rc::new(1);
+//! *one = 2;
+//! ```
+//!
+//! A weak handle where nobody counts it:
+//!
+//! ```compile_fail,E0277
+//! use freestone_gc::counted::LeanRc;
+//! LeanRc::downgrade(&LeanRc::new(1));
+//! ```
+//!
+//! A count in the object that is for one thread, in an object that several share:
+//!
+//! ```compile_fail,E0277
+//! use freestone_gc::counted::{Intrusive, LocalCount};
+//! struct Node { count: LocalCount }
+//! freestone_gc::intrusive!(Node, count: LocalCount);
+//! let one = Intrusive::new(Node { count: LocalCount::new() });
+//! std::thread::spawn(move || drop(one));
+//! ```
+//!
+//! An object of [`cycles`] that borrows from outside, since it may be collected when that is gone:
+//!
+//! ```compile_fail,E0597
+//! use freestone_gc::counted::cycles::{Cycles, Links, Visit};
+//! struct Borrows<'a>(&'a String);
+//! impl Links for Borrows<'_> {
+//!     fn links(&self, _: &mut Visit<'_>) {}
+//! }
+//! let cycles = Cycles::new();
+//! let text = String::from("short");
+//! let one = cycles.alloc(Borrows(&text));
+//! ```
+//!
 //! # Source
 //!
 //! Collins, *A method for overlapping and erasure of lists*, 1960. The layout of the two counts and the orders are those of Boost's

@@ -33,7 +33,7 @@ use crate::collector::{Collector, Visitor};
 /// });
 /// heap.collect();
 /// heap.mutate(|mc, guardian| {
-///     assert_eq!(guardian.next(mc).map(|file| file.name.as_str()), Some("a"));
+///     assert_eq!(guardian.next(mc).map(|file| file.get_ref().name.as_str()), Some("a"));
 ///     assert!(guardian.next(mc).is_none());
 /// });
 /// ```

@@ -12,10 +12,11 @@ use core::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
-use super::mutation::Mutation;
+use super::mutation::{Mutation, ObjectId};
 use super::rooted::RootTable;
 use super::{Branded, Trace};
 use crate::collector::object::Object;
+use crate::collector::survey::{Survey, Surveyed, Surveyor};
 use crate::collector::{Collector, GcConfig, GcStats, Roots};
 
 /// A heap with a root of the type `R`, looked after by a collector `C`.
@@ -60,7 +61,11 @@ impl<R: Branded, C: Collector> Roots<C> for AllRoots<'_, R, C> {
     }
 
     fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
-        self.table.settle(fate);
+        self.table.settle(fate, true);
+    }
+
+    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+        self.table.settle(fate, false);
     }
 }
 
@@ -143,6 +148,71 @@ impl<R: Branded, C: Collector> Heap<R, C> {
         stats.allocated_bytes = collector.allocated_bytes();
         stats.held_bytes = collector.held_bytes();
         stats
+    }
+
+    /// A picture of all that can be reached: what is there, by type, and what points to what. It takes as long as a collection in one
+    /// go, and memory in proportion to the number of objects.
+    ///
+    /// # Panics
+    ///
+    /// When the heap broke before.
+    pub fn survey(&mut self) -> Survey {
+        self.check();
+        let mut surveyor = Surveyor::default();
+        self.root.trace(&mut surveyor);
+        let root = surveyor.take_edges();
+        self.mutation.collector_mut().1.survey(&mut surveyor);
+        let rooted = surveyor.take_edges();
+        surveyor.finish(root, rooted)
+    }
+
+    /// Why an object is alive: a shortest way to it from the root, or from a root outside, with both ends. The closure picks the
+    /// object, by a weak pointer for instance. Empty if it can be reached by neither and has only not been collected yet.
+    ///
+    /// ```
+    /// use freestone_gc::{Gc, GcWeak, Heap, MarkSweep, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Session<'gc> {
+    ///     user: Gc<'gc, String>,
+    /// }
+    ///
+    /// type Root = (Vec<Gc<'static, Session<'static>>>, GcWeak<'static, String>);
+    /// let mut heap = Heap::<Root, MarkSweep>::new(|mc| {
+    ///     let user = mc.alloc("ann".to_owned());
+    ///     (vec![mc.alloc(Session { user })], GcWeak::new(mc, user))
+    /// });
+    /// let path = heap.why(|mc, (_, user)| user.upgrade().map(|user| mc.id(user)));
+    /// assert!(path[0].kind.ends_with("Session") && path[1].kind.ends_with("String"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the heap broke before; when the closure does.
+    pub fn why(
+        &mut self,
+        pick: impl for<'gc> FnOnce(&Mutation<'gc, C>, &mut R::Of<'gc>) -> Option<ObjectId>,
+    ) -> Vec<Surveyed> {
+        self.check();
+        // Nothing is collected in between, so the object is where it was.
+        let Some(ObjectId(address)) = self.enter(pick) else { return Vec::new() };
+        let survey = self.survey();
+        let Some(number) = survey.objects.iter().position(|object| object.address == address) else {
+            return Vec::new();
+        };
+        survey.path_to(number).into_iter().map(|number| survey.objects[number].clone()).collect()
+    }
+
+    pub(super) fn confined_kind(&self) -> Option<&'static str> {
+        self.mutation.confined_kind.get()
+    }
+
+    pub(super) fn count_roots(&mut self) -> usize {
+        self.mutation.collector_mut().1.count()
+    }
+
+    pub(super) fn set_travels(&self, travels: bool) {
+        self.mutation.travels.set(travels);
     }
 
     fn check(&self) {

@@ -10,6 +10,7 @@ mod impls;
 mod mutation;
 mod rooted;
 mod trace;
+mod travelling;
 mod weak;
 
 use core::marker::PhantomData;
@@ -20,9 +21,10 @@ pub use ephemeron::Ephemeron;
 pub use gc::Gc;
 pub use guardian::Guardian;
 pub use heap::Heap;
-pub use mutation::{Mutation, OutOfMemory};
+pub use mutation::{Mutation, ObjectId, OutOfMemory};
 pub use rooted::Rooted;
 pub use trace::{Branded, Trace};
+pub use travelling::{Confined, Travelling};
 pub use weak::GcWeak;
 
 /// A brand: a lifetime that fits no other, longer or shorter.

@@ -7,24 +7,32 @@
 //! are traced, whose destructors look at nothing.
 #![allow(unsafe_code)]
 
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::fmt;
 use core::marker::PhantomData;
 
 use super::rooted::{RootTable, Rooted};
 use super::{Branded, Gc, GcArray, Invariant, Trace};
 use crate::collector::Collector;
-use crate::collector::kind::{Array, Fixed, Plain};
+use crate::collector::kind::{Array, Fixed, Kind, Plain};
 use crate::collector::object::Object;
 
 /// What [`Heap::mutate`](crate::Heap::mutate) gives: the right to allocate in the heap, and to write to its objects.
 pub struct Mutation<'gc, C: Collector> {
     collector: UnsafeCell<C>,
     pub(super) roots: RootTable<C>,
+    /// The heap may leave its thread.
+    pub(super) travels: Cell<bool>,
+    /// The first type that was allocated and may not.
+    pub(super) confined_kind: Cell<Option<&'static str>>,
     brand: Invariant<'gc>,
     /// Of one thread.
     confined: PhantomData<*mut ()>,
 }
+
+/// An object, for [`Heap::why`](crate::Heap::why).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectId(pub(super) usize);
 
 /// There was no memory for an object; the value comes back.
 pub struct OutOfMemory<T>(pub T);
@@ -50,6 +58,8 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
         Mutation {
             collector: UnsafeCell::new(collector),
             roots: RootTable::new(),
+            travels: Cell::new(false),
+            confined_kind: Cell::new(None),
             brand: Invariant::default(),
             confined: PhantomData,
         }
@@ -79,11 +89,19 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
 
     #[inline]
     pub(crate) fn barrier(&self, object: Object) {
+        #[cfg(test)]
+        if crate::tests::WITHOUT_BARRIER.get() {
+            return;
+        }
         self.collector().barrier(object);
     }
 
     #[inline]
     pub(crate) fn barrier_element(&self, array: Object, index: usize) {
+        #[cfg(test)]
+        if crate::tests::WITHOUT_BARRIER.get() {
+            return;
+        }
         self.collector().barrier_element(array, index);
     }
 
@@ -110,6 +128,7 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
     /// [`OutOfMemory`] with the value in it.
     #[inline]
     pub fn try_alloc<T: Trace<'gc>>(&self, value: T) -> Result<Gc<'gc, T>, OutOfMemory<T>> {
+        self.check_confined::<Plain<'gc, T>>();
         let Some(object) = self.collector().allocate::<Plain<'gc, T>>(0) else {
             return Err(OutOfMemory(value));
         };
@@ -142,6 +161,7 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
         &self,
         values: Vec<T>,
     ) -> Result<GcArray<'gc, T>, OutOfMemory<Vec<T>>> {
+        self.check_confined::<Array<'gc, T>>();
         let len = values.len();
         let Some(object) = self.collector().allocate::<Array<'gc, T>>(len) else {
             return Err(OutOfMemory(values));
@@ -159,6 +179,21 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
         drop(core::mem::ManuallyDrop::into_inner(values));
         // SAFETY: brand: a live object of that kind in this heap.
         Ok(unsafe { GcArray::from_object(object) })
+    }
+
+    /// Takes note of types that are confined to their thread; nothing for all others.
+    #[inline]
+    fn check_confined<K: Kind>(&self) {
+        if !K::SENDABLE {
+            assert!(
+                !self.travels.get(),
+                "a {} cannot be sent to another thread, and this heap can: not allocated",
+                K::name()
+            );
+            if self.confined_kind.get().is_none() {
+                self.confined_kind.set(Some(K::name()));
+            }
+        }
     }
 
     #[cold]
@@ -187,8 +222,18 @@ impl<'gc, C: Collector> Mutation<'gc, C> {
     /// A root of its own, which keeps the object alive and can be kept outside of `mutate`.
     ///
     /// `B` is the object's type with `'static` for a brand: `let root: Rooted<Node<'static>> = mc.root(node);`.
+    ///
+    /// # Panics
+    ///
+    /// When the heap is [travelling](crate::Travelling).
     pub fn root<B: Branded>(&self, gc: Gc<'gc, B::Of<'gc>>) -> Rooted<B> {
+        assert!(!self.travels.get(), "Mutation::root: a root stays in its thread, and this heap need not");
         self.roots.insert(gc)
+    }
+
+    /// What a [survey](crate::Heap::survey) knows an object by, until something is collected.
+    pub fn id<T>(&self, gc: Gc<'gc, T>) -> ObjectId {
+        ObjectId(gc.object().address())
     }
 
     /// The handle of an object that has a root.

@@ -15,6 +15,7 @@ use super::weak::Body;
 use super::{Branded, Gc, Trace};
 use crate::collector::kind::{Kind, Plain};
 use crate::collector::object::Object;
+use crate::collector::survey::Surveyor;
 use crate::collector::{Collector, Visitor};
 
 /// Keeps one object of a heap alive, as long as it or a clone of it is there; see [`Mutation::root`](crate::Mutation::root).
@@ -40,6 +41,7 @@ struct Entry {
 
 struct Slot<C: Collector> {
     entry: Rc<Entry>,
+    survey: fn(&mut Object, &mut Surveyor),
     trace: fn(&mut Object, &mut C::Marker),
     trace_young: fn(&mut Object, &mut C::Young),
 }
@@ -89,6 +91,7 @@ impl<C: Collector> RootTable<C> {
         }
         slots.push(Slot {
             entry: Rc::clone(&entry),
+            survey: visit::<Plain<'gc, B::Of<'gc>>, Surveyor>,
             trace: visit::<Plain<'gc, B::Of<'gc>>, C::Marker>,
             trace_young: visit::<Plain<'gc, B::Of<'gc>>, C::Young>,
         });
@@ -104,9 +107,10 @@ impl<C: Collector> RootTable<C> {
         unsafe { Gc::from_object(rooted.entry.object.get()) }
     }
 
-    /// How many roots there are.
+    /// How many roots there are; those that are gone are forgotten.
     pub(super) fn count(&mut self) -> usize {
-        self.slots.get_mut().iter().filter(|slot| Rc::strong_count(&slot.entry) > 1).count()
+        self.each(|_, _| ());
+        self.slots.get_mut().len()
     }
 
     /// Traces those that are there, forgets the others.
@@ -169,13 +173,14 @@ impl<C: Collector> RootTable<C> {
         self.rescue_by(young, |entry| entry.trace_young)
     }
 
-    /// Forgets who is dead, and follows who has moved.
-    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+    /// Forgets who is dead, and follows who has moved, or is about to.
+    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>, moved: bool) {
         self.weak.get_mut().retain_mut(|weak| {
             let Some(now) = fate(*weak) else { return false };
+            let there = if moved { now } else { *weak };
             *weak = now;
             // SAFETY: table: a live body.
-            let body = unsafe { now.payload().cast::<Body>().as_ref() };
+            let body = unsafe { there.payload().cast::<Body>().as_ref() };
             body.target.set(body.target.get().and_then(fate));
             body.target.get().is_some()
         });
@@ -186,6 +191,11 @@ impl<C: Collector> RootTable<C> {
             (entry.guardian, entry.object) = (guardian, object);
             true
         });
+    }
+
+    /// Shows all roots to a survey.
+    pub(super) fn survey(&mut self, surveyor: &mut Surveyor) {
+        self.each(|slot, object| (slot.survey)(object, surveyor));
     }
 
     pub(super) fn trace(&mut self, marker: &mut C::Marker) {

@@ -5,52 +5,21 @@ use std::rc::Rc;
 
 use freestone_gc::{Collector, Gc, GcArray, GcCell, GcConfig, GcRefCell, Heap, Mutation, Rooted, Trace};
 
-/// Runs a generic test on every collector, without and with stress.
-macro_rules! on_every_collector {
-    ($($name:ident)*) => {$(
-        mod $name {
-            use freestone_gc::{GcConfig, Generational, Incremental, MarkCompact, MarkSweep, SemiSpace};
-
-            fn both() -> [GcConfig; 2] {
-                [GcConfig::default(), GcConfig { stress: true, ..GcConfig::default() }]
-            }
-
-            #[test]
-            fn mark_sweep() {
-                both().into_iter().for_each(super::super::$name::<MarkSweep>);
-            }
-
-            #[test]
-            fn generational() {
-                both().into_iter().for_each(super::super::$name::<Generational>);
-            }
-
-            #[test]
-            fn incremental() {
-                both().into_iter().for_each(super::super::$name::<Incremental>);
-            }
-
-            #[test]
-            fn mark_compact() {
-                both().into_iter().for_each(super::super::$name::<MarkCompact>);
-            }
-
-            #[test]
-            fn semi_space() {
-                both().into_iter().for_each(super::super::$name::<SemiSpace>);
-            }
-        }
-    )*};
+crate::on_every_collector! {
+    a_tree_survives_and_its_garbage_does_not
+    a_long_list_is_no_deep_recursion
+    destructors_run_once
+    roots_outside_keep_objects
+    arrays_small_and_large
+    alignment_is_kept
+    a_lisp_computes_the_same
 }
 
-mod run {
-    on_every_collector! {
-        a_tree_survives_and_its_garbage_does_not
-        a_long_list_is_no_deep_recursion
-        destructors_run_once
-        roots_outside_keep_objects
-        arrays_small_and_large
-        alignment_is_kept
+fn a_lisp_computes_the_same<C: Collector<Parent: Default>>(config: GcConfig) {
+    for (name, source, expected) in crate::interpreter::PROGRAMS {
+        let (output, stats) = crate::interpreter::run::<C>(config, source).expect(name);
+        assert_eq!(output, *expected, "{name} on {}", C::NAME);
+        assert!(!config.stress || stats.collections > 0);
     }
 }
 

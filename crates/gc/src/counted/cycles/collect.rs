@@ -55,6 +55,7 @@ struct Slice<'a>(&'a Core);
 impl Drop for Slice<'_> {
     fn drop(&mut self) {
         self.0.busy.set(false);
+        self.0.defer(false);
         if std::thread::panicking() {
             self.0.broken.set(true);
             if matches!(self.0.phase.get(), Phase::Trial | Phase::Scan) {
@@ -73,6 +74,7 @@ impl Core {
         if self.busy.replace(true) {
             return false;
         }
+        self.defer(true);
         let _slice = Slice(self);
         if self.phase.get() == Phase::Idle {
             self.begin();

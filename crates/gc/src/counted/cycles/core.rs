@@ -60,7 +60,7 @@ pub(super) struct Core {
     pub(super) broken: Cell<bool>,
     /// Objects without handles that wait to be destroyed.
     pub(super) zeros: RefCell<Vec<NonNull<Bare>>>,
-    /// Destructors inside of each other.
+    /// Destructors inside of each other; [`DEEPEST`] more while all is to wait.
     pub(super) depth: Cell<u32>,
     pub(super) waiting: Cell<usize>,
     pub(super) stats: Cell<CycleStats>,
@@ -106,12 +106,16 @@ impl Core {
     }
 
     /// Somebody got hold of an object of the table, or let go of it.
-    #[cold]
+    #[inline]
     pub(super) fn touch(&self, bare: &Bare) {
         let number = bare.entry.get();
-        if number == 0 || !matches!(self.phase.get(), Phase::Trial | Phase::Scan) {
-            return;
+        if number != 0 && matches!(self.phase.get(), Phase::Trial | Phase::Scan) {
+            self.touch_line(number);
         }
+    }
+
+    #[cold]
+    fn touch_line(&self, number: u32) {
         let mut table = self.table.borrow_mut();
         if matches!(table.entry(number).state, State::Found | State::Traced) {
             table.enliven(number);
@@ -151,20 +155,38 @@ impl Core {
     /// # Safety
     ///
     /// It was, and this is not called twice. The core outlives the call.
+    #[inline]
     pub(super) unsafe fn dropped_last(&self, object: NonNull<Bare>) {
         // SAFETY: it has not been destroyed.
-        self.forget(unsafe { object.as_ref() });
+        let bare = unsafe { object.as_ref() };
+        if bare.entry.get() != 0 {
+            self.forget(bare);
+        }
         self.objects.set(self.objects.get() - 1);
-        let depth = self.depth.get();
-        if depth >= DEEPEST || self.busy.get() {
+        if self.depth.get() >= DEEPEST {
             self.zeros.borrow_mut().push(object);
             return;
         }
-        let others = if depth == 0 { self.zeros.borrow().len() } else { usize::MAX };
         // SAFETY: the caller's promise.
         unsafe { self.destroy(object) };
-        // What a destructor left behind; not what a collection under way did.
+    }
+
+    /// The same from outside of all destructors, and then for what they left behind; not for what a collection under way did.
+    ///
+    /// # Safety
+    ///
+    /// As [`dropped_last`](Core::dropped_last).
+    pub(super) unsafe fn dropped_outermost(&self, object: NonNull<Bare>) {
+        let others = self.zeros.borrow().len();
+        // SAFETY: the caller's promise.
+        unsafe { self.dropped_last(object) };
         while self.zeros.borrow().len() > others && self.destroy_one() {}
+    }
+
+    /// From now on whatever loses its last handle waits in the queue; or no longer.
+    pub(super) fn defer(&self, yes: bool) {
+        let depth = self.depth.get();
+        self.depth.set(if yes { depth + DEEPEST } else { depth - DEEPEST });
     }
 
     /// Destroys an object of the queue, if there is one.
@@ -179,10 +201,12 @@ impl Core {
     /// # Safety
     ///
     /// Without handles, and not destroyed yet.
+    #[inline]
     unsafe fn destroy(&self, object: NonNull<Bare>) {
         /// Comes back also when the destructor panics.
         struct Depth<'a>(&'a Cell<u32>);
         impl Drop for Depth<'_> {
+            #[inline]
             fn drop(&mut self) {
                 self.0.set(self.0.get() - 1);
             }

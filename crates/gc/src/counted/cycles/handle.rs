@@ -226,13 +226,18 @@ impl<T: ?Sized, A: Alloc + 'static> Drop for Cc<T, A> {
             return;
         }
         let home = Self::home(self);
-        // Inside of another destructor, or of a collection, somebody has a handle already.
-        let _keep = (home.depth.get() == 0 && !home.busy.get()).then(|| Self::home_handle(self).clone());
-        let home: *const Core = home;
-        // SAFETY: it is kept.
-        let home = unsafe { &*home };
-        // SAFETY: the last handle is being dropped.
-        unsafe { home.dropped_last(object) };
+        if home.depth.get() == 0 {
+            // Nobody else may have the core.
+            let home = Self::home_handle(self).clone();
+            // SAFETY: the last handle is being dropped.
+            unsafe { home.dropped_outermost(object) };
+        } else {
+            let home: *const Core = home;
+            // SAFETY: inside of another destructor, or of a collection, somebody has a handle to the core.
+            let home = unsafe { &*home };
+            // SAFETY: the last handle is being dropped.
+            unsafe { home.dropped_last(object) };
+        }
     }
 }
 

@@ -1,0 +1,10 @@
+//! Tests that need to reach inside.
+
+mod model;
+
+use std::cell::Cell;
+
+thread_local! {
+    /// The mutation that the property tests must catch: no barrier.
+    pub(crate) static WITHOUT_BARRIER: Cell<bool> = const { Cell::new(false) };
+}
