@@ -39,11 +39,14 @@ struct Entry {
     object: Cell<Object>,
 }
 
+/// Visits an object as what it is.
+type Visit<V> = fn(&mut Object, &mut V);
+
 struct Slot<C: Collector> {
     entry: Rc<Entry>,
-    survey: fn(&mut Object, &mut Surveyor),
-    trace: fn(&mut Object, &mut C::Marker),
-    trace_young: fn(&mut Object, &mut C::Young),
+    survey: Visit<Surveyor>,
+    trace: Visit<C::Marker>,
+    trace_young: Visit<C::Young>,
 }
 
 /// What a guardian watches.
@@ -51,8 +54,8 @@ struct Guarded<C: Collector> {
     guardian: Object,
     object: Object,
     hand_over: fn(Object, Object),
-    trace: fn(&mut Object, &mut C::Marker),
-    trace_young: fn(&mut Object, &mut C::Young),
+    trace: Visit<C::Marker>,
+    trace_young: Visit<C::Young>,
 }
 
 /// The roots of a heap that are outside of it, and what is to be told of deaths.
@@ -144,7 +147,7 @@ impl<C: Collector> RootTable<C> {
     fn rescue_by<V: Visitor>(
         &mut self,
         visitor: &mut V,
-        which: fn(&Guarded<C>) -> fn(&mut Object, &mut V),
+        which: impl Fn(&Guarded<C>) -> Visit<V>,
     ) -> bool {
         let guarded = self.guarded.get_mut();
         let before = guarded.len();
