@@ -97,7 +97,7 @@ impl<A: Alloc> Visitor for Copier<A> {
         *place = to;
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         // Whoever is asked about lies in the old space, or apart.
         if let Some(to) = object.header().forwarded() {
             return Some(to);
@@ -265,7 +265,7 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
             self.scan();
         }
         self.base.clear_ephemerons(&mut self.copier.pending);
-        roots.settle(&|object| self.copier.fate(object));
+        roots.settle(&|object, tiny| self.copier.fate(object, tiny));
         self.drop_dead();
         self.large.begin_sweep();
         self.large.sweep(&self.copier.parent, usize::MAX, |object| self.base.drop_object::<Self>(object));

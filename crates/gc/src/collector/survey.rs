@@ -146,7 +146,7 @@ impl Visitor for Surveyor {
         }
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         self.numbers.contains_key(&object.address()).then_some(object)
     }
 

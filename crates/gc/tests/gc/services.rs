@@ -270,3 +270,39 @@ fn an_incremental_collection_takes_many_short_pauses() {
     let stats = heap.stats();
     assert!(stats.collections >= 1 && stats.pauses.count() > 10 * stats.collections, "{stats:?}");
 }
+
+#[test]
+fn tiny_objects_share_cells_where_nothing_moves() {
+    fn held<C: Collector<Parent: Default>>() -> usize {
+        let config = GcConfig { min_growth: 64 << 20, ..GcConfig::default() };
+        let mut heap =
+            Heap::<Vec<(Gc<'static, u32>, Gc<'static, [u64; 2]>, GcWeak<'static, u32>)>, C>::with_config(
+                config,
+                Default::default(),
+                |_| Vec::new(),
+            );
+        for round in 0..4 {
+            heap.mutate(|mc, root| {
+                root.retain(|(small, ..)| **small % 3 != round);
+                for number in 0..20_000 {
+                    let small = mc.alloc(number);
+                    root.push((small, mc.alloc([u64::from(number); 2]), GcWeak::new(mc, small)));
+                }
+            });
+            heap.collect();
+            heap.mutate(|_, root| {
+                for (small, pair, weak) in root {
+                    assert_eq!(**pair, [u64::from(**small); 2]);
+                    assert!(weak.upgrade().is_some_and(|same| Gc::ptr_eq(same, *small)));
+                }
+            });
+        }
+        heap.mutate(|mc, root| *root = vec![(mc.alloc(1), mc.alloc([1; 2]), GcWeak::new(mc, mc.alloc(2)))]);
+        heap.collect();
+        heap.mutate(|mc, _| (0..1_000_000_u32).for_each(|number| drop(mc.alloc(number))));
+        heap.stats().held_bytes
+    }
+    for held in [held::<MarkSweep>(), held::<Incremental>()] {
+        assert!(held < 10_500_000, "a million of four bytes took {held}");
+    }
+}
