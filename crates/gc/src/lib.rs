@@ -59,6 +59,7 @@ extern crate self as freestone_gc;
 pub mod allocator;
 pub mod collector;
 pub mod counted;
+pub mod excluded;
 pub mod mutator;
 
 #[doc(hidden)]

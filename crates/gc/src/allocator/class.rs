@@ -4,8 +4,10 @@
 
 use super::LARGE;
 
-/// How many classes there are.
+/// How many classes there are, without that of cells.
 pub(crate) const CLASSES: usize = 15 + 8 * (LARGE.ilog2() as usize - 7);
+/// The class of cells: blocks of 16 bytes for tiny objects, which have neither pointers nor a header.
+pub(crate) const CELLS: usize = CLASSES;
 /// Log2 of a span's bytes, and of its alignment.
 pub(crate) const SPAN_SHIFT: u32 = 16;
 /// Bytes of a span.
@@ -71,17 +73,18 @@ const fn describe(class: usize) -> Class {
     }
 }
 
-/// All classes.
-pub(crate) static CLASS: [Class; CLASSES] = CLASS_TABLE;
+/// All classes, that of cells last.
+pub(crate) static CLASS: [Class; CLASSES + 1] = CLASS_TABLE;
 
 /// The same, for constants.
-pub(crate) const CLASS_TABLE: [Class; CLASSES] = {
-    let mut table = [Class { size: 0, blocks: 0, words: 0, first: 0, reciprocal: 0 }; CLASSES];
+pub(crate) const CLASS_TABLE: [Class; CLASSES + 1] = {
+    let mut table = [Class { size: 0, blocks: 0, words: 0, first: 0, reciprocal: 0 }; CLASSES + 1];
     let mut class = 0;
     while class < CLASSES {
         table[class] = describe(class);
         class += 1;
     }
+    table[CELLS] = describe(0);
     table
 };
 

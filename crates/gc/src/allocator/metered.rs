@@ -30,6 +30,11 @@ impl<A> Metered<A> {
         self.held.get()
     }
 
+    /// Whether more is held than the limit allows.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.held.get() > self.limit
+    }
+
     /// Lets blocks be had beyond the limit, or no more.
     pub(crate) fn lift(&self, lifted: bool) {
         self.lifted.set(lifted);

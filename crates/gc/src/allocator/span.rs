@@ -252,6 +252,31 @@ pub(crate) fn mark(object: Object, class: Class) -> bool {
     bits & bit == 0
 }
 
+/// The same for a cell, in which a tiny object lies without a header.
+#[inline]
+pub(crate) fn mark_cell(object: Object, class: Class) -> bool {
+    let (word, bit) = mark_of_cell(object, class);
+    // SAFETY: span: a word of the map.
+    let bits = unsafe { word.read() };
+    // SAFETY: the same.
+    unsafe { word.write(bits | bit) };
+    bits & bit == 0
+}
+
+/// Whether a cell is marked.
+pub(crate) fn is_cell_marked(object: Object, class: Class) -> bool {
+    let (word, bit) = mark_of_cell(object, class);
+    // SAFETY: span: a word of the map.
+    (unsafe { word.read() }) & bit != 0
+}
+
+/// Where the mark bit of a cell lies.
+#[inline]
+fn mark_of_cell(object: Object, class: Class) -> (*mut u64, u64) {
+    let number = ((object.address() & (SPAN - 1)) - class.first as usize) / class.size as usize;
+    (span_of(object).mark_word(number / 64), 1 << (number % 64))
+}
+
 /// Whether an object is marked.
 #[inline]
 pub(crate) fn is_marked(object: Object, class: Class) -> bool {

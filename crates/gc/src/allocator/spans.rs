@@ -42,8 +42,8 @@ struct List {
 
 /// The spans of a heap.
 pub(crate) struct Spans<A: Alloc> {
-    cursors: [Cursor; CLASSES],
-    lists: [List; CLASSES],
+    cursors: [Cursor; CLASSES + 1],
+    lists: [List; CLASSES + 1],
     empty: Vec<Span>,
     parent: A,
     /// Bytes taken by cursors since the heap began.
@@ -63,7 +63,7 @@ const LAYOUT: Layout = match Layout::from_size_align(SPAN, SPAN) {
 impl<A: Alloc> Spans<A> {
     pub(crate) fn new(parent: A) -> Self {
         Spans {
-            cursors: [Cursor::NONE; CLASSES],
+            cursors: [Cursor::NONE; CLASSES + 1],
             lists: core::array::from_fn(|_| List { spans: Vec::new(), next: 0, current: None }),
             empty: Vec::new(),
             parent,
@@ -157,7 +157,7 @@ impl<A: Alloc> Spans<A> {
 
     /// Gives back what the cursors have taken and not used: before a collection.
     pub(crate) fn retire(&mut self) {
-        for class in 0..CLASSES {
+        for class in 0..=CLASSES {
             let cursor = core::mem::replace(&mut self.cursors[class], Cursor::NONE);
             let Some(span) = self.lists[class].current.take() else { continue };
             let record = span.class();
@@ -184,7 +184,7 @@ impl<A: Alloc> Spans<A> {
 
     /// Sweeps what is unswept, at most `limit` spans; spans without live objects go back. Returns whether all is swept.
     pub(crate) fn sweep(&mut self, mut limit: usize, mut drop: impl FnMut(Object)) -> bool {
-        for class in 0..CLASSES {
+        for class in 0..=CLASSES {
             if self.unswept == 0 {
                 break;
             }

@@ -17,7 +17,8 @@ pub struct GcConfig {
     pub min_growth: usize,
     /// Above that much the collector works harder: it lets the heap grow by less, down to an eighth of the usual.
     pub soft_limit: usize,
-    /// More is refused, with [`OutOfMemory`](crate::OutOfMemory).
+    /// More than that held from the parent is refused, with [`OutOfMemory`](crate::OutOfMemory). Collectors that copy may go beyond it
+    /// while they collect, by what is live (semi-space) or young (generational).
     pub hard_limit: usize,
     /// The length of the nursery (generational).
     pub nursery: usize,

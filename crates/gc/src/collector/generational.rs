@@ -47,7 +47,7 @@ use crate::allocator::nursery::Nursery;
 /// Copies the young, marks and sweeps the old.
 pub struct Generational<A: Alloc + 'static = Global> {
     young: Young<A>,
-    marker: Marker,
+    marker: Marker<false>,
     /// Young objects with a destructor.
     drops: Vec<Object>,
     /// A young collection is under way: objects are being moved.
@@ -90,7 +90,7 @@ impl<A: Alloc + 'static> Visitor for Young<A> {
         *place = self.evacuate::<K>(object);
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         if self.nursery.holds(object) { object.header().forwarded() } else { Some(object) }
     }
 
@@ -215,7 +215,7 @@ impl<A: Alloc + 'static> Generational<A> {
             young.complete();
         }
         young.base.clear_ephemerons(&mut young.pending);
-        roots.settle(&|object| young.fate(object));
+        roots.settle(&|object, tiny| young.fate(object, tiny));
         self.moving = false;
         self.drop_dead();
         let young = &mut self.young;
@@ -247,7 +247,7 @@ impl<A: Alloc + 'static> Generational<A> {
     fn collect_old(&mut self, roots: &mut dyn Roots<Self>) {
         let Young { base, old, .. } = &mut self.young;
         old.sweep::<Self>(base, usize::MAX);
-        old.spans.retire();
+        old.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
         self.marker.finish(roots, base);
@@ -267,7 +267,7 @@ impl<A: Alloc + 'static> sealed::Sealed for Generational<A> {}
 // place updated, before the nursery is used again; all old ones that can be reached are marked before anything is swept.
 unsafe impl<A: Alloc + 'static> Collector for Generational<A> {
     type Parent = A;
-    type Marker = Marker;
+    type Marker = Marker<false>;
     type Young = Young<A>;
     const NAME: &'static str = "generational";
     const MOVES: bool = true;

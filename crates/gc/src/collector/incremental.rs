@@ -61,7 +61,7 @@ const BETWEEN: u64 = 32 << 10;
 pub struct Incremental<A: Alloc + 'static = Global> {
     base: Base,
     space: Space<A>,
-    marker: Marker,
+    marker: Marker<true>,
     phase: Phase,
     /// Allocated bytes at the end of the last slice.
     sliced_at: u64,
@@ -71,7 +71,7 @@ pub struct Incremental<A: Alloc + 'static = Global> {
 
 impl<A: Alloc + 'static> Incremental<A> {
     fn begin(&mut self, roots: &mut dyn Roots<Self>) {
-        self.space.spans.retire();
+        self.space.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
         self.phase = Phase::Marking;
@@ -145,8 +145,8 @@ impl<A: Alloc + 'static> sealed::Sealed for Incremental<A> {}
 // SAFETY: see the module: all that can be reached is marked before anything is swept; nothing moves.
 unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
     type Parent = A;
-    type Marker = Marker;
-    type Young = Marker;
+    type Marker = Marker<true>;
+    type Young = Marker<true>;
     const NAME: &'static str = "incremental";
     const MOVES: bool = false;
 
@@ -171,7 +171,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
 
     #[inline]
     fn allocate<K: Kind>(&mut self, len: usize) -> Option<Object> {
-        self.space.allocate::<Self, K>(&mut self.base, len)
+        self.space.allocate_in_place::<Self, K>(&mut self.base, len)
     }
 
     fn allocated_bytes(&self) -> u64 {

@@ -86,6 +86,9 @@ pub(crate) fn is_large<K: Kind>(object: Object) -> bool {
     if K::STRIDE == 0 { Fixed::<K>::LARGE } else { lies_apart(size_in_chunk::<K>(object), K::ALIGN) }
 }
 
+/// Bytes of a cell.
+pub(crate) const CELL: usize = 16;
+
 pub(crate) struct Fixed<K>(PhantomData<K>);
 
 impl<K: Kind> Fixed<K> {
@@ -94,6 +97,11 @@ impl<K: Kind> Fixed<K> {
         size_of_new::<K>(0)
     };
     pub(crate) const LARGE: bool = lies_apart(Self::IN_CHUNK, K::ALIGN);
+    /// Without pointers or a destructor, and so short that a header would be a waste: where nothing moves, it lies in a cell.
+    pub(crate) const TINY: bool =
+        !K::TRACES && !K::DROPS && K::STRIDE == 0 && K::SIZE <= CELL && K::ALIGN <= CELL;
+    /// Two fit a cell.
+    pub(crate) const HALF: bool = K::SIZE <= CELL / 2 && K::ALIGN <= CELL / 2;
 }
 
 /// A value of type `T`.

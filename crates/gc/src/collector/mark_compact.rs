@@ -179,7 +179,7 @@ impl Visitor for Slider {
         }
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         if extent_of(object).is_large(object) {
             // Its mark is still there when pointers are replaced.
             return large::is_marked(object).then_some(object);
@@ -277,7 +277,7 @@ impl<A: Alloc + 'static> MarkCompact<A> {
     fn replace(&mut self, roots: &mut dyn Roots<Self>, chunks: &[Chunk]) {
         self.slider.replacing = true;
         roots.trace(&mut self.slider);
-        roots.settle_before_move(&|object| self.slider.fate(object));
+        roots.settle_before_move(&|object, tiny| self.slider.fate(object, tiny));
         let starts = core::mem::take(&mut self.slider.starts);
         let slider = &mut self.slider;
         let mut trace = |object| {
@@ -400,7 +400,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkCompact<A> {
             self.mark();
         }
         self.base.clear_ephemerons(&mut self.slider.pending);
-        roots.settle(&|object| self.slider.fate(object));
+        roots.settle(&|object, tiny| self.slider.fate(object, tiny));
         self.drop_dead();
 
         self.moving = true;

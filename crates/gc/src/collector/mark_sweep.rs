@@ -37,7 +37,7 @@ use crate::allocator::Global;
 pub struct MarkSweep<A: Alloc + 'static = Global> {
     base: Base,
     space: Space<A>,
-    marker: Marker,
+    marker: Marker<true>,
 }
 
 impl<A: Alloc + 'static> sealed::Sealed for MarkSweep<A> {}
@@ -45,8 +45,8 @@ impl<A: Alloc + 'static> sealed::Sealed for MarkSweep<A> {}
 // SAFETY: all that can be reached is marked before anything is swept; nothing moves.
 unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
     type Parent = A;
-    type Marker = Marker;
-    type Young = Marker;
+    type Marker = Marker<true>;
+    type Young = Marker<true>;
     const NAME: &'static str = "mark-sweep";
     const MOVES: bool = false;
 
@@ -68,7 +68,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
 
     #[inline]
     fn allocate<K: Kind>(&mut self, len: usize) -> Option<Object> {
-        self.space.allocate::<Self, K>(&mut self.base, len)
+        self.space.allocate_in_place::<Self, K>(&mut self.base, len)
     }
 
     fn allocated_bytes(&self) -> u64 {
@@ -84,7 +84,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkSweep<A> {
 
     unsafe fn step(&mut self, roots: &mut dyn Roots<Self>) {
         self.space.sweep::<Self>(&mut self.base, usize::MAX);
-        self.space.spans.retire();
+        self.space.retire();
         self.marker.clear();
         roots.trace(&mut self.marker);
         self.marker.finish(roots, &mut self.base);

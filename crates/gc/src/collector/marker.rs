@@ -11,25 +11,25 @@ use super::kind::{Kind, shape_of};
 use super::object::{NOTED, Object};
 use super::{Collector, Pending, Roots, Visitor, attempt_all, sealed, space};
 
-/// Objects that are marked and whose pointers have not been followed yet.
+/// Objects that are marked and whose pointers have not been followed yet. `CELLED`: tiny objects lie in cells.
 #[doc(hidden)]
-pub struct Marker {
+pub struct Marker<const CELLED: bool> {
     stack: Vec<Object>,
     /// Long arrays, and from which element on.
     arrays: Vec<(Object, usize)>,
-    pending: Vec<Pending<Marker>>,
+    pending: Vec<Pending<Marker<CELLED>>>,
     /// So many objects are followed before one asks whether it is enough.
     batch: usize,
     /// Bytes of what was marked.
     pub(crate) bytes: usize,
 }
 
-impl sealed::Sealed for Marker {}
+impl<const CELLED: bool> sealed::Sealed for Marker<CELLED> {}
 
-impl Visitor for Marker {
+impl<const CELLED: bool> Visitor for Marker<CELLED> {
     #[inline]
     fn edge<K: Kind>(&mut self, place: &mut Object) {
-        if let Some(bytes) = space::mark::<K>(*place) {
+        if let Some(bytes) = space::mark::<K, CELLED>(*place) {
             self.bytes += bytes;
             if K::TRACES {
                 self.stack.push(*place);
@@ -37,8 +37,8 @@ impl Visitor for Marker {
         }
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
-        space::is_marked(object).then_some(object)
+    fn fate(&self, object: Object, tiny: bool) -> Option<Object> {
+        space::is_marked_as(object, CELLED && tiny).then_some(object)
     }
 
     fn ephemeron(&mut self, pending: Pending<Self>) {
@@ -48,7 +48,7 @@ impl Visitor for Marker {
     }
 }
 
-impl Marker {
+impl<const CELLED: bool> Marker<CELLED> {
     /// Under stress it can be stopped behind every object.
     pub(crate) fn new(stress: bool) -> Self {
         Marker {
@@ -62,7 +62,7 @@ impl Marker {
 
     /// Follows pointers until none is left, or as many bytes have been marked as `enough` says, which is asked now and then.
     /// Says whether none is left.
-    pub(crate) fn drain<C: Collector<Marker = Marker>>(
+    pub(crate) fn drain<C: Collector<Marker = Marker<CELLED>>>(
         &mut self,
         mut enough: impl FnMut(usize) -> bool,
     ) -> bool {
@@ -86,7 +86,7 @@ impl Marker {
     }
 
     /// The same, and follows the values of ephemerons whose keys turn out to be alive.
-    pub(crate) fn complete<C: Collector<Marker = Marker>>(
+    pub(crate) fn complete<C: Collector<Marker = Marker<CELLED>>>(
         &mut self,
         enough: &mut impl FnMut(usize) -> bool,
     ) -> bool {
@@ -101,7 +101,7 @@ impl Marker {
     }
 
     /// Follows everything, for a collection in one go.
-    pub(crate) fn finish<C: Collector<Marker = Marker>>(
+    pub(crate) fn finish<C: Collector<Marker = Marker<CELLED>>>(
         &mut self,
         roots: &mut dyn Roots<C>,
         base: &mut Base,
@@ -114,17 +114,17 @@ impl Marker {
     }
 
     /// When all that lives is marked: weak pointers and ephemerons to the dead are cleared.
-    pub(crate) fn settle<C: Collector<Marker = Marker>>(
+    pub(crate) fn settle<C: Collector<Marker = Marker<CELLED>>>(
         &mut self,
         roots: &mut dyn Roots<C>,
         base: &mut Base,
     ) {
         base.clear_ephemerons(&mut self.pending);
-        roots.settle(&|object| space::is_marked(object).then_some(object));
+        roots.settle(&|object, tiny| self.fate(object, tiny));
     }
 
     #[inline]
-    fn follow<C: Collector<Marker = Marker>>(&mut self, object: Object) {
+    fn follow<C: Collector<Marker = Marker<CELLED>>>(&mut self, object: Object) {
         if object.header().has(NOTED) {
             object.untag(NOTED);
         }

@@ -38,6 +38,10 @@ pub(crate) use visitor::attempt_all;
 pub(crate) use visitor::sealed;
 pub use visitor::{Pending, Visitor};
 
+/// Where an object is now, if it is alive; whether its kind is tiny.
+#[doc(hidden)]
+pub type Fate<'f> = &'f dyn Fn(Object, bool) -> Option<Object>;
+
 /// The pointers into the heap from outside of it.
 #[doc(hidden)]
 pub trait Roots<C: Collector> {
@@ -47,9 +51,9 @@ pub trait Roots<C: Collector> {
     fn rescue(&mut self, marker: &mut C::Marker) -> bool;
     fn rescue_young(&mut self, young: &mut C::Young) -> bool;
     /// Afterwards: weak pointers to the dead are cleared, and addresses follow who has moved.
-    fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
+    fn settle(&mut self, fate: Fate<'_>);
     /// The same when everybody is alive, and known where they will be, but still where they were.
-    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>);
+    fn settle_before_move(&mut self, fate: Fate<'_>);
 }
 
 /// A collector, with the memory that it looks after. The type is the choice: [`Heap<R, C>`](crate::Heap).

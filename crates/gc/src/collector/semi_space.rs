@@ -97,7 +97,7 @@ impl<A: Alloc> Visitor for Copier<A> {
         *place = to;
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         // Whoever is asked about lies in the old space, or apart.
         if let Some(to) = object.header().forwarded() {
             return Some(to);
@@ -249,8 +249,10 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
     unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
         // What lies in n chunks fits n chunks again if none is left with a gap longer than the longest object.
         let count = self.copier.to.count();
+        self.copier.parent.lift(true);
         if !self.copier.to.reserve(&self.copier.parent, count + count / 16 + 1) {
             self.base.pace(self.copier.to.used_bytes() + self.large.bytes(), self.allocated_bytes());
+            self.copier.parent.lift(false);
             return;
         }
         let allocated = self.allocated_bytes();
@@ -263,7 +265,7 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
             self.scan();
         }
         self.base.clear_ephemerons(&mut self.copier.pending);
-        roots.settle(&|object| self.copier.fate(object));
+        roots.settle(&|object, tiny| self.copier.fate(object, tiny));
         self.drop_dead();
         self.large.begin_sweep();
         self.large.sweep(&self.copier.parent, usize::MAX, |object| self.base.drop_object::<Self>(object));
@@ -275,6 +277,10 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
         self.base.stats.collections += 1;
         let growth = self.base.growth(small + self.copier.large_bytes) / CHUNK + 1;
         self.copier.to.trim(&self.copier.parent, growth);
+        self.copier.parent.lift(false);
+        if self.copier.parent.is_beyond() {
+            self.copier.to.trim(&self.copier.parent, 0);
+        }
     }
 
     fn abandon(&mut self) -> bool {

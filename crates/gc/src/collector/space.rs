@@ -6,14 +6,17 @@
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use freestone_kit::Alloc;
 
 use super::Collector;
 use super::base::Base;
-use super::kind::{Fixed, Kind, Shape, ShapeOf, extent_of, is_large, lies_apart, size_in_chunk, size_of_new};
+use super::kind::{
+    CELL, Fixed, Kind, Shape, ShapeOf, extent_of, is_large, lies_apart, size_in_chunk, size_of_new,
+};
 use super::object::{FILLER, Object, WORD};
-use crate::allocator::class::{CLASS_TABLE, Class, class_of};
+use crate::allocator::class::{CELLS, CLASS_TABLE, Class, class_of};
 use crate::allocator::large::{self, LargeObjects};
 use crate::allocator::metered::Metered;
 use crate::allocator::span::{self, span_of};
@@ -25,6 +28,8 @@ pub(crate) struct Space<A: Alloc> {
     pub(crate) large: LargeObjects,
     /// Bytes of large objects since the heap began.
     large_taken: u64,
+    /// The second half of the cell that was begun last.
+    half: Option<NonNull<u8>>,
 }
 
 /// The class of a value's block, at compile time.
@@ -43,7 +48,12 @@ const fn class_for(size: usize, align: usize) -> usize {
 
 impl<A: Alloc> Space<A> {
     pub(crate) fn new(parent: A, limit: usize) -> Self {
-        Space { spans: Spans::new(Metered::new(parent, limit)), large: LargeObjects::new(), large_taken: 0 }
+        Space {
+            spans: Spans::new(Metered::new(parent, limit)),
+            large: LargeObjects::new(),
+            large_taken: 0,
+            half: None,
+        }
     }
 
     pub(crate) fn parent(&self) -> &Metered<A> {
@@ -77,6 +87,35 @@ impl<A: Alloc> Space<A> {
             return self.allocate_large(shape, K::SIZE + len * K::STRIDE);
         }
         self.allocate_small(base, shape, class)
+    }
+
+    /// The same; a tiny object lies in a cell, without a header.
+    #[inline]
+    pub(crate) fn allocate_in_place<C: Collector, K: Kind>(
+        &mut self,
+        base: &mut Base,
+        len: usize,
+    ) -> Option<Object> {
+        if !Fixed::<K>::TINY {
+            return self.allocate::<C, K>(base, len);
+        }
+        let cell = match self.half.take() {
+            Some(half) if Fixed::<K>::HALF => half,
+            other => {
+                let cell = self.spans.allocate(CELLS, |_| ())?;
+                // SAFETY: a cell is that long.
+                self.half = if Fixed::<K>::HALF { Some(unsafe { cell.add(CELL / 2) }) } else { other };
+                cell
+            }
+        };
+        // SAFETY: live, as one without a header: of its kind nobody reads one.
+        Some(unsafe { Object::new(cell) })
+    }
+
+    /// Before a collection: what allocation has taken and not used is given back.
+    pub(crate) fn retire(&mut self) {
+        self.half = None;
+        self.spans.retire();
     }
 
     #[inline]
@@ -114,6 +153,7 @@ impl<A: Alloc> Space<A> {
 
     /// After marking: all is due to be swept.
     pub(crate) fn begin_sweep(&mut self) {
+        self.half = None;
         self.spans.begin_sweep();
         self.large.begin_sweep();
     }
@@ -140,7 +180,10 @@ impl<A: Alloc> Space<A> {
 
 /// Marks an object; returns its bytes if it was not marked yet.
 #[inline]
-pub(crate) fn mark<K: Kind>(object: Object) -> Option<usize> {
+pub(crate) fn mark<K: Kind, const CELLED: bool>(object: Object) -> Option<usize> {
+    if CELLED && Fixed::<K>::TINY {
+        return span::mark_cell(object, CLASS_TABLE[CELLS]).then_some(CELL);
+    }
     if is_large::<K>(object) {
         return large::mark(object).then(|| size_in_chunk::<K>(object));
     }
@@ -148,7 +191,12 @@ pub(crate) fn mark<K: Kind>(object: Object) -> Option<usize> {
     span::mark(object, class).then_some(class.size as usize)
 }
 
-/// Whether an object is marked.
+/// Whether an object is marked; one in a cell, if `celled`. It is also if the other half of its cell is.
+pub(crate) fn is_marked_as(object: Object, celled: bool) -> bool {
+    if celled { span::is_cell_marked(object, CLASS_TABLE[CELLS]) } else { is_marked(object) }
+}
+
+/// Whether an object with a header is marked.
 pub(crate) fn is_marked(object: Object) -> bool {
     if extent_of(object).is_large(object) {
         return large::is_marked(object);

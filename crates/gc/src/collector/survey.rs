@@ -116,13 +116,16 @@ pub struct Surveyor {
     survey: Survey,
     numbers: HashMap<usize, usize>,
     /// Objects whose pointers have not been followed yet, in their order.
-    work: VecDeque<(Object, fn(Object, &mut Surveyor))>,
+    work: VecDeque<Found>,
     pending: Vec<Pending<Surveyor>>,
     /// The edges of what is being traced.
     edges: Vec<usize>,
 }
 
 impl sealed::Sealed for Surveyor {}
+
+/// An object, and how its pointers are followed.
+type Found = (Object, fn(Object, &mut Surveyor));
 
 fn trace<K: Kind>(object: Object, surveyor: &mut Surveyor) {
     // SAFETY: reached: an object of that kind, by the edge that led to it.
@@ -143,7 +146,7 @@ impl Visitor for Surveyor {
         }
     }
 
-    fn fate(&self, object: Object) -> Option<Object> {
+    fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
         self.numbers.contains_key(&object.address()).then_some(object)
     }
 

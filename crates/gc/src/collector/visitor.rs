@@ -9,9 +9,9 @@ pub trait Visitor: sealed::Sealed + Sized {
     #[doc(hidden)]
     fn edge<K: Kind>(&mut self, place: &mut Object);
 
-    /// Where an object is now, if it is known to be alive.
+    /// Where an object is now, if it is known to be alive; `tiny` if its kind is.
     #[doc(hidden)]
-    fn fate(&self, object: Object) -> Option<Object>;
+    fn fate(&self, object: Object, tiny: bool) -> Option<Object>;
 
     /// An ephemeron: tried at once, and again later if its key is not known to be alive.
     #[doc(hidden)]

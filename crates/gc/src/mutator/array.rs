@@ -62,9 +62,14 @@ impl<'gc, T: 'gc> GcArray<'gc, T> {
     ///
     /// When there are not so many.
     #[inline]
-    pub fn write<C: Collector>(self, mc: &Mutation<'gc, C>, index: usize) -> &'gc Write<T> {
+    pub fn write<C: Collector>(self, mc: &Mutation<'gc, C>, index: usize) -> &'gc Write<T>
+    where
+        T: Trace<'gc>,
+    {
         let element = &self.as_slice()[index];
-        mc.barrier_element(self.object, index);
+        if T::NEEDS_TRACE {
+            mc.barrier_element(self.object, index);
+        }
         Write::new(element)
     }
 

@@ -13,6 +13,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::{Branded, Gc, Invariant, Mutation, Trace};
+use crate::collector::kind::{Fixed, Plain};
 use crate::collector::object::Object;
 use crate::collector::{Collector, Pending, Visitor};
 
@@ -30,10 +31,10 @@ fn body<'b, 'gc, K, T>(object: Object) -> &'b mut EphemeronBody<'gc, K, T> {
     unsafe { object.payload().cast().as_mut() }
 }
 
-fn attempt<'gc, K, T: Trace<'gc>, V: Visitor>(object: Object, visitor: &mut V) -> bool {
+fn attempt<'gc, K: Trace<'gc>, T: Trace<'gc>, V: Visitor>(object: Object, visitor: &mut V) -> bool {
     let body = body::<K, T>(object);
     let Some(key) = body.key else { return true };
-    let Some(key) = visitor.fate(key) else { return false };
+    let Some(key) = visitor.fate(key, Fixed::<Plain<'gc, K>>::TINY) else { return false };
     body.key = Some(key);
     if let Some(value) = &mut body.value {
         value.trace(visitor);
@@ -48,7 +49,7 @@ fn clear<K, T>(object: Object) {
 }
 
 // SAFETY: the visitor traces the value if the key is alive; else key and value are forgotten.
-unsafe impl<'gc, K: 'gc, T: Trace<'gc> + 'gc> Trace<'gc> for EphemeronBody<'gc, K, T> {
+unsafe impl<'gc, K: Trace<'gc> + 'gc, T: Trace<'gc> + 'gc> Trace<'gc> for EphemeronBody<'gc, K, T> {
     const NEEDS_TRACE: bool = true;
     const SENDABLE: bool = T::SENDABLE;
 
@@ -117,7 +118,7 @@ impl<'gc, K: Trace<'gc> + 'gc, T: Trace<'gc> + 'gc> Ephemeron<'gc, K, T> {
 }
 
 // SAFETY: it hands its body on.
-unsafe impl<'gc, K: 'gc, T: Trace<'gc> + 'gc> Trace<'gc> for Ephemeron<'gc, K, T> {
+unsafe impl<'gc, K: Trace<'gc> + 'gc, T: Trace<'gc> + 'gc> Trace<'gc> for Ephemeron<'gc, K, T> {
     const NEEDS_TRACE: bool = true;
     const SENDABLE: bool = true;
 

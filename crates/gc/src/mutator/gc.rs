@@ -67,8 +67,13 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
 
     /// Opens the object for writing: its own cell, if it is one.
     #[inline]
-    pub fn write_all<C: Collector>(self, mc: &Mutation<'gc, C>) -> &'gc Write<T> {
-        mc.barrier(self.object);
+    pub fn write_all<C: Collector>(self, mc: &Mutation<'gc, C>) -> &'gc Write<T>
+    where
+        T: Trace<'gc>,
+    {
+        if T::NEEDS_TRACE {
+            mc.barrier(self.object);
+        }
         Write::new(self.get_ref())
     }
 
@@ -95,13 +100,18 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
         self,
         mc: &Mutation<'gc, C>,
         field: impl for<'a> FnOnce(&'a T) -> &'a F,
-    ) -> &'gc Write<F> {
+    ) -> &'gc Write<F>
+    where
+        T: Trace<'gc>,
+    {
         let field: &'gc F = field(self.get_ref());
         let offset = core::ptr::from_ref(field).addr().wrapping_sub(self.object.address());
         if offset > size_of::<T>() || size_of::<F>() > size_of::<T>() - offset {
             outside();
         }
-        mc.barrier(self.object);
+        if T::NEEDS_TRACE {
+            mc.barrier(self.object);
+        }
         Write::new(field)
     }
 
@@ -116,7 +126,9 @@ impl<'gc, T: 'gc> Gc<'gc, T> {
         mc: &Mutation<'gc, C>,
         field: impl for<'a> FnOnce(&'a T) -> &'a GcCell<F>,
         value: F,
-    ) {
+    ) where
+        T: Trace<'gc>,
+    {
         self.write(mc, field).set(value);
     }
 }
@@ -127,7 +139,7 @@ fn outside() -> ! {
     panic!("Gc::write: the cell does not lie in the object itself; open the object in which it lies")
 }
 
-impl<'gc, T: 'gc> Gc<'gc, GcRefCell<T>> {
+impl<'gc, T: Trace<'gc> + 'gc> Gc<'gc, GcRefCell<T>> {
     /// The contents, to be written.
     ///
     /// # Panics

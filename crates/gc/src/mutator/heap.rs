@@ -15,9 +15,8 @@ use std::time::Instant;
 use super::mutation::{Mutation, ObjectId};
 use super::rooted::RootTable;
 use super::{Branded, Trace};
-use crate::collector::object::Object;
 use crate::collector::survey::{Survey, Surveyed, Surveyor};
-use crate::collector::{Collector, GcConfig, GcStats, Roots};
+use crate::collector::{Collector, Fate, GcConfig, GcStats, Roots};
 
 /// A heap with a root of the type `R`, looked after by a collector `C`.
 ///
@@ -60,11 +59,11 @@ impl<R: Branded, C: Collector> Roots<C> for AllRoots<'_, R, C> {
         self.table.rescue_young(young)
     }
 
-    fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+    fn settle(&mut self, fate: Fate<'_>) {
         self.table.settle(fate, true);
     }
 
-    fn settle_before_move(&mut self, fate: &dyn Fn(Object) -> Option<Object>) {
+    fn settle_before_move(&mut self, fate: Fate<'_>) {
         self.table.settle(fate, false);
     }
 }
@@ -183,7 +182,7 @@ impl<R: Branded, C: Collector> Heap<R, C> {
     ///     (vec![mc.alloc(Session { user })], GcWeak::new(mc, user))
     /// });
     /// let path = heap.why(|mc, (_, user)| user.upgrade().map(|user| mc.id(user)));
-    /// assert!(path[0].kind.ends_with("Session") && path[1].kind.ends_with("String"));
+    /// assert!(path[0].kind.contains("Session") && path[1].kind.contains("String"));
     /// ```
     ///
     /// # Panics

@@ -13,10 +13,10 @@ use std::rc::Rc;
 use super::guardian::hand_over;
 use super::weak::Body;
 use super::{Branded, Gc, Trace};
-use crate::collector::kind::{Kind, Plain};
+use crate::collector::kind::{Fixed, Kind, Plain};
 use crate::collector::object::Object;
 use crate::collector::survey::Surveyor;
-use crate::collector::{Collector, Visitor};
+use crate::collector::{Collector, Fate, Visitor};
 
 /// Keeps one object of a heap alive, as long as it or a clone of it is there; see [`Mutation::root`](crate::Mutation::root).
 ///
@@ -39,27 +39,37 @@ struct Entry {
     object: Cell<Object>,
 }
 
+/// Visits an object as what it is.
+type Visit<V> = fn(&mut Object, &mut V);
+
 struct Slot<C: Collector> {
     entry: Rc<Entry>,
-    survey: fn(&mut Object, &mut Surveyor),
-    trace: fn(&mut Object, &mut C::Marker),
-    trace_young: fn(&mut Object, &mut C::Young),
+    survey: Visit<Surveyor>,
+    trace: Visit<C::Marker>,
+    trace_young: Visit<C::Young>,
+}
+
+/// The body of a weak pointer, which is tiny; whether its target is.
+struct Weak {
+    body: Object,
+    tiny: bool,
 }
 
 /// What a guardian watches.
 struct Guarded<C: Collector> {
     guardian: Object,
     object: Object,
+    tiny: bool,
     hand_over: fn(Object, Object),
-    trace: fn(&mut Object, &mut C::Marker),
-    trace_young: fn(&mut Object, &mut C::Young),
+    trace: Visit<C::Marker>,
+    trace_young: Visit<C::Young>,
 }
 
 /// The roots of a heap that are outside of it, and what is to be told of deaths.
 pub(crate) struct RootTable<C: Collector> {
     slots: RefCell<Vec<Slot<C>>>,
     /// The bodies of weak pointers.
-    weak: RefCell<Vec<Object>>,
+    weak: RefCell<Vec<Weak>>,
     guarded: RefCell<Vec<Guarded<C>>>,
     /// What says whose roots they are: an address that is the heap's alone.
     identity: Rc<()>,
@@ -126,14 +136,15 @@ impl<C: Collector> RootTable<C> {
         });
     }
 
-    pub(super) fn watch_weak(&self, body: Object) {
-        self.weak.borrow_mut().push(body);
+    pub(super) fn watch_weak(&self, body: Object, tiny: bool) {
+        self.weak.borrow_mut().push(Weak { body, tiny });
     }
 
     pub(super) fn watch_guarded<'gc, T: Trace<'gc> + 'gc>(&self, guardian: Object, object: Object) {
         self.guarded.borrow_mut().push(Guarded {
             guardian,
             object,
+            tiny: Fixed::<Plain<'gc, T>>::TINY,
             hand_over: hand_over::<T>,
             trace: visit::<Plain<'gc, T>, C::Marker>,
             trace_young: visit::<Plain<'gc, T>, C::Young>,
@@ -141,16 +152,14 @@ impl<C: Collector> RootTable<C> {
     }
 
     /// Lets the objects that would die live once more, and hands them to their guardians. Says whether there were any.
-    fn rescue_by<V: Visitor>(
-        &mut self,
-        visitor: &mut V,
-        which: fn(&Guarded<C>) -> fn(&mut Object, &mut V),
-    ) -> bool {
+    fn rescue_by<V: Visitor>(&mut self, visitor: &mut V, which: impl Fn(&Guarded<C>) -> Visit<V>) -> bool {
         let guarded = self.guarded.get_mut();
         let before = guarded.len();
         // Who is alive is asked of all before the first is rescued: what they lead to dies together with them.
-        let fates: Vec<_> =
-            guarded.iter().map(|entry| (visitor.fate(entry.guardian), visitor.fate(entry.object))).collect();
+        let fates: Vec<_> = guarded
+            .iter()
+            .map(|entry| (visitor.fate(entry.guardian, false), visitor.fate(entry.object, entry.tiny)))
+            .collect();
         let mut fates = fates.into_iter();
         guarded.retain_mut(|entry| match fates.next() {
             Some((Some(_), Some(_))) => true,
@@ -174,18 +183,20 @@ impl<C: Collector> RootTable<C> {
     }
 
     /// Forgets who is dead, and follows who has moved, or is about to.
-    pub(super) fn settle(&mut self, fate: &dyn Fn(Object) -> Option<Object>, moved: bool) {
+    pub(super) fn settle(&mut self, fate: Fate<'_>, moved: bool) {
         self.weak.get_mut().retain_mut(|weak| {
-            let Some(now) = fate(*weak) else { return false };
-            let there = if moved { now } else { *weak };
-            *weak = now;
+            let Some(now) = fate(weak.body, true) else { return false };
+            let there = if moved { now } else { weak.body };
+            weak.body = now;
             // SAFETY: table: a live body.
             let body = unsafe { there.payload().cast::<Body>().as_ref() };
-            body.target.set(body.target.get().and_then(fate));
+            body.target.set(body.target.get().and_then(|target| fate(target, weak.tiny)));
             body.target.get().is_some()
         });
         self.guarded.get_mut().retain_mut(|entry| {
-            let (Some(guardian), Some(object)) = (fate(entry.guardian), fate(entry.object)) else {
+            let (Some(guardian), Some(object)) =
+                (fate(entry.guardian, false), fate(entry.object, entry.tiny))
+            else {
                 return false;
             };
             (entry.guardian, entry.object) = (guardian, object);

@@ -14,6 +14,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use super::{Branded, Gc, Invariant, Mutation, Trace};
+use crate::collector::kind::{Fixed, Plain};
 use crate::collector::object::Object;
 use crate::collector::{Collector, Visitor};
 
@@ -42,6 +43,8 @@ unsafe impl<'gc, T> Trace<'gc> for WeakBody<'gc, T> {
 }
 
 /// A pointer that does not keep its object alive.
+///
+/// Where objects do not move, two tiny ones (8 bytes, no pointers) share a cell, and die together.
 ///
 /// ```
 /// use freestone_gc::{Gc, GcWeak, Generational, Heap};
@@ -81,7 +84,8 @@ impl<'gc, T: Trace<'gc> + 'gc> GcWeak<'gc, T> {
         let target = Cell::new(Some(object.object()));
         let body =
             mc.alloc(WeakBody { body: Body { target }, brand: Invariant::default(), holds: PhantomData });
-        mc.roots.watch_weak(body.object());
+        const { assert!(Fixed::<Plain<'gc, WeakBody<'gc, T>>>::TINY, "the heap's list takes bodies for tiny") };
+        mc.roots.watch_weak(body.object(), Fixed::<Plain<'gc, T>>::TINY);
         GcWeak { body }
     }
 

@@ -67,14 +67,14 @@ fn a_long_list_is_no_deep_recursion<C: Collector<Parent: Default>>(config: GcCon
     let mut heap =
         Heap::<Option<Gc<'static, Link<'static>>>, C>::with_config(config, Default::default(), |_| None);
     heap.mutate(|mc, root| {
-        for number in 0..300_000 {
+        for number in 0..100_000 {
             *root = Some(mc.alloc(Link { number, next: GcCell::new(*root) }));
         }
     });
     heap.collect();
     heap.mutate(|_, root| {
         let mut at = *root;
-        let mut expected = 300_000;
+        let mut expected = 100_000;
         while let Some(link) = at {
             expected -= 1;
             assert_eq!(link.number, expected);
