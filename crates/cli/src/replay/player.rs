@@ -282,7 +282,7 @@ impl Stage {
     #[inline]
     fn step(&self, step: Step, backend: &impl Backend) -> Option<(u64, u64)> {
         if step.deed == Deed::Pause {
-            std::thread::sleep(std::time::Duration::from_nanos(step.size));
+            std::thread::sleep(std::time::Duration::from_micros(step.size));
             return Some((0, 0));
         }
         let slot = self.slots.get(step.slot as usize)?;
@@ -321,7 +321,7 @@ impl Stage {
         if step.deed == Deed::Free {
             slot.size.store(0, Ordering::Relaxed);
         }
-        slot.turn.store(step.turn.wrapping_add(1), Ordering::Release);
+        slot.turn.store(Step::turn_after(step.turn), Ordering::Release);
         outcome
     }
 

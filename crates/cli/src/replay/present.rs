@@ -45,7 +45,7 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
     }
     let width = entries.iter().map(|entry| entry.contestant.name.chars().count()).max().unwrap_or(0).max(9);
     text.push_str(&format!(
-        "\n{:<width$}  {:>9}  {:>19}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {:>9}\n",
+        "\n{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {:>9}\n",
         "allocator", "time", "least to most", "processor", "faults", "peak", "mean", "waste", "at end"
     ));
     for entry in entries {
@@ -58,7 +58,7 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
         let (least, most) = range(&walls);
         let cells = [
             (9, if none { "-".into() } else { seconds(median(&walls)) }),
-            (19, if none { "-".into() } else { format!("{} to {}", seconds(least), seconds(most)) }),
+            (21, if none { "-".into() } else { format!("{} to {}", seconds(least), seconds(most)) }),
             (9, if none { "-".into() } else { seconds(of(entry, |played| played.user + played.system)) }),
             (9, if none { "-".into() } else { count(of(entry, |played| played.faults as f64) as u64) }),
             (9, bytes(exact.peak_resident)),
