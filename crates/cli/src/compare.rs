@@ -227,7 +227,7 @@ fn table(options: &Options, entries: &[Entry]) -> String {
     let mut text = format!("{}, {} rounds after one to warm up\n\n", command_line(options), options.rounds);
     let width = entries.iter().map(|entry| entry.contestant.name.chars().count()).max().unwrap_or(0).max(9);
     text.push_str(&format!(
-        "{:<width$}  {:>9}  {:>19}  {:>9}  {:>9}  {:>9}  {:>9}\n",
+        "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}\n",
         "allocator", "time", "least to most", "processor", "peak", "mean", "faults"
     ));
     for entry in entries {
@@ -235,7 +235,7 @@ fn table(options: &Options, entries: &[Entry]) -> String {
         let (least, most) = range(&walls);
         let of = |figure: fn(&Run) -> f64| median(&entry.figures(figure));
         text.push_str(&format!(
-            "{:<width$}  {:>9}  {:>19}  {:>9}  {:>9}  {:>9}  {:>9}",
+            "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}",
             entry.contestant.name,
             seconds(median(&walls)),
             format!("{} to {}", seconds(least), seconds(most)),

@@ -102,7 +102,7 @@ impl Process {
     /// The program's name without its folder, or what is known instead.
     pub fn name(&self) -> String {
         match self.command.first() {
-            Some(program) => program.rsplit('/').next().unwrap_or(program).to_string(),
+            Some(program) => program.trim_end().rsplit('/').next().unwrap_or(program).to_string(),
             None => format!("process {}", self.pid),
         }
     }

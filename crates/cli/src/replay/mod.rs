@@ -291,7 +291,7 @@ fn list(trace: &Trace) -> Result<String, String> {
         let made = calls.by_ref().count() as u64;
         let command = match process.command.is_empty() {
             true => process.name(),
-            false => process.command.join(" "),
+            false => process.command.join(" ").trim_end().to_string(),
         };
         let command: String = command.chars().take(100).collect();
         text.push_str(&format!(

@@ -10,7 +10,7 @@
 //! threads    three words each: where its calls and its runs begin, how many runs it has
 //! order      a word each run: the thread
 //! runs       a word each: its number, calls; those of one thread one after the other
-//! calls      three words each, those of one thread one after the other
+//! calls      two words each, those of one thread one after the other
 //! ```
 
 use freestone_trace::{Call, Calls, Source, Way};
@@ -20,13 +20,17 @@ pub const HEADER: usize = 16;
 /// Words of a thread.
 pub const THREAD: usize = 3;
 /// Words of a call.
-pub const WORDS: usize = 3;
+pub const WORDS: usize = 2;
 /// The longest run; threads that play freely look at each other between two.
 const LONGEST_RUN: u32 = 1024;
 /// Shorter pauses are not kept.
 const SHORTEST_PAUSE_NS: u64 = 1_000_000;
 /// A block of which nothing is known is touched all over.
-pub const ALL: u32 = u32::MAX;
+pub const ALL: u32 = (1 << TOUCHED_BITS) - 1;
+const TOUCHED_BITS: u32 = 22;
+/// What is larger cannot be had anyway.
+const SIZE_BITS: u32 = 40;
+const TURN_BITS: u32 = 24;
 
 /// The words of the header.
 #[derive(Clone, Copy)]
@@ -61,8 +65,9 @@ pub struct Step {
     /// The logarithm of the alignment.
     pub align: u8,
     pub slot: u32,
-    /// Bytes asked for; nanoseconds of a pause.
+    /// Bytes asked for; microseconds of a pause.
     pub size: u64,
+    /// Of so many bits as [`Step::turn_after`] keeps.
     pub turn: u32,
     /// OS pages that the program touched at the block's beginning, or [`ALL`].
     pub touched: u32,
@@ -70,17 +75,26 @@ pub struct Step {
 
 impl Step {
     fn words(self) -> [u64; WORDS] {
+        let size = self.size.min((1 << SIZE_BITS) - 1);
         [
-            self.deed as u64 | u64::from(self.align) << 8 | u64::from(self.slot) << 32,
-            self.size,
-            u64::from(self.turn) | u64::from(self.touched) << 32,
+            self.deed as u64
+                | u64::from(self.align & 63) << 4
+                | u64::from(self.touched) << 10
+                | u64::from(self.slot) << 32,
+            size | u64::from(self.turn) << SIZE_BITS,
         ]
+    }
+
+    /// The turn behind this one. It comes round, long after everybody has passed it.
+    #[inline]
+    pub fn turn_after(turn: u32) -> u32 {
+        (turn + 1) & ((1 << TURN_BITS) - 1)
     }
 
     /// Reads the call at a place.
     #[inline]
     pub fn read(words: &[u64; WORDS]) -> Step {
-        let deed = match words[0] as u8 {
+        let deed = match words[0] & 15 {
             1 => Deed::Allocate,
             2 => Deed::AllocateZeroed,
             3 => Deed::Free,
@@ -89,11 +103,11 @@ impl Step {
         };
         Step {
             deed,
-            align: (words[0] >> 8) as u8,
+            align: (words[0] >> 4) as u8 & 63,
             slot: (words[0] >> 32) as u32,
-            size: words[1],
-            turn: words[2] as u32,
-            touched: (words[2] >> 32) as u32,
+            size: words[1] & ((1 << SIZE_BITS) - 1),
+            turn: (words[1] >> SIZE_BITS) as u32,
+            touched: (words[0] >> 10) as u32 & ALL,
         }
     }
 }
@@ -132,12 +146,12 @@ impl Plan {
             }
         }
         let mut last_ns = None;
-        while let Some(timed) = calls.next() {
+        for timed in calls.by_ref() {
             let thread = if merge { 0 } else { timed.thread.max(1) - 1 };
             let pause = last_ns.map_or(0, |last| timed.ns.saturating_sub(last));
             last_ns = Some(timed.ns.max(last_ns.unwrap_or(0)));
             if paced && pause >= SHORTEST_PAUSE_NS {
-                plan.push(thread, Deed::Pause, 0, 0, pause, 0);
+                plan.push(thread, Deed::Pause, 0, 0, pause / 1000, 0);
             }
             match timed.call {
                 Call::Allocate { block, size, way, .. } => plan.allocate(thread, block, size, way),
@@ -180,7 +194,7 @@ impl Plan {
         let at = self.threads.get(thread as usize).map_or(0, Vec::len);
         let place = &mut self.slots[slot as usize];
         let turn = place.0;
-        place.0 = turn.wrapping_add(1);
+        place.0 = Step::turn_after(turn);
         if deed != Deed::Free {
             place.1 = (thread, at);
         }
@@ -206,9 +220,9 @@ impl Plan {
             return;
         };
         self.untouched += untouched;
-        if let Some(word) = self.threads.get_mut(thread as usize).and_then(|words| words.get_mut(at + 2)) {
+        if let Some(word) = self.threads.get_mut(thread as usize).and_then(|words| words.get_mut(at)) {
             let pages = (size - untouched.min(size)).div_ceil(4096);
-            *word = *word & 0xffff_ffff | pages.min(u64::from(ALL)) << 32;
+            *word = *word & !(u64::from(ALL) << 10) | pages.min(u64::from(ALL)) << 10;
         }
     }
 
@@ -302,7 +316,7 @@ mod tests {
             bytes.chunks(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
         assert_eq!(words[Field::Runs as usize], 3);
         let second = words[HEADER + THREAD] as usize;
-        let step = Step::read(words[second..second + 3].try_into().unwrap());
+        let step = Step::read(words[second..second + WORDS].try_into().unwrap());
         let expected = Step { deed: Deed::Resize, align: 4, slot: 0, size: 9000, turn: 1, touched: 2 };
         assert_eq!(step, expected);
         let merged = Plan::new(&mut trace.calls(0).unwrap(), false, true, |_| {});

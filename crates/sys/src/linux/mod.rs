@@ -27,6 +27,7 @@ pub mod scratch;
 pub mod shared;
 pub mod socket;
 pub mod tape;
+mod touched;
 
 use core::ptr::without_provenance_mut;
 
@@ -45,6 +46,7 @@ pub use process::{
     unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
+pub use touched::touched_end;
 
 use crate::counters::{CallKind, Counters};
 use crate::{MoveRefused, Moved, Refused, System, SystemCalls};
