@@ -9,9 +9,9 @@ use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
 use crate::lab::{self, LabOptions};
 use crate::page::{self, PageOptions};
-use crate::shown;
 use crate::suggest::hint;
 use crate::top::TopOptions;
+use crate::{compare, record, replay, shown};
 
 /// What to do.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub enum Command {
     Why { first: PathBuf, second: PathBuf },
     Top(TopOptions),
     Ctl(CtlOptions),
+    Record(record::Options),
+    Replay(Box<replay::Options>),
+    Player(replay::Orders),
+    Compare(compare::Options),
     Report(PageOptions),
     Lab(LabOptions),
 }
@@ -35,6 +39,9 @@ pub enum Topic {
     Run,
     Top,
     Ctl,
+    Record,
+    Replay,
+    Compare,
     Classes,
     Stats,
     Why,
@@ -55,7 +62,8 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 9] = ["run", "report", "lab", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 12] =
+    ["run", "record", "replay", "compare", "report", "lab", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -66,6 +74,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         Some(Short('V') | Long("version")) => Ok(Command::Version),
         Some(Value(word)) => match word.to_str() {
             Some("run") => run(parser),
+            Some("record") => record::parse(parser),
+            Some("replay") => replay::parse(parser),
+            Some(replay::PLAYER) => replay::parse_orders(parser),
+            Some("compare") => compare::parse(parser),
             Some("why") => why(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
@@ -212,6 +224,9 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     };
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),
+        Some("record") => Ok(Command::Help(Topic::Record)),
+        Some("replay") => Ok(Command::Help(Topic::Replay)),
+        Some("compare") => Ok(Command::Help(Topic::Compare)),
         Some("why") => Ok(Command::Help(Topic::Why)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
@@ -228,7 +243,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
-pub fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
+pub(crate) fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     let allowed_text = match allowed {
         [] => "It takes no options".into(),
         _ => format!(
@@ -246,7 +261,7 @@ pub fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String
     }
 }
 
-pub fn text(error: lexopt::Error) -> String {
+pub(crate) fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
@@ -290,10 +305,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            (
-                "rnu ls",
-                "Did you mean 'run'? There are: run, report, lab, top, ctl, why, classes, stats, help",
-            ),
+            ("rnu ls", "Did you mean 'run'? There are: run, record, replay, compare, report, lab, top, ctl"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

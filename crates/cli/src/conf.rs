@@ -37,6 +37,7 @@ const KEYS: &[Key] = &[
     Key { name: "count", kind: Kind::Switch, meaning: "count every call and its bytes exactly" },
     Key { name: "control", kind: Kind::Switch, meaning: "let freestone top and freestone ctl attach" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
+    Key { name: "record", kind: Kind::Directory, meaning: "write every call to a trace in DIR" },
     Key { name: "verbose", kind: Kind::Switch, meaning: "say at the start what was chosen" },
     Key {
         name: "cache_bytes",

@@ -10,6 +10,9 @@ pub fn text(topic: Topic) -> String {
         Topic::Run => format!("{RUN}\nOptions of the library (KEY:VALUE):\n{}", conf::listing()),
         Topic::Top => TOP.into(),
         Topic::Ctl => CTL.into(),
+        Topic::Record => RECORD.into(),
+        Topic::Replay => REPLAY.into(),
+        Topic::Compare => COMPARE.into(),
         Topic::Classes => CLASSES.into(),
         Topic::Stats => STATS.into(),
         Topic::Why => WHY.into(),
@@ -22,6 +25,9 @@ const ALL: &str = "\
 freestone: run a program on the Freestone allocator and see where its memory goes
 
   freestone run [OPTIONS] [--] CMD ARGS…   run CMD on the allocator, report at the end
+  freestone record [OPTIONS] [--] CMD …    write every call of CMD to a trace
+  freestone replay TRACE --on LIST         the calls of a trace on other allocators
+  freestone compare [--on LIST] -- CMD …   CMD itself on several allocators
   freestone report FILES…                  one HTML page: where a program's memory went
   freestone lab [TRACE|WORKLOAD]           the textbooks' placement policies side by side, drawn
   freestone top PID                        watch the memory of a running program
@@ -93,6 +99,66 @@ The program must have been started by `freestone run --control`, or with FREESTO
 control itself. Only its user and root can reach it.
 
 Exit code: 0, 1 if the process cannot be reached or refused, 2 if the command line was wrong.
+";
+
+const RECORD: &str = "\
+freestone record [OPTIONS] [--] CMD ARGS…
+
+Runs CMD on the allocator as `freestone run` does, and writes every call that it and its children make for memory to a trace,
+in a few bytes each. The program takes up to twice as long. Nothing is lost when a process is killed or forks.
+
+  -o, --output FILE    the trace (CMD.trace)
+      --conf LIST      options of the library, KEY:VALUE separated by commas
+      --lib PATH       the library to load
+  -q, --quiet          say nothing at the end
+  -h, --help
+      --recover DIR    make a trace of what a recording left in DIR that was itself killed
+
+Exit code: that of CMD; 125 if it could not be started.
+";
+
+const REPLAY: &str = "\
+freestone replay [OPTIONS] TRACE
+
+Makes the calls of a trace again: the same calls in the same order by as many threads, each block touched as far as the program
+is known or likely to have touched it. Each allocator runs in processes of its own, in turn with the others.
+
+      --on LIST        allocators, separated by commas (freestone,glibc): freestone, glibc, jemalloc, mimalloc, tcmalloc or another
+                       that is installed; PATH.so; kit:first-fit, kit:next-fit, kit:best-fit, kit:worst-fit,
+                       kit:segregated-fit, kit:buddy, kit:slab, kit:bins, kit:smp
+      --what-if LIST   Freestone with other options, KEY:VALUE separated by commas; may be given more than once
+      --rounds N       timed runs of each (5)
+      --process N      which process of the trace, by its place in the list (that with the most calls)
+      --list           only list the processes of the trace
+      --paced          keep the pauses of the original, which shows what memory goes back meanwhile
+      --json           JSON instead of the table
+      --svg FILE       the figures as a picture
+  -o, --output FILE    write the table or JSON to FILE
+      --lib PATH       the library that `freestone` stands for
+  -q, --quiet          no progress
+  -h, --help
+
+Memory is measured in a run of its own, in which the calls follow one another exactly as recorded; times are measured in
+others, in which threads wait for each other only where a block passes between them.
+";
+
+const COMPARE: &str = "\
+freestone compare [OPTIONS] [--] CMD ARGS…
+
+Runs CMD on several allocators, in turn, and says which differences in time and memory are more than noise.
+
+      --on LIST        allocators, separated by commas, as for `freestone replay` but for those of the kit
+                       (freestone, glibc and whichever others are installed)
+      --what-if LIST   Freestone with other options, KEY:VALUE separated by commas; may be given more than once
+      --rounds N       runs on each (7), after one that does not count
+      --input FILE     standard input of CMD (nothing)
+      --show           let the output of CMD through
+      --json           JSON instead of the table
+      --svg FILE       the figures as a picture
+  -o, --output FILE    write the table or JSON to FILE
+      --lib PATH       the library that `freestone` stands for
+  -q, --quiet          no progress
+  -h, --help
 ";
 
 const CLASSES: &str = "\

@@ -7,8 +7,11 @@
 
 mod args;
 mod attach;
+mod chart;
 mod classes;
+mod compare;
 mod conf;
+mod contestants;
 mod ctl;
 pub mod explain;
 mod help;
@@ -18,11 +21,14 @@ mod os;
 mod page;
 mod private_dir;
 mod program;
+mod record;
+mod replay;
 mod report;
 mod run;
 pub mod snapshot;
 mod suggest;
 mod top;
+mod verdict;
 mod why;
 
 use freestone_pictures::quantity;
@@ -69,6 +75,10 @@ fn perform(command: args::Command) -> ExitCode {
         args::Command::Run(options) => return run::run(*options),
         args::Command::Top(options) => return top::run(options),
         args::Command::Ctl(options) => return ctl::run(&options),
+        args::Command::Record(options) => return record::run(options),
+        args::Command::Replay(options) => return replay::run(*options),
+        args::Command::Player(orders) => return replay::play(&orders),
+        args::Command::Compare(options) => return compare::run(options),
         args::Command::Report(options) => return page::run(&options),
         args::Command::Lab(options) => return lab::run(&options),
     }

@@ -111,8 +111,8 @@ impl Signals {
 /// A signal from the terminal has reached the program already, since it belongs to the same process
 /// group; only those that some process sent to us alone are passed on.
 ///
-/// `started` learns the process identifier. The error is that of starting. To be called from a process
-/// with one thread: another could take the signals that are waited for.
+/// `started` learns the process identifier. The error is that of starting. Any other thread of the process must have
+/// [blocked](block_signals) the signals that are waited for, or it could take them.
 pub fn run(command: &mut Command, started: impl FnOnce(u32)) -> io::Result<(End, Usage)> {
     default_disposition(libc::SIGCHLD);
     let awaited = Signals::of(FORWARDED.into_iter().chain([libc::SIGCHLD]));
@@ -150,6 +150,11 @@ pub fn run(command: &mut Command, started: impl FnOnce(u32)) -> io::Result<(End,
     };
     before.impose();
     Ok(ended)
+}
+
+/// Blocks, for the calling thread, the signals that [`run`] waits for: they must come to the thread that waits.
+pub fn block_signals() {
+    Signals::of(FORWARDED.into_iter().chain([libc::SIGCHLD])).block();
 }
 
 /// Sets what a signal does to the default: a parent that ignores `SIGCHLD` passes that on, and

@@ -24,6 +24,11 @@ impl PrivateDir {
         Self::under(&base())
     }
 
+    /// Makes one in this directory, or where [`new`](PrivateDir::new) does if its path has a character that the variables have not.
+    pub fn beside(base: &Path) -> io::Result<PrivateDir> {
+        if is_plain(base) { Self::under(base) } else { Self::new() }
+    }
+
     fn under(base: &Path) -> io::Result<PrivateDir> {
         let outer = base.join(format!("freestone-{:016x}", random()));
         let inner = outer.join(format!("{:016x}", random()));
@@ -47,19 +52,23 @@ impl PrivateDir {
         self.outer.join(name)
     }
 
+    /// The regular files with this ending, in the order of their names. A link or a device that somebody put there is skipped.
+    pub fn files(&self, ending: &str) -> io::Result<Vec<PathBuf>> {
+        files(&self.inner, ending)
+    }
+
+    /// Leaves all that is in it where it is.
+    pub fn keep(self) -> PathBuf {
+        std::mem::ManuallyDrop::new(self).inner.clone()
+    }
+
     /// Contents of the regular files `*.json`. A link or a device that somebody put there is skipped.
     pub fn reports(&self) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
-        let mut reports = Vec::new();
-        for entry in fs::read_dir(&self.inner)? {
-            let entry = entry?;
-            let path = entry.path();
-            if entry.file_type()?.is_file() && path.extension().is_some_and(|ext| ext == "json") {
-                let contents = fs::read(&path);
-                reports.push((path, contents));
-            }
-        }
-        reports.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(reports)
+        let read = |path: PathBuf| {
+            let contents = fs::read(&path);
+            (path, contents)
+        };
+        Ok(self.files("json")?.into_iter().map(read).collect())
     }
 }
 
@@ -77,11 +86,27 @@ fn random() -> u64 {
 /// `TMPDIR`, unless it has a character that separates items of `LD_PRELOAD` or of `FREESTONE_CONF`.
 fn base() -> PathBuf {
     let tmp = std::env::temp_dir();
+    if is_plain(&tmp) { tmp } else { PathBuf::from("/tmp") }
+}
+
+/// Whether a path is absolute and has no character that the variables give a meaning to.
+fn is_plain(path: &Path) -> bool {
     let plain = |text: &str| !text.contains([',', ':']) && !text.contains(char::is_whitespace);
-    match tmp.to_str() {
-        Some(text) if tmp.is_absolute() && plain(text) => tmp,
-        _ => PathBuf::from("/tmp"),
+    path.is_absolute() && path.to_str().is_some_and(plain)
+}
+
+/// The regular files with this ending in a directory, in the order of their names.
+pub fn files(directory: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_file() && path.extension().is_some_and(|ext| ext == ending) {
+            files.push(path);
+        }
     }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

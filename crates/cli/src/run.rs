@@ -17,7 +17,7 @@ use crate::report::{self, Report};
 use crate::{complain, library, shown};
 
 /// Our own failure, before the program was started.
-const OWN_FAILURE: u8 = 125;
+pub const OWN_FAILURE: u8 = 125;
 
 /// Runs the program; the exit code is the program's.
 pub fn run(options: RunOptions) -> ExitCode {
@@ -76,7 +76,7 @@ impl Job {
         let wall = started.elapsed();
         let (end, usage) = match outcome {
             Ok(outcome) => outcome,
-            Err(error) => return self.cannot_start(&error),
+            Err(error) => return cannot_start(&self.options.command, self.program.as_deref(), &error),
         };
         if self.reporting {
             let collected = report::collect(&self.dir, pid);
@@ -115,13 +115,8 @@ impl Job {
         command
     }
 
-    /// A file without a first line that names an interpreter is a shell script, as `execvp` has it.
     fn by_shell(&self) -> Command {
-        let mut command = Command::new("/bin/sh");
-        let file = self.program.as_deref().unwrap_or(Path::new(&self.options.command));
-        // A path that begins with a hyphen would be taken for an option.
-        let file = if file.is_relative() { Path::new(".").join(file) } else { file.to_path_buf() };
-        command.arg(file).args(&self.options.arguments);
+        let mut command = by_shell(&self.options.command, self.program.as_deref(), &self.options.arguments);
         self.environment(&mut command);
         command
     }
@@ -132,21 +127,6 @@ impl Job {
         if !conf.is_empty() {
             command.env(conf::VARIABLE, conf);
         }
-    }
-
-    fn cannot_start(&self, error: &io::Error) -> ExitCode {
-        let name = shown(&self.options.command);
-        let (code, why) = match error.kind() {
-            io::ErrorKind::NotFound if self.program.is_some() => {
-                (126, "its interpreter (the loader, or what its first line names) was not found".into())
-            }
-            io::ErrorKind::NotFound if name.contains('/') => (127, "there is no such file".into()),
-            io::ErrorKind::NotFound => (127, "it is not in any directory of PATH".into()),
-            io::ErrorKind::PermissionDenied => (126, "it is not executable, or access is denied".into()),
-            _ => (126, error.to_string()),
-        };
-        complain(&format!("cannot start {name}: {why}"));
-        ExitCode::from(code)
     }
 
     /// Writes the report; a failure is told but does not change the program's exit code.
@@ -169,6 +149,32 @@ impl Job {
     }
 }
 
+/// A file without a first line that names an interpreter is a shell script, as `execvp` has it.
+pub fn by_shell(command: &OsStr, program: Option<&Path>, arguments: &[OsString]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    let file = program.unwrap_or(Path::new(command));
+    // A path that begins with a hyphen would be taken for an option.
+    let file = if file.is_relative() { Path::new(".").join(file) } else { file.to_path_buf() };
+    shell.arg(file).args(arguments);
+    shell
+}
+
+/// Says why the program could not be started; the exit code for it, as shells have it.
+pub fn cannot_start(command: &OsStr, program: Option<&Path>, error: &io::Error) -> ExitCode {
+    let name = command.to_string_lossy();
+    let (code, why) = match error.kind() {
+        io::ErrorKind::NotFound if program.is_some() => {
+            (126, "its interpreter (the loader, or what its first line names) was not found".into())
+        }
+        io::ErrorKind::NotFound if name.contains('/') => (127, "there is no such file".into()),
+        io::ErrorKind::NotFound => (127, "it is not in any directory of PATH".into()),
+        io::ErrorKind::PermissionDenied => (126, "it is not executable, or access is denied".into()),
+        _ => (126, error.to_string()),
+    };
+    complain(&format!("cannot start {name}: {why}"));
+    ExitCode::from(code)
+}
+
 fn create(path: &Path) -> Result<File, String> {
     File::create(path).map_err(|error| format!("cannot write the report to {}: {error}", path.display()))
 }
@@ -181,7 +187,7 @@ fn colours_wanted() -> bool {
 }
 
 /// The library under a name that `LD_PRELOAD` can hold: the loader splits it at colons and spaces.
-fn preloadable(library: PathBuf, dir: &PrivateDir) -> Result<PathBuf, String> {
+pub fn preloadable(library: PathBuf, dir: &PrivateDir) -> Result<PathBuf, String> {
     let splits = |byte: &u8| *byte == b':' || byte.is_ascii_whitespace();
     if !library.as_os_str().as_bytes().iter().any(splits) {
         return Ok(library);
@@ -193,7 +199,7 @@ fn preloadable(library: PathBuf, dir: &PrivateDir) -> Result<PathBuf, String> {
 }
 
 /// The library in front of what is preloaded already.
-fn preload(library: &Path, inherited: Option<OsString>) -> OsString {
+pub fn preload(library: &Path, inherited: Option<OsString>) -> OsString {
     let mut list = library.as_os_str().to_owned();
     if let Some(inherited) = inherited.filter(|list| !list.is_empty()) {
         list.push(OsStr::new(":"));

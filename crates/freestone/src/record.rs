@@ -33,6 +33,7 @@ use freestone_sys::linux::tape::{self, Tape};
 use freestone_sys::linux::{self, control};
 
 use crate::counters::Call;
+use crate::instances::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tls::{self, ThreadState};
 use crate::{message, start};
@@ -149,6 +150,16 @@ pub(crate) fn on_alloc(call: Call, size: usize, align: usize, zeroed: bool, bloc
 #[inline(never)]
 pub(crate) fn on_free(addr: usize) {
     write(Op::Free { addr: addr as u64 });
+}
+
+/// A large block of `bytes` is about to be freed: what of it was never touched is noted, too.
+#[inline(never)]
+pub(crate) fn on_free_large(addr: usize, bytes: usize) {
+    let end = linux::touched_end(addr, addr + bytes, LEVELS.pages.os_page_size());
+    if end < addr + bytes {
+        write(Op::Touched { bytes: (end - addr) as u64 });
+    }
+    on_free(addr);
 }
 
 /// A block was resized to `size` and lies at `new` now, before its old place can be another's; or was refused with null.

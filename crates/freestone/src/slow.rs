@@ -367,8 +367,8 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     let addr = block.expose_provenance();
     let by_address = observe::by_address();
     let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
-    if record::is_on() && call != Call::Inner && !(class == ClassId::NONE && is_of_heap(addr)) {
-        record::on_free(addr);
+    if record::is_on() && call != Call::Inner {
+        record_free(addr, class);
     }
     // A sized free, which had to be looked up.
     if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
@@ -394,6 +394,21 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     release_inside(addr, class, call);
     drop(inside);
     look_after();
+}
+
+/// Has a free recorded, unless it is one of a first-class heap's blocks, which are not.
+#[cold]
+fn record_free(addr: usize, class: ClassId) {
+    if class != ClassId::NONE {
+        return record::on_free(addr);
+    }
+    match LEVELS.pages.page_map().span_of(addr) {
+        Some(span) if span.heap() != 0 => {}
+        Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
+            record::on_free_large(addr, span.usable_bytes());
+        }
+        _ => record::on_free(addr),
+    }
 }
 
 fn is_of_heap(addr: usize) -> bool {

@@ -20,7 +20,11 @@ fn main() -> Result<(), TraceError> {
             println!("  {count} calls of {} threads in {} ms", threads.len(), last / 1_000_000);
             println!("  {inherited} blocks at its beginning, {} at its end", blocks.live_count());
             println!("  at most {} bytes live, at event {}", blocks.peak_bytes(), blocks.peak_at());
-            println!("  {} frees of unknown blocks, {} places given twice", blocks.unknown(), blocks.doubled());
+            println!(
+                "  {} frees of unknown blocks, {} places given twice",
+                blocks.unknown(),
+                blocks.doubled()
+            );
         }
     }
     Ok(())

@@ -114,6 +114,7 @@ impl<S: Source> Trace<S> {
                 self.processes.push(Process::unknown(header.process));
                 self.processes.len() - 1
             });
+            self.processes[place].bytes += u64::from(header.length);
             match header.kind {
                 Kind::Process => {
                     let payload = self.payload(index)?;

@@ -45,7 +45,7 @@ pub use ending::{Damage, Ending, TraceError};
 pub use events::Events;
 pub use file::Trace;
 pub use freestone_base::trace::{Event, Op, Way};
-pub use pack::pack;
+pub use pack::{Packed, pack};
 pub use process::{Clock, Process};
 pub use source::Source;
 pub use write::{ProcessInfo, TraceWriter};

@@ -10,21 +10,34 @@ use crate::file::Trace;
 use crate::source::Source;
 use crate::write::write_sheet;
 
+/// What was packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Events in them; those of sheets that were packed before do not count.
+    pub events: u64,
+}
+
 /// Writes all sheets of `trace` to `out`, each as long as it is used and with its check. What several calls write one after
-/// the other is a trace of all their processes. The bytes written. O(bytes).
+/// the other is a trace of all their processes. O(bytes).
 ///
 /// What is damaged stays behind, from there to the end of its lane's sheet: the gap in the numbers tells.
 ///
 /// # Errors
 /// When `trace` cannot be read or `out` cannot be written.
-pub fn pack<S: Source>(trace: &Trace<S>, out: &mut impl Write) -> Result<u64, TraceError> {
-    let mut written = 0;
+pub fn pack<S: Source>(trace: &Trace<S>, out: &mut impl Write) -> Result<Packed, TraceError> {
+    let mut packed = Packed::default();
     for index in 0..trace.sheets() {
         let header = trace.sheet(index).header;
         let Ok(mut payload) = trace.payload(index)? else { continue };
         if header.used == OPEN {
             let used = match header.kind {
-                Kind::Events => used_by_events(&payload, header.number, header.ticks, header.thread),
+                Kind::Events => {
+                    let (used, events) = used_by_events(&payload, header.number, header.ticks, header.thread);
+                    packed.events += events;
+                    used
+                }
                 Kind::Process => used_by_process(&payload),
                 Kind::Mappings => payload.iter().position(|&byte| byte == 0).unwrap_or(payload.len()),
             };
@@ -35,19 +48,20 @@ pub fn pack<S: Source>(trace: &Trace<S>, out: &mut impl Write) -> Result<u64, Tr
             continue;
         }
         write_sheet(out, header, &payload)?;
-        written += (HEADER + payload.len()) as u64;
+        packed.bytes += (HEADER + payload.len()) as u64;
     }
-    Ok(written)
+    Ok(packed)
 }
 
-fn used_by_events(payload: &[u8], number: u64, ticks: u64, thread: u32) -> usize {
+fn used_by_events(payload: &[u8], number: u64, ticks: u64, thread: u32) -> (usize, u64) {
     let mut model = Model::new();
     model.begin(number, ticks, thread);
-    let mut at = 0;
+    let (mut at, mut events) = (0, 0);
     while let Ok((Next::Event(_), len)) = model.decode(payload.get(at..).unwrap_or_default()) {
         at += len;
+        events += 1;
     }
-    at
+    (at, events)
 }
 
 fn used_by_process(payload: &[u8]) -> usize {

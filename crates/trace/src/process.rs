@@ -46,6 +46,8 @@ pub struct Process {
     pub stopped: bool,
     /// One event in so many has a stack; 0: none.
     pub stack_every: u64,
+    /// Bytes of its sheets.
+    pub bytes: u64,
     /// Sheets of events, by lane, each in its order.
     pub(crate) lanes: Vec<(u32, Vec<usize>)>,
     /// Sheets of mappings.
@@ -64,6 +66,7 @@ impl Process {
             clock: Clock::new((0, 0), (0, 0)),
             stopped: false,
             stack_every: 0,
+            bytes: 0,
             lanes: Vec::new(),
             mappings: Vec::new(),
         }

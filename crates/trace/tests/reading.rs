@@ -189,7 +189,7 @@ fn lanes_are_merged_and_an_abrupt_end_loses_nothing() {
     assert_eq!(calls.ending(), Ending::Abrupt { unwritten: 1 });
 
     let mut packed = Vec::new();
-    let bytes = pack(&trace, &mut packed).unwrap();
+    let bytes = pack(&trace, &mut packed).unwrap().bytes;
     assert!(bytes as usize == packed.len() && bytes < 10_000, "{bytes}");
     assert_eq!(read(&packed).unwrap(), (999, Ending::Abrupt { unwritten: 1 }));
 }

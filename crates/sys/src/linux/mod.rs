@@ -26,6 +26,7 @@ pub mod scratch;
 pub mod shared;
 pub mod socket;
 pub mod tape;
+mod touched;
 
 use core::ptr::without_provenance_mut;
 
@@ -41,6 +42,7 @@ pub use membarrier::{
 };
 pub use process::{auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all};
 pub use rseq::{rseq_register, rseq_unregister};
+pub use touched::touched_end;
 
 use crate::counters::{CallKind, Counters};
 use crate::{MoveRefused, Moved, Refused, System, SystemCalls};

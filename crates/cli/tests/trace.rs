@@ -1,0 +1,225 @@
+//! Recording, replaying and comparing as a user does. What needs the library is skipped, with a message, where it has not been
+//! built (beside the command, or where `FREESTONE_LIB` says).
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use freestone_trace::{Call, Ending, Op, ProcessInfo, Trace, TraceWriter, Way};
+use serde_json::Value;
+
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
+
+fn output(arguments: &[&str]) -> Output {
+    let mut command = Command::new(EXECUTABLE);
+    command.args(arguments).env_remove("FREESTONE_CONF").env_remove("LD_PRELOAD").stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A directory for one test, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("freestone-trace-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().into()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether the library of the same build is there, or the one that `FREESTONE_LIB` names.
+fn has_library() -> bool {
+    let beside = Path::new(EXECUTABLE).parent().unwrap().join("libfreestone_malloc.so");
+    let there = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from).is_file();
+    if !there {
+        eprintln!("skipped: libfreestone_malloc.so is not built");
+    }
+    there
+}
+
+/// A trace of two threads that pass blocks to each other, in a file; the peak of live bytes.
+fn passed_blocks(path: &str) -> u64 {
+    let mut writer = TraceWriter::new(Vec::new(), &ProcessInfo::default()).unwrap();
+    let (mut live, mut peak) = (0u64, 0u64);
+    for n in 0..3_000u64 {
+        let addr = 0x1000 + n % 100 * 0x10_0000;
+        if n >= 100 {
+            live -= 1 + (n - 100) % 700 * 13;
+            writer.event(2 - (n / 7 % 2) as u32, n, Op::Free { addr }).unwrap();
+        }
+        let size = 1 + n % 700 * 13;
+        let way = if n % 50 == 7 { Way::Aligned { align: 256, zeroed: false } } else { Way::Malloc };
+        writer.event(1 + (n / 5 % 2) as u32, n, Op::Alloc { way, size, addr }).unwrap();
+        live += size;
+        peak = peak.max(live);
+    }
+    fs::write(path, writer.finish().unwrap()).unwrap();
+    peak
+}
+
+#[test]
+fn a_replay_makes_the_calls_again_to_the_byte() {
+    let scratch = Scratch::new("replay");
+    let trace = scratch.path("passed.trace");
+    let peak = passed_blocks(&trace);
+    let on = if has_library() { "glibc,freestone,kit:best-fit" } else { "glibc,kit:best-fit,kit:buddy" };
+    let (json, svg) = (scratch.path("out.json"), scratch.path("out.svg"));
+    let done = output(&["replay", &trace, "--on", on, "--rounds", "2", "--json", "-o", &json, "--svg", &svg]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let found: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(found["peak_live"], peak);
+    assert_eq!(found["threads"], 2);
+    for row in found["allocators"].as_array().unwrap() {
+        assert_eq!(row["failure"], Value::Null, "{row}");
+        assert_eq!((&row["peak_live"], &row["refused"]), (&peak.into(), &0.into()), "{}", row["allocator"]);
+        assert_eq!(row["time_s"].as_array().unwrap().len(), 2);
+        assert!(row["resident_at_peak"].as_u64().unwrap() > peak / 2, "{row}");
+    }
+    let svg = fs::read_to_string(svg).unwrap();
+    assert!(svg.contains("best-fit") || svg.contains("glibc"), "{svg}");
+
+    let table = text(&output(&["replay", &trace, "--on", "glibc", "--rounds", "0"]).stdout);
+    assert!(table.contains("in every replay as in the original"), "{table}");
+}
+
+#[test]
+fn what_is_no_trace_or_cut_is_told() {
+    let scratch = Scratch::new("cut");
+    let trace = scratch.path("a.trace");
+    passed_blocks(&trace);
+    let whole = fs::read(&trace).unwrap();
+    for (name, contents, expected) in [
+        ("empty", &b""[..], "it is empty"),
+        (
+            "text",
+            b"#!/bin/sh\necho this is a script and surely no trace at all, however long\n",
+            "not a trace",
+        ),
+        ("zeros", &[0; 5000], "not a trace"),
+        ("beginning", &whole[..300], "made no calls"),
+    ] {
+        let path = scratch.path(name);
+        fs::write(&path, contents).unwrap();
+        let done = output(&["replay", &path, "--on", "glibc"]);
+        assert!(text(&done.stderr).contains(expected), "{name}: {}", text(&done.stderr));
+        assert_eq!(done.status.code(), Some(1));
+    }
+    let mut damaged = whole.clone();
+    let last = damaged.len() - 100;
+    damaged[last] ^= 0xff;
+    let path = scratch.path("damaged");
+    fs::write(&path, &damaged).unwrap();
+    let listed = text(&output(&["replay", "--list", &path]).stdout);
+    assert!(listed.contains("damaged at byte"), "{listed}");
+    assert!(text(&output(&["replay", "/no/such/file"]).stderr).contains("/no/such/file"));
+}
+
+#[test]
+fn recording_sees_what_counting_sees() {
+    if !has_library() {
+        return;
+    }
+    let scratch = Scratch::new("counts");
+    let (trace, conf) = (scratch.path("c.trace"), format!("count:1,report:{}", scratch.path("")));
+    let done = output(&["record", "-o", &trace, "--conf", &conf, "--", EXECUTABLE, "classes"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("recorded ") && text(&done.stdout).contains("32768"));
+    let trace = Trace::open(Path::new(&trace)).unwrap();
+    let mut calls = trace.calls(0).unwrap();
+    let (mut allocs, mut frees, mut resizes) = (0u64, 0u64, 0u64);
+    for timed in calls.by_ref() {
+        match timed.call {
+            Call::Allocate { .. } => allocs += 1,
+            Call::Free { .. } => frees += 1,
+            Call::Resize { .. } => resizes += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(calls.ending(), Ending::Whole);
+    assert_eq!((calls.blocks().unknown(), calls.blocks().doubled()), (0, 0));
+    let report = fs::read_dir(&scratch.0).unwrap().flatten().map(|entry| entry.path());
+    let report =
+        report.filter(|path| path.extension().is_some_and(|ending| ending == "json")).next().unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let calls = &report["calls"];
+    let count = |name: &str| calls[name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));
+    assert_eq!(allocs, count("malloc") + count("calloc") + count("aligned"));
+    assert_eq!(resizes, count("realloc"));
+    assert_eq!(frees, count("free"));
+}
+
+#[test]
+fn forks_and_kills_lose_nothing() {
+    if !has_library() {
+        return;
+    }
+    let scratch = Scratch::new("kill");
+    let path = scratch.path("k.trace");
+    let script = "x=$(echo one | tr o O); (exit 3); ls / > /dev/null; kill -9 $$";
+    let done = output(&["record", "-o", &path, "--", "sh", "-c", script]);
+    assert_eq!(done.status.signal(), Some(9));
+    let trace = Trace::open(Path::new(&path)).unwrap();
+    let endings: Vec<(String, Ending)> = (0..trace.processes().len())
+        .map(|process| {
+            let mut calls = trace.calls(process).unwrap();
+            calls.by_ref().for_each(drop);
+            assert_eq!(calls.blocks().unknown(), 0, "{:?}", trace.processes()[process].command);
+            (trace.processes()[process].name(), calls.ending())
+        })
+        .collect();
+    let killed =
+        endings.iter().filter(|(name, ending)| name == "sh" && *ending == Ending::Abrupt { unwritten: 0 });
+    assert!(killed.count() >= 1, "{endings:?}");
+    assert!(endings.iter().any(|(name, ending)| name == "ls" && ending.is_whole()), "{endings:?}");
+    let listed = text(&output(&["replay", "--list", &path]).stdout);
+    assert!(listed.contains("abrupt end"), "{listed}");
+}
+
+#[test]
+fn a_file_that_cannot_grow_ends_the_trace_and_not_the_program() {
+    if !has_library() {
+        return;
+    }
+    let scratch = Scratch::new("full");
+    let path = scratch.path("f.trace");
+    // Room for a sheet or two, in units of 512 bytes or 1 KiB.
+    let script = "ulimit -f 300; for i in 1 2 3 4 5 6; do x=$x$(ls -l /usr/bin); done; echo ${#x}";
+    let done = output(&["record", "-o", &path, "--", "sh", "-c", script]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).trim().parse::<u64>().is_ok(), "{}", text(&done.stdout));
+}
+
+#[test]
+fn a_comparison_says_what_is_noise() {
+    let scratch = Scratch::new("compare");
+    let (json, svg) = (scratch.path("c.json"), scratch.path("c.svg"));
+    let on = if has_library() { "glibc,freestone" } else { "glibc" };
+    let arguments = ["compare", "--on", on, "--rounds", "5", "--json", "-o", &json, "--svg", &svg, "--"];
+    let done = output(&[&arguments[..], &[EXECUTABLE, "classes"]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let found: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(found["allocators"][0]["time_verdict"], "noise");
+    assert_eq!(found["allocators"][0]["time_s"].as_array().unwrap().len(), 5);
+    assert!(found["allocators"][0]["peak_resident"][0].as_f64().unwrap() > 1e5);
+    assert!(fs::read_to_string(svg).unwrap().contains("Mean memory resident"));
+
+    let failing = output(&["compare", "--on", "glibc", "--rounds", "1", "--", "sh", "-c", "exit 7"]);
+    assert!(text(&failing.stdout).contains("exit code 7"), "{}", text(&failing.stdout));
+    let missing = output(&["compare", "--on", "glibc", "--", "no-such-program-anywhere"]);
+    assert!(text(&missing.stderr).contains("cannot start no-such-program-anywhere"));
+}

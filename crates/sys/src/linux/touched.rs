@@ -1,0 +1,59 @@
+//! How far a range of memory was touched.
+//!
+//! # Safety
+//!
+//! `mincore` gets a range of whole OS pages, of which it only tells, and a local buffer with a byte for each.
+#![allow(unsafe_code)]
+
+use super::errno::PreservedErrno;
+use super::shared::outcome;
+
+/// Pages asked about at once.
+const AT_ONCE: usize = 1024;
+
+/// The end of the last OS page between `start` and `end` that is resident; `start` where none is. `page` is the size of an OS
+/// page. Where the system does not tell, `end`. O(pages behind it).
+pub fn touched_end(start: usize, end: usize, page: usize) -> usize {
+    let _preserved = PreservedErrno::new();
+    let first = start / page * page;
+    let mut until = end.next_multiple_of(page);
+    let mut resident = [0u8; AT_ONCE];
+    while until > first {
+        let from = until.saturating_sub(AT_ONCE * page).max(first);
+        let pages = (until - from) / page;
+        // SAFETY: whole pages, and a byte for each of them.
+        let told = unsafe { libc::syscall(libc::SYS_mincore, from, until - from, resident.as_mut_ptr()) };
+        if outcome(told).is_err() {
+            return end;
+        }
+        if let Some(last) = resident.iter().take(pages).rposition(|&byte| byte & 1 != 0) {
+            return (from + (last + 1) * page).clamp(start, end);
+        }
+        until = from;
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::System;
+
+    #[test]
+    fn what_was_touched_is_found() {
+        let system = crate::Linux::new();
+        let len = 9 << 20;
+        let at = system.map(len).unwrap();
+        system.ask_for_huge_pages(at, len, false);
+        assert_eq!(touched_end(at + 64, at + len, 4096), at + 64);
+        let byte = |place: usize| core::ptr::with_exposed_provenance_mut::<u8>(at + place);
+        // SAFETY: mapped above.
+        unsafe { byte(3 << 20).write(1) };
+        assert_eq!(touched_end(at + 64, at + len - 100, 4096), at + (3 << 20) + 4096);
+        // SAFETY: as above.
+        unsafe { byte(len - 1).write(1) };
+        assert_eq!(touched_end(at + 64, at + len - 100, 4096), at + len - 100);
+        // Not mapped: nothing is told.
+        assert_eq!(touched_end(4096, 8192, 4096), 8192);
+    }
+}
