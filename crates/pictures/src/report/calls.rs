@@ -9,7 +9,7 @@ use crate::findings::{Names, size_label};
 use crate::page::Section;
 use crate::quantity::{bytes, count};
 use crate::stacks::Stacks;
-use crate::study::{FRAMES, LIFETIMES, Studied, lifetime_label};
+use crate::study::{FRAMES, LIFETIMES, Studied, lifetime_label, total};
 
 /// Call sites that have a layer of their own in the timeline.
 const LAYERS: usize = 5;
@@ -185,7 +185,7 @@ pub(super) fn map(studied: &Studied, stacks: &Stacks) -> Section {
     let cells =
         map.frames.iter().map(|frame| frame.iter().map(|&live| level(live, 0, map.cell_bytes)).collect());
     let says = map.frames.iter().zip(&map.stranded).map(|(frame, stranded)| {
-        let live: u64 = frame.iter().sum();
+        let live = total(frame.iter().copied());
         format!("{} live; {} beside them on the same OS pages", bytes(live), bytes(*stranded))
     });
     let drawn = Map {
@@ -199,7 +199,9 @@ pub(super) fn map(studied: &Studied, stacks: &Stacks) -> Section {
         says: says.collect(),
         shows_held: false,
         // The fullest: what is left at the end is nothing in many programs.
-        start: (0..map.frames.len()).max_by_key(|&frame| map.frames[frame].iter().sum::<u64>()).unwrap_or(0),
+        start: (0..map.frames.len())
+            .max_by_key(|&frame| total(map.frames[frame].iter().copied()))
+            .unwrap_or(0),
         has_slider: true,
     };
     let mut body = drawn.html();

@@ -116,7 +116,7 @@ fn facts(sources: &Sources) -> Vec<(String, &'static str)> {
             facts.push((bytes(studied.end.bytes), "live at the end"));
             facts.push((rough(studied.calls as f64), "calls"));
             facts.push((
-                bytes(studied.sizes.iter().map(|group| group.bytes as u64).sum()),
+                bytes(studied.sizes.iter().map(|group| group.bytes).sum::<f64>() as u64),
                 "allocated in all",
             ));
             facts.push((studied.threads.len().to_string(), "threads"));

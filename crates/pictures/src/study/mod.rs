@@ -31,6 +31,7 @@ use frames::Clock;
 pub use frames::{BUCKETS, Buckets, FRAMES};
 pub use group::{Group, LIFETIMES, SHORT, lifetime_label};
 use pages::Pages;
+pub(crate) use pages::total;
 pub use pages::{HeapMap, OS_PAGE, Stranded};
 
 /// Sizes fall into classes by their power of two: class 0 holds 0 and 1 B, class n what is above 2^(n-1) and not above 2^n.
