@@ -63,7 +63,7 @@ pub struct RunOptions {
 }
 
 const COMMANDS: [&str; 12] =
-    ["run", "report", "record", "replay", "compare", "lab", "top", "ctl", "why", "classes", "stats", "help"];
+    ["run", "record", "replay", "compare", "report", "lab", "top", "ctl", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, report, record, replay, compare, lab, top"),
+            ("rnu ls", "Did you mean 'run'? There are: run, record, replay, compare, report, lab, top, ctl"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

@@ -199,6 +199,7 @@ needs no network and no other file.
 FILE is any of these, and several of them are put on one page:
   a trace              of `freestone record`
   figures              of `freestone run --json --output FILE`, or of `freestone ctl PID ledger`
+  a profile            in pprof's format, compressed
   folded stacks        lines of `outer;inner NUMBER`, for example of a heap profile
 
   -o, --output FILE    the page; freestone-report.html if not given, `-` for standard output

@@ -28,6 +28,7 @@ pub mod findings;
 pub mod html;
 pub mod lab;
 pub mod page;
+pub mod pprof;
 pub mod quantity;
 pub mod report;
 pub mod stacks;

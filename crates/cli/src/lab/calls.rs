@@ -51,7 +51,7 @@ fn recorded(file: &Path, options: &LabOptions) -> Result<(Trace, String), String
         written += 1;
         match timed.call {
             Call::Allocate { block, size, way, .. } => {
-                let align = way.align().clamp(1, 1 << 26) as usize;
+                let align = way.align().clamp(1, 1 << 26);
                 allocate(&mut writer, &mut slots, block, size, align);
             }
             Call::Free { block, .. } => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use freestone_pictures::charts::axis::Unit;
 use freestone_pictures::charts::flame::Measure;
+use freestone_pictures::pprof;
 use freestone_pictures::report::{Profile, Sources};
 use freestone_pictures::stacks::read_folded;
 
@@ -46,6 +47,21 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
     if head.starts_with(b"freestone trace ") {
         return Err("a trace of the kit has no addresses, times or stacks; `freestone lab` draws it".into());
     }
+    if head.starts_with(&[0x1f, 0x8b]) {
+        let mut profile = Vec::new();
+        let unpacked =
+            flate2::read::MultiGzDecoder::new(std::fs::File::open(file).map_err(|error| error.to_string())?);
+        let length = unpacked.take(LONGEST).read_to_end(&mut profile);
+        length.map_err(|error| format!("it is compressed, and cannot be unpacked: {error}"))?;
+        let measures = pprof::read(&profile, &mut sources.stacks)?;
+        add(file, measures, sources);
+        return Ok("the profile");
+    }
+    if head.starts_with(b"freestone-heap-profile") {
+        return Err(
+            "its functions have no names yet; `freestone profile` makes a profile of it that has".into()
+        );
+    }
     // What is neither a trace nor text was meant to be a trace.
     let is_text = !head.iter().any(|&byte| byte == 0 || byte >= 0xf8);
     if !is_text {
@@ -73,11 +89,20 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
     if values.is_empty() {
         return Err("it holds no stacks".into());
     }
-    let title = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let measure = Measure { name: format!("bytes of {title}"), unit: Unit::Bytes, values };
-    let profile = sources.profile.get_or_insert_with(|| Profile { title, measures: Vec::new() });
-    profile.measures.push(measure);
+    let measure = Measure { name: "bytes".into(), unit: Unit::Bytes, values };
+    add(file, vec![measure], sources);
     Ok("the stacks in")
+}
+
+/// Puts a profile among the sources; where there are several, each is called after its file.
+fn add(file: &Path, mut measures: Vec<Measure>, sources: &mut Sources) {
+    let title = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let profile =
+        sources.profile.get_or_insert_with(|| Profile { title: title.clone(), measures: Vec::new() });
+    for measure in &mut measures {
+        measure.name = format!("{} of {title}", measure.name);
+    }
+    profile.measures.extend(measures);
 }
 
 #[cfg(test)]
@@ -114,7 +139,9 @@ mod tests {
             (b"just words", "line 1 is no folded stack"),
             (b"main;load 18446744073709551616", "line 1 is no folded stack"),
             (b"\0\0\0\0", "holds nothing but zeros"),
-            (b"\x1f\x8b\x08\0\xff\xff", "byte 0"),
+            (b"\x1f\x8b\x08\0\xff\xff", "cannot be unpacked"),
+            (b"\x7fELF\x02\x01\x01\0", "byte 0"),
+            (b"freestone-heap-profile 1\n", "`freestone profile`"),
             (b"# only a remark\n", "no stacks"),
         ] {
             let message = read_bytes(bytes).unwrap_err();

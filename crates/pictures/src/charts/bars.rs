@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::html::Escaped;
+use crate::quantity::percent;
 
 /// A cell of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,12 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// The share of `part` in `whole`, in per cent.
+    pub fn share(part: f64, whole: f64) -> Cell {
+        let shown = percent(part.round() as u64, whole.round() as u64).unwrap_or_default();
+        Cell::Number(shown, part / whole.max(1.0))
+    }
+
     /// A number with a bar in proportion to `most`.
     pub fn bar(shown: String, value: f64, most: f64) -> Cell {
         Cell::Bar(shown, value, if most > 0.0 { (value / most).clamp(0.0, 1.0) } else { 0.0 })
@@ -46,7 +53,7 @@ impl Table {
             return String::new();
         }
         let mut html = String::from(if self.sortable { "<div class=\"sites\">" } else { "<div>" });
-        if self.sortable && self.rows.len() > 8 {
+        if self.sortable && self.rows.len() > 24 {
             html.push_str("<label class=\"find\">Find <input type=\"search\" class=\"filter\" autocomplete=\"off\"></label> <span class=\"found\" role=\"status\"></span>");
         }
         let _ = write!(
@@ -55,15 +62,20 @@ impl Table {
             Escaped(&self.title),
             if self.sortable { "sortable" } else { "plain" }
         );
-        for (name, about) in &self.columns {
+        let is_text = |place: usize| {
+            let cell = self.rows.first().and_then(|row| row.get(place));
+            matches!(cell, Some(Cell::Text(_) | Cell::More(..)))
+        };
+        for (place, (name, about)) in self.columns.iter().enumerate() {
+            let class = if is_text(place) { " class=\"text\"" } else { "" };
             let (name, about) = (Escaped(name), Escaped(about));
             if self.sortable {
                 let _ = write!(
                     html,
-                    "<th scope=\"col\"><button type=\"button\" title=\"{about}\">{name}</button></th>"
+                    "<th scope=\"col\"{class}><button type=\"button\" title=\"{about}\">{name}</button></th>"
                 );
             } else {
-                let _ = write!(html, "<th scope=\"col\" title=\"{about}\">{name}</th>");
+                let _ = write!(html, "<th scope=\"col\"{class} title=\"{about}\">{name}</th>");
             }
         }
         html.push_str("</tr></thead><tbody>\n");
@@ -89,7 +101,10 @@ impl Cell {
     fn html(&self, is_first: bool) -> String {
         let (open, close) = if is_first { ("<th scope=\"row\"", "</th>") } else { ("<td", "</td>") };
         match self {
-            Cell::Text(text) => format!("{open} class=\"text\">{}{close}", Escaped(text)),
+            Cell::Text(text) => {
+                let class = if text.len() > 40 && !is_first { "text long" } else { "text" };
+                format!("{open} class=\"{class}\">{}{close}", Escaped(text))
+            }
             Cell::Number(shown, value) => format!("{open} data-v=\"{value}\">{}{close}", Escaped(shown)),
             Cell::Bar(shown, value, part) => format!(
                 "{open} data-v=\"{value}\" class=\"barred\"><span>{}</span><i style=\"width:{:.1}%\" aria-hidden=\"true\"></i>{close}",

@@ -33,6 +33,8 @@ pub struct Map {
     pub says: Vec<String>,
     /// Whether cells can be held and empty.
     pub shows_held: bool,
+    /// The moment that is shown first.
+    pub start: usize,
     /// Whether it has a slider of its own; else one of the page's moves it.
     pub has_slider: bool,
 }
@@ -90,9 +92,10 @@ impl Map {
         }
         let last = self.at.len().saturating_sub(1);
         let mut html = format!(
-            "<figure class=\"map\" id=\"{}\"><div class=\"canvas\">{}<i class=\"cursor\" style=\"left:100%\"></i></div>\n<div class=\"xs\" aria-hidden=\"true\">",
+            "<figure class=\"map\" id=\"{}\"><div class=\"canvas\">{}<i class=\"cursor\" style=\"left:{:.1}%\"></i></div>\n<div class=\"xs\" aria-hidden=\"true\">",
             self.id,
-            picture(&self.cells, "overview")
+            picture(&self.cells, "overview"),
+            (self.start + 1) as f64 / self.at.len().max(1) as f64 * 100.0
         );
         let end = self.at.last().copied().unwrap_or(0);
         for mark in marks(end, 5, self.at_unit) {
@@ -101,12 +104,12 @@ impl Map {
         }
         html.push_str("</div>\n");
         if self.has_slider {
-            let _ = write!(html, "{}", slider(&format!("{}-moment", self.id), last));
+            let _ = write!(html, "{}", slider(&format!("{}-moment", self.id), last, self.start));
         }
         let _ = write!(
             html,
             "<p class=\"says\" role=\"status\">{}</p>\n<canvas class=\"moment\" width=\"960\" height=\"10\" role=\"img\" aria-label=\"{}: one moment\"></canvas>\n",
-            Escaped(self.says.last().map_or("", String::as_str)),
+            Escaped(self.says.get(self.start).map_or("", String::as_str)),
             Escaped(&self.title)
         );
         html.push_str(&scale(self.shows_held));
@@ -124,9 +127,9 @@ impl Map {
 }
 
 /// A slider over the moments 0 to `last`, which moves every map in the same section.
-pub(crate) fn slider(id: &str, last: usize) -> String {
+pub(crate) fn slider(id: &str, last: usize, start: usize) -> String {
     format!(
-        "<div class=\"slide\"><label for=\"{id}\">Moment</label><input type=\"range\" class=\"moments\" id=\"{id}\" min=\"0\" max=\"{last}\" value=\"{last}\">\
+        "<div class=\"slide\"><label for=\"{id}\">Moment</label><input type=\"range\" class=\"moments\" id=\"{id}\" min=\"0\" max=\"{last}\" value=\"{start}\">\
          <button type=\"button\" class=\"play\">Play</button></div>\n"
     )
 }

@@ -30,7 +30,7 @@ fn growth(figures: &Figures) -> Option<Finding> {
     (rises && last > LEAST && first < last / 10 * 7).then(|| Finding {
         kind: "Growth",
         seen: format!("Live bytes rose all through the run, from {} after a quarter of it to {}.", bytes(first), bytes(last)),
-        advice: "A leak, a cache without a bound, or a program that collects its result. `freestone report -- CMD` shows the call sites."
+        advice: "A leak, a cache without a bound, or a program that collects its result. A trace (`freestone record -- CMD`) shows the call sites."
             .into(),
         section: "timeline",
         weight: last as f64,
@@ -57,7 +57,7 @@ fn free_in_slabs(figures: &Figures) -> Option<Finding> {
             bytes(worst.size),
             bytes(worst.free_bytes),
         ),
-        advice: "A few long-lived blocks keep whole slabs. `freestone report -- CMD` shows whose they are."
+        advice: "A few long-lived blocks keep whole slabs. A trace (`freestone record -- CMD`) shows whose they are."
             .into(),
         section: "ledger",
         weight: free as f64,

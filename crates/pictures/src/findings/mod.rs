@@ -1,4 +1,4 @@
-//! What stands out, in words, the weightiest first.
+//! What stands out, in words, the gravest first.
 //!
 //! Each finding says what was seen, with figures and the call site, and what would change it. The thresholds are below what would
 //! be worth a look by hand, and are stated beside each; nothing is reported that was not seen in this run.
@@ -28,15 +28,30 @@ pub struct Finding {
 /// At most so many findings are shown.
 pub const MOST: usize = 6;
 
-/// The weightiest first, and not too many of one kind.
+/// What cannot be undone comes first: memory that only grows, then memory that is held back, then work.
+fn severity(kind: &str) -> u8 {
+    match kind {
+        "Leak or unbounded cache" => 0,
+        "Growth without a bound" | "Growth" => 1,
+        "Fragmentation" => 2,
+        "Growing in steps" | "Short-lived blocks" => 3,
+        _ => 4,
+    }
+}
+
+/// The first of each kind by severity, then the second of each; at most [`MOST`] in all.
 pub fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-    let mut kept: Vec<Finding> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    let mut placed: Vec<(usize, u8, Finding)> = Vec::new();
     for finding in findings {
-        if kept.iter().filter(|other| other.kind == finding.kind).count() < 2 {
-            kept.push(finding);
+        let before = seen.iter().filter(|kind| **kind == finding.kind).count();
+        seen.push(finding.kind);
+        if before < 2 {
+            placed.push((before, severity(finding.kind), finding));
         }
     }
-    kept.truncate(MOST);
-    kept
+    placed.sort_by_key(|&(before, severity, _)| (before, severity));
+    placed.truncate(MOST);
+    placed.into_iter().map(|(_, _, finding)| finding).collect()
 }

@@ -81,7 +81,8 @@ fn leaks(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
         if highest < least || !group.grows(&history) {
             return None;
         }
-        let early = f64::from(history[history.len() / 4]);
+        let since = history.iter().position(|&live| live > 0.0).unwrap_or(0);
+        let early = f64::from(history[since + (history.len() - since) / 4]);
         let lives_on = group.live > highest * 0.5;
         if lives_on && !group.survivors_are_of_all_ages() {
             return None;
@@ -99,8 +100,13 @@ fn leaks(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
         Some(Finding {
             kind: if lives_on { "Leak or unbounded cache" } else { "Growth without a bound" },
             seen: format!(
-                "Memory allocated {} grew all through the run, from {} after a quarter of it to {}; {fate}.",
+                "Memory allocated {} grew {}, from {} after a quarter of that time to {}; {fate}.",
                 names.where_at(place),
+                if since * 8 < history.len() {
+                    "all through the run"
+                } else {
+                    "from its first block to the end"
+                },
                 bytes(early as u64),
                 bytes(highest as u64),
             ),
@@ -198,11 +204,11 @@ fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
         Some(Finding {
             kind: "Short-lived blocks",
             seen: format!(
-                "{} blocks, {} each on average, were allocated {} and given back within {SHORT} calls: {:.0} % of all that was allocated there.",
+                "{} blocks, {} each on average, were allocated {} and given back within {SHORT} calls: {:.0} % of all blocks from there.",
                 rough(group.short),
                 bytes(mean as u64),
                 names.where_at(place),
-                group.short / group.allocations.max(1.0) * 100.0,
+                group.short / group.ended_blocks().max(1.0) * 100.0,
             ),
             advice: "A buffer that is kept and cleared, or an array on the stack, would save these calls.".into(),
             section: "churn",

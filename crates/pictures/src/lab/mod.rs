@@ -159,27 +159,25 @@ impl Lab {
         };
         let at: Vec<u64> = first.states.iter().map(|state| state.calls).collect();
         let plot = |title: &str, unit, of: fn(&State) -> u64, asked: bool| {
-            let mut layers: Vec<Layer> = self
-                .policies
-                .iter()
-                .map(|policy| Layer {
-                    name: policy.name.clone(),
-                    values: policy.states.iter().map(of).collect(),
-                    kind: Kind::Line,
-                })
-                .collect();
+            let mut layers = Vec::new();
             if asked {
                 let values = first.states.iter().map(|state| state.asked).collect();
                 layers.push(Layer { name: "asked for".into(), values, kind: Kind::Area });
             }
+            let lines = self.policies.iter().map(|policy| Layer {
+                name: policy.name.clone(),
+                values: policy.states.iter().map(of).collect(),
+                kind: Kind::Line,
+            });
+            layers.extend(lines);
             Plot { title: title.into(), at: at.clone(), at_unit: Unit::Calls, unit, layers }
         };
         let held = plot("Memory held by each policy", Unit::Bytes, |state| state.held, true);
         let external = plot("External fragmentation of each policy", Unit::PerMille, State::external, false);
         format!(
             "<h3>Memory held</h3>\n{}<h3>External fragmentation</h3>\n<p class=\"lead\">The part of what is held that no live block takes.</p>\n{}",
-            held.html(0),
-            external.html(0)
+            held.html(3),
+            external.html(4)
         )
     }
 
@@ -190,7 +188,7 @@ impl Lab {
             "<h3>Heap maps</h3>\n<p class=\"lead\">Time from left to right, addresses from bottom to top, the same scale for all; below each the \
              moment that the slider stands at, {} a cell.</p>\n<div class=\"sticky\">{}</div>\n<div class=\"grid2\">",
             bytes(self.cell_bytes),
-            slider(&format!("{id}-moment"), last)
+            slider(&format!("{id}-moment"), last, last)
         );
         for (number, policy) in self.policies.iter().enumerate() {
             let map = Map {
@@ -214,6 +212,7 @@ impl Lab {
                     })
                     .collect(),
                 shows_held: true,
+                start: policy.states.len().saturating_sub(1),
                 has_slider: false,
             };
             html.push_str(&format!("<div><h3>{}</h3>{}</div>\n", Escaped(&policy.name), map.html()));

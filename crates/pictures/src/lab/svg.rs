@@ -19,7 +19,7 @@ const TOP: f64 = 84.0;
 const CHART: f64 = 210.0;
 const NAMES: f64 = 120.0;
 /// Columns and rows of cells in a map; more could not be told apart.
-const CELLS: (usize, usize) = (96, 60);
+const CELLS: (usize, usize) = (120, 60);
 
 /// Colours on light ground and dashes of the curves; the style sheet has those for dark ground.
 const CURVES: [(&str, &str); 8] = [

@@ -7,9 +7,9 @@ use crate::charts::map::Map;
 use crate::charts::plot::{Kind, Layer, Plot};
 use crate::findings::{Names, size_label};
 use crate::page::Section;
-use crate::quantity::{bytes, count, percent};
+use crate::quantity::{bytes, count};
 use crate::stacks::Stacks;
-use crate::study::{FRAMES, LIFETIMES, Studied, lifetime_label};
+use crate::study::{FRAMES, LIFETIMES, Studied, lifetime_label, total};
 
 /// Call sites that have a layer of their own in the timeline.
 const LAYERS: usize = 5;
@@ -100,7 +100,7 @@ pub(super) fn sizes(studied: &Studied) -> Section {
         .sizes
         .iter()
         .enumerate()
-        .filter(|(_, group)| group.allocations + group.resizes > 0.0)
+        .filter(|(_, group)| group.allocations + group.at_peak + group.live > 0.0)
         .collect();
     let most =
         |of: fn(&crate::study::Group) -> f64| used.iter().map(|(_, group)| of(group)).fold(0.0, f64::max);
@@ -112,10 +112,7 @@ pub(super) fn sizes(studied: &Studied) -> Section {
             Cell::bar(bytes(group.bytes as u64), group.bytes, sum),
             Cell::bar(bytes(group.at_peak as u64), group.at_peak, peak),
             Cell::Number(bytes(group.live as u64), group.live),
-            Cell::Number(
-                percent(group.short as u64, group.allocations as u64).unwrap_or_default(),
-                group.short / group.allocations.max(1.0),
-            ),
+            Cell::share(group.short, group.ended_blocks()),
         ]
     });
     let table = Table {
@@ -153,7 +150,7 @@ pub(super) fn lifetimes(studied: &Studied) -> Section {
         vec![
             Cell::Text(lifetime_label(place, studied.timed).into()),
             Cell::bar(count(sum(place) as u64), sum(place), most),
-            Cell::Text(percent(sum(place) as u64, all as u64).unwrap_or_default()),
+            Cell::share(sum(place), all),
             small(place, 0..7),
             small(place, 7..11),
             small(place, 11..16),
@@ -188,7 +185,7 @@ pub(super) fn map(studied: &Studied, stacks: &Stacks) -> Section {
     let cells =
         map.frames.iter().map(|frame| frame.iter().map(|&live| level(live, 0, map.cell_bytes)).collect());
     let says = map.frames.iter().zip(&map.stranded).map(|(frame, stranded)| {
-        let live: u64 = frame.iter().sum();
+        let live = total(frame.iter().copied());
         format!("{} live; {} beside them on the same OS pages", bytes(live), bytes(*stranded))
     });
     let drawn = Map {
@@ -201,6 +198,10 @@ pub(super) fn map(studied: &Studied, stacks: &Stacks) -> Section {
         addresses: map.addresses.iter().map(|address| format!("{address:#x}")).collect(),
         says: says.collect(),
         shows_held: false,
+        // The fullest: what is left at the end is nothing in many programs.
+        start: (0..map.frames.len())
+            .max_by_key(|&frame| total(map.frames[frame].iter().copied()))
+            .unwrap_or(0),
         has_slider: true,
     };
     let mut body = drawn.html();
@@ -233,7 +234,7 @@ fn held_back(studied: &Studied, stacks: &Stacks) -> String {
         vec![
             Cell::Text(names.name(place)),
             Cell::bar(bytes(part as u64), part, most),
-            Cell::Text(percent(part as u64, stranded.bytes).unwrap_or_default()),
+            Cell::share(part, stranded.bytes as f64),
         ]
     });
     let when = u128::from(studied.span) * (stranded.frame as u128 + 1) / FRAMES as u128;

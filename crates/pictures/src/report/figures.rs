@@ -7,7 +7,7 @@ use crate::charts::bars::{Cell, Table};
 use crate::charts::plot::{Kind, Layer, Plot};
 use crate::html::Escaped;
 use crate::page::Section;
-use crate::quantity::{bytes, count, percent};
+use crate::quantity::{bytes, count};
 
 /// What `freestone run` says of a program.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,7 +144,7 @@ pub(super) fn ledger(figures: &Figures) -> Section {
                 Cell::Text(line.label.into()),
                 Cell::Text(line.share.into()),
                 Cell::bar(bytes(line.bytes), line.bytes as f64, most),
-                Cell::Text(percent(line.bytes, figures.resident).unwrap_or_default()),
+                Cell::share(line.bytes as f64, figures.resident as f64),
                 Cell::Text(line.about.into()),
             ]
         });
@@ -182,7 +182,7 @@ pub(super) fn sizes(figures: &Figures) -> Section {
             Cell::Number(count(class.allocations), class.allocations as f64),
             Cell::bar(bytes(class.live_bytes), class.live_bytes as f64, most),
             Cell::bar(bytes(class.free_bytes), class.free_bytes as f64, most),
-            Cell::Text(percent(handed_out.saturating_sub(class.requested), handed_out).unwrap_or_default()),
+            Cell::share(handed_out.saturating_sub(class.requested) as f64, handed_out as f64),
         ]
     });
     let column = |name: &str, about: &str| (name.to_owned(), about.to_owned());

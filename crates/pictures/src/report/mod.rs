@@ -55,7 +55,7 @@ fn clock(studied: &Studied) -> Unit {
 }
 
 impl Sources {
-    /// What stands out, the weightiest first. O(call sites).
+    /// What stands out, the gravest first. O(call sites).
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = self.figures.as_ref().map_or(Vec::new(), of_figures);
         if let Some(studied) = &self.studied {

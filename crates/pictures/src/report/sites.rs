@@ -6,7 +6,7 @@ use super::Profile;
 use crate::charts::bars::{Cell, Table};
 use crate::findings::Names;
 use crate::page::Section;
-use crate::quantity::{bytes, count, percent, rough};
+use crate::quantity::{bytes, count, rough};
 use crate::stacks::{StackId, Stacks};
 use crate::study::{Group, Studied};
 
@@ -54,10 +54,7 @@ pub(super) fn table(studied: &Studied, stacks: &Stacks) -> Section {
                 bytes((group.bytes / group.allocations.max(1.0)) as u64),
                 group.bytes / group.allocations.max(1.0),
             ),
-            Cell::Number(
-                percent(group.short.round() as u64, group.allocations.round() as u64).unwrap_or_default(),
-                group.short / group.allocations.max(1.0),
-            ),
+            Cell::share(group.short, group.ended_blocks()),
             Cell::Number(count(group.resizes.round() as u64), group.resizes),
         ]
     });
@@ -134,10 +131,7 @@ pub(super) fn churn(studied: &Studied, stacks: &Stacks) -> Section {
         vec![
             name(studied, stacks, place),
             Cell::bar(count(group.short.round() as u64), group.short, most),
-            Cell::Number(
-                percent(group.short as u64, group.allocations as u64).unwrap_or_default(),
-                group.short / group.allocations.max(1.0),
-            ),
+            Cell::share(group.short, group.ended_blocks()),
             Cell::Number(
                 bytes((group.bytes / group.allocations.max(1.0)) as u64),
                 group.bytes / group.allocations.max(1.0),
@@ -195,7 +189,7 @@ pub(super) fn profile_table(profile: &Profile, stacks: &Stacks) -> Section {
             vec![
                 Cell::More(stacks.site(stack), frames),
                 Cell::bar(measure.unit.show(value as u64), value, most),
-                Cell::Number(percent(value as u64, whole as u64).unwrap_or_default(), value),
+                Cell::share(value, whole),
             ]
         });
         let table = Table {

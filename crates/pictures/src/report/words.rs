@@ -19,11 +19,11 @@ pub(super) fn summary(sources: &Sources, findings: &[Finding]) -> String {
         let nothing = if sources.studied.is_some() {
             "Nothing stands out: no call site grew all through the run, pages were well filled, and little was copied or given back at once."
         } else {
-            "Nothing stands out in these figures. A trace (`freestone report -- CMD`) would show call sites, lifetimes and growth."
+            "Nothing stands out in these figures. A trace (`freestone record -- CMD`) would show call sites, lifetimes and growth."
         };
         let _ = writeln!(html, "<p>{}</p>", Escaped(nothing));
     } else {
-        html.push_str("<p>What stands out, the weightiest first:</p>\n<ol class=\"findings\">\n");
+        html.push_str("<p>What stands out, the gravest first:</p>\n<ol class=\"findings\">\n");
         for finding in findings {
             let _ = writeln!(
                 html,
@@ -56,11 +56,7 @@ fn sentences(sources: &Sources) -> String {
         if figures.resident_peak > 0 {
             let _ = write!(text, " At most {} were resident", bytes(figures.resident_peak));
             if figures.live_peak > 0 {
-                let _ = write!(
-                    text,
-                    ", of which {} were in live blocks of the heap when most of these were",
-                    bytes(figures.live_peak)
-                );
+                let _ = write!(text, ", and at most {} in live blocks of the heap", bytes(figures.live_peak));
             }
             text.push('.');
         }
@@ -120,7 +116,7 @@ fn facts(sources: &Sources) -> Vec<(String, &'static str)> {
             facts.push((bytes(studied.end.bytes), "live at the end"));
             facts.push((rough(studied.calls as f64), "calls"));
             facts.push((
-                bytes(studied.sizes.iter().map(|group| group.bytes as u64).sum()),
+                bytes(studied.sizes.iter().map(|group| group.bytes).sum::<f64>() as u64),
                 "allocated in all",
             ));
             facts.push((studied.threads.len().to_string(), "threads"));

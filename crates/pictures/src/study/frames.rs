@@ -87,7 +87,7 @@ impl Buckets {
     pub(super) fn allocated(&mut self, now: u64, bytes: u64) {
         let place = self.place(now);
         self.calls[place] += 1;
-        self.bytes[place] += bytes;
+        self.bytes[place] = self.bytes[place].saturating_add(bytes);
     }
 
     pub(super) fn finish(mut self) -> Buckets {

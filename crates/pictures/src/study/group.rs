@@ -19,7 +19,7 @@ pub struct Group {
     /// Bytes that were live when most bytes of the whole program were.
     pub at_peak: f64,
     peaks: u32,
-    /// Bytes asked for, from start to end.
+    /// Bytes asked for, from start to end; of a resize what it adds.
     pub bytes: f64,
     /// Blocks allocated, from start to end.
     pub allocations: f64,
@@ -73,8 +73,9 @@ impl Group {
         self.live_blocks = (self.live_blocks - weight).max(0.0);
     }
 
-    pub(super) fn resized(&mut self, copied: f64, weight: f64) {
+    pub(super) fn resized(&mut self, copied: f64, grown: f64, weight: f64) {
         self.resizes += weight;
+        self.bytes += grown * weight;
         self.copied += copied * weight;
     }
 
@@ -109,6 +110,12 @@ impl Group {
         self.settle_peak(peaks);
     }
 
+    /// Blocks whose fate is known: those that were given back, and those that live at the end. A block counts where it is last, so in
+    /// a group by size they may be more than were [allocated](Group::allocations).
+    pub fn ended_blocks(&self) -> f64 {
+        self.lifetimes.iter().sum()
+    }
+
     /// The size, a power of two in bytes, within which nine of ten chains end.
     pub fn usual_chain_size(&self) -> u64 {
         let mut sum = 0.0;
@@ -119,24 +126,28 @@ impl Group {
         1 << place.unwrap_or(0)
     }
 
-    /// Whether live bytes grew all the time, and what grew lives on: the mark of a leak, or of a cache without a bound. `frames` are
-    /// its live bytes at moments in equal distances.
+    /// Whether live bytes grew all the time since there were any: the mark of a leak, or of a cache without a bound. `frames` are its live
+    /// bytes at moments in equal distances.
+    ///
+    /// That time must be a quarter of the whole at least: a program that ends with its work is no leak.
     pub fn grows(&self, frames: &[f32]) -> bool {
-        // Setting up is no growth, and neither is clearing up.
-        let at = |part: usize| frames.get((frames.len() * part / 16).min(frames.len().saturating_sub(1)));
-        let points: Option<Vec<f64>> =
-            [3, 6, 9, 12, 15].map(|part| at(part).map(|&live| f64::from(live))).into_iter().collect();
-        let Some(points) = points else { return false };
+        let first = frames.iter().position(|&live| live > 0.0).unwrap_or(frames.len());
+        let since = &frames[first..];
+        if since.len() < frames.len().div_ceil(4).max(8) {
+            return false;
+        }
+        // Setting up is no growth, and what is cleared up at the end grew all the same.
+        let points = [3, 6, 9, 12, 15].map(|part| f64::from(since[since.len() * part / 16]));
         let top = points[points.len() - 1];
-        let rises = points.windows(2).all(|pair| pair[1] - pair[0] > top * 0.04);
-        rises && points[0] < top * 0.6
+        points.windows(2).all(|pair| pair[1] - pair[0] > top * 0.04) && points[0] < top * 0.6
     }
 
-    /// Whether what lives at the end was allocated evenly over time: nothing of a kind that comes and goes.
+    /// Whether what lives at the end was allocated evenly over time, since anything was: nothing of a kind that comes and goes.
     pub fn survivors_are_of_all_ages(&self) -> bool {
-        let sum = |range: std::ops::Range<usize>| self.born[range].iter().sum::<f64>();
-        let (middle, late) = (sum(4..10) / 6.0, sum(10..16) / 6.0);
-        late > 0.0 && middle > late * 0.4
+        let first = self.born.iter().position(|&bytes| bytes > 0.0).unwrap_or(self.born.len());
+        let (early, late) = self.born[first..].split_at((self.born.len() - first) / 2);
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
+        !early.is_empty() && mean(early) > mean(late) * 0.4
     }
 }
 

@@ -31,6 +31,7 @@ use frames::Clock;
 pub use frames::{BUCKETS, Buckets, FRAMES};
 pub use group::{Group, LIFETIMES, SHORT, lifetime_label};
 use pages::Pages;
+pub(crate) use pages::total;
 pub use pages::{HeapMap, OS_PAGE, Stranded};
 
 /// Sizes fall into classes by their power of two: class 0 holds 0 and 1 B, class n what is above 2^(n-1) and not above 2^n.
@@ -297,8 +298,8 @@ impl Study {
     /// A block's life is over; without a moment, it still lives at the end.
     fn ended(&mut self, block: &Block, now: Option<u64>) {
         let (timed, calls) = (self.clock.timed, self.calls);
-        let age = now.map(|now| now - block.born);
-        let is_short = age.is_some() && calls - block.born_call <= SHORT;
+        let age = now.map(|now| now.saturating_sub(block.born));
+        let is_short = age.is_some() && calls.saturating_sub(block.born_call) <= SHORT;
         let grown = (block.grown, block.copied, block.size);
         self.groups(block).for_each(|(group, weight)| {
             group.ended(age, timed, is_short, weight);
@@ -317,14 +318,15 @@ impl Study {
             self.ended(&lost, Some(now));
         }
         let copied = if from == to { 0 } else { block.size.min(size) };
-        block.copied += copied;
+        block.copied = block.copied.saturating_add(copied);
+        let grown = size.saturating_sub(block.size) as f64;
         block.grown += u32::from(size > block.size);
         block.size = size;
         let (site, weight) = self.site(event.stack);
         if site != NOWHERE {
             (block.site, block.weight) = (site, weight);
         }
-        self.groups(&block).for_each(|(group, weight)| group.resized(copied as f64, weight));
+        self.groups(&block).for_each(|(group, weight)| group.resized(copied as f64, grown, weight));
         self.enter(to, block);
     }
 

@@ -106,9 +106,13 @@ impl Pages {
         self.frames.push(ranges);
         let is_worse = stranded > self.worst.bytes + self.worst.bytes / 20;
         if is_worse {
-            let large: u64 = self.large.values().sum();
-            self.worst =
-                Stranded { frame: number, bytes: stranded, live: live + large, ..Stranded::default() };
+            let large = total(self.large.values().copied());
+            self.worst = Stranded {
+                frame: number,
+                bytes: stranded,
+                live: live.saturating_add(large),
+                ..Stranded::default()
+            };
         }
         is_worse
     }
@@ -120,8 +124,9 @@ impl Pages {
         let bytes_of = OS_PAGE << shift;
         for (&address, &size) in &self.large {
             let (first, last) = (address / bytes_of, address.saturating_add(size - 1) / bytes_of);
-            // A block of a terabyte is no reason to count its pages.
-            if last - first > RANGES as u64 {
+            // A block of a terabyte is no reason to count its pages; nor are many that lie over each other, as only a damaged
+            // trace has them.
+            if last - first > RANGES as u64 || ranges.len() > 4 * RANGES + 2 * self.large.len() {
                 return ranges_of_many();
             }
             ranges.extend((first..=last).map(|range| {
@@ -172,7 +177,9 @@ impl Pages {
         let place = |range: u64| used.binary_search(&(range >> more)).unwrap_or(0);
         let frames = self.frames.iter().map(|frame| {
             let mut cells = vec![0; used.len()];
-            frame.iter().for_each(|&(range, bytes)| cells[place(range)] += bytes);
+            frame
+                .iter()
+                .for_each(|&(range, bytes)| cells[place(range)] = total([cells[place(range)], bytes]));
             cells
         });
         let cell_bytes = OS_PAGE << (self.shift + more);
@@ -191,12 +198,17 @@ fn ranges_of_many() -> Vec<(u64, u64)> {
     vec![(0, 0); RANGES + 1]
 }
 
+/// The sum, which sizes that no allocator hands out may make as large as numbers get.
+pub(crate) fn total(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(0, u64::saturating_add)
+}
+
 /// Adds up neighbours with the same number.
 fn merged(ranges: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     let mut list: Vec<(u64, u64)> = Vec::new();
     for (range, bytes) in ranges {
         match list.last_mut() {
-            Some(last) if last.0 == range => last.1 += bytes,
+            Some(last) if last.0 == range => last.1 = total([last.1, bytes]),
             _ => list.push((range, bytes)),
         }
     }
