@@ -83,8 +83,9 @@ fn profile_of(words: &str, reply: &mut Reply) {
                 Some(Ok(())) => {}
                 Some(Err(reason)) => return reply.fail(format_args!("{reason}")),
                 None => {
-                    return reply
-                        .fail(format_args!("profile start takes a number of bytes, with K or M if you like"));
+                    return reply.fail(format_args!(
+                        "profile start takes a number of bytes, with K or M if you like"
+                    ));
                 }
             }
         }
