@@ -106,8 +106,16 @@ const KEYS: &[Key] = &[
         kind: Kind::Switch,
         meaning: "of it: look for writes to free blocks when they are handed out",
     },
-    Key { name: "harden_guards", kind: Kind::Switch, meaning: "of it: guard pages behind slabs and large blocks" },
-    Key { name: "harden_isolate", kind: Kind::Switch, meaning: "of it: addresses never change their size class" },
+    Key {
+        name: "harden_guards",
+        kind: Kind::Switch,
+        meaning: "of it: guard pages behind slabs and large blocks",
+    },
+    Key {
+        name: "harden_isolate",
+        kind: Kind::Switch,
+        meaning: "of it: addresses never change their size class",
+    },
     Key { name: "harden_shuffle", kind: Kind::Switch, meaning: "of it: blocks of a slab in random order" },
     Key {
         name: "harden_sized",

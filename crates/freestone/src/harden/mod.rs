@@ -185,7 +185,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
         // The cache's own tables know its variant.
         Mode::Cpu => {
             let (table, least) = if align <= 8 { (WORDS_OFFSET, 0) } else { (CLASSES_OFFSET, align) };
-            CpuAccess::pop_at(table + (room.max(least) + 7) / 8)
+            CpuAccess::pop_at(table + room.max(least).div_ceil(8))
         }
         Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
         Mode::None => 0,
