@@ -67,7 +67,7 @@ pub(crate) fn broken(what: impl core::fmt::Display) -> ! {
 
 /// Writes one line to standard error, headed by the allocator's name.
 pub(crate) fn say<const N: usize>(text: &FixedText<N>) {
-    let mut line = FixedText::<512>::new();
+    let mut line = FixedText::<768>::new();
     let _ = writeln!(line, "freestone: {}", core::str::from_utf8(text.as_bytes()).unwrap_or("?"));
     freestone_sys::linux::socket::write_message(line.as_bytes());
 }

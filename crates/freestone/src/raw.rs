@@ -94,9 +94,10 @@ pub fn trim() -> usize {
     let Some(inside) = gate::enter() else { return 0 };
     start::ensure();
     slow::empty_caches();
+    let kept = if harden::is_on() { slow::sweep_kept_slabs() } else { 0 };
     let purged = LEVELS.pages.purge_all().bytes();
     drop(inside);
-    purged
+    kept + purged
 }
 
 /// Figures of this moment.

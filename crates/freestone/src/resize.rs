@@ -71,7 +71,8 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     }
     let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
-    if usable == 0 {
+    // A guarded block may have been asked for with no bytes, and tells so.
+    if usable == 0 && !slow::is_guarded(addr) {
         let Some(most) = slow::libc_block_bytes(addr) else { Fault::InvalidFree.abort(addr, ClassId::NONE) };
         let to = front::malloc(new_size);
         if !to.is_null() {
@@ -81,6 +82,7 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
         return to;
     }
     if new_size > MAX_SMALL
+        && usable > 0
         && let Some(place) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
         return resized(block, new_size, place, MALLOC_ALIGN);

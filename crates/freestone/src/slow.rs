@@ -25,7 +25,7 @@ use crate::cache::cpu::CpuAccess;
 use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access, SHORT_BATCH, cpu};
-use crate::central::{Room, SlabSource};
+use crate::central::{Effort, Room, SlabSource};
 use crate::counters::{self, Call};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
@@ -376,6 +376,9 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
 pub(crate) fn reclaim() {
     empty_caches();
+    if harden::is_on() {
+        sweep_kept_slabs();
+    }
     LEVELS.pages.purge_all();
 }
 
@@ -696,6 +699,20 @@ pub(crate) fn empty_caches() {
         central.stop_filling(pages, &uncached[class.index()]);
         central.drain(class, pages);
     }
+}
+
+/// Returns the memory of all pages without live blocks in slabs that stay with their class; the bytes returned. The gate has
+/// been entered.
+pub(crate) fn sweep_kept_slabs() -> usize {
+    let mut purged = 0;
+    for class in scavenge::served_classes() {
+        // The first look finds out which slabs are at rest; nobody has to wait for that here.
+        for _ in 0..2 {
+            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX };
+            purged += CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort);
+        }
+    }
+    purged
 }
 
 /// Enters the gate, waiting for a fork to end. Only where nothing of libc's is held, as at a thread's end.

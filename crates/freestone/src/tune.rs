@@ -151,7 +151,7 @@ impl Config {
     }
 
     /// Takes `key:value` pairs; `complain` gets a sentence for each that cannot be taken.
-    fn parse(&mut self, source: &str, text: &[u8], mut complain: impl FnMut(&FixedText<320>)) {
+    fn parse(&mut self, source: &str, text: &[u8], mut complain: impl FnMut(&FixedText<640>)) {
         if let Some(profile) = profile_in(text) {
             self.take_profile(profile);
         }
@@ -263,7 +263,7 @@ fn shown(pair: &[u8]) -> &str {
     core::str::from_utf8(&pair[..pair.len().min(80)]).unwrap_or("(not UTF-8)")
 }
 
-fn unknown(source: &str, pair: &[u8]) -> FixedText<320> {
+fn unknown(source: &str, pair: &[u8]) -> FixedText<640> {
     let mut problem = FixedText::new();
     let _ = write!(problem, "{source}: `{}`: no such option; there are:", shown(pair));
     for name in FIXED.iter().copied().chain(KNOBS.iter().map(|knob| knob.name)) {

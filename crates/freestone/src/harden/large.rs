@@ -227,6 +227,7 @@ fn resize(span: SpanRef, had: usize, size: usize) -> bool {
 fn realloc_foreign(block: *mut u8, size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let had = match slow::usable_size_of(addr) {
+        0 if slow::is_guarded(addr) => 0,
         0 => match slow::libc_block_bytes(addr) {
             Some(most) => most,
             None => Fault::InvalidFree.abort(addr, ClassId::NONE),

@@ -34,7 +34,7 @@ use freestone_sys::System;
 
 use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
-use crate::cache::cpu::CpuAccess;
+use crate::cache::cpu::{self, CpuAccess};
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::thread;
 use crate::counters::{self, Call};
@@ -58,6 +58,8 @@ pub(crate) fn is_on() -> bool {
 /// Turns the mode on, before the first block is handed out and after the kind of cache was chosen.
 pub(crate) fn start(chosen: &Harden) {
     let system = LEVELS.pages.system();
+    // Requests come here past `slow::allocate`, which does it else.
+    cpu::shut();
     LEVELS.pages.page_map().hide_classes();
     let policy = LEVELS.pages.policy();
     policy.set_marks();

@@ -76,16 +76,21 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
     unsafe { pass_on(signal, info, context, code) }
 }
 
-#[cfg(target_arch = "x86_64")]
-unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
+/// What was accessed.
+fn address(info: *mut libc::siginfo_t) -> usize {
     // SAFETY: V1.
     let info = unsafe { &*info };
+    // SAFETY: the signal is for an access.
+    unsafe { info.si_addr() }.addr()
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
     // SAFETY: V1.
     let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let register = |which: c_int| registers[which as usize] as usize;
     Access {
-        // SAFETY: the signal is for an access.
-        addr: unsafe { info.si_addr() }.addr(),
+        addr: address(info),
         // Bit 1 of the page fault's error code.
         write: Some(register(libc::REG_ERR) & 2 != 0),
         pc: register(libc::REG_RIP),
@@ -97,9 +102,7 @@ unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
 
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn access(info: *mut libc::siginfo_t, _context: *mut c_void) -> Access {
-    // SAFETY: V1; the signal is for an access.
-    let addr = unsafe { (*info).si_addr() }.addr();
-    Access { addr, write: None, pc: 0, sp: 0, bp: 0, bx: 0 }
+    Access { addr: address(info), write: None, pc: 0, sp: 0, bp: 0, bx: 0 }
 }
 
 /// Does what would have been done without us.
