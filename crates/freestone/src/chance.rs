@@ -61,6 +61,23 @@ pub(crate) fn ln(x: f64) -> f64 {
     power as f64 * core::f64::consts::LN_2 + 2.0 * sum
 }
 
+/// `exp(x) - 1` for an `x` that is not above zero; to about 1e-14 of itself.
+pub(crate) fn exp_less_one(x: f64) -> f64 {
+    const BITS: f64 = core::f64::consts::LN_2;
+    if x < -700.0 {
+        return -1.0;
+    }
+    // x = halvings of itself, then the series, then (1 + e)^2 - 1 = e (e + 2) as often.
+    let halvings = if x < -BITS { 10 } else { 0 };
+    let small = x / (1u32 << halvings) as f64;
+    let (mut sum, mut term) = (0.0, 1.0);
+    for n in 1..20 {
+        term *= small / n as f64;
+        sum += term;
+    }
+    (0..halvings).fold(sum, |less_one, _| less_one * (less_one + 2.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +86,14 @@ mod tests {
     fn the_logarithm_is_one() {
         for x in [1e-16, 1e-9, 0.1, 0.25, 0.3, 0.5, 0.75, 0.999_999, 1.0, 1.5, 2.0, 10.0, 1e9] {
             assert!((ln(x) - f64::ln(x)).abs() < 1e-8, "{x}");
+        }
+    }
+
+    #[test]
+    fn the_exponential_is_one() {
+        for x in [-1e-12, -1e-6, -0.1, -0.5, -0.7, -1.0, -3.0, -20.0, -300.0, -1e4] {
+            let (ours, theirs) = (exp_less_one(x), f64::exp_m1(x));
+            assert!((ours / theirs - 1.0).abs() < 1e-12, "{x}: {ours} {theirs}");
         }
     }
 

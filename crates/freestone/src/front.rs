@@ -28,6 +28,7 @@ use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
 use crate::hot::HOT;
+#[cfg(not(target_arch = "x86_64"))]
 use crate::observe;
 use crate::slow::{self, LEVELS};
 use crate::sync::atomic::Ordering;
@@ -84,9 +85,19 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
+    if size > MAX_SMALL {
+        return malloc_not_small(size);
+    }
+    if size < HOT.observed.load(Ordering::Acquire) {
+        return malloc_observed(size);
+    }
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+#[inline(always)]
+fn malloc_not_small(size: usize) -> *mut u8 {
     let class = class_of(size);
     if let Some(class) = class
-        && size > MAX_SMALL
         && HOT.limit.load(Ordering::Acquire) != 0
     {
         let block = pop(class);
@@ -94,22 +105,25 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
             return block;
         }
     }
-    if size < HOT.observed.load(Ordering::Acquire) {
-        return malloc_observed(size);
-    }
     slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
+#[cfg(target_arch = "x86_64")]
+use crate::front_c::malloc_observed;
+
 /// malloc of a small block while requests are observed.
-#[inline]
+#[cfg(not(target_arch = "x86_64"))]
 fn malloc_observed(size: usize) -> *mut u8 {
-    if observe::is_due(size) {
-        return slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc);
-    }
-    let block = pop_for(CLASSES_OFFSET, size);
-    if !block.is_null() {
-        return block;
-    }
+    if observe::is_due(size) { malloc_due(size) } else { malloc_counted(size) }
+}
+
+/// malloc of a small block whose turn has come: it is counted there.
+pub(crate) extern "C" fn malloc_due(size: usize) -> *mut u8 {
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// malloc of a small block that was counted and is not due, for which the cache had none.
+pub(crate) extern "C" fn malloc_counted(size: usize) -> *mut u8 {
     slow::allocate_unobserved(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 

@@ -11,7 +11,7 @@ use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
 use crate::tune::{FIXED, parse_size, parse_switch};
-use crate::{background, central, control, oom, pressure, scavenge, slow, start};
+use crate::{background, central, control, oom, pressure, profile, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -113,6 +113,15 @@ pub(crate) static KNOBS: &[Knob] = &[
         meaning: "give back what can be when the system is short of memory (PSI)",
         show: |out| write!(out, "{}", u8::from(pressure::is_watched())),
         set: |value| parse_switch(value).map(pressure::watch),
+    },
+    Knob {
+        name: "sample",
+        meaning: "the heap profile: requested bytes between two samples, on average; 0: no profile",
+        show: |out| write!(out, "{}", profile::mean()),
+        set: |value| {
+            let mean = parse_size(value).filter(|&mean| mean as u64 <= profile::LONGEST_MEAN);
+            mean.map(|mean| profile::want(mean as u64)).ok_or("a number of bytes up to 127M, or 0")
+        },
     },
     Knob {
         name: "transfer",

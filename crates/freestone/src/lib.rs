@@ -47,6 +47,7 @@ mod report;
 mod resize;
 mod scavenge;
 mod slow;
+mod stack;
 mod start;
 mod stats;
 mod sync;

@@ -181,6 +181,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
 }
 
 /// Counts a request down; true when its turn has come. `size` is below `HOT.observed`. O(1).
+#[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(crate) fn is_due(size: usize) -> bool {
     let thread = tls::current();
@@ -252,26 +253,27 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
     drawn
 }
 
-/// A watched block was handed out for a request that was drawn. The gate has been entered.
-pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize) {
+/// A watched block was handed out for a request that was drawn: of this class, or a large one. The gate has been entered.
+pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize, class: Option<ClassId>) {
     if drawn.is_for(Observer::Profile) {
-        profile::on_alloc(addr, size);
+        profile::on_alloc(addr, size, class);
     }
 }
 
-/// A watched block is being freed, or ceases to be watched. The gate has been entered.
-pub(crate) fn on_release(addr: usize) {
-    profile::on_free(addr);
+/// A watched block is being freed, or ceases to be watched. Returns a block that stood for it, which is to be given back once no lock is
+/// held ([`profile::release_proxy`]), or 0. The gate has been entered.
+pub(crate) fn on_release(addr: usize) -> usize {
+    profile::on_free(addr)
 }
 
 /// A large block was resized, and may have moved: to who observes, a free and a request. The gate has been entered.
 pub(crate) fn on_resize(old_addr: usize, was_watched: bool, span: SpanRef, size: usize) {
     if was_watched {
-        on_release(old_addr);
+        profile::release_proxy(on_release(old_addr));
     }
     let drawn = if is_on() { count(size) } else { Drawn::NOBODY };
     watched::mark_large(span, was_watched, !drawn.is_for_nobody());
     if !drawn.is_for_nobody() {
-        on_watched(drawn, span.first_block(), size);
+        on_watched(drawn, span.first_block(), size, None);
     }
 }

@@ -18,6 +18,7 @@ pub use crate::hot::HOT;
 #[doc(hidden)]
 pub use crate::instances::LEVELS;
 pub use crate::ledger::{print_stats, write_xml};
+pub use crate::profile::write_at_exit as write_heap_profile;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 

@@ -35,7 +35,7 @@ use crate::observe::{Drawn, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, observe, oom, scavenge, watched};
+use crate::{background, emergency, heap, observe, oom, profile, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -72,7 +72,13 @@ impl SlabSource for PageHeap<Linux> {
         if let Some(span) = self.page_map().span_of(block)
             && span.state().is_watched()
         {
-            watched::release(span, block);
+            // A class is locked here: what stood for the block goes later.
+            let freed = watched::release(span, block);
+            if freed.proxy != 0 {
+                profile::forget_proxy(freed.proxy);
+                // SAFETY: a live block of ours, given up.
+                unsafe { LEVELS.deferred.push(core::ptr::with_exposed_provenance_mut(freed.proxy)) };
+            }
             return true;
         }
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
@@ -165,7 +171,7 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
         is_watched = watched::mark_large(span, false, true);
     }
     if is_watched {
-        observe::on_watched(drawn, addr, size);
+        observe::on_watched(drawn, addr, size, class);
     }
     if start::counting() {
         counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
@@ -278,7 +284,8 @@ fn small_or_reclaim(class: ClassId) -> usize {
         .unwrap_or(0)
 }
 
-fn small(class: ClassId) -> Option<usize> {
+/// A block of `class`. The gate has been entered.
+pub(crate) fn small(class: ClassId) -> Option<usize> {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -401,6 +408,15 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
+    put_in_cache(addr, class);
+}
+
+/// Gives a block back that the program never had. The gate has been entered.
+pub(crate) fn put_back(addr: usize) {
+    put_in_cache(addr, class_at(addr));
+}
+
+fn put_in_cache(addr: usize, class: ClassId) {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -438,10 +454,11 @@ fn release_large(addr: usize, call: Call) {
             heap::release(span, addr);
         }
         Some(span) if span.state().is_watched() => {
-            let (class, bytes) = watched::release(span, addr);
+            let freed = watched::release(span, addr);
             if start::counting() {
-                counters::on_free(call, class, bytes);
+                counters::on_free(call, freed.class, freed.bytes);
             }
+            profile::release_proxy(freed.proxy);
         }
         Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
         _ => {

@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message};
+use crate::{background, gate, ledger, message, profile};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +84,11 @@ pub(crate) fn elapsed_ns() -> u64 {
     linux::monotonic_ns() - STARTED_NS.load(Ordering::Relaxed)
 }
 
+/// Whether the options have been read.
+pub(crate) fn is_started() -> bool {
+    STARTED.load(Ordering::Acquire)
+}
+
 /// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
 #[inline]
 pub(crate) fn report_may_be_wanted() -> bool {
@@ -132,6 +137,7 @@ fn start() {
     if mode == Mode::Cpu && !config.count {
         cpu::open();
     }
+    profile::begin_if_wanted(!config.heap_profile().is_empty());
     if config.control {
         crate::control::ask_by_option();
     }

@@ -11,7 +11,7 @@ use crate::pageheap::PageHeapStats;
 use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::Ordering;
-use crate::{scavenge, watched};
+use crate::{profile, scavenge, watched};
 
 /// Figures of one size class, in blocks unless said otherwise.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,9 +93,10 @@ pub(crate) fn collect() -> Stats {
         stats.add_class(class);
     }
     let (watched, watched_bytes) = watched::small_blocks();
-    stats.live_blocks += watched + stats.large_blocks;
-    stats.live_bytes += watched_bytes;
-    stats.requested_live += watched_bytes;
+    let (proxies, proxy_bytes) = profile::proxies();
+    stats.live_blocks = (stats.live_blocks + watched + stats.large_blocks).saturating_sub(proxies);
+    stats.live_bytes = (stats.live_bytes + watched_bytes).saturating_sub(proxy_bytes);
+    stats.requested_live = (stats.requested_live + watched_bytes).saturating_sub(proxy_bytes);
     stats.live_bytes += stats.large_bytes;
     stats.requested_live += stats.large_bytes;
     stats.peak_live_bytes = (calls.peak_live_bytes.max(0) as usize).max(stats.live_bytes);

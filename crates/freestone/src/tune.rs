@@ -35,9 +35,9 @@ pub(crate) enum CacheKind {
 
 /// Options that hold from the start to the end.
 pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "profile", "report", "verbose"];
+    &["cache", "cache_bytes", "control", "count", "heap_profile", "leaks", "profile", "report", "verbose"];
 
-/// The longest path that `report` takes.
+/// The longest path that `report` and `heap_profile` take.
 const PATH: usize = 512;
 
 /// All options.
@@ -53,8 +53,30 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
-    report: [u8; PATH],
-    report_len: usize,
+    /// Tell at the end which samples nothing leads to any more.
+    pub(crate) leaks: bool,
+    report: Directory,
+    heap_profile: Directory,
+}
+
+/// The path of a directory, or nothing.
+#[derive(Clone, Copy)]
+struct Directory {
+    path: [u8; PATH],
+    len: usize,
+}
+
+impl Directory {
+    const NONE: Directory = Directory { path: [0; PATH], len: 0 };
+
+    fn take(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        if value.is_empty() || value.len() > PATH {
+            return Err("an existing directory of at most 512 characters");
+        }
+        self.path[..value.len()].copy_from_slice(value);
+        self.len = value.len();
+        Ok(())
+    }
 }
 
 impl Config {
@@ -64,13 +86,19 @@ impl Config {
         verbose: false,
         control: false,
         cache_bytes: None,
-        report: [0; PATH],
-        report_len: 0,
+        leaks: false,
+        report: Directory::NONE,
+        heap_profile: Directory::NONE,
     };
 
     /// Directory for the report, empty when none is wanted.
     pub(crate) fn report(&self) -> &[u8] {
-        &self.report[..self.report_len]
+        &self.report.path[..self.report.len]
+    }
+
+    /// Directory for the heap profile, empty when none is wanted.
+    pub(crate) fn heap_profile(&self) -> &[u8] {
+        &self.heap_profile.path[..self.heap_profile.len]
     }
 
     /// Reads the environment.
@@ -97,7 +125,9 @@ impl Config {
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
-                b"report" => self.set_report(value),
+                b"report" => self.report.take(value),
+                b"heap_profile" => self.heap_profile.take(value),
+                b"leaks" => parse_switch(value).map(|on| self.leaks = on),
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {
@@ -144,15 +174,6 @@ impl Config {
     fn set_cache_bytes(&mut self, value: &[u8]) -> Result<(), &'static str> {
         let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 40);
         self.cache_bytes = Some(bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?);
-        Ok(())
-    }
-
-    fn set_report(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        if value.is_empty() || value.len() > PATH {
-            return Err("an existing directory of at most 512 characters");
-        }
-        self.report[..value.len()].copy_from_slice(value);
-        self.report_len = value.len();
         Ok(())
     }
 }

@@ -74,9 +74,17 @@ pub(crate) fn mark_large(span: SpanRef, was: bool, watched: bool) -> bool {
     true
 }
 
-/// Frees the block at `addr`, which lies in a span of watched blocks. Returns its class, or none, and its bytes. The gate has
-/// been entered.
-pub(crate) fn release(span: SpanRef, addr: usize) -> (ClassId, usize) {
+/// A watched block that was freed.
+pub(crate) struct Released {
+    /// Its class, or none.
+    pub(crate) class: ClassId,
+    pub(crate) bytes: usize,
+    /// What [`observe::on_release`] returned.
+    pub(crate) proxy: usize,
+}
+
+/// Frees the block at `addr`, which lies in a span of watched blocks. The gate has been entered.
+pub(crate) fn release(span: SpanRef, addr: usize) -> Released {
     let class = span.class();
     if span.state() == SpanState::WatchedLarge {
         if span.first_block() != addr {
@@ -84,10 +92,10 @@ pub(crate) fn release(span: SpanRef, addr: usize) -> (ClassId, usize) {
         }
         let bytes = span.usable_bytes();
         // Told before the address can be another block's.
-        observe::on_release(addr);
+        let proxy = observe::on_release(addr);
         STATE.lock().leave();
         LEVELS.pages.free(span);
-        return (ClassId::NONE, bytes);
+        return Released { class: ClassId::NONE, bytes, proxy };
     }
     let mut state = STATE.lock();
     let bytes = class_info(class).size as usize;
@@ -95,7 +103,7 @@ pub(crate) fn release(span: SpanRef, addr: usize) -> (ClassId, usize) {
     if let Err(misuse) = slab::put(span, class_info(class), addr) {
         Fault::from(misuse).abort(addr, class);
     }
-    observe::on_release(addr);
+    let proxy = observe::on_release(addr);
     let list = &mut state.partial[class.index()];
     if was_full {
         list.push(span);
@@ -107,7 +115,7 @@ pub(crate) fn release(span: SpanRef, addr: usize) -> (ClassId, usize) {
     state.small -= 1;
     state.small_bytes -= bytes;
     state.leave();
-    (class, bytes)
+    Released { class, bytes, proxy }
 }
 
 impl State {
