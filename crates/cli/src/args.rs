@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 
 use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
+use crate::profile::{self, ProfileOptions};
 use crate::shown;
 use crate::suggest::hint;
 use crate::top::TopOptions;
@@ -22,6 +23,7 @@ pub enum Command {
     Why { first: PathBuf, second: PathBuf },
     Top(TopOptions),
     Ctl(CtlOptions),
+    Profile(ProfileOptions),
 }
 
 /// What the help is about.
@@ -31,6 +33,7 @@ pub enum Topic {
     Run,
     Top,
     Ctl,
+    Profile,
     Classes,
     Stats,
     Why,
@@ -43,13 +46,17 @@ pub struct RunOptions {
     pub output: Option<PathBuf>,
     pub json: bool,
     pub quiet: bool,
+    /// Where the heap profile goes.
+    pub profile: Option<PathBuf>,
+    /// List what is lost at the end.
+    pub leaks: bool,
     /// Options given as flags and in `--conf`, in their order.
     pub conf: Conf,
     pub command: OsString,
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 7] = ["run", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 8] = ["run", "top", "ctl", "profile", "why", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -63,6 +70,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Some("why") => why(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
+            Some("profile") => profile::options(parser)
+                .map(|options| options.map_or(Command::Help(Topic::Profile), Command::Profile)),
             Some("classes") => classes(parser),
             Some("stats") => stats(parser),
             Some("help") => help(parser),
@@ -77,8 +86,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 9] =
-        ["lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "help"];
+    const OPTIONS: [&str; 11] = [
+        "lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "profile", "leaks", "help",
+    ];
     let mut options = RunOptions::default();
     loop {
         match parser.next().map_err(text)? {
@@ -86,6 +96,8 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Short('o') | Long("output")) => options.output = Some(parser.value().map_err(text)?.into()),
             Some(Long("json")) => options.json = true,
             Some(Short('q') | Long("quiet")) => options.quiet = true,
+            Some(Long("profile")) => options.profile = Some(parser.value().map_err(text)?.into()),
+            Some(Long("leaks")) => options.leaks = true,
             Some(Long("no-count")) => options.conf.set("count", "0"),
             Some(Long("control")) => options.conf.set("control", "1"),
             Some(Long("cache")) => {
@@ -99,6 +111,9 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Long("conf")) => {
                 let conf = shown(&parser.value().map_err(text)?);
                 options.conf.add(&conf).map_err(|message| format!("--conf: {message}"))?;
+                if options.conf.get("heap_profile").is_some() || options.conf.get("leaks").is_some() {
+                    return Err("--conf: freestone run sets heap_profile and leaks itself; say --profile FILE or --leaks".into());
+                }
                 if options.conf.get("report").is_some() {
                     return Err("--conf: freestone run sets report itself; to keep the figures use \
                                 --json --output FILE"
@@ -207,6 +222,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
         Some("why") => Ok(Command::Help(Topic::Why)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
+        Some("profile") => Ok(Command::Help(Topic::Profile)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
         Some("stats") => Ok(Command::Help(Topic::Stats)),
         Some("help") => Ok(Command::Help(Topic::All)),
@@ -218,7 +234,8 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
-fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
+/// The message on an argument that a command does not take.
+pub fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) -> String {
     let allowed_text = match allowed {
         [] => "It takes no options".into(),
         _ => format!(
@@ -280,7 +297,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, classes, stats, help"),
+            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, profile, why, classes, stats, help"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

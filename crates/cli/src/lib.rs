@@ -15,6 +15,7 @@ mod help;
 mod library;
 mod os;
 mod private_dir;
+mod profile;
 mod program;
 mod quantity;
 mod report;
@@ -67,6 +68,7 @@ fn perform(command: args::Command) -> ExitCode {
         args::Command::Run(options) => return run::run(*options),
         args::Command::Top(options) => return top::run(options),
         args::Command::Ctl(options) => return ctl::run(&options),
+        args::Command::Profile(options) => return profile::run(&options),
     }
     ExitCode::SUCCESS
 }
