@@ -9,6 +9,7 @@ use crate::conf::{CACHES, Conf};
 use crate::ctl::{self, CtlOptions};
 use crate::lab::{self, LabOptions};
 use crate::page::{self, PageOptions};
+use crate::profile::{self, ProfileOptions};
 use crate::suggest::hint;
 use crate::top::TopOptions;
 use crate::{compare, record, replay, shown};
@@ -30,6 +31,7 @@ pub enum Command {
     Compare(compare::Options),
     Report(PageOptions),
     Lab(LabOptions),
+    Profile(ProfileOptions),
 }
 
 /// What the help is about.
@@ -42,6 +44,7 @@ pub enum Topic {
     Record,
     Replay,
     Compare,
+    Profile,
     Classes,
     Stats,
     Why,
@@ -56,14 +59,20 @@ pub struct RunOptions {
     pub output: Option<PathBuf>,
     pub json: bool,
     pub quiet: bool,
+    /// Where the heap profile goes.
+    pub profile: Option<PathBuf>,
+    /// List what is lost at the end.
+    pub leaks: bool,
     /// Options given as flags and in `--conf`, in their order.
     pub conf: Conf,
     pub command: OsString,
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 12] =
-    ["run", "record", "replay", "compare", "report", "lab", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 13] = [
+    "run", "record", "replay", "compare", "report", "lab", "top", "ctl", "profile", "why", "classes",
+    "stats", "help",
+];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -81,6 +90,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Some("why") => why(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
+            Some("profile") => profile::options(parser)
+                .map(|options| options.map_or(Command::Help(Topic::Profile), Command::Profile)),
             Some("classes") => classes(parser),
             Some("stats") => stats(parser),
             Some("report") => page::options(parser),
@@ -97,8 +108,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 9] =
-        ["lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "help"];
+    const OPTIONS: [&str; 11] = [
+        "lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "profile", "leaks", "help",
+    ];
     let mut options = RunOptions::default();
     loop {
         match parser.next().map_err(text)? {
@@ -106,6 +118,8 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Short('o') | Long("output")) => options.output = Some(parser.value().map_err(text)?.into()),
             Some(Long("json")) => options.json = true,
             Some(Short('q') | Long("quiet")) => options.quiet = true,
+            Some(Long("profile")) => options.profile = Some(parser.value().map_err(text)?.into()),
+            Some(Long("leaks")) => options.leaks = true,
             Some(Long("no-count")) => options.conf.set("count", "0"),
             Some(Long("control")) => options.conf.set("control", "1"),
             Some(Long("cache")) => {
@@ -119,6 +133,9 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Long("conf")) => {
                 let conf = shown(&parser.value().map_err(text)?);
                 options.conf.add(&conf).map_err(|message| format!("--conf: {message}"))?;
+                if options.conf.get("heap_profile").is_some() || options.conf.get("leaks").is_some() {
+                    return Err("--conf: freestone run sets heap_profile and leaks itself; say --profile FILE or --leaks".into());
+                }
                 if options.conf.get("report").is_some() {
                     return Err("--conf: freestone run sets report itself; to keep the figures use \
                                 --json --output FILE"
@@ -230,6 +247,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
         Some("why") => Ok(Command::Help(Topic::Why)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
+        Some("profile") => Ok(Command::Help(Topic::Profile)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
         Some("stats") => Ok(Command::Help(Topic::Stats)),
         Some("report") => Ok(Command::Help(Topic::Report)),

@@ -32,12 +32,30 @@ struct Key {
 /// The caches one can choose.
 pub const CACHES: &[&str] = &["auto", "cpu", "thread", "none"];
 
+/// The longest mean distance between two samples: the library's own.
+const LONGEST_MEAN: u64 = 134_217_727;
+
 const KEYS: &[Key] = &[
     Key { name: "cache", kind: Kind::OneOf(CACHES), meaning: "what a cache belongs to" },
     Key { name: "count", kind: Kind::Switch, meaning: "count every call and its bytes exactly" },
     Key { name: "control", kind: Kind::Switch, meaning: "let freestone top and freestone ctl attach" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "record", kind: Kind::Directory, meaning: "write every call to a trace in DIR" },
+    Key {
+        name: "heap_profile",
+        kind: Kind::Directory,
+        meaning: "take a heap profile; at exit, write it to DIR/PID.heap",
+    },
+    Key {
+        name: "sample",
+        kind: Kind::Number(LONGEST_MEAN),
+        meaning: "of the heap profile: bytes requested between two samples, on average; 0: no profile",
+    },
+    Key {
+        name: "leaks",
+        kind: Kind::Switch,
+        meaning: "in the heap profile at exit, tell live blocks that nothing leads to",
+    },
     Key { name: "verbose", kind: Kind::Switch, meaning: "say at the start what was chosen" },
     Key {
         name: "cache_bytes",

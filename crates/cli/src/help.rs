@@ -13,6 +13,7 @@ pub fn text(topic: Topic) -> String {
         Topic::Record => RECORD.into(),
         Topic::Replay => REPLAY.into(),
         Topic::Compare => COMPARE.into(),
+        Topic::Profile => PROFILE.into(),
         Topic::Classes => CLASSES.into(),
         Topic::Stats => STATS.into(),
         Topic::Why => WHY.into(),
@@ -32,6 +33,7 @@ freestone: run a program on the Freestone allocator and see where its memory goe
   freestone lab [TRACE|WORKLOAD]           the textbooks' placement policies side by side, drawn
   freestone top PID                        watch the memory of a running program
   freestone ctl [PID [COMMAND]]            give a running program a command
+  freestone profile FILE|PID               who holds the memory: a list, a flame graph, a pprof file
   freestone why BEFORE AFTER               what grew between two sets of figures, and why
   freestone stats [TERM]                   what the figures of the report mean
   freestone classes [--json]               the size classes and their waste
@@ -52,6 +54,8 @@ Input, output, signals and the exit code pass through. At the end a report goes 
   -q, --quiet          no report (unless --output is given): only run CMD on the allocator
       --no-count       do not count every call: faster, fewer figures
       --cache KIND     what a cache belongs to: auto, cpu, thread, or none
+      --profile FILE   take a heap profile; FILE may end in .pb.gz (pprof), .svg (flame graph), .folded, .heap or .txt
+      --leaks          at the end, list the blocks that nothing leads to any more, by call site
       --control        let `freestone top` and `freestone ctl` attach while CMD runs
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
@@ -82,6 +86,31 @@ what the kernel knows is shown. Where the output is no terminal it is plain text
 Keys: q quit, r release all free memory now, s sort by another key, p pause.
 
 Exit code: 0, 1 if the process cannot be watched, 2 if the command line was wrong.
+";
+
+const PROFILE: &str = "\
+freestone profile [OPTIONS] FILE
+freestone profile [OPTIONS] PID
+
+Shows a heap profile: who holds the memory, by call site. FILE comes from `freestone run --profile NAME.heap`, from the option
+heap_profile:DIR, or from freestone::profile::write in a Rust program. Of a process that was started by
+`freestone run --control`, or with FREESTONE_CONF=control:1, it is taken at this moment; `freestone ctl PID profile start` begins one.
+
+  -m, --measure WHAT   live (bytes, the default), allocated, peak, stranded, lost; or live-blocks, allocated-blocks,
+                       peak-blocks, lost-blocks
+  -f, --format HOW     top (a list of functions, the default), leaks (call sites with their stacks), folded (a stack a line),
+                       lines (the same with source lines), svg (a flame graph), pprof (a gzipped file), raw
+  -o, --output FILE    write to FILE; without --format, how follows from its name: .svg, .pb.gz, .folded, .heap, else top
+  -b, --base FILE      show what has changed since the profile in FILE
+  -n, --top N          the N largest (40)
+  -h, --help
+
+  freestone run --profile before.heap -- ./server
+  freestone profile -o heap.svg before.heap
+  freestone profile --base before.heap after.heap
+  freestone profile -o heap.pb.gz 4711 && go tool pprof -http=: heap.pb.gz
+
+Exit code: 0, 1 if there is no such profile, 2 if the command line was wrong.
 ";
 
 const CTL: &str = "\

@@ -20,6 +20,7 @@ mod library;
 mod os;
 mod page;
 mod private_dir;
+mod profile;
 mod program;
 mod record;
 mod replay;
@@ -81,6 +82,7 @@ fn perform(command: args::Command) -> ExitCode {
         args::Command::Compare(options) => return compare::run(options),
         args::Command::Report(options) => return page::run(&options),
         args::Command::Lab(options) => return lab::run(&options),
+        args::Command::Profile(options) => return profile::run(&options),
     }
     ExitCode::SUCCESS
 }

@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use freestone_profile::Measure;
+
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
 use crate::os::{self, End};
 use crate::private_dir::PrivateDir;
+use crate::profile::{self, Format};
 use crate::program;
 use crate::report::{self, Report};
 use crate::{complain, library, shown};
 
+/// Functions and call sites that are listed.
+const TOP: usize = 40;
 /// Our own failure, before the program was started.
 pub const OWN_FAILURE: u8 = 125;
 
@@ -40,6 +45,8 @@ struct Job {
     output: Option<File>,
     /// Whether anybody wants a report.
     reporting: bool,
+    /// Whether a heap profile is taken.
+    profiling: bool,
 }
 
 impl Job {
@@ -61,7 +68,14 @@ impl Job {
         if reporting {
             conf.set("report", &dir.path().to_string_lossy());
         }
-        Ok(Job { options, program, library, conf, dir, output, reporting })
+        let profiling = options.profile.is_some() || options.leaks;
+        if profiling {
+            conf.set("heap_profile", &dir.path().to_string_lossy());
+        }
+        if options.leaks {
+            conf.set("leaks", "1");
+        }
+        Ok(Job { options, program, library, conf, dir, output, reporting, profiling })
     }
 
     fn perform(self) -> ExitCode {
@@ -97,6 +111,11 @@ impl Job {
                 broken: collected.broken,
             });
         }
+        if self.profiling
+            && let Err(message) = self.write_profile(pid)
+        {
+            complain(&message);
+        }
         // The end may be by a signal, which runs no destructors.
         drop(self);
         match end {
@@ -127,6 +146,26 @@ impl Job {
         if !conf.is_empty() {
             command.env(conf::VARIABLE, conf);
         }
+    }
+
+    /// Makes of the program's heap profile what was asked for.
+    fn write_profile(&self, pid: u32) -> Result<(), String> {
+        let path = self.dir.path().join(format!("{pid}.heap"));
+        // A link that somebody put there is not followed.
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
+        let text = is_file.then(|| std::fs::read_to_string(&path).ok()).flatten().ok_or(
+            "there is no heap profile: the program did not end in an orderly way, or ran without the library",
+        )?;
+        if let Some(output) = &self.options.profile {
+            let format = profile::format_for(output);
+            let made = profile::make(&text, None, format, Measure::LiveBytes, TOP)?;
+            profile::put(&made, Some(output), format)?;
+        }
+        if self.options.leaks {
+            let list = profile::make(&text, None, Format::Leaks, Measure::LiveBytes, TOP)?;
+            let _ = io::stderr().write_all(&list);
+        }
+        Ok(())
     }
 
     /// Writes the report; a failure is told but does not change the program's exit code.

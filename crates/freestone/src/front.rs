@@ -110,16 +110,22 @@ fn malloc_unusual(size: usize) -> *mut u8 {
     slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
+#[cfg(target_arch = "x86_64")]
+use crate::front_c::malloc_observed;
+
 /// malloc of a small block while requests are observed.
-#[inline]
+#[cfg(not(target_arch = "x86_64"))]
 fn malloc_observed(size: usize) -> *mut u8 {
-    if observe::is_due(size) {
-        return slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc);
-    }
-    let block = pop_for(CLASSES_OFFSET, size);
-    if !block.is_null() {
-        return block;
-    }
+    if observe::is_due(size) { malloc_due(size) } else { malloc_counted(size) }
+}
+
+/// malloc of a small block whose turn has come: it is counted there.
+pub(crate) extern "C" fn malloc_due(size: usize) -> *mut u8 {
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// malloc of a small block that was counted and is not due, for which the cache had none.
+pub(crate) extern "C" fn malloc_counted(size: usize) -> *mut u8 {
     slow::allocate_unobserved(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 

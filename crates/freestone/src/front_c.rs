@@ -1,4 +1,5 @@
-//! The fast paths of C's `malloc` and `free` as whole functions in assembly (x86-64), for whoever defines the symbols.
+//! The fast paths of C's `malloc` and `free` as whole functions in assembly (x86-64), for whoever defines the symbols; and
+//! what takes malloc's place while requests are observed.
 //!
 //! The same steps as in `front.rs`, without what a compiler adds around inline assembly: no result tested twice, no
 //! register saved, a miss leaves by a jump with the arguments still in place. `docs/design/fast-path.md` explains both
@@ -112,6 +113,44 @@ macro_rules! define_malloc {
             )
         }
     };
+}
+
+/// malloc of a small block while requests are observed: counts it down, and pops as the fast path does unless its turn has
+/// come.
+#[unsafe(naked)]
+pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        crate::rseq_descriptor!(),
+        "mov rdx, qword ptr [rip + {hot} + {countdown}]",
+        "mov eax, dword ptr fs:[rdx]",
+        "lea ecx, [rdi + 1]",
+        "sub eax, ecx",
+        "jle {due}",
+        "mov dword ptr fs:[rdx], eax",
+        "lea r11, [rdi + 7]",
+        "shr r11, 3",
+        crate::begin_sequence!("rsi"),
+        "movzx ecx, byte ptr [r9 + r11 + {classes}]",
+        "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
+        "mov rax, qword ptr [r9 + r10*8]",
+        "test rax, rax",
+        "jz {counted}",
+        "dec word ptr [r9 + rcx*4 + {headers}]",
+        "55:",
+        "ret",
+        ".cfi_endproc",
+        hot = sym crate::hot::HOT,
+        due = sym crate::front::malloc_due,
+        counted = sym crate::front::malloc_counted,
+        countdown = const offset_of!(Hot, countdown),
+        rseq_index = const Numbers::RSEQ_INDEX,
+        rseq_cs = const Numbers::RSEQ_CS,
+        regions = const Numbers::REGIONS,
+        region_shift = const Numbers::REGION_SHIFT,
+        classes = const Numbers::CLASSES,
+        headers = const Numbers::HEADERS,
+    )
 }
 
 /// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol. With a second argument, named

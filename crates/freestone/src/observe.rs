@@ -188,6 +188,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
 }
 
 /// Counts a request down; true when its turn has come. `size` is below `HOT.observed`. O(1).
+#[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(crate) fn is_due(size: usize) -> bool {
     let thread = tls::current();

@@ -52,7 +52,12 @@ impl Out {
         let mut path = FixedText::<600>::new();
         let directory = core::str::from_utf8(directory).unwrap_or(".");
         let _ = write!(path, "{directory}/{}.{kind}\0", linux::process_id());
-        NewFile::create(path.as_bytes()).map(|file| Out { file, buffer: FixedText::new() })
+        Out::create_at(path.as_bytes())
+    }
+
+    /// The file at `path`, which ends with a NUL, created or emptied; `None`, with `errno`, when that cannot be.
+    pub(crate) fn create_at(path: &[u8]) -> Option<Out> {
+        NewFile::create(path).map(|file| Out { file, buffer: FixedText::new() })
     }
 
     /// Writes what is still in the buffer.

@@ -86,12 +86,15 @@ fn sampling_is_turned_on_and_off_under_load() {
         }
         for round in 0..30 {
             // From every other block to hardly one.
-            assert!(profile::set_rate([1, 100, 10_000, 500_000][round % 4]));
+            profile::start([1, 100, 10_000, 500_000][round % 4]).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
             if round % 3 == 0 {
                 freestone::verify().unwrap();
+                let mut text = String::new();
+                profile::write(&mut text).unwrap();
+                assert!(text.lines().last().unwrap().starts_with("end "));
             }
-            assert!(profile::set_rate(0));
+            profile::stop();
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         stop.store(true, Ordering::Relaxed);

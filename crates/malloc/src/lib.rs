@@ -18,6 +18,7 @@ mod glibc;
 mod limits;
 #[cfg(not(test))]
 mod panic;
+mod profile;
 mod sized;
 mod unwind;
 mod vfork;

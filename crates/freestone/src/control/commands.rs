@@ -69,7 +69,7 @@ pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
     }
 }
 
-/// `profile start [BYTES]`, `stop`, `dump`, or nothing: how it stands.
+/// `profile start [BYTES]`, `stop`, `dump`, `leaks`, or nothing: how it stands.
 fn profile_of(words: &str, reply: &mut Reply) {
     let (word, rest) = words.split_once(' ').unwrap_or((words, ""));
     match (word, rest.trim_ascii()) {
@@ -95,11 +95,17 @@ fn profile_of(words: &str, reply: &mut Reply) {
             let _ = profile::write(reply);
             return;
         }
-        ("dump", "") => return reply.fail(format_args!("no profile was started; `profile start` does")),
+        ("leaks", "") if profile::was_begun() => {
+            let _ = profile::write_with_lost(reply);
+            return;
+        }
+        ("dump" | "leaks", "") => {
+            return reply.fail(format_args!("no profile was started; `profile start` does"));
+        }
         ("", _) => {}
         _ => {
             return reply.fail(format_args!(
-                "profile takes start [BYTES], stop or dump, or nothing to say how it stands"
+                "profile takes start [BYTES], stop, dump or leaks, or nothing to say how it stands"
             ));
         }
     }
@@ -126,7 +132,7 @@ fn help(_: &Page<'_>, out: &mut Reply) -> fmt::Result {
     for command in COMMANDS {
         writeln!(out, "{:<16}{}", command.name, command.meaning)?;
     }
-    writeln!(out, "{:<16}the heap profile: start [BYTES], stop, dump", "profile")?;
+    writeln!(out, "{:<16}the heap profile: start [BYTES], stop, dump, leaks", "profile")?;
     writeln!(out, "{SET:<16}change an option while the program runs")
 }
 
@@ -184,7 +190,7 @@ mod tests {
             (&b"set check=maybe"[..], "it takes 0 or 1"),
             (b"set check", "NAME=VALUE"),
             (b"set", "NAME=VALUE"),
-            (b"profile begin", "start [BYTES], stop or dump"),
+            (b"profile begin", "start [BYTES], stop, dump or leaks"),
             (b"profile start many", "a number of bytes"),
             (b"profile start 1G", "must be 1 to"),
             (b"set nothing=1", "there is no knob 'nothing'"),

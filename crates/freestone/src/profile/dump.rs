@@ -1,6 +1,7 @@
 //! The profile as text: `docs/profiles.md` describes it. Written piece by piece, each copied under the lock and written without
 //! it, so that neither a slow reader nor one that allocates holds anybody up.
 
+use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use freestone_base::text::FixedText;
@@ -20,11 +21,28 @@ use crate::{gate, start};
 /// # Errors
 /// Those of `out`; or the allocator cannot be entered: the process forks at this moment, or the caller is a signal handler.
 pub fn write(out: &mut dyn Write) -> fmt::Result {
-    write_with(out, false)
+    write_with(out, Ends::No, false)
 }
 
-fn write_with(out: &mut dyn Write, ends: bool) -> fmt::Result {
-    let sites = head(out, ends)?;
+/// The same after a search for live samples that nothing leads to any more: the last figures of each site. The search is conservative
+/// (what an integer happens to point at is not lost); it misses addresses that only the registers of other threads hold, and it should not be
+/// made while other threads unmap memory. O(memory in use), about a second for a GiB.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_with_lost(out: &mut dyn Write) -> fmt::Result {
+    write_with(out, Ends::No, true)
+}
+
+/// Whether the process ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Yes,
+    No,
+}
+
+fn write_with(out: &mut dyn Write, ends: Ends, search: bool) -> fmt::Result {
+    let sites = head(out, ends, search)?;
     mappings(out)?;
     for number in 0..sites {
         site(out, number)?;
@@ -34,7 +52,7 @@ fn write_with(out: &mut dyn Write, ends: bool) -> fmt::Result {
 }
 
 /// Sums up, writes the first lines, and returns how many sites there are.
-fn head(out: &mut dyn Write, ends: bool) -> Result<usize, fmt::Error> {
+fn head(out: &mut dyn Write, ends: Ends, search: bool) -> Result<usize, fmt::Error> {
     let inside = gate::enter_patiently().ok_or(fmt::Error)?;
     let mut table = TABLE.lock();
     table.sum_live();
@@ -43,7 +61,7 @@ fn head(out: &mut dyn Write, ends: bool) -> Result<usize, fmt::Error> {
     let (sites, dropped) = (table.sites.len(), table.dropped);
     drop(table);
     drop(inside);
-    let lost = if ends && crate::start::config().leaks { Some(super::leaks::find()) } else { None };
+    let lost = search.then(super::leaks::find);
     let duration = linux::monotonic_ns().saturating_sub(BEGAN_NS.load(Ordering::Relaxed));
     writeln!(out, "freestone-heap-profile 1")?;
     writeln!(out, "mean {}", MEAN.load(Ordering::Relaxed))?;
@@ -52,7 +70,7 @@ fn head(out: &mut dyn Write, ends: bool) -> Result<usize, fmt::Error> {
     writeln!(out, "duration {duration}")?;
     writeln!(out, "dropped {dropped}")?;
     writeln!(out, "on {}", u8::from(super::mean() != 0))?;
-    writeln!(out, "ended {}", u8::from(ends))?;
+    writeln!(out, "ended {}", u8::from(ends == Ends::Yes))?;
     if let Some(lost) = lost {
         writeln!(out, "reachability {}", u8::from(lost))?;
     }
@@ -152,6 +170,18 @@ fn name(out: &mut dyn Write, thread: &[u8; NAME]) -> fmt::Result {
     })
 }
 
+/// Writes the profile to the file at `path`, which is created or emptied, as [`write`] does, or as [`write_with_lost`] does where
+/// `lost`; false, with `errno`, when it cannot be written.
+pub fn write_file(path: &CStr, lost: bool) -> bool {
+    let Some(mut out) = Out::create_at(path.to_bytes_with_nul()) else { return false };
+    let written = write_with(&mut out, Ends::No, lost);
+    out.flush();
+    if written.is_err() {
+        linux::Errno(libc::EBUSY).set();
+    }
+    written.is_ok()
+}
+
 /// Writes the profile to `DIR/PID.heap` if that was asked for: as the process ends.
 #[inline]
 pub fn write_at_exit() {
@@ -162,7 +192,7 @@ pub fn write_at_exit() {
     if !config.heap_profile().is_empty()
         && let Some(mut out) = Out::create(config.heap_profile(), "heap")
     {
-        let _ = write_with(&mut out, true);
+        let _ = write_with(&mut out, Ends::Yes, config.leaks);
         out.flush();
     }
 }

@@ -33,9 +33,9 @@ use crate::sync::Lock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{gate, slow, stack};
 
-pub use dump::write;
 #[doc(hidden)]
 pub use dump::write_at_exit;
+pub use dump::{write, write_file, write_with_lost};
 use table::{Block, Table};
 
 /// The mean distance between two samples unless told otherwise, in requested bytes.

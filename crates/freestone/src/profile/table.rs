@@ -25,7 +25,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, weight: f64, bytes: usize) {
+    pub(super) fn add(&mut self, weight: f64, bytes: usize) {
         self.objects += weight;
         self.bytes += weight * bytes as f64;
     }
@@ -60,8 +60,6 @@ pub(super) struct Block {
     pub(super) proxy: usize,
     pub(super) weight: f64,
     pub(super) site: u32,
-    /// Whether something leads to it, where that was looked for.
-    pub(super) reached: u32,
 }
 
 // SAFETY: numbers, of which zero is one.
@@ -132,10 +130,6 @@ impl Table {
     /// The places for blocks, empty ones too, and the sites.
     pub(super) fn blocks_and_sites(&mut self) -> (&[Block], &mut [Site]) {
         (&self.blocks, &mut self.sites)
-    }
-
-    pub(super) fn live_blocks_mut(&mut self) -> impl Iterator<Item = &mut Block> {
-        self.blocks.iter_mut().filter(|block| block.addr != 0)
     }
 
     /// The ranges of memory that the tables take.

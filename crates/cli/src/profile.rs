@@ -1,0 +1,285 @@
+//! `freestone profile`: heap profiles, from a file or from a running process, as lists, pictures and pprof files.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use freestone_profile::{Measure, Profile, Raw, Symbols};
+use lexopt::prelude::*;
+
+use crate::attach::Process;
+use crate::suggest::hint;
+use crate::{complain, print, shown};
+
+/// What becomes of a profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Top,
+    Leaks,
+    Folded,
+    Lines,
+    Svg,
+    Pprof,
+    Raw,
+}
+
+const FORMATS: [(&str, Format); 7] = [
+    ("top", Format::Top),
+    ("leaks", Format::Leaks),
+    ("folded", Format::Folded),
+    ("lines", Format::Lines),
+    ("svg", Format::Svg),
+    ("pprof", Format::Pprof),
+    ("raw", Format::Raw),
+];
+
+const MEASURES: [(&str, Measure); 9] = [
+    ("live", Measure::LiveBytes),
+    ("live-blocks", Measure::LiveObjects),
+    ("allocated", Measure::AllocatedBytes),
+    ("allocated-blocks", Measure::AllocatedObjects),
+    ("peak", Measure::PeakBytes),
+    ("peak-blocks", Measure::PeakObjects),
+    ("stranded", Measure::StrandedBytes),
+    ("lost", Measure::LostBytes),
+    ("lost-blocks", Measure::LostObjects),
+];
+
+/// The options of `freestone profile`.
+#[derive(Debug)]
+pub struct ProfileOptions {
+    /// A file, or the number of a process.
+    pub input: PathBuf,
+    /// A file with an earlier profile, to be subtracted.
+    pub base: Option<PathBuf>,
+    pub output: Option<PathBuf>,
+    pub format: Format,
+    pub measure: Measure,
+    pub most: usize,
+}
+
+/// Understands what follows `freestone profile`; `None`: the help is wanted.
+pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, String> {
+    let text = |error: lexopt::Error| error.to_string();
+    let (mut input, mut base, mut output, mut format) = (None, None, None, None);
+    let (mut measure, mut most) = (Measure::LiveBytes, 40);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Short('f') | Long("format") => {
+                format = Some(chosen("--format", &shown(&parser.value().map_err(text)?), &FORMATS)?);
+            }
+            Short('m') | Long("measure") => {
+                measure = chosen("--measure", &shown(&parser.value().map_err(text)?), &MEASURES)?;
+            }
+            Short('b') | Long("base") => base = Some(parser.value().map_err(text)?.into()),
+            Short('o') | Long("output") => output = Some(PathBuf::from(parser.value().map_err(text)?)),
+            Short('n') | Long("top") => {
+                let word = shown(&parser.value().map_err(text)?);
+                most = word.parse().map_err(|_| format!("--top cannot be '{word}'; it takes a number"))?;
+            }
+            Value(word) if input.is_none() => input = Some(PathBuf::from(word)),
+            other => {
+                return Err(crate::args::unknown(
+                    other,
+                    "freestone profile",
+                    &["format", "measure", "base", "output", "top", "help"],
+                ));
+            }
+        }
+    }
+    let input = input
+        .ok_or("freestone profile: of what? Say `freestone profile FILE`, or PID of a running process")?;
+    let format = format.or_else(|| output.as_deref().map(format_for)).unwrap_or(Format::Top);
+    Ok(Some(ProfileOptions { input, base, output, format, measure, most }))
+}
+
+fn chosen<T: Copy>(option: &str, word: &str, all: &[(&'static str, T)]) -> Result<T, String> {
+    let names = || all.iter().map(|each| each.0);
+    all.iter().find(|each| each.0 == word).map(|each| each.1).ok_or_else(|| {
+        let hint = hint(word, names());
+        format!("{option} cannot be '{word}'.{hint} It takes {}", names().collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// What the end of a file's name asks for.
+pub fn format_for(path: &Path) -> Format {
+    let name = path.to_string_lossy();
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if ends(&[".svg"]) {
+        Format::Svg
+    } else if ends(&[".folded", ".collapsed"]) {
+        Format::Folded
+    } else if ends(&[".heap"]) {
+        Format::Raw
+    } else if ends(&[".pb.gz", ".pprof", ".gz", ".pb"]) {
+        Format::Pprof
+    } else {
+        Format::Top
+    }
+}
+
+/// Does it.
+pub fn run(options: &ProfileOptions) -> ExitCode {
+    match perform(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            complain(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(options: &ProfileOptions) -> Result<(), String> {
+    let lost = matches!(options.measure, Measure::LostBytes | Measure::LostObjects)
+        || options.format == Format::Leaks;
+    let text = text_of(&options.input, lost)?;
+    let base = options.base.as_deref().map(|base| text_of(base, false)).transpose()?;
+    let made = make(&text, base.as_deref(), options.format, options.measure, options.most)?;
+    put(&made, options.output.as_deref(), options.format)
+}
+
+/// A dump may be long, and the process busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The profile's text: of a file, or else of the process with that number, which looks for lost blocks first if they are wanted.
+fn text_of(input: &Path, lost: bool) -> Result<String, String> {
+    let name = input.display();
+    if !input.exists()
+        && let Ok(pid) = input.to_string_lossy().parse::<u32>()
+    {
+        return Process::find(pid)?
+            .control()?
+            .ask_within(if lost { "profile leaks" } else { "profile dump" }, PATIENCE);
+    }
+    let bytes = fs::read(input).map_err(|error| format!("cannot read {name}: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{name} is no heap profile of Freestone (it is not text)"))
+}
+
+/// Makes of a profile's text what is wanted; what could not be read or named is told on standard error.
+pub fn make(
+    text: &str,
+    base: Option<&str>,
+    format: Format,
+    measure: Measure,
+    most: usize,
+) -> Result<Vec<u8>, String> {
+    if format == Format::Raw {
+        return Ok(text.into());
+    }
+    let mut symbols = Symbols::new();
+    let mut resolve = |text: &str| -> Result<Profile, String> {
+        let raw = Raw::parse(text).map_err(|damage| damage.what)?;
+        if let Some(damage) = &raw.damage {
+            complain(&format!("the profile is damaged, what stands before is shown: {damage}"));
+        }
+        if raw.dropped > 0 {
+            complain(&format!("{} samples are missing, for which the process had no memory", raw.dropped));
+        }
+        Ok(symbols.resolve(&raw))
+    };
+    let mut profile = resolve(text)?;
+    if let Some(base) = base {
+        profile = profile.less(&resolve(base)?);
+    }
+    for complaint in symbols.complaints() {
+        complain(complaint);
+    }
+    if matches!(measure, Measure::LostBytes | Measure::LostObjects) && !profile.reachability {
+        return Err("it was not looked for lost blocks: run the program with `freestone run --leaks`".into());
+    }
+    Ok(match format {
+        Format::Top => profile.top(measure, most).into(),
+        Format::Leaks => profile.leaks(most).into(),
+        Format::Folded => profile.folded(measure).into(),
+        Format::Lines => profile.folded_with_lines(measure).into(),
+        Format::Svg => profile
+            .flame_graph(measure)
+            .map_err(|_| format!("there is nothing to draw: no samples of {}", measure.meaning()))?,
+        Format::Pprof => profile.to_pprof(),
+        Format::Raw => text.into(),
+    })
+}
+
+/// Writes to the file, or to standard output.
+pub fn put(bytes: &[u8], output: Option<&Path>, format: Format) -> Result<(), String> {
+    match output {
+        Some(path) => {
+            fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        }
+        None if format == Format::Pprof => {
+            if io::stdout().is_terminal() {
+                return Err("a pprof file is no text: say where to with --output FILE".into());
+            }
+            io::stdout().write_all(bytes).map_err(|error| format!("cannot write to standard output: {error}"))
+        }
+        None => {
+            print(&String::from_utf8_lossy(bytes));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "freestone-heap-profile 1\nmean 1000\nmap 1000-2000 0 - [p]\n\
+        site a 3 2 9 9 2 4000 2 40 0 0 100 : 1010 1020\nend 1\n";
+
+    fn parsed(line: &str) -> Result<Option<ProfileOptions>, String> {
+        options(lexopt::Parser::from_args(line.split_whitespace().map(std::ffi::OsString::from)))
+    }
+
+    #[test]
+    fn the_name_of_the_output_says_what_is_wanted() {
+        for (name, format) in [
+            ("a.svg", Format::Svg),
+            ("a.pb.gz", Format::Pprof),
+            ("a.folded", Format::Folded),
+            ("a.heap", Format::Raw),
+            ("a.txt", Format::Top),
+        ] {
+            assert_eq!(parsed(&format!("1 -o {name}")).unwrap().unwrap().format, format);
+        }
+        let options = parsed("-m stranded -f svg --base a.heap b.heap").unwrap().unwrap();
+        assert_eq!(
+            (options.measure, options.format, options.most),
+            (Measure::StrandedBytes, Format::Svg, 40)
+        );
+        assert!(parsed("--help").unwrap().is_none());
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_what_is_allowed() {
+        for (line, expected) in [
+            ("", "of what?"),
+            ("a -m lvie", "Did you mean 'live'? It takes live, live-blocks"),
+            ("a -f pdf", "It takes top, leaks"),
+            ("a --top many", "it takes a number"),
+            ("a b", "takes no argument"),
+        ] {
+            let message = parsed(line).unwrap_err();
+            assert!(message.contains(expected), "{line}: {message}");
+        }
+        assert!(
+            make("nothing", None, Format::Top, Measure::LiveBytes, 1)
+                .unwrap_err()
+                .contains("no heap profile")
+        );
+        assert!(make(TEXT, None, Format::Top, Measure::LostBytes, 1).unwrap_err().contains("--leaks"));
+        assert!(text_of(Path::new("/no/such/file"), false).unwrap_err().contains("cannot read"));
+    }
+
+    #[test]
+    fn every_format_is_made() {
+        for (name, format) in FORMATS {
+            let made = make(TEXT, None, format, Measure::LiveBytes, 3).unwrap();
+            assert!(!made.is_empty(), "{name}");
+        }
+        let none = make(TEXT, Some(TEXT), Format::Folded, Measure::LiveBytes, 3).unwrap();
+        assert!(none.is_empty());
+    }
+}

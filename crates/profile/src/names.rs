@@ -1,0 +1,97 @@
+//! Names of functions as people write them, and which are the allocator's own.
+
+/// Demangles a name of Rust or C++; any other stands as it is. Rust's hash is left out.
+pub(crate) fn demangled(name: &str) -> String {
+    if let Ok(name) = rustc_demangle::try_demangle(name) {
+        return format!("{name:#}");
+    }
+    // A C++ name may be crafted to be very long: then the mangled one stands.
+    let options = cpp_demangle::DemangleOptions::new().no_return_type();
+    if name.starts_with("_Z")
+        && let Ok(symbol) = cpp_demangle::Symbol::new(name)
+        && let Ok(name) = symbol.demangle_with_options(&options)
+    {
+        return name;
+    }
+    name.into()
+}
+
+/// The names of C and C++ that stand for the request itself.
+const REQUESTS: [&str; 22] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "posix_memalign",
+    "aligned_alloc",
+    "valloc",
+    "pvalloc",
+    "cfree",
+    "free",
+    "__libc_malloc",
+    "__libc_calloc",
+    "__libc_realloc",
+    "__rust_alloc",
+    "__rust_alloc_zeroed",
+    "__rust_realloc",
+    "__rdl_alloc",
+    "__rg_alloc",
+    "__rg_alloc_zeroed",
+    "__rg_realloc",
+    "__rdl_realloc",
+];
+
+/// Whether the function is on the way from a request to the profile: the reader wants to see who asked.
+pub(crate) fn is_request(function: &str) -> bool {
+    let function = function.trim_start_matches('<');
+    REQUESTS.contains(&function)
+        || function.starts_with("freestone::")
+        || function.starts_with("freestone_malloc::")
+        || function.starts_with("operator new")
+        || function.starts_with("__rustc::__r")
+        || function.starts_with("__rustc[")
+        || function.starts_with("alloc::alloc::")
+}
+
+/// Whether the file is the allocator's library, for which there may be no symbols.
+pub(crate) fn is_library(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with("libfreestone_malloc."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_people_write_them() {
+        assert_eq!(
+            demangled("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE"),
+            "core::fmt::Write::write_fmt"
+        );
+        assert_eq!(demangled("_RNvCskwGfYPst2Cb_3foo16example_function"), "foo::example_function");
+        assert_eq!(
+            demangled("_ZNSt6vectorIiSaIiEE9push_backERKi"),
+            "std::vector<int, std::allocator<int> >::push_back(int const&)"
+        );
+        assert_eq!(demangled("main"), "main");
+        assert_eq!(demangled("_Zbroken"), "_Zbroken");
+    }
+
+    #[test]
+    fn who_asked_is_told_from_what_served() {
+        for own in [
+            "malloc",
+            "operator new(unsigned long)",
+            "freestone::front::malloc_slow",
+            "<freestone::global::Freestone as core::alloc::global::GlobalAlloc>::alloc",
+            "alloc::alloc::alloc",
+        ] {
+            assert!(is_request(own), "{own}");
+        }
+        for other in ["main", "alloc::vec::Vec<T>::push", "my::malloc", "freestone_bench::main"] {
+            assert!(!is_request(other), "{other}");
+        }
+        assert!(is_library("/usr/lib/libfreestone_malloc.so") && !is_library("/usr/lib/libc.so.6"));
+    }
+}

@@ -1,0 +1,276 @@
+//! Names for addresses, from the files that a process had mapped: debugging information where there is some, else the symbol table.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use addr2line::Loader;
+use object::{Object, ObjectSegment};
+
+use crate::names;
+use crate::profile::{Frame, Location, Measure, Profile, Stack};
+use crate::raw::{Mapping, Raw, Site};
+
+/// Names for addresses. Files are read once, however many profiles are resolved.
+#[derive(Default)]
+pub struct Symbols {
+    /// By path and build id.
+    objects: HashMap<(String, Vec<u8>), Option<File>>,
+    complaints: Vec<String>,
+}
+
+/// A file with symbols.
+struct File {
+    /// Places in the file, the bytes from there that are loaded, and the address that they are linked for.
+    segments: Vec<(u64, u64, u64)>,
+    /// The file itself, and one with debugging information apart from it.
+    loaders: Vec<Loader>,
+}
+
+impl Symbols {
+    /// Nothing read yet.
+    pub fn new() -> Symbols {
+        Symbols::default()
+    }
+
+    /// Files that could not be used, a sentence each.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// Gives all addresses their names. The frames of the allocator itself are left out: a stack begins with who asked. Where a file is not
+    /// there any more or has been replaced, the name of the file and the place in it stand for the function.
+    pub fn resolve(&mut self, raw: &Raw) -> Profile {
+        let mut profile = Profile {
+            mean: raw.mean,
+            began_ns: raw.began_ns,
+            duration_ns: raw.duration_ns,
+            reachability: raw.reachability,
+            mappings: raw.mappings.clone(),
+            ..Profile::default()
+        };
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        for site in &raw.sites {
+            let mut locations: Vec<usize> = Vec::with_capacity(site.frames.len());
+            for &address in &site.frames {
+                let place = *places.entry(address).or_insert_with(|| {
+                    profile.locations.push(self.locate(&raw.mappings, address));
+                    profile.locations.len() - 1
+                });
+                locations.push(place);
+            }
+            let begin = asked(&profile, &locations);
+            profile.stacks.push(stack_of(site, locations.split_off(begin)));
+        }
+        profile
+    }
+
+    fn locate(&mut self, mappings: &[Mapping], address: u64) -> Location {
+        // What was called stands before the return address.
+        let address = address.saturating_sub(1);
+        let Some(number) =
+            mappings.iter().position(|mapping| (mapping.start..mapping.end).contains(&address))
+        else {
+            let function = format!("[{address:#x}]");
+            return Location { address, mapping: 0, frames: vec![Frame { function, ..Frame::default() }] };
+        };
+        let mapping = &mappings[number];
+        let place = address - mapping.start + mapping.offset;
+        let mut frames = self.file(mapping).map_or_else(Vec::new, |file| file.frames(place));
+        if frames.is_empty() {
+            let name = mapping.path.rsplit('/').next().unwrap_or("");
+            frames.push(Frame { function: format!("{name}+{place:#x}"), ..Frame::default() });
+        }
+        Location { address, mapping: number + 1, frames }
+    }
+
+    fn file(&mut self, mapping: &Mapping) -> Option<&File> {
+        let key = (mapping.path.clone(), mapping.build_id.clone());
+        if !self.objects.contains_key(&key) {
+            let file = match File::open(mapping) {
+                Ok(file) => Some(file),
+                Err(complaint) => {
+                    self.complaints.extend(complaint);
+                    None
+                }
+            };
+            self.objects.insert(key.clone(), file);
+        }
+        self.objects.get(&key)?.as_ref()
+    }
+}
+
+/// How many of the innermost frames serve the request: the first that remains is who asked.
+fn asked(profile: &Profile, locations: &[usize]) -> usize {
+    let serves = |&&location: &&usize| {
+        let place = &profile.locations[location];
+        let in_library = place
+            .mapping
+            .checked_sub(1)
+            .is_some_and(|number| names::is_library(&profile.mappings[number].path));
+        in_library || place.frames.iter().all(|frame| names::is_request(&frame.function))
+    };
+    let serving = locations.iter().take_while(serves).count();
+    // Rather all than none.
+    if serving == locations.len() { 0 } else { serving }
+}
+
+fn stack_of(site: &Site, locations: Vec<usize>) -> Stack {
+    let mut stack = Stack::new(site.thread.clone(), locations, site.samples);
+    for (measure, value) in [
+        (Measure::AllocatedObjects, site.allocated.0),
+        (Measure::AllocatedBytes, site.allocated.1),
+        (Measure::LiveObjects, site.live.0),
+        (Measure::LiveBytes, site.live.1),
+        (Measure::PeakObjects, site.peak.0),
+        (Measure::PeakBytes, site.peak.1),
+        (Measure::StrandedBytes, site.stranded),
+        (Measure::LostObjects, site.lost.0),
+        (Measure::LostBytes, site.lost.1),
+    ] {
+        stack.set(measure, value);
+    }
+    stack
+}
+
+/// Debian and most others put debugging information that was taken out of a file here, under its build id.
+const DEBUG: &str = "/usr/lib/debug/.build-id";
+
+fn debug_file(build_id: &[u8]) -> Option<PathBuf> {
+    let (first, rest) = build_id.split_first()?;
+    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = Path::new(DEBUG).join(format!("{first:02x}")).join(format!("{rest}.debug"));
+    path.exists().then_some(path)
+}
+
+impl File {
+    /// The error is a sentence, or nothing where nothing was to be expected.
+    fn open(mapping: &Mapping) -> Result<File, Option<String>> {
+        let path = mapping.path.as_str();
+        if !path.starts_with('/') {
+            return Err(None);
+        }
+        // No names of the allocator's own are shown.
+        let is_library = names::is_library(path);
+        let cannot = |why: &dyn std::fmt::Display| {
+            (!is_library).then(|| format!("{path} cannot be read, its functions have no names: {why}"))
+        };
+        let bytes = std::fs::read(path).map_err(|error| cannot(&error))?;
+        let object = object::File::parse(&*bytes).map_err(|error| cannot(&error))?;
+        let id = object.build_id().ok().flatten().unwrap_or_default();
+        if id != mapping.build_id {
+            let complaint = format!(
+                "{path} is not the file any more that the process had mapped: its functions have no names"
+            );
+            return Err((!is_library).then_some(complaint));
+        }
+        let segments = object
+            .segments()
+            .map(|segment| (segment.file_range().0, segment.file_range().1, segment.address()));
+        let paths = [Some(PathBuf::from(path)), debug_file(id)];
+        let loaders = paths.into_iter().flatten().filter_map(|path| Loader::new(path).ok()).collect();
+        Ok(File { segments: segments.collect(), loaders })
+    }
+
+    /// The functions at a place in the file, the innermost first: several where calls were inlined.
+    fn frames(&self, place: u64) -> Vec<Frame> {
+        let inside =
+            |&&(offset, len, _): &&(u64, u64, u64)| (offset..offset.saturating_add(len)).contains(&place);
+        let Some(&(offset, _, address)) = self.segments.iter().find(inside) else { return Vec::new() };
+        let address = place - offset + address;
+        let mut told = self.loaders.iter().rev().map(|loader| frames_by(loader, address));
+        told.find(|frames| !frames.is_empty()).unwrap_or_default()
+    }
+}
+
+fn frames_by(loader: &Loader, address: u64) -> Vec<Frame> {
+    let mut found = Vec::new();
+    if let Ok(mut frames) = loader.find_frames(address) {
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(name) = frame.function.as_ref().and_then(|function| function.raw_name().ok()) else {
+                continue;
+            };
+            let at = frame.location.as_ref();
+            found.push(Frame {
+                function: names::demangled(&name),
+                file: at.and_then(|at| at.file).unwrap_or_default().into(),
+                line: at.and_then(|at| at.line).unwrap_or(0),
+            });
+        }
+    }
+    if found.is_empty()
+        && let Some(name) = loader.find_symbol(address)
+    {
+        found.push(Frame { function: names::demangled(name), ..Frame::default() });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn a_function_with_a_name() -> usize {
+        std::hint::black_box(a_function_with_a_name as *const () as usize)
+    }
+
+    /// The mapping of this program that an address lies in.
+    fn mapping_of(address: u64) -> Mapping {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let found = maps.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let (start, end) = words[0].split_once('-')?;
+            let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+            let offset = u64::from_str_radix(words[2], 16).ok()?;
+            let path = words.get(5)?.to_string();
+            (start..end).contains(&address).then_some(Mapping {
+                start,
+                end,
+                offset,
+                path,
+                build_id: Vec::new(),
+            })
+        });
+        let mut mapping = found.unwrap();
+        let bytes = std::fs::read(&mapping.path).unwrap();
+        let object = object::File::parse(&*bytes).unwrap();
+        mapping.build_id = object.build_id().unwrap().unwrap_or_default().to_vec();
+        mapping
+    }
+
+    #[test]
+    fn a_function_of_this_program_is_found() {
+        let address = a_function_with_a_name() as u64 + 2;
+        let raw = Raw {
+            mappings: vec![mapping_of(address)],
+            sites: vec![Site { frames: vec![address, 16], ..Site::default() }],
+            ..Raw::default()
+        };
+        let mut symbols = Symbols::new();
+        let profile = symbols.resolve(&raw);
+        let names: Vec<&str> =
+            profile.frames(&profile.stacks[0]).map(|frame| frame.function.as_str()).collect();
+        assert!(names[0].ends_with("a_function_with_a_name"), "{names:?}");
+        assert_eq!(names[1], "[0xf]");
+        assert!(symbols.complaints().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_not_believed() {
+        let address = a_function_with_a_name() as u64 + 2;
+        let mapping = Mapping { build_id: vec![1, 2, 3], ..mapping_of(address) };
+        let gone = Mapping { start: 4096, end: 8192, path: "/no/such/file".into(), ..Mapping::default() };
+        let raw = Raw {
+            mappings: vec![mapping, gone],
+            sites: vec![Site { frames: vec![address, 5000], ..Site::default() }],
+            ..Raw::default()
+        };
+        let mut symbols = Symbols::new();
+        let profile = symbols.resolve(&raw);
+        let names: Vec<&str> =
+            profile.frames(&profile.stacks[0]).map(|frame| frame.function.as_str()).collect();
+        assert!(names[0].contains("+0x") && names[1] == "file+0x387", "{names:?}");
+        assert!(symbols.complaints()[0].contains("not the file any more"));
+        assert!(symbols.complaints()[1].contains("cannot be read"));
+    }
+}
