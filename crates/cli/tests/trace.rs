@@ -152,9 +152,8 @@ fn recording_sees_what_counting_sees() {
     }
     assert_eq!(calls.ending(), Ending::Whole);
     assert_eq!((calls.blocks().unknown(), calls.blocks().doubled()), (0, 0));
-    let report = fs::read_dir(&scratch.0).unwrap().flatten().map(|entry| entry.path());
-    let report =
-        report.filter(|path| path.extension().is_some_and(|ending| ending == "json")).next().unwrap();
+    let mut report = fs::read_dir(&scratch.0).unwrap().flatten().map(|entry| entry.path());
+    let report = report.find(|path| path.extension().is_some_and(|ending| ending == "json")).unwrap();
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     let calls = &report["calls"];
     let count = |name: &str| calls[name].as_u64().unwrap_or_else(|| panic!("{name}: {report}"));

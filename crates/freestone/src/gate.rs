@@ -194,7 +194,7 @@ pub(crate) extern "C" fn before_fork() {
         let patience = Patience::new();
         GATE.close_in_handler(own_entries(thread), || patience.wait());
     }
-    crate::record::before_fork();
+    crate::start::before_fork();
 }
 
 /// After fork, in the parent.

@@ -197,6 +197,11 @@ pub(crate) fn may_have_threads() -> bool {
         && control::system_call_filter() == FILTER.load(Ordering::Relaxed)
 }
 
+/// Before a fork, when nobody is inside.
+pub(crate) fn before_fork() {
+    record::before_fork();
+}
+
 /// In a fork's child: a process of its own.
 pub(crate) fn forked_child() {
     ledger::history::restart();

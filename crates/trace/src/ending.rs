@@ -51,7 +51,9 @@ impl fmt::Display for Damage {
 pub enum Ending {
     /// The process came to its end by itself; everything is there.
     Whole,
-    /// The process ended without a word: it was killed, or replaced by another program. Everything that it did is there.
+    /// The process was replaced by another program, which the trace has as a process of the same number; everything is there.
+    Replaced,
+    /// The process ended without a word: it was killed, or replaced by a program that is not in the trace. Everything that it did is there.
     Abrupt {
         /// Events that it had begun to write, at most one a thread.
         unwritten: u64,
@@ -77,7 +79,7 @@ pub enum Ending {
 impl Ending {
     /// Whether the process's own end is in the trace.
     pub fn is_whole(&self) -> bool {
-        *self == Ending::Whole
+        matches!(self, Ending::Whole | Ending::Replaced)
     }
 
     /// Whether something is missing that the process did.
@@ -90,6 +92,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ending::Whole => write!(out, "whole: the process came to its end by itself"),
+            Ending::Replaced => write!(out, "whole: the process was replaced by another program"),
             Ending::Abrupt { unwritten: 0 } => {
                 write!(out, "up to an abrupt end: the process was killed, or replaced by another program")
             }

@@ -61,6 +61,7 @@ pub struct Events<'a, S: Source> {
     unwritten: u64,
     ended: bool,
     stopped: bool,
+    replaced: bool,
     damage: Option<Damage>,
     /// The next number, where too many are missing before it.
     missing: Option<u64>,
@@ -91,6 +92,7 @@ impl<S: Source> Trace<S> {
             unwritten: 0,
             ended: false,
             stopped: process.stopped,
+            replaced: process.replaced,
             damage: self.damage().cloned(),
             missing: None,
             error: None,
@@ -131,6 +133,7 @@ impl<S: Source> Events<'_, S> {
             (None, Some(next)) => Ending::Missing { after: self.number, next },
             _ if self.stopped => Ending::Stopped,
             _ if self.ended => Ending::Whole,
+            _ if self.replaced && self.unwritten == 0 => Ending::Replaced,
             _ => Ending::Abrupt { unwritten: self.unwritten },
         }
     }

@@ -1,6 +1,6 @@
 //! A trace: its sheets and processes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -145,6 +145,10 @@ impl<S: Source> Trace<S> {
         }
         // Those that began first come first.
         self.processes.sort_by_key(|process| process.started_ns);
+        let mut later = HashSet::new();
+        for process in self.processes.iter_mut().rev() {
+            process.replaced = process.pid != 0 && !later.insert(process.pid);
+        }
         Ok(())
     }
 

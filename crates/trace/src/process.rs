@@ -46,6 +46,8 @@ pub struct Process {
     pub stopped: bool,
     /// One event in so many has a stack; 0: none.
     pub stack_every: u64,
+    /// Whether a later process of the trace has its number in the system: a program that took its place.
+    pub replaced: bool,
     /// Bytes of its sheets.
     pub bytes: u64,
     /// Sheets of events, by lane, each in its order.
@@ -66,6 +68,7 @@ impl Process {
             clock: Clock::new((0, 0), (0, 0)),
             stopped: false,
             stack_every: 0,
+            replaced: false,
             bytes: 0,
             lanes: Vec::new(),
             mappings: Vec::new(),
@@ -102,7 +105,7 @@ impl Process {
     /// The program's name without its folder, or what is known instead.
     pub fn name(&self) -> String {
         match self.command.first() {
-            Some(program) => program.rsplit('/').next().unwrap_or(program).to_string(),
+            Some(program) => program.trim_end().rsplit('/').next().unwrap_or(program).to_string(),
             None => format!("process {}", self.pid),
         }
     }

@@ -43,14 +43,14 @@ fn read(bytes: &[u8]) -> Result<(u64, Ending), TraceError> {
 
 #[test]
 fn a_whole_trace_tells_everything() {
-    let (bytes, peak) = program(50_000);
-    assert!(bytes.len() < 50_000 * 8, "{} bytes", bytes.len());
+    let (bytes, peak) = program(20_000);
+    assert!(bytes.len() < 20_000 * 8, "{} bytes", bytes.len());
     let trace = Trace::new(bytes).unwrap();
     let process = &trace.processes()[0];
     assert_eq!((process.pid, process.name().as_str()), (77, "prog"));
     let mut calls = trace.calls(0).unwrap();
     let last = calls.by_ref().last().unwrap();
-    assert_eq!((last.number, last.ns), (50_000, 4_999_900));
+    assert_eq!((last.number, last.ns), (20_000, 1_999_900));
     assert_eq!(calls.blocks().peak_bytes(), peak);
     assert_eq!(calls.ending(), Ending::Whole);
     assert_eq!((calls.blocks().unknown(), calls.blocks().doubled()), (0, 0));
@@ -58,7 +58,7 @@ fn a_whole_trace_tells_everything() {
 
 #[test]
 fn a_cut_trace_is_read_up_to_the_cut() {
-    let (bytes, _) = program(40_000);
+    let (bytes, _) = program(15_000);
     let mut most = 0;
     for cut in (1..bytes.len()).step_by(997) {
         match read(&bytes[..cut]) {
@@ -70,7 +70,7 @@ fn a_cut_trace_is_read_up_to_the_cut() {
             }
         }
     }
-    assert!(most > 10_000);
+    assert!(most > 4_000);
     assert!(matches!(read(&[]), Err(TraceError::Empty)));
     assert!(matches!(
         read(b"no trace at all, but a text that is long enough to have room for a header"),
@@ -81,15 +81,15 @@ fn a_cut_trace_is_read_up_to_the_cut() {
 
 #[test]
 fn a_damaged_trace_is_read_up_to_the_damage() {
-    let (bytes, _) = program(40_000);
-    for place in (0..bytes.len()).step_by(1_009) {
+    let (bytes, _) = program(30_000);
+    for place in (0..bytes.len()).step_by(3_001) {
         let mut broken = bytes.clone();
         broken[place] ^= 0x55;
         if let Ok((count, ending)) = read(&broken) {
             // A lane's or a time's header field may change without harm.
-            assert!(count <= 40_000, "{place}");
+            assert!(count <= 30_000, "{place}");
             if place > 4_096 && broken[place.saturating_sub(HEADER)..].len() > HEADER {
-                assert!(count < 40_000 || ending.is_whole() || ending.is_incomplete(), "{place}: {ending}");
+                assert!(count < 30_000 || ending.is_whole() || ending.is_incomplete(), "{place}: {ending}");
             }
         }
     }
@@ -97,7 +97,7 @@ fn a_damaged_trace_is_read_up_to_the_damage() {
     let middle = bytes.len() / 2;
     broken[middle] ^= 1;
     let (count, ending) = read(&broken).unwrap();
-    assert!(count > 1_000 && count < 39_000);
+    assert!(count > 1_000 && count < 29_900);
     assert!(ending.to_string().contains("not as it was written"), "{ending}");
 }
 
@@ -217,6 +217,7 @@ fn a_forked_process_begins_with_its_parents_blocks() {
     assert!(matches!(seen[2], Call::Resize { block: 0, size: 30, .. }), "{seen:?}");
     let blocks = calls.blocks();
     assert_eq!((blocks.live_bytes(), blocks.peak_bytes(), blocks.unknown()), (35, 35, 0));
+    assert!(trace.processes()[0].replaced && !trace.processes()[1].replaced, "they have one number");
     assert!(matches!(trace.calls(2), Err(TraceError::NoProcess { asked: 2, there: 2 })));
 }
 

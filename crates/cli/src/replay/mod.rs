@@ -291,7 +291,7 @@ fn list(trace: &Trace) -> Result<String, String> {
         let made = calls.by_ref().count() as u64;
         let command = match process.command.is_empty() {
             true => process.name(),
-            false => process.command.join(" "),
+            false => process.command.join(" ").trim_end().to_string(),
         };
         let command: String = command.chars().take(100).collect();
         text.push_str(&format!(
@@ -402,8 +402,8 @@ fn remark(remarks: &mut Vec<String>, plan: &plan::Plan, ending: &Ending, unknown
 
 /// Has a player make the calls of a plan.
 fn perform(plan: &Path, exact: bool, who: &Contestant, bar: &Bar, what: &str) -> Result<Played, String> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot find this executable: {error}"))?;
-    let mut command = std::process::Command::new(program);
+    // Not by its name, under which another version may have been put meanwhile.
+    let mut command = std::process::Command::new("/proc/self/exe");
     command.arg(PLAYER).arg(plan);
     if exact {
         command.arg("--exact");

@@ -45,7 +45,9 @@ pub struct Played {
     pub refused: u64,
     /// The most bytes that were live, as asked for. Exact playing only, as all that follows.
     pub peak_live: u64,
-    /// The most anonymous memory that was resident, without the player's own.
+    /// What is resident of an empty process with this allocator.
+    pub start_resident: u64,
+    /// The most anonymous memory that was resident beyond that.
     pub peak_resident: u64,
     /// The same when most bytes were live.
     pub resident_at_peak: u64,
@@ -162,15 +164,26 @@ impl Stage {
         (calls, &self.words[runs..runs + count])
     }
 
-    /// Anonymous memory that is resident, in bytes. Allocates nothing.
-    fn anonymous(&self) -> u64 {
+    /// Memory that is resident, all and what of it lies in files, in bytes. Allocates nothing.
+    fn resident(&self) -> (u64, u64) {
         let mut buffer = [0u8; 128];
         let len = self.statm.read_at(&mut buffer, 0).unwrap_or(0);
         let mut numbers = buffer[..len].split(|&byte| byte == b' ').map(|digits| {
             digits.iter().filter(|byte| byte.is_ascii_digit()).fold(0, |n, &d| n * 10 + u64::from(d - b'0'))
         });
         let resident = numbers.nth(1).unwrap_or(0);
-        resident.saturating_sub(numbers.next().unwrap_or(0)) * 4096
+        (resident * 4096, numbers.next().unwrap_or(0) * 4096)
+    }
+
+    /// Anonymous memory that is resident, in bytes.
+    fn anonymous(&self) -> u64 {
+        let (all, of_files) = self.resident();
+        all.saturating_sub(of_files)
+    }
+
+    /// Bytes of the plan and of the player's tables, all of them resident.
+    fn own_bytes(&self) -> u64 {
+        (size_of_val(self.words) + size_of_val(self.slots) + size_of_val(self.samples)) as u64
     }
 
     fn sample(&self, calls: u64) {
@@ -419,6 +432,7 @@ impl With for Performance<'_> {
             }
             ready.wait();
             stage.baseline.store(stage.anonymous(), Ordering::Relaxed);
+            played.start_resident = stage.resident().0.saturating_sub(stage.own_bytes());
             let before = usage();
             let started = Instant::now();
             ready.wait();

@@ -12,6 +12,10 @@ fn walls(entry: &Entry) -> Vec<f64> {
     entry.timed.iter().map(|played| played.wall).collect()
 }
 
+fn processors(entry: &Entry) -> Vec<f64> {
+    entry.timed.iter().map(|played| played.user + played.system).collect()
+}
+
 fn of(entry: &Entry, figure: impl Fn(&Played) -> f64) -> f64 {
     median(&entry.timed.iter().map(figure).collect::<Vec<f64>>())
 }
@@ -45,8 +49,17 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
     }
     let width = entries.iter().map(|entry| entry.contestant.name.chars().count()).max().unwrap_or(0).max(9);
     text.push_str(&format!(
-        "\n{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {:>9}\n",
-        "allocator", "time", "least to most", "processor", "faults", "peak", "mean", "waste", "at end"
+        "\n{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>7}  {:>9}\n",
+        "allocator",
+        "time",
+        "least to most",
+        "processor",
+        "faults",
+        "at start",
+        "peak",
+        "mean",
+        "waste",
+        "at end"
     ));
     for entry in entries {
         text.push_str(&format!("{:<width$}", entry.contestant.name));
@@ -61,6 +74,7 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
             (21, if none { "-".into() } else { format!("{} to {}", seconds(least), seconds(most)) }),
             (9, if none { "-".into() } else { seconds(of(entry, |played| played.user + played.system)) }),
             (9, if none { "-".into() } else { count(of(entry, |played| played.faults as f64) as u64) }),
+            (9, bytes(exact.start_resident)),
             (9, bytes(exact.peak_resident)),
             (9, bytes(exact.mean_resident)),
             (7, format!("{:.1} %", waste(original, exact) * 100.0)),
@@ -80,8 +94,9 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
     text.push('\n');
     text.push_str(&words(entries));
     text.push_str(
-        "\nTime: from the first call to the last, without the program's own work. Peak, mean, at end: resident memory\n\
-         beyond that of the empty process. Waste: what is resident when most bytes are live, beyond those.\n",
+        "\nTime: from the first call to the last, without the program's own work. At start: what is resident of an empty\n\
+         process with the allocator; peak, mean, at end: beyond that. Waste: what is resident beyond the start when most\n\
+         bytes are live, beyond those.\n",
     );
     text
 }
@@ -96,14 +111,21 @@ fn words(entries: &[Entry]) -> String {
         let (name, base_name) = (&other.contestant.name, &first.contestant.name);
         let ratio = Ratio::of(&walls(other), &walls(first));
         let time = time_in_words(ratio);
-        let memory = exact.peak_resident as f64 / base.peak_resident.max(1) as f64;
+        // On a machine that does other things as well, the steadier figure.
+        let processor = Ratio::of(&processors(other), &processors(first));
+        let processor = match processor.rounds {
+            0 => String::new(),
+            _ => format!("{:.2} times the processor time, ", processor.median),
+        };
+        let whole = |played: &Played| (played.start_resident + played.peak_resident).max(1) as f64;
+        let memory = whole(exact) / whole(base);
         let memory = match memory {
             m if (m - 1.0).abs() < 0.02 => "as much memory at the peak".into(),
             m if m < 1.0 => format!("{:.0} % less memory at the peak", (1.0 - m) * 100.0),
             m if m < 10.0 => format!("{:.0} % more memory at the peak", (m - 1.0) * 100.0),
             m => format!("{m:.0} times the memory at the peak"),
         };
-        text.push_str(&format!("{name} against {base_name}: {time}, {memory}.\n"));
+        text.push_str(&format!("{name} against {base_name}: {time}, {processor}{memory}.\n"));
     }
     text
 }
@@ -135,10 +157,11 @@ pub fn json(original: &Original, entries: &[Entry]) -> String {
                 "median_time_s": median(&walls(entry)),
                 "time_to_first": ratio,
                 "time_verdict": ratio.verdict(),
-                "processor_s": entry.timed.iter().map(|played| played.user + played.system).collect::<Vec<_>>(),
+                "processor_s": processors(entry),
                 "faults": entry.timed.iter().map(|played| played.faults).collect::<Vec<_>>(),
                 "refused": entry.exact.as_ref().map(|played| played.refused),
                 "peak_live": entry.exact.as_ref().map(|played| played.peak_live),
+                "start_resident": entry.exact.as_ref().map(|played| played.start_resident),
                 "peak_resident": entry.exact.as_ref().map(|played| played.peak_resident),
                 "resident_at_peak": entry.exact.as_ref().map(|played| played.resident_at_peak),
                 "mean_resident": entry.exact.as_ref().map(|played| played.mean_resident),
