@@ -77,3 +77,52 @@ fn recorded(file: &Path, options: &LabOptions) -> Result<(Trace, String), String
     let trace = Trace::parse(writer.bytes()).map_err(|error| error.to_string())?;
     Ok((trace, lesson))
 }
+
+#[cfg(test)]
+mod tests {
+    use freestone_kit::trace::{DESIGNS, Event};
+    use freestone_trace::{Op, ProcessInfo, TraceWriter as Recorder, Way};
+
+    use super::*;
+    use crate::private_dir::PrivateDir;
+
+    fn options(calls: usize) -> LabOptions {
+        LabOptions {
+            what: Vec::new(),
+            output: None,
+            svg: None,
+            policies: DESIGNS.to_vec(),
+            calls,
+            process: None,
+            list: false,
+        }
+    }
+
+    #[test]
+    fn recorded_calls_are_replayed_and_drawn() {
+        let mut writer = Recorder::new(Vec::new(), &ProcessInfo::default()).unwrap();
+        writer.event(1, 1, Op::Alloc { way: Way::Malloc, size: 100, addr: 0x1000 }).unwrap();
+        writer.event(2, 2, Op::Realloc { old: 0x1000, size: 3000, new: 0x2000 }).unwrap();
+        writer.event(1, 3, Op::Alloc { way: Way::Malloc, size: 1 << 50, addr: 0x9000 }).unwrap();
+        writer.event(1, 4, Op::Free { addr: 0x9000 }).unwrap();
+        writer.event(1, 5, Op::Free { addr: 0x2000 }).unwrap();
+        let dir = PrivateDir::new().unwrap();
+        let file = dir.own_file("x.trace");
+        std::fs::write(&file, writer.finish().unwrap()).unwrap();
+        let (trace, lesson) = read(&file, &options(100)).unwrap();
+        // What no address space holds is left out, with its free.
+        assert_eq!(
+            trace.events(),
+            [
+                Event::Allocate { slot: 0, size: 100, align: 16 },
+                Event::Resize { slot: 0, size: 3000 },
+                Event::Free { slot: 0 },
+            ]
+        );
+        assert_eq!(lesson, "");
+        let lab = crate::lab::draw::lab(&trace, "", &DESIGNS).unwrap();
+        assert_eq!(lab.policies.len(), DESIGNS.len());
+        assert!(lab.policies.iter().all(|policy| policy.fullest.asked == 3000 && policy.cells.len() == 3));
+        assert!(read(&file, &options(2)).unwrap().1.contains("first 2 calls"));
+    }
+}

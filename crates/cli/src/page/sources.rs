@@ -138,9 +138,9 @@ mod tests {
             (b"{}", "no figures"),
             (b"just words", "line 1 is no folded stack"),
             (b"main;load 18446744073709551616", "line 1 is no folded stack"),
-            (b"\0\0\0\0", "holds nothing but zeros"),
+            (b"\0\0\0\0", "not a trace"),
             (b"\x1f\x8b\x08\0\xff\xff", "cannot be unpacked"),
-            (b"\x7fELF\x02\x01\x01\0", "byte 0"),
+            (b"\x7fELF\x02\x01\x01\0", "not a trace"),
             (b"freestone-heap-profile 1\n", "`freestone profile`"),
             (b"# only a remark\n", "no stacks"),
         ] {

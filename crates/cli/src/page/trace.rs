@@ -170,3 +170,71 @@ impl Sites {
         self.next.remove(&thread).map(|id| (id, self.weight))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use freestone_trace::{Op, ProcessInfo, TraceWriter, Way};
+
+    use super::*;
+    use crate::page::sources;
+    use crate::private_dir::PrivateDir;
+
+    /// Two processes: one with a thousand calls at two sites, one with a single call.
+    fn recorded() -> Vec<u8> {
+        let info =
+            |key, command: &str| ProcessInfo { key, command: vec![command.into()], ..ProcessInfo::default() };
+        let mut writer = TraceWriter::new(Vec::new(), &info(1, "small")).unwrap();
+        writer.event(1, 10, Op::Alloc { way: Way::Malloc, size: 77, addr: 0x1000 }).unwrap();
+        let mut writer = writer.next_process(&info(2, "server")).unwrap();
+        for n in 0..500 {
+            let addr = 0x10_0000 + n * 128;
+            writer.stack(1, n * 100, &[0x401, 0x400 + n % 2]).unwrap();
+            writer.event(1, n * 100, Op::Alloc { way: Way::Malloc, size: 100, addr }).unwrap();
+            if n % 2 == 0 {
+                writer.event(1, n * 100 + 50, Op::Free { addr }).unwrap();
+            }
+        }
+        writer.finish().unwrap()
+    }
+
+    fn read_bytes(bytes: &[u8], process: Option<usize>) -> Result<Sources, String> {
+        let dir = PrivateDir::new().unwrap();
+        let file = dir.own_file("x.trace");
+        std::fs::write(&file, bytes).unwrap();
+        sources::read(&[file], process)
+    }
+
+    #[test]
+    fn the_busiest_process_is_shown_with_its_sites() {
+        let sources = read_bytes(&recorded(), None).unwrap();
+        let studied = sources.studied.as_ref().unwrap();
+        assert_eq!((sources.command.as_str(), studied.calls), ("server", 750));
+        assert_eq!((studied.end.bytes, studied.end.blocks), (25_000, 250));
+        let live: Vec<f64> = studied.sites.iter().map(|site| site.live).collect();
+        assert_eq!(live, [0.0, 25_000.0]);
+        assert!(sources.notes[0].contains("1 more process;"), "{:?}", sources.notes);
+        let small = read_bytes(&recorded(), Some(0)).unwrap();
+        assert_eq!((small.command.as_str(), small.studied.unwrap().peak.bytes), ("small", 77));
+        assert!(read_bytes(&recorded(), Some(2)).unwrap_err().contains("no process 2; the trace has 2"));
+    }
+
+    #[test]
+    fn a_cut_or_damaged_trace_is_shown_as_far_as_it_goes() {
+        let whole = recorded();
+        for length in (0..whole.len()).step_by(97) {
+            match read_bytes(&whole[..length], None) {
+                Ok(sources) => {
+                    assert!(sources.page().contains("not whole") || sources.command == "small", "{length}")
+                }
+                Err(message) => assert!(!message.is_empty()),
+            }
+        }
+        for place in (0..whole.len()).step_by(61) {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x55;
+            if let Ok(sources) = read_bytes(&bytes, None) {
+                sources.page();
+            }
+        }
+    }
+}
