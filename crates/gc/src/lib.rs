@@ -12,6 +12,7 @@
 //! | lean, objects stay where they are | [`MarkSweep`] |
 //! | simple and compact, little is live | [`SemiSpace`] |
 //! | compact, and there is no room for a second space | [`MarkCompact`] |
+//! | freed at once, by counting; cycles now and then | [`counted`], [`counted::cycles`] |
 //!
 //! # Example
 //!
