@@ -67,6 +67,10 @@ pub struct Incremental<A: Alloc + 'static = Global> {
     sliced_at: u64,
     /// Allocated bytes when marking began.
     began_at: u64,
+    /// Allocated bytes when marking ended last.
+    ended_at: u64,
+    /// What may be live, as it looked when marking began: what was, and all that was allocated since.
+    estimate: usize,
 }
 
 impl<A: Alloc + 'static> Incremental<A> {
@@ -76,6 +80,7 @@ impl<A: Alloc + 'static> Incremental<A> {
         roots.trace(&mut self.marker);
         self.phase = Phase::Marking;
         self.began_at = self.space.taken_bytes();
+        self.estimate = self.base.stats.live_bytes + self.began_at.saturating_sub(self.ended_at) as usize;
     }
 
     /// Marks until `enough`; says whether marking is finished.
@@ -100,13 +105,13 @@ impl<A: Alloc + 'static> Incremental<A> {
         self.space.begin_sweep();
         self.phase = Phase::Sweeping;
         self.base.stats.collections += 1;
+        self.ended_at = self.space.taken_bytes();
         self.base.pace(self.marker.bytes, self.space.taken_bytes());
     }
 
     /// How many bytes are to be marked for each that is allocated.
     fn ratio(&self) -> usize {
-        let live = self.base.stats.live_bytes;
-        1 + 2 * live / self.base.growth(live)
+        1 + 2 * self.estimate / self.base.growth(self.estimate)
     }
 
     fn slice(&mut self, roots: &mut dyn Roots<Self>) {
@@ -120,7 +125,7 @@ impl<A: Alloc + 'static> Incremental<A> {
                 let work =
                     if self.base.config.stress { 1 } else { since.max(BETWEEN as usize) * self.ratio() };
                 let wanted = self.marker.bytes + work;
-                let growth = self.base.growth(self.base.stats.live_bytes) as u64;
+                let growth = self.base.growth(self.estimate) as u64;
                 let late = allocated.saturating_sub(self.began_at) > 2 * growth;
                 let done = self.mark(roots, |bytes| !late && (bytes >= wanted || Instant::now() >= until));
                 if done {
@@ -158,6 +163,8 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
             phase: Phase::Idle,
             sliced_at: 0,
             began_at: 0,
+            ended_at: 0,
+            estimate: 0,
         }
     }
 

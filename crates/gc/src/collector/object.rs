@@ -8,7 +8,7 @@
 //!      └──────────┴─────────────┴───────────────────────────┘
 //! ```
 //!
-//! The header word is the address of the object's [`Shape`](super::shape::Shape), whose three lowest bits are free for the
+//! The header word is the address of the object's [`Shape`](super::kind::Shape), whose three lowest bits are free for the
 //! collector, or, while a collection moves objects, the new address of the object.
 //!
 //! # Safety

@@ -275,8 +275,9 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
         self.taken = allocated - self.large_taken - small as u64;
         self.base.pace(small + self.copier.large_bytes, allocated);
         self.base.stats.collections += 1;
+        // What is live now and what may come: the next collection needs that much.
         let growth = self.base.growth(small + self.copier.large_bytes) / CHUNK + 1;
-        self.copier.to.trim(&self.copier.parent, growth);
+        self.copier.to.trim(&self.copier.parent, growth + self.copier.to.count());
         self.copier.parent.lift(false);
         if self.copier.parent.is_beyond() {
             self.copier.to.trim(&self.copier.parent, 0);

@@ -1,6 +1,7 @@
 //! Tests that need to reach inside.
 
 mod model;
+mod trace_panics;
 
 use std::cell::Cell;
 

@@ -36,7 +36,11 @@ fn a_root_of_another_heap_is_refused() {
     let mut one = Heap::<(), MarkSweep>::new(|_| ());
     let mut other = Heap::<(), MarkSweep>::new(|_| ());
     let root: Rooted<u32> = one.mutate(|mc, ()| mc.root(mc.alloc(1)));
-    let said = panics(|| other.mutate(|mc, ()| drop(mc.get(&root))));
+    let said = panics(|| {
+        other.mutate(|mc, ()| {
+            let _ = mc.get(&root);
+        })
+    });
     assert!(said.contains("a root of another heap"), "{said}");
     assert_eq!(one.mutate(|mc, ()| *mc.get(&root)), 1);
 }
@@ -76,7 +80,9 @@ fn a_destructor_does_not_get_at_its_heap() {
     let heap = Rc::new(RefCell::new(Some(Heap::<(), MarkSweep>::new(|_| ()))));
     let refused = Rc::new(RefCell::new(false));
     let meddler = Meddler { heap: Rc::clone(&heap), refused: Rc::clone(&refused) };
-    heap.borrow_mut().as_mut().expect("it is there").mutate(|mc, ()| drop(mc.alloc(meddler)));
+    heap.borrow_mut().as_mut().expect("it is there").mutate(|mc, ()| {
+        let _ = mc.alloc(meddler);
+    });
     heap.borrow_mut().as_mut().expect("it is there").collect();
     assert!(*refused.borrow());
 }
@@ -89,7 +95,9 @@ fn what_is_confined_does_not_travel() {
         _shared: Rc<()>,
     }
     let mut heap = Heap::<(), MarkSweep>::new(|_| ());
-    heap.mutate(|mc, ()| drop(mc.alloc(Local { _shared: Rc::new(()) })));
+    heap.mutate(|mc, ()| {
+        let _ = mc.alloc(Local { _shared: Rc::new(()) });
+    });
     let confined = heap.into_travelling().err().expect("it held an Rc");
     assert!(confined.to_string().contains("Local"), "{confined}");
 
@@ -97,9 +105,15 @@ fn what_is_confined_does_not_travel() {
     let root: Rooted<u32> = heap.mutate(|mc, ()| mc.root(mc.alloc(1)));
     let mut heap = heap.into_travelling().err().expect("there is a root outside").heap;
     drop(root);
-    heap.mutate(|mc, ()| drop(mc.alloc(1)));
+    heap.mutate(|mc, ()| {
+        let _ = mc.alloc(1);
+    });
     let mut heap = heap.into_travelling().expect("nothing is confined");
-    let said = panics(|| heap.mutate(|mc, ()| drop(mc.alloc(Local { _shared: Rc::new(()) }))));
+    let said = panics(|| {
+        heap.mutate(|mc, ()| {
+            let _ = mc.alloc(Local { _shared: Rc::new(()) });
+        })
+    });
     assert!(said.contains("cannot be sent"), "{said}");
     let said = panics(|| heap.mutate(|mc, ()| drop::<Rooted<u32>>(mc.root(mc.alloc(1)))));
     assert!(said.contains("stays in its thread"), "{said}");

@@ -245,7 +245,11 @@ fn a_soft_limit_makes_collections_more_frequent() {
         });
         heap.collect();
         for _ in 0..200 {
-            heap.mutate(|mc, _| (0..1000).for_each(|id| drop(node(mc, id))));
+            heap.mutate(|mc, _| {
+                (0..1000).for_each(|id| {
+                    let _ = node(mc, id);
+                })
+            });
         }
         heap.stats().collections
     };
@@ -265,7 +269,11 @@ fn an_incremental_collection_takes_many_short_pauses() {
         }
     });
     for _ in 0..3000 {
-        heap.mutate(|mc, _| (0..100).for_each(|id| drop(node(mc, id))));
+        heap.mutate(|mc, _| {
+            (0..100).for_each(|id| {
+                let _ = node(mc, id);
+            })
+        });
     }
     let stats = heap.stats();
     assert!(stats.collections >= 1 && stats.pauses.count() > 10 * stats.collections, "{stats:?}");
@@ -299,7 +307,11 @@ fn tiny_objects_share_cells_where_nothing_moves() {
         }
         heap.mutate(|mc, root| *root = vec![(mc.alloc(1), mc.alloc([1; 2]), GcWeak::new(mc, mc.alloc(2)))]);
         heap.collect();
-        heap.mutate(|mc, _| (0..1_000_000_u32).for_each(|number| drop(mc.alloc(number))));
+        heap.mutate(|mc, _| {
+            (0..1_000_000_u32).for_each(|number| {
+                let _ = mc.alloc(number);
+            })
+        });
         heap.stats().held_bytes
     }
     for held in [held::<MarkSweep>(), held::<Incremental>()] {
