@@ -38,7 +38,10 @@ pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
 };
-pub use process::{auxiliary_value, is_readable, monotonic_ns, process_id, random_bits, thread_id, thread_name, unix_ns, write_all};
+pub use process::{
+    auxiliary_value, is_readable, monotonic_ns, process_id, random_bits, thread_id, thread_name, unix_ns,
+    write_all,
+};
 pub use rseq::{rseq_register, rseq_unregister};
 
 use crate::counters::{CallKind, Counters};
