@@ -324,3 +324,44 @@ fn the_text_of_a_real_program_has_every_section() {
     let out = output(&["run", "--lib", &library, "--no-count", "--", "bash", "-c", "exit 0"]);
     assert!(text(&out.stderr).contains("not counted"), "{}", text(&out.stderr));
 }
+
+#[test]
+fn a_profile_of_a_run_becomes_what_its_name_says() {
+    let library = real_library!();
+    let scratch = Scratch::new("profile");
+    for (name, beginning) in [
+        ("a.heap", &b"freestone-heap-profile 1\n"[..]),
+        ("a.pb.gz", b"\x1f\x8b"),
+        ("a.svg", b"<?xml"),
+        ("a.txt", b"bytes in live blocks"),
+    ] {
+        let path = scratch.path(name);
+        let path = path.to_str().unwrap();
+        let out = output(&[
+            "run",
+            "--lib",
+            &library,
+            "-q",
+            "--conf",
+            "sample:50",
+            "--profile",
+            path,
+            "--",
+            "ls",
+            "/",
+        ]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let made = std::fs::read(path).unwrap();
+        assert!(made.starts_with(beginning), "{name}: {}", String::from_utf8_lossy(&made));
+    }
+    let heap = scratch.path("a.heap");
+    let heap = heap.to_str().unwrap();
+    let top = output(&["profile", "-m", "allocated", "-n", "3", heap]);
+    assert!(text(&top.stdout).starts_with("bytes allocated: "), "{}", text(&top.stdout));
+    let same = output(&["profile", "--base", heap, "-f", "folded", heap]);
+    assert!(same.status.success() && same.stdout.is_empty());
+    let lost = output(&["profile", "-m", "lost", heap]);
+    assert!(!lost.status.success() && text(&lost.stderr).contains("--leaks"));
+    let leaks = output(&["run", "--lib", &library, "-q", "--conf", "sample:50", "--leaks", "--", "ls", "/"]);
+    assert!(text(&leaks.stderr).contains("that nothing leads to"), "{}", text(&leaks.stderr));
+}

@@ -97,12 +97,12 @@ pub(crate) fn open() {
     let_requests(true);
 }
 
-/// Lets the fast paths of requests use the caches, or has them miss. Only while they are [open](open).
+/// Lets the fast paths of requests use the caches, or has them miss. Only while they are [`open`].
 pub(crate) fn let_requests(open: bool) {
     HOT.limit.store(if open { MAX_SMALL + 1 } else { 0 }, Ordering::Release);
 }
 
-/// Lets the fast path of sized frees use the caches, or has it miss. Only while they are [open](open).
+/// Lets the fast path of sized frees use the caches, or has it miss. Only while they are [`open`].
 pub(crate) fn let_sized_frees(open: bool) {
     let index = if open {
         INDEX.load(Ordering::Relaxed)

@@ -8,7 +8,7 @@ use freestone_sys::linux::shared::Buffer;
 /// Room for the first line, which is written last.
 const HEAD: usize = 32;
 /// The longest reply. Only what is written of it becomes resident.
-const MOST: usize = 64 << 20;
+const MOST: usize = 16 << 20;
 
 /// A reply as it grows.
 pub(super) struct Reply {
@@ -97,6 +97,6 @@ mod tests {
     fn an_answer_that_is_too_long_is_an_error_not_a_part() {
         let mut reply = Reply::new().unwrap();
         while reply.write_str("0123456789abcdef0123456789abcdef").is_ok() {}
-        assert_eq!(text(&mut reply), "error 39\nthe answer is longer than 524288 bytes\n");
+        assert_eq!(text(&mut reply), "error 41\nthe answer is longer than 16777216 bytes\n");
     }
 }

@@ -29,7 +29,7 @@ pub fn write(out: &mut dyn Write) -> fmt::Result {
 /// made while other threads unmap memory. O(memory in use), about a second for a GiB.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with_lost(out: &mut dyn Write) -> fmt::Result {
     write_with(out, Ends::No, true)
 }
@@ -170,7 +170,7 @@ fn name(out: &mut dyn Write, thread: &[u8; NAME]) -> fmt::Result {
     })
 }
 
-/// Writes the profile to the file at `path`, which is created or emptied, as [`write`] does, or as [`write_with_lost`] does where
+/// Writes the profile to the file at `path`, which is created or emptied, as [`write()`] does, or as [`write_with_lost`] does where
 /// `lost`; false, with `errno`, when it cannot be written.
 pub fn write_file(path: &CStr, lost: bool) -> bool {
     let Some(mut out) = Out::create_at(path.to_bytes_with_nul()) else { return false };

@@ -1,10 +1,10 @@
 //! The heap profile: who holds the memory, by sampling. Cheap enough to be left on.
 //!
-//! Requests are drawn by lot ([`observe`]: one in 512 KiB requested, by default), their call stacks are noted
-//! ([`stack`](crate::stack)), and their blocks are followed until they are freed. From this every figure is estimated without bias: live
+//! Requests are drawn by lot (one in 512 KiB requested, by default), their call stacks are noted,
+//! and their blocks are followed until they are freed. From this every figure is estimated without bias: live
 //! bytes, bytes allocated since the beginning, bytes at the peak, each by call site and thread.
 //!
-//! What comes out is addresses, not names: [`write`] gives the samples, the mappings and their build ids as text
+//! What comes out is addresses, not names: [`write()`] gives the samples, the mappings and their build ids as text
 //! (`docs/profiles.md` describes it), which `freestone profile` or the crate `freestone-profile` make a pprof file, a flame graph or a list of.
 //!
 //! ```
