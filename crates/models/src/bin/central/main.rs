@@ -11,6 +11,16 @@
 #[allow(dead_code, reason = "the allocator's file; the model uses a part of it")]
 #[path = "../../../../freestone/src/central/mod.rs"]
 mod central;
+/// The allocator draws by thread; here the checker draws, so that a schedule can be run again.
+#[cfg(not(test))]
+mod harden {
+    pub(crate) mod random {
+        pub(crate) fn next() -> u32 {
+            use shuttle::rand::Rng;
+            shuttle::rand::thread_rng().r#gen()
+        }
+    }
+}
 #[cfg(not(test))]
 #[allow(dead_code, reason = "the allocator's file; the model uses a part of it")]
 #[path = "../../../../freestone/src/message.rs"]
