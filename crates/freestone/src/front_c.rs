@@ -108,11 +108,15 @@ macro_rules! define_malloc {
     };
 }
 
-/// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol.
+/// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol; what misses goes to
+/// the function `slow` of the same type, with the arguments where they were unless the address was one of ours.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! define_free {
     ($(#[$attribute:meta])* $name:ident, $symbol:literal) => {
+        $crate::define_free! { $(#[$attribute])* $name, $symbol, $crate::raw::free_slow }
+    };
+    ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path) => {
         $(#[$attribute])*
         #[unsafe(export_name = $symbol)]
         #[unsafe(naked)]
@@ -138,7 +142,7 @@ macro_rules! define_free {
                 ".cfi_endproc",
                 hot = sym $crate::raw::HOT,
                 levels = sym $crate::raw::LEVELS,
-                slow = sym $crate::raw::free_slow,
+                slow = sym $slow,
                 page_shift = const $crate::raw::Numbers::PAGE_SHIFT,
                 base_page = const $crate::raw::Numbers::BASE_PAGE,
                 len = const $crate::raw::Numbers::LEN,

@@ -22,6 +22,7 @@ mod cache;
 mod central;
 pub mod control;
 mod counters;
+mod debug;
 mod deferred;
 mod emergency;
 mod front;

@@ -21,7 +21,10 @@ pub use crate::ledger::{print_stats, write_xml};
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
-use crate::counters::Call;
+#[doc(hidden)]
+pub use crate::counters::Call;
+use crate::debug::Told;
+pub use crate::front::{aligned_by, free_by, malloc_by};
 use crate::slow;
 use crate::stats::Stats;
 use crate::{gate, start};
@@ -34,6 +37,52 @@ use crate::{gate, start};
 pub unsafe extern "C" fn free_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::Malloc) }
+}
+
+/// What the fast path of `operator new` leaves.
+#[cold]
+pub fn new_slow(size: usize) -> *mut u8 {
+    if is_debugging() {
+        return slow::allocate(
+            class_of(size),
+            size,
+            freestone_base::size_class::MALLOC_ALIGN,
+            false,
+            Call::New,
+        );
+    }
+    malloc_slow(size)
+}
+
+/// Whether the debug mode watches every block.
+#[inline]
+pub fn is_debugging() -> bool {
+    crate::debug::is_on()
+}
+
+/// What the fast path of `operator delete` leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn delete_slow(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told::nothing(Call::New)) }
+}
+
+/// What the fast path of `free_sized` leaves. The size is there only where the address was none of a slab or large block.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told { call: Call::Malloc, size: Some(size), align: None }) }
+}
+
+/// What the debug mode has to say in the end.
+pub fn debug_at_end() {
+    crate::debug::at_end();
 }
 
 /// Frees a block that [`aligned`] gave for this size and alignment, without looking it up.

@@ -15,6 +15,7 @@ use freestone_base::size_class::MALLOC_ALIGN;
 use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned};
 
 use crate::counters::{self, Call};
+use crate::debug;
 use crate::front;
 use crate::message::Fault;
 use crate::slow;
@@ -65,6 +66,9 @@ fn with_room(new_size: usize, usable: usize) -> usize {
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::resize(addr, new_size, MALLOC_ALIGN);
+    }
     let usable = slow::usable_size_of(addr);
     if usable == 0 {
         let Some(most) = slow::libc_block_bytes(addr) else { Fault::InvalidFree.abort(addr, ClassId::NONE) };
@@ -137,6 +141,9 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
         // What is larger than small is looked up, whoever frees it.
         // SAFETY: the caller's promise.
         return unsafe { realloc(block, new_size) };
+    }
+    if start::unusual() && debug::owns(block.addr()) {
+        return debug::resize(block.expose_provenance(), new_size, align);
     }
     let old_class = class_of_aligned(old_size, align);
     let new_class = class_of_aligned(new_size, align);

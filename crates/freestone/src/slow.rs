@@ -27,6 +27,7 @@ use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access, SHORT_BATCH, cpu};
 use crate::central::SlabSource;
 use crate::counters::{self, Call};
+use crate::debug::{self, Told};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
@@ -82,6 +83,10 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    let debugging = debug::is_on();
+    if debugging && let Some(block) = debug::allocate(size, align, call) {
+        return block;
+    }
     cpu::shut();
     if let Some(class) = class
         && start::mode() == Mode::Thread
@@ -97,6 +102,11 @@ pub(crate) fn allocate(
     let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
+    if !debugging && debug::is_on() {
+        // This very request has started it.
+        drop(inside);
+        return allocate(class, size, align, zeroed, call);
+    }
     free_deferred();
     let block = match class {
         Some(class) => {
@@ -294,6 +304,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::release(addr, Told::nothing(call));
+    }
     let class = class.unwrap_or_else(|| class_at(addr));
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
@@ -318,11 +331,29 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     look_after();
 }
 
+/// Gives a block back of which the caller has told more than its address.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_told(block: *mut u8, told: Told) {
+    let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::release(addr, told);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(block, None, Call::Malloc) }
+}
+
 pub(crate) fn class_at(addr: usize) -> ClassId {
     LEVELS.pages.page_map().class_of(addr)
 }
 
 fn release_inside(addr: usize, class: ClassId, call: Call) {
+    if debug::owns(addr) {
+        return debug::release(addr, Told::nothing(call));
+    }
     if class == ClassId::NONE {
         return release_large(addr, call);
     }
@@ -408,6 +439,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
+    }
+    if debug::owns(addr) {
+        return debug::usable_size(addr);
     }
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,

@@ -36,6 +36,8 @@ impl Mode {
 
 static MODE: AtomicU8 = AtomicU8::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
+/// Calls are counted, or blocks watched.
+static UNUSUAL: AtomicBool = AtomicBool::new(false);
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -62,6 +64,12 @@ pub(crate) fn mode() -> Mode {
 #[inline]
 pub(crate) fn counting() -> bool {
     COUNTING.load(Ordering::Relaxed)
+}
+
+/// Whether calls are counted, or blocks watched by the debug mode.
+#[inline]
+pub(crate) fn unusual() -> bool {
+    UNUSUAL.load(Ordering::Relaxed)
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -127,9 +135,14 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
+    let debug = config.debug && crate::debug::begin();
+    if config.debug && !debug {
+        tell("debug:1 cannot take effect here (no room for its addresses)");
+    }
     COUNTING.store(config.count, Ordering::Relaxed);
+    UNUSUAL.store(config.count || debug, Ordering::Relaxed);
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !config.count {
+    if mode == Mode::Cpu && !config.count && !debug {
         cpu::open();
     }
     if config.control {

@@ -35,7 +35,7 @@ pub(crate) enum CacheKind {
 
 /// Options that hold from the start to the end.
 pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "profile", "report", "verbose"];
+    &["cache", "cache_bytes", "control", "count", "debug", "leaks", "profile", "report", "verbose"];
 
 /// The longest path that `report` takes.
 const PATH: usize = 512;
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) verbose: bool,
     /// Open the control: a shared page of figures and a socket for commands.
     pub(crate) control: bool,
+    /// Every block on pages of its own, with a record of its life.
+    pub(crate) debug: bool,
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
@@ -63,6 +65,7 @@ impl Config {
         count: false,
         verbose: false,
         control: false,
+        debug: false,
         cache_bytes: None,
         report: [0; PATH],
         report_len: 0,
@@ -95,6 +98,8 @@ impl Config {
                 b"cache" => self.set_cache(value),
                 b"count" => parse_switch(value).map(|on| self.count = on),
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
+                b"debug" => parse_switch(value).map(|on| self.debug = on),
+                b"leaks" => parse_switch(value).map(crate::debug::want_leaks),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
                 b"report" => self.set_report(value),

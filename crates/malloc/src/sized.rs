@@ -10,14 +10,20 @@
 
 use core::ffi::c_int;
 
-use freestone::raw;
+use freestone::raw::{self, Call};
 
 freestone::define_free! {
-    /// C23 `free_sized`; the size is not looked at.
+    /// C23 `free_sized`; only the debug mode looks at the size.
     ///
     /// # Safety
     /// `block` is null or a live block of the size passed behind it.
-    free_sized, "free_sized"
+    free_sized, "free_sized", sized_slow
+}
+
+/// What the fast path of `free_sized` leaves, which was called as a function of two arguments.
+unsafe extern "C" fn sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { raw::free_sized_slow(block, size) }
 }
 
 /// C23 `free_aligned_sized`.
@@ -25,9 +31,9 @@ freestone::define_free! {
 /// # Safety
 /// `block` is null or a live block of `size` bytes aligned to `align`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, _size: usize) {
+pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, align: usize, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_by(block, Call::Malloc, Some(size), Some(align)) }
 }
 
 /// jemalloc's `sdallocx`.
@@ -35,9 +41,9 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, _size
 /// # Safety
 /// `block` is a live block of `size` bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sdallocx(block: *mut u8, _size: usize, _flags: c_int) {
+pub unsafe extern "C" fn sdallocx(block: *mut u8, size: usize, _flags: c_int) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_by(block, Call::Malloc, Some(size), None) }
 }
 
 /// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits

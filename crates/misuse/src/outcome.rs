@@ -95,11 +95,11 @@ pub struct Subject {
 impl Subject {
     /// Freestone's library in a mode.
     pub fn freestone(library: &Path, mode: crate::Mode) -> Subject {
-        Subject {
-            name: mode.name.to_owned(),
-            library: Some(library.to_owned()),
-            environment: vec![("FREESTONE_CONF".into(), mode.conf.into())],
+        let mut environment = vec![("FREESTONE_CONF".into(), mode.conf.into())];
+        if mode.at_once {
+            environment.push(("MISUSE_SHORT".into(), "1".into()));
         }
+        Subject { name: mode.name.to_owned(), library: Some(library.to_owned()), environment }
     }
 
     /// What the library complains of in its environment: an option that it does not know. `program` is any of the suite.
