@@ -20,6 +20,7 @@ pub enum Command {
     Stats { term: Option<String>, markdown: bool },
     Run(Box<RunOptions>),
     Why { first: PathBuf, second: PathBuf },
+    Symbolize(Option<PathBuf>),
     Top(TopOptions),
     Ctl(CtlOptions),
 }
@@ -34,6 +35,7 @@ pub enum Topic {
     Classes,
     Stats,
     Why,
+    Symbolize,
 }
 
 /// The options of `freestone run`.
@@ -49,7 +51,7 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 7] = ["run", "top", "ctl", "why", "classes", "stats", "help"];
+const COMMANDS: [&str; 8] = ["run", "top", "ctl", "why", "symbolize", "classes", "stats", "help"];
 
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
@@ -61,6 +63,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         Some(Value(word)) => match word.to_str() {
             Some("run") => run(parser),
             Some("why") => why(parser),
+            Some("symbolize") => symbolize(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
             Some("classes") => classes(parser),
@@ -77,8 +80,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 9] =
-        ["lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "help"];
+    const OPTIONS: [&str; 10] =
+        ["lib", "output", "json", "quiet", "no-count", "cache", "control", "debug", "conf", "help"];
     let mut options = RunOptions::default();
     loop {
         match parser.next().map_err(text)? {
@@ -88,6 +91,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Short('q') | Long("quiet")) => options.quiet = true,
             Some(Long("no-count")) => options.conf.set("count", "0"),
             Some(Long("control")) => options.conf.set("control", "1"),
+            Some(Long("debug")) => options.conf.set("debug", "1"),
             Some(Long("cache")) => {
                 let cache = shown(&parser.value().map_err(text)?);
                 if !CACHES.contains(&cache.as_str()) {
@@ -168,6 +172,18 @@ fn why(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
+fn symbolize(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut path = None;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Symbolize)),
+            Value(file) if path.is_none() => path = Some(file.into()),
+            other => return Err(unknown(other, "freestone symbolize", &["help"])),
+        }
+    }
+    Ok(Command::Symbolize(path))
+}
+
 fn classes(mut parser: lexopt::Parser) -> Result<Command, String> {
     let mut json = false;
     while let Some(argument) = parser.next().map_err(text)? {
@@ -205,6 +221,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),
         Some("why") => Ok(Command::Help(Topic::Why)),
+        Some("symbolize") => Ok(Command::Help(Topic::Symbolize)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("classes") => Ok(Command::Help(Topic::Classes)),
@@ -280,7 +297,7 @@ mod tests {
     #[test]
     fn mistakes_are_answered_with_what_is_allowed() {
         for (line, expected) in [
-            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, classes, stats, help"),
+            ("rnu ls", "Did you mean 'run'? There are: run, top, ctl, why, symbolize, classes, stats, help"),
             ("run --jsn ls", "Did you mean '--json'?"),
             ("run --cache gpu ls", "It takes auto, cpu, thread, none"),
             ("run --conf nothing:1 ls", "There are:\n  cache "),

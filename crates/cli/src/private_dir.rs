@@ -49,11 +49,16 @@ impl PrivateDir {
 
     /// Contents of the regular files `*.json`. A link or a device that somebody put there is skipped.
     pub fn reports(&self) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
+        self.files("json")
+    }
+
+    /// The same for the regular files with this ending.
+    pub fn files(&self, ending: &str) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
         let mut reports = Vec::new();
         for entry in fs::read_dir(&self.inner)? {
             let entry = entry?;
             let path = entry.path();
-            if entry.file_type()?.is_file() && path.extension().is_some_and(|ext| ext == "json") {
+            if entry.file_type()?.is_file() && path.extension().is_some_and(|ext| ext == ending) {
                 let contents = fs::read(&path);
                 reports.push((path, contents));
             }

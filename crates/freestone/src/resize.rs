@@ -98,6 +98,15 @@ fn resized_in_place(block: *mut u8) -> *mut u8 {
     block
 }
 
+/// A block that could stay in its class while calls are counted, or blocks watched: those are as large as was asked for.
+#[cold]
+fn stay_unusually(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
+    if debug::owns(block.addr()) {
+        return debug::resize(block.expose_provenance(), new_size, align);
+    }
+    resized_in_place(block)
+}
+
 /// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
 /// counted as calls.
 fn take(size: usize, old: usize) -> *mut u8 {
@@ -142,14 +151,14 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
         // SAFETY: the caller's promise.
         return unsafe { realloc(block, new_size) };
     }
-    if start::unusual() && debug::owns(block.addr()) {
-        return debug::resize(block.expose_provenance(), new_size, align);
-    }
     let old_class = class_of_aligned(old_size, align);
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            return resized_in_place(block);
+            if start::unusual() {
+                return stay_unusually(block, new_size, align);
+            }
+            return block;
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;

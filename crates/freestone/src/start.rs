@@ -135,7 +135,7 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
-    let debug = config.debug && crate::debug::begin();
+    let debug = config.debug && crate::debug::begin(config.report());
     if config.debug && !debug {
         tell("debug:1 cannot take effect here (no room for its addresses)");
     }

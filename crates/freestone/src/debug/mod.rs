@@ -77,8 +77,9 @@ pub(crate) fn leaks_are_wanted() -> bool {
     LEAKS.load(Ordering::Relaxed)
 }
 
-/// Begins to watch every block; false when the system gives no addresses for it. As the allocator starts.
-pub(crate) fn begin() -> bool {
+/// Begins to watch every block, with details in files in `directory`, if that is not empty; false when the system gives no addresses for it. As the allocator starts.
+pub(crate) fn begin(directory: &[u8]) -> bool {
+    report::write_to(directory);
     if !space::begin() {
         return false;
     }

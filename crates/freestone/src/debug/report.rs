@@ -9,6 +9,8 @@
 //!     freed by thread 12:
 //! ```
 //!
+//! With `report:DIR` all of it goes to `DIR/PID.debug`, and the first line alone to the standard error.
+//!
 //! An address is told as a file and the distance from where its first page lies in memory: `freestone symbolize` makes functions
 //! and lines of it. Nothing here allocates.
 
@@ -16,11 +18,12 @@ use core::fmt::{self, Write};
 
 use freestone_base::text::FixedText;
 use freestone_sys::linux::read_file::ReadFile;
-use freestone_sys::linux::{self, control, socket};
+use freestone_sys::linux::{self, control, debugging, socket};
 
 use super::space::{Record, State};
 use super::trace::Stack;
 use crate::counters::Call;
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +220,28 @@ impl Report {
     }
 }
 
+/// The directory for details: its characters and their number. Written once, before the mode is on.
+static DIRECTORY: ([AtomicU8; DIRECTORY_MOST], AtomicUsize) =
+    ([const { AtomicU8::new(0) }; DIRECTORY_MOST], AtomicUsize::new(0));
+const DIRECTORY_MOST: usize = 512;
+
+/// Has details go to a file in this directory; none if it is empty.
+pub(super) fn write_to(directory: &[u8]) {
+    for (place, &byte) in DIRECTORY.0.iter().zip(directory) {
+        place.store(byte, Ordering::Relaxed);
+    }
+    DIRECTORY.1.store(directory.len().min(DIRECTORY_MOST), Ordering::Release);
+}
+
+fn directory() -> Option<([u8; DIRECTORY_MOST], usize)> {
+    let len = DIRECTORY.1.load(Ordering::Acquire);
+    let mut bytes = [0; DIRECTORY_MOST];
+    for (byte, place) in bytes.iter_mut().zip(&DIRECTORY.0[..len]) {
+        *byte = place.load(Ordering::Relaxed);
+    }
+    (len != 0).then_some((bytes, len))
+}
+
 /// Text on its way to the standard error.
 pub(super) struct Out(FixedText<2048>);
 
@@ -226,7 +251,22 @@ impl Out {
     }
 
     pub(super) fn flush(&mut self) {
-        socket::write_message(self.0.as_bytes());
+        let text = self.0.as_bytes();
+        let in_file = match directory() {
+            Some((directory, len)) => {
+                let mut path = FixedText::<600>::new();
+                let directory = core::str::from_utf8(&directory[..len]).unwrap_or(".");
+                let _ = write!(path, "{directory}/{}.debug\0", linux::process_id());
+                debugging::append(path.as_bytes(), text)
+            }
+            None => false,
+        };
+        if !in_file {
+            socket::write_message(text);
+        } else if text.starts_with(b"freestone:") {
+            let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1);
+            socket::write_message(&text[..end]);
+        }
         self.0.clear();
     }
 

@@ -104,6 +104,22 @@ pub fn read_memory(addr: usize, into: &mut [u8]) -> usize {
     got.max(0) as usize
 }
 
+/// Appends to the file at `path`, which ends with a NUL and is made if it is not there; false when that cannot be.
+pub fn append(path: &[u8], bytes: &[u8]) -> bool {
+    let _preserved = PreservedErrno::new();
+    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return false };
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
+    // SAFETY: a terminated string; the mode goes with O_CREAT.
+    let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+    if file < 0 {
+        return false;
+    }
+    let written = super::write_all(file, bytes);
+    // SAFETY: the descriptor just opened, closed once.
+    unsafe { libc::close(file) };
+    written
+}
+
 /// An access that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
