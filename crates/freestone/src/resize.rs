@@ -100,6 +100,7 @@ fn resized_in_place(block: *mut u8) -> *mut u8 {
 
 /// A block that could stay in its class while calls are counted, or blocks watched: those are as large as was asked for.
 #[cold]
+#[inline(never)]
 fn stay_unusually(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
     if debug::owns(block.addr()) {
         return debug::resize(block.expose_provenance(), new_size, align);
@@ -155,10 +156,11 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
+            let mut place = block;
             if start::unusual() {
-                return stay_unusually(block, new_size, align);
+                place = stay_unusually(block, new_size, align);
             }
-            return block;
+            return place;
         }
         // Moving pages keeps an alignment of a page, no more.
         let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
