@@ -98,14 +98,13 @@ fn resized_in_place(block: *mut u8) -> *mut u8 {
     block
 }
 
-/// A block that could stay in its class while calls are counted, or blocks watched: those are as large as was asked for.
-#[cold]
-#[inline(never)]
-fn stay_unusually(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
-    if debug::owns(block.addr()) {
-        return debug::resize(block.expose_provenance(), new_size, align);
+/// Whether a block that could stay in its class does so: one that is watched is exactly as large as was asked for.
+fn stays_in_class(block: *mut u8) -> bool {
+    let stays = !debug::owns(block.addr());
+    if stays {
+        resized_in_place(block);
     }
-    resized_in_place(block)
+    stays
 }
 
 /// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
@@ -146,6 +145,22 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, len: usize) -> *mut u8 {
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if new_size <= MAX_SMALL
+        && class_of_aligned(layout.size(), layout.align()) == class_of_aligned(new_size, layout.align())
+        && !start::unusual()
+    {
+        return block;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { realloc_layout_slow(block, layout, new_size) }
+}
+
+/// The same for a block that cannot stay as it is, or whose every change is noted.
+///
+/// # Safety
+/// As [`realloc_layout`].
+#[inline(never)]
+unsafe fn realloc_layout_slow(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let (old_size, align) = (layout.size(), layout.align());
     if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
         // What is larger than small is looked up, whoever frees it.
@@ -156,16 +171,15 @@ pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) ->
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            let mut place = block;
-            if start::unusual() {
-                place = stay_unusually(block, new_size, align);
+            if stays_in_class(block) {
+                return block;
             }
-            return place;
-        }
-        // Moving pages keeps an alignment of a page, no more.
-        let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
-        if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-            return resized_in_place(resized);
+        } else {
+            // Moving pages keeps an alignment of a page, no more.
+            let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
+            if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
+                return resized_in_place(resized);
+            }
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {

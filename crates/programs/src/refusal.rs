@@ -23,6 +23,8 @@ const fn call(name: &'static str, number: libc::c_long, error: i32) -> Call {
 /// The allocator maps so, and hardly anybody else.
 const NO_RESERVE: Option<(usize, u32, u32)> =
     Some((3, libc::MAP_NORESERVE as u32, libc::MAP_NORESERVE as u32));
+/// The loader protects what it has relocated; what becomes writable is ours, or the stack of a thread.
+const WRITABLE: Option<(usize, u32, u32)> = Some((2, libc::PROT_WRITE as u32, libc::PROT_WRITE as u32));
 /// Threads, whoever starts them; forks are let through.
 const THREAD: Option<(usize, u32, u32)> = Some((0, libc::CLONE_THREAD as u32, libc::CLONE_THREAD as u32));
 
@@ -30,7 +32,7 @@ const THREAD: Option<(usize, u32, u32)> = Some((0, libc::CLONE_THREAD as u32, li
 pub const CALLS: [Call; 19] = [
     Call { argument: NO_RESERVE, ..call("mmap", libc::SYS_mmap, libc::ENOMEM) },
     call("munmap", libc::SYS_munmap, libc::ENOMEM),
-    call("mprotect", libc::SYS_mprotect, libc::ENOMEM),
+    Call { argument: WRITABLE, ..call("mprotect", libc::SYS_mprotect, libc::ENOMEM) },
     call("madvise", libc::SYS_madvise, libc::EAGAIN),
     call("madvise (unknown)", libc::SYS_madvise, libc::EINVAL),
     call("mremap", libc::SYS_mremap, libc::ENOMEM),
@@ -130,7 +132,6 @@ fn run(command: &mut Command) -> Result<Result<Run, String>, String> {
     let (output, errors) = (folder.path().join("output"), folder.path().join("errors"));
     command.stdin(Stdio::null()).stdout(File::create(&output).map_err(failed)?);
     command.stderr(File::create(&errors).map_err(failed)?);
-    os::contain(command);
     let child = command.spawn().map_err(failed)?;
     let usage = os::wait_until(child.id(), Instant::now() + TIME_LIMIT).map_err(failed)?;
     os::kill_group(child.id());
@@ -149,6 +150,8 @@ impl Subject {
         let mut command = Command::new(self.program);
         command.args(self.arguments).env("PERL_HASH_SEED", "0").env("LC_ALL", "C");
         setting.apply(&mut command);
+        // Before any filter that would refuse it.
+        os::contain(&mut command);
         command
     }
 
