@@ -60,7 +60,7 @@ pub const BUDGETS: &[Budget] = &[
     rust("alloc_runtime", 35, "alloc of a layout known at run time"),
     rust("dealloc_runtime", 31, "dealloc of a layout known at run time"),
     rust("alloc_zeroed_constant", 23, "alloc_zeroed of a constant layout, [u64; 8]"),
-    rust("realloc_in_place", 19, "realloc of 64 bytes to 60, the same class"),
+    rust("realloc_in_place", 12, "realloc of 64 bytes to 60, the same class"),
     rust("box_new", 24, "Box::new of a u64, as the global allocator"),
     rust("box_drop", 22, "drop of a Box<u64>, as the global allocator"),
     rust("box_pair", 46, "Box::new and drop of a u64 in one function"),

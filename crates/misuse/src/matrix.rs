@@ -21,7 +21,7 @@ impl Matrix {
     /// Commits every fault `rounds` times on each subject; `progress` hears each subject's name as its turn comes.
     ///
     /// # Errors
-    /// The first case that hangs or cannot be started.
+    /// The first case that cannot be started.
     pub fn measure(
         suite: &Suite,
         subjects: &[Subject],

@@ -130,7 +130,7 @@ impl Subject {
     /// Commits the fault `case` of `program`.
     ///
     /// # Errors
-    /// When the process cannot be started or watched, or hangs.
+    /// When the process cannot be started or watched.
     pub fn commit(&self, program: &Path, case: &str) -> Result<End, String> {
         let failed = |error: std::io::Error| format!("{case}: {error}");
         // Files, not pipes: what a case leaves running would hold a pipe open.
@@ -152,7 +152,9 @@ impl Subject {
         let (said, effect) = (read(&said)?, read(&effect)?);
         let Some(usage) = usage else {
             let _ = os::reap(child.id());
-            return Err(format!("{case}: still ran after {TIME_LIMIT:?}; it said: {said} {effect}"));
+            // Whoever hangs neither notices the fault nor keeps the program from harm.
+            let status = format!("killed after {TIME_LIMIT:?}");
+            return Ok(End { outcome: Outcome::Missed, said, effect: format!("it hung; {effect}"), status });
         };
         let outcome = judge(usage.status, &said).ok_or_else(|| {
             format!("{case}: an end that no case has: {}; it said: {said} {effect}", usage.status)

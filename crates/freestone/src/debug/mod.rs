@@ -126,19 +126,40 @@ fn surroundings(record: &Record, first: usize) -> [core::ops::Range<usize>; 2] {
     [start..addr, addr + size..start + record.pages() * space::OS_PAGE]
 }
 
-/// The first byte beside the block that was written to, and whether it lies before the block.
+/// The first byte in a range of a block's pages that is not `value`, searched by words where they are whole.
+fn first_other(range: core::ops::Range<usize>, value: u8) -> Option<usize> {
+    const WORD: usize = size_of::<usize>();
+    let whole = usize::from_ne_bytes([value; WORD]);
+    let mut at = range.start;
+    while at < range.end {
+        if at.is_multiple_of(WORD) && range.end - at >= WORD && cell(at).load(Ordering::Relaxed) == whole {
+            at += WORD;
+            continue;
+        }
+        // SAFETY: G2: a page of a block that is not freed yet.
+        if unsafe { core::ptr::with_exposed_provenance::<u8>(at).read_volatile() } != value {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// A byte beside the block that was written to, and whether it lies before the block: the nearest to its end, or the
+/// furthest from its start.
 fn damage(record: &Record, first: usize) -> Option<(usize, bool)> {
     let [before, behind] = surroundings(record, first);
-    let is_whole = |at: usize, distance: usize| {
-        // SAFETY: G2: a page of a block that is not freed yet.
-        let byte = unsafe { core::ptr::with_exposed_provenance::<u8>(at).read_volatile() };
-        byte == if distance < CANARY_BYTES { CANARY } else { 0 }
+    let near = before.end.saturating_sub(CANARY_BYTES).max(before.start);
+    let far = (behind.start + CANARY_BYTES).min(behind.end);
+    let found_before = first_other(before.start..near, 0)
+        .or_else(|| first_other(near..before.end, CANARY))
+        .map(|at| (at, true));
+    let found_behind = || {
+        first_other(behind.start..far, CANARY)
+            .or_else(|| first_other(far..behind.end, 0))
+            .map(|at| (at, false))
     };
-    let (addr, end) = (record.addr(), behind.start);
-    if let Some(at) = before.rev().find(|&at| !is_whole(at, addr - 1 - at)) {
-        return Some((at, true));
-    }
-    behind.into_iter().find(|&at| !is_whole(at, at - end)).map(|at| (at, false))
+    found_before.or_else(found_behind)
 }
 
 /// Gives a watched block back, or ends the process with a report.
@@ -255,9 +276,9 @@ fn on_fault(access: Access) {
     .say();
 }
 
-/// A word of memory that this mode has mapped for its own work.
+/// A word of memory that this mode has mapped for its own work, or that lies beside a live block.
 fn cell(at: usize) -> &'static AtomicUsize {
-    // SAFETY: only words of such a mapping are asked for, while it is there.
+    // SAFETY: only whole words of such memory are asked for, while it is there.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>(at) }
 }
 
