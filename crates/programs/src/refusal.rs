@@ -29,7 +29,7 @@ const WRITABLE: Option<(usize, u32, u32)> = Some((2, libc::PROT_WRITE as u32, li
 const THREAD: Option<(usize, u32, u32)> = Some((0, libc::CLONE_THREAD as u32, libc::CLONE_THREAD as u32));
 
 /// The calls, each with the error that the kernel would give.
-pub const CALLS: [Call; 19] = [
+pub const CALLS: [Call; 17] = [
     Call { argument: NO_RESERVE, ..call("mmap", libc::SYS_mmap, libc::ENOMEM) },
     call("munmap", libc::SYS_munmap, libc::ENOMEM),
     Call { argument: WRITABLE, ..call("mprotect", libc::SYS_mprotect, libc::ENOMEM) },
@@ -46,9 +46,7 @@ pub const CALLS: [Call; 19] = [
     call("rt_sigprocmask", libc::SYS_rt_sigprocmask, libc::EPERM),
     call("gettid", libc::SYS_gettid, libc::ENOSYS),
     call("prlimit", libc::SYS_prlimit64, libc::EPERM),
-    call("pread", libc::SYS_pread64, libc::EIO),
     call("process_vm_readv", libc::SYS_process_vm_readv, libc::EPERM),
-    call("close", libc::SYS_close, libc::EIO),
 ];
 
 /// When they are refused.
@@ -76,12 +74,12 @@ pub struct Subject {
 
 /// An interpreter with threads, one that forks, and a sort that asks for much memory at once.
 pub const SUBJECTS: [Subject; 3] = [
-    Subject { name: "python3", program: "python3", arguments: &["-c", PYTHON] },
+    Subject { name: "python3", program: "/usr/bin/python3", arguments: &["-c", PYTHON] },
     Subject { name: "perl", program: "perl", arguments: &["-e", PERL] },
     Subject {
         name: "sort",
-        program: "sh",
-        arguments: &["-c", "seq 60000 | tac | sort -n --parallel=4 -S 40M | cksum"],
+        program: "bash",
+        arguments: &["-o", "pipefail", "-c", "seq 60000 | tac | sort -n --parallel=4 -S 40M | cksum"],
     },
 ];
 
