@@ -13,8 +13,11 @@ fn main() {
         arguments.push("-nostartfiles");
         arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality");
     }
+    let layout = format!("-Wl,-T,{}/layout.ld", std::env::var("CARGO_MANIFEST_DIR").unwrap());
+    arguments.push(&layout);
     for argument in arguments {
         println!("cargo:rustc-link-arg-cdylib={argument}");
     }
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=layout.ld");
 }

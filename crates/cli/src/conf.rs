@@ -41,7 +41,7 @@ const KEYS: &[Key] = &[
         kind: Kind::Switch,
         meaning: "watch every block, tell of every misuse with stacks (slow)",
     },
-    Key { name: "leaks", kind: Kind::Switch, meaning: "with debug:1, tell at the end what was lost" },
+    Key { name: "debug_leaks", kind: Kind::Switch, meaning: "with debug:1, tell at the end what was lost" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "verbose", kind: Kind::Switch, meaning: "say at the start what was chosen" },
     Key {
@@ -101,6 +101,48 @@ const KEYS: &[Key] = &[
         meaning: "give back what can be when the system is short of memory",
     },
     Key { name: "oom_report", kind: Kind::Switch, meaning: "when memory is refused, say where it is" },
+    Key { name: "harden", kind: Kind::Switch, meaning: "hardened mode, all of it (docs/safety.md)" },
+    Key {
+        name: "harden_canary",
+        kind: Kind::Switch,
+        meaning: "of it: bytes behind each block that are compared when it is freed",
+    },
+    Key {
+        name: "harden_check",
+        kind: Kind::Switch,
+        meaning: "of it: look for writes to free blocks when they are handed out",
+    },
+    Key {
+        name: "harden_guards",
+        kind: Kind::Switch,
+        meaning: "of it: guard pages behind slabs and large blocks",
+    },
+    Key {
+        name: "harden_isolate",
+        kind: Kind::Switch,
+        meaning: "of it: addresses never change their size class",
+    },
+    Key { name: "harden_shuffle", kind: Kind::Switch, meaning: "of it: blocks of a slab in random order" },
+    Key {
+        name: "harden_sized",
+        kind: Kind::Switch,
+        meaning: "of it: compare the size that a free states with the block's own",
+    },
+    Key {
+        name: "harden_wait",
+        kind: Kind::Number(1 << 20),
+        meaning: "of it: bytes of a class that wait in a cache before they are handed out again",
+    },
+    Key {
+        name: "harden_zero",
+        kind: Kind::Number(1 << 20),
+        meaning: "of it: bytes up to which freed blocks are cleared; longer ones are purged; 0: none",
+    },
+    Key {
+        name: "guard",
+        kind: Kind::Number(127 << 20),
+        meaning: "requested bytes between two blocks with guard pages, on average; 0: none, 1: all",
+    },
     Key { name: "check", kind: Kind::Switch, meaning: "check the heap's structures now and then (slow)" },
 ];
 

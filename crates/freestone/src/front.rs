@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Everything unusual fails a test that the usual case needs anyway: before start, in per-thread mode, and while calls
-//! are counted the size limit is zero and the cache's number -1, which is always empty and full; a large block's class
-//! is 0, and class 0 is always full; null lies outside every window.
+//! are counted the size limit is zero and the cache's number -1, which is always empty and full; while requests are
+//! observed the limit is zero; the class of a large block and of a watched one is 0, and class 0 is always full; null lies
+//! outside every window.
 //!
 //! # Safety
 //!
@@ -20,14 +21,16 @@
 
 use core::alloc::Layout;
 
-use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE};
+use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
 use crate::debug::{self, Told};
+use crate::harden;
 use crate::hot::HOT;
+use crate::observe;
 use crate::slow::{self, LEVELS};
 use crate::sync::atomic::Ordering;
 
@@ -51,6 +54,13 @@ fn push(class: ClassId, block: *mut u8) -> bool {
     // SAFETY: F1: whoever handed the block out has set what is read here; F2. Acquire: the index before what `push`
     // reads beside it.
     unsafe { rseq::push(HOT.rseq_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
+}
+
+/// The same for who knows the class by the size of the block, and not whether it is watched.
+#[inline(always)]
+fn push_sized(class: ClassId, block: *mut u8) -> bool {
+    // SAFETY: as `push`.
+    unsafe { rseq::push(HOT.sized_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
 }
 
 /// The class in one of the two tables, for a size that has passed the gate.
@@ -92,17 +102,42 @@ pub fn malloc_by(size: usize, call: Call) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    let class = class_of(size);
-    if let Some(class) = class
-        && size > MAX_SMALL
+    if size > MAX_SMALL
         && HOT.limit.load(Ordering::Acquire) != 0
+        && let Some(class) = class_of_medium(size)
     {
         let block = pop(class);
         if !block.is_null() {
             return block;
         }
     }
-    slow::allocate(class, size, MALLOC_ALIGN, false, Call::Malloc)
+    malloc_unusual(size)
+}
+
+/// What even that leaves. A function of its own, so that medium blocks save no registers for it.
+#[cold]
+#[inline(never)]
+fn malloc_unusual(size: usize) -> *mut u8 {
+    if harden::is_on() && !observe::is_on() {
+        return harden::malloc(size);
+    }
+    if size < HOT.observed.load(Ordering::Acquire) && observe::uses_caches() {
+        return malloc_observed(size);
+    }
+    slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// malloc of a small block while requests are observed.
+#[inline]
+fn malloc_observed(size: usize) -> *mut u8 {
+    if observe::is_due(size) {
+        return slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc);
+    }
+    let block = pop_for(CLASSES_OFFSET, size);
+    if !block.is_null() {
+        return block;
+    }
+    slow::allocate_unobserved(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
 /// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
@@ -232,13 +267,13 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
         // Its class takes longer to work out than to look up, or does not follow from the layout alone.
         // SAFETY: F2.
-        return unsafe { free(block) };
+        return unsafe { free_by(block, Call::Malloc, Some(size), Some(align)) };
     }
-    if push(class_of_layout(size, align), block) {
+    if push_sized(class_of_layout(size, align), block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release(block, class_of_aligned(size, align), Call::Malloc) }
+    unsafe { slow::release_sized(block, class_of_aligned(size, align), size) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

@@ -49,21 +49,27 @@ impl Numbers {
     pub const PAGE_SHIFT: u32 = freestone_base::PAGE_SHIFT;
 }
 
-/// The beginning of both functions' sequences: announces in the thread's area (`rsi`; the cache's number is at `rdx`) and
-/// leads `r9` to the region.
+/// The beginning of both functions' sequences: announces in the thread's area (the register named; the cache's number is at
+/// `rdx`) and leads `r9` to the region.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! begin_sequence {
-    () => {
-        "mov rdx, qword ptr [rip + {hot} + {rseq_index}]
-        mov rsi, qword ptr [rip + {hot} + {rseq_cs}]
-        lea r8, [rip + 22b]
-        33:
-        mov qword ptr fs:[rsi], r8
-        44:
-        movsxd r9, dword ptr fs:[rdx]
-        shl r9, {region_shift}
-        add r9, qword ptr [rip + {hot} + {regions}]"
+    ($area:literal) => {
+        concat!(
+            "mov rdx, qword ptr [rip + {hot} + {rseq_index}]
+            mov ",
+            $area,
+            ", qword ptr [rip + {hot} + {rseq_cs}]
+            lea r8, [rip + 22b]
+            33:
+            mov qword ptr fs:[",
+            $area,
+            "], r8
+            44:
+            movsxd r9, dword ptr fs:[rdx]
+            shl r9, {region_shift}
+            add r9, qword ptr [rip + {hot} + {regions}]"
+        )
     };
 }
 
@@ -84,7 +90,7 @@ macro_rules! define_malloc {
                 "jae {slow}",
                 "lea r11, [rdi + 7]",
                 "shr r11, 3",
-                $crate::begin_sequence!(),
+                $crate::begin_sequence!("rsi"),
                 "movzx ecx, byte ptr [r9 + r11 + {classes}]",
                 "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
                 "mov rax, qword ptr [r9 + r10*8]",
@@ -108,22 +114,29 @@ macro_rules! define_malloc {
     };
 }
 
-/// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol; what misses goes to
-/// the function `slow` of the same type, with the arguments where they were unless the address was one of ours.
+/// Defines a function `(block: *mut u8)` with the fast path of free, exported as the given symbol. With a second argument, named
+/// and passed on in its register to `slow`, it is a free with a size. `@with` takes instructions that come first, with their
+/// operands, and no symbol.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! define_free {
     ($(#[$attribute:meta])* $name:ident, $symbol:literal) => {
-        $crate::define_free! { $(#[$attribute])* $name, $symbol, $crate::raw::free_slow }
+        $crate::define_free! { $(#[$attribute])* $name, $symbol, $crate::raw::free_slow, }
     };
-    ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path) => {
+    ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path, $($size:ident)?) => {
+        $crate::define_free! {
+            @with $(#[$attribute])* #[unsafe(export_name = $symbol)] $name, $slow, $($size)?, [] []
+        }
+    };
+    (@with $(#[$attribute:meta])* $name:ident, $slow:path, $($size:ident)?,
+     [$($before:literal),*] [$($operands:tt)*]) => {
         $(#[$attribute])*
-        #[unsafe(export_name = $symbol)]
         #[unsafe(naked)]
-        pub unsafe extern "C" fn $name(block: *mut u8) {
+        pub unsafe extern "C" fn $name(block: *mut u8 $(, $size: usize)?) {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $crate::rseq_descriptor!(),
+                $($before,)*
                 "mov rax, rdi",
                 "shr rax, {page_shift}",
                 "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -131,7 +144,7 @@ macro_rules! define_free {
                 "jae {slow}",
                 "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
                 "movzx ecx, byte ptr [rcx + rax]",
-                $crate::begin_sequence!(),
+                $crate::begin_sequence!("r11"),
                 "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
                 "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
                 "jae {slow}",
@@ -152,6 +165,7 @@ macro_rules! define_free {
                 regions = const $crate::raw::Numbers::REGIONS,
                 region_shift = const $crate::raw::Numbers::REGION_SHIFT,
                 headers = const $crate::raw::Numbers::HEADERS,
+                $($operands)*
             )
         }
     };

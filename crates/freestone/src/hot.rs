@@ -2,17 +2,17 @@
 //! its caches are stopped.
 
 use crate::cache::region::Region;
-use crate::sync::atomic::{AtomicPtr, AtomicUsize};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize};
 
 /// The fast paths' view of the allocator.
 ///
 /// Publication: all other fields are stored before `limit` (Release), and before the page map covers anything; who
 /// allocates loads `limit` first, who frees by address the page map's length (both Acquire). Who frees by size has
-/// no such gate: it loads `rseq_index` (Acquire) before `rseq_cs`, and both are set by whoever handed the block out.
+/// no such gate: it loads `sized_index` (Acquire) before `rseq_cs`, and both are set by whoever handed the block out.
 #[repr(C, align(64))]
 pub struct Hot {
-    /// Requests below this many bytes may try the per-CPU cache. Zero before the start, in per-thread mode and
-    /// while calls are counted.
+    /// Requests below this many bytes may try the per-CPU cache. Zero before the start, in per-thread mode,
+    /// while calls are counted, and while they are observed.
     pub(crate) limit: AtomicUsize,
     /// Offset from the thread pointer of the `rseq_cs` field of the registered area.
     pub(crate) rseq_cs: AtomicUsize,
@@ -21,6 +21,16 @@ pub struct Hot {
     pub(crate) rseq_index: AtomicUsize,
     /// Null before the first request. Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
     pub(crate) regions: AtomicPtr<u8>,
+    /// As `rseq_index`, for who frees by size: of a field that reads -1 while a block may be watched, which only its address
+    /// tells.
+    pub(crate) sized_index: AtomicUsize,
+    /// Zero unless requests are observed. Then those below this many bytes may try the per-CPU cache, once they are
+    /// counted: see `observe.rs`.
+    pub(crate) observed: AtomicUsize,
+    /// Offset from the thread pointer of the thread's countdown, while requests are observed.
+    pub(crate) countdown: AtomicUsize,
+    /// Not 0 in hardened mode; looked at by slow paths only.
+    pub(crate) hardened: AtomicU8,
 }
 
 /// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
@@ -38,4 +48,8 @@ pub static HOT: Hot = Hot {
     rseq_cs: AtomicUsize::new(0),
     rseq_index: AtomicUsize::new(0),
     regions: AtomicPtr::new(core::ptr::null_mut()),
+    sized_index: AtomicUsize::new(0),
+    observed: AtomicUsize::new(0),
+    countdown: AtomicUsize::new(0),
+    hardened: AtomicU8::new(0),
 };

@@ -13,7 +13,7 @@ use core::ptr::null_mut;
 use freestone_base::CLASS_COUNT;
 use freestone_sys::Linux;
 
-use crate::central::Central;
+use crate::central::{Central, Room};
 use crate::deferred::Deferred;
 use crate::pageheap::PageHeap;
 use crate::slow::Levels;
@@ -21,6 +21,9 @@ use crate::sync::atomic::AtomicPtr;
 
 /// The central lists.
 pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; CLASS_COUNT];
+
+/// Room for blocks on their way between caches.
+pub(crate) static TRANSFER_ROOMS: [Room; CLASS_COUNT] = [const { Room::new() }; CLASS_COUNT];
 
 /// All the rest of it.
 pub static LEVELS: Levels = Levels {

@@ -11,7 +11,7 @@ use crate::limit::{self, Amount};
 use crate::pageheap::{HugePages, Policy};
 use crate::slow::LEVELS;
 use crate::tune::{FIXED, parse_size, parse_switch};
-use crate::{background, central, control, oom, pressure, scavenge, slow, start};
+use crate::{background, central, control, guard, observe, oom, pressure, profile, scavenge, slow, start};
 
 /// An option that can be changed while the program runs.
 pub(crate) struct Knob {
@@ -79,6 +79,15 @@ pub(crate) static KNOBS: &[Knob] = &[
         },
     },
     Knob {
+        name: "guard",
+        meaning: "put blocks between guard pages: requested bytes between two of them, on average; 0: none, 1: all",
+        show: |out| write!(out, "{}", guard::mean()),
+        set: |value| {
+            let mean = parse_size(value).filter(|&mean| mean as u64 <= observe::LONGEST_MEAN);
+            mean.map(|mean| guard::want(mean as u64)).ok_or("a number of bytes up to 127M, or 0")
+        },
+    },
+    Knob {
         name: "huge_pages",
         meaning: "ask for huge pages (on), for none (off), or leave that to the system (auto); for what is mapped from now on",
         show: |out| out.write_str(policy().huge_pages().name()),
@@ -113,6 +122,15 @@ pub(crate) static KNOBS: &[Knob] = &[
         meaning: "give back what can be when the system is short of memory (PSI)",
         show: |out| write!(out, "{}", u8::from(pressure::is_watched())),
         set: |value| parse_switch(value).map(pressure::watch),
+    },
+    Knob {
+        name: "sample",
+        meaning: "the heap profile: requested bytes between two samples, on average; 0: no profile",
+        show: |out| write!(out, "{}", profile::mean()),
+        set: |value| {
+            let mean = parse_size(value).filter(|&mean| mean as u64 <= profile::LONGEST_MEAN);
+            mean.map(|mean| profile::want(mean as u64)).ok_or("a number of bytes up to 127M, or 0")
+        },
     },
     Knob {
         name: "transfer",

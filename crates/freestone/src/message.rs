@@ -12,6 +12,14 @@ pub(crate) enum Fault {
     InvalidFree,
     /// A block was freed that is free already.
     DoubleFree,
+    /// The bytes behind what was asked for have changed, or those in front of the next block.
+    Overrun,
+    /// A free block was written to.
+    WriteAfterFree,
+    /// A block was freed with another size than it was asked for with.
+    WrongSize,
+    /// A free block was resized or measured.
+    UseAfterFree,
 }
 
 impl Fault {
@@ -19,6 +27,10 @@ impl Fault {
         match self {
             Fault::InvalidFree => "invalid free: the address is not the start of a block",
             Fault::DoubleFree => "double free: the block is free already",
+            Fault::Overrun => "overrun: the bytes behind the block were written to",
+            Fault::WriteAfterFree => "write after free: the free block was written to",
+            Fault::WrongSize => "wrong size: the block was freed with another size than its own",
+            Fault::UseAfterFree => "use after free: the block is free, and was resized or measured",
         }
     }
 
@@ -35,6 +47,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The same, of a block of `size` bytes for which `said` were named.
+    pub(crate) fn abort_sized(self, addr: usize, size: usize, said: usize) -> ! {
+        let mut text = FixedText::<160>::new();
+        let _ = write!(text, "{} (address {addr:#x}, {size} bytes, freed as {said})", self.words());
+        say(&text);
+        freestone_sys::linux::control::abort()
+    }
+}
+
 /// Says which invariant is broken and ends the process by SIGABRT.
 pub(crate) fn broken(what: impl core::fmt::Display) -> ! {
     let mut text = FixedText::<160>::new();
@@ -45,7 +67,7 @@ pub(crate) fn broken(what: impl core::fmt::Display) -> ! {
 
 /// Writes one line to standard error, headed by the allocator's name.
 pub(crate) fn say<const N: usize>(text: &FixedText<N>) {
-    let mut line = FixedText::<512>::new();
+    let mut line = FixedText::<768>::new();
     let _ = writeln!(line, "freestone: {}", core::str::from_utf8(text.as_bytes()).unwrap_or("?"));
     freestone_sys::linux::socket::write_message(line.as_bytes());
 }

@@ -18,6 +18,7 @@ pub use crate::hot::HOT;
 #[doc(hidden)]
 pub use crate::instances::LEVELS;
 pub use crate::ledger::{print_stats, write_xml};
+pub use crate::profile::write_at_exit as write_heap_profile;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
@@ -27,7 +28,7 @@ use crate::debug::Told;
 pub use crate::front::{aligned_by, free_by, malloc_by};
 use crate::slow;
 use crate::stats::Stats;
-use crate::{gate, start};
+use crate::{gate, harden, start};
 
 /// What the fast path of [`free`] leaves.
 ///
@@ -70,7 +71,37 @@ pub unsafe extern "C" fn delete_slow(block: *mut u8) {
     unsafe { slow::release_told(block, Told::nothing(Call::New)) }
 }
 
-/// What the fast path of `free_sized` leaves. The size is there only where the address was none of a slab or large block.
+/// What the fast path of `operator delete[]` leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told::nothing(Call::NewArray)) }
+}
+
+/// What the fast path of `operator delete` with a size leaves.
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[cold]
+pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told { call: Call::New, size: Some(size), align: None }) }
+}
+
+/// The same of an array.
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[cold]
+pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told { call: Call::NewArray, size: Some(size), align: None }) }
+}
+
+/// What the fast path of a free with a size leaves.
 ///
 /// # Safety
 /// F2, or null.
@@ -111,6 +142,9 @@ pub fn good_size(size: usize, align: usize) -> usize {
     if size > isize::MAX as usize || !align.is_power_of_two() {
         return 0;
     }
+    if harden::is_on() {
+        return size;
+    }
     let class = if align <= 8 { class_of(size) } else { class_of_aligned(size, align) };
     match class {
         Some(class) => class_info(class).size as usize,
@@ -129,9 +163,10 @@ pub fn trim() -> usize {
     let Some(inside) = gate::enter() else { return 0 };
     start::ensure();
     slow::empty_caches();
+    let kept = if harden::is_on() { slow::sweep_kept_slabs() } else { 0 };
     let purged = LEVELS.pages.purge_all().bytes();
     drop(inside);
-    purged
+    kept + purged
 }
 
 /// Figures of this moment.

@@ -31,26 +31,31 @@ fn write() {
     if !wanted {
         return;
     }
-    let mut path = FixedText::<600>::new();
-    let directory = core::str::from_utf8(config.report()).unwrap_or(".");
-    let _ = write!(path, "{directory}/{}.json\0", linux::process_id());
     // The ledger before the file, which would be in it.
     ledger::history::tick(linux::monotonic_ns());
     let taken = ledger::take();
-    let Some(file) = NewFile::create(path.as_bytes()) else { return };
-    let mut out = Out { file, buffer: FixedText::new() };
+    let Some(mut out) = Out::create(config.report(), "json") else { return };
     let _ = ledger::write_json_of(&mut out, taken.as_ref());
     out.flush();
 }
 
 /// Text on its way to a file.
-struct Out {
+pub(crate) struct Out {
     file: NewFile,
     buffer: FixedText<4096>,
 }
 
 impl Out {
-    fn flush(&mut self) {
+    /// The file `DIRECTORY/PID.KIND`, created or emptied.
+    pub(crate) fn create(directory: &[u8], kind: &str) -> Option<Out> {
+        let mut path = FixedText::<600>::new();
+        let directory = core::str::from_utf8(directory).unwrap_or(".");
+        let _ = write!(path, "{directory}/{}.{kind}\0", linux::process_id());
+        NewFile::create(path.as_bytes()).map(|file| Out { file, buffer: FixedText::new() })
+    }
+
+    /// Writes what is still in the buffer.
+    pub(crate) fn flush(&mut self) {
         self.file.write(self.buffer.as_bytes());
         self.buffer.clear();
     }

@@ -17,6 +17,7 @@ use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned}
 use crate::counters::{self, Call};
 use crate::debug;
 use crate::front;
+use crate::harden;
 use crate::message::Fault;
 use crate::slow;
 use crate::start;
@@ -35,7 +36,7 @@ const MOVE_PAGES: usize = 1 << 20;
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
     let usable = block_size(slow::class_at(block.expose_provenance()));
     if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+        return resized_in_place(block, new_size, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { realloc_slow(block, new_size, usable) }
@@ -69,8 +70,12 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     if debug::owns(addr) {
         return debug::resize(addr, new_size, MALLOC_ALIGN);
     }
+    if harden::is_on() {
+        return harden::realloc(block, new_size, MALLOC_ALIGN);
+    }
     let usable = slow::usable_size_of(addr);
-    if usable == 0 {
+    // A guarded block may have been asked for with no bytes, and tells so.
+    if usable == 0 && !slow::is_guarded(addr) {
         let Some(most) = slow::libc_block_bytes(addr) else { Fault::InvalidFree.abort(addr, ClassId::NONE) };
         let to = front::malloc(new_size);
         if !to.is_null() {
@@ -80,31 +85,33 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
         return to;
     }
     if new_size > MAX_SMALL
+        && usable > 0
         && let Some(resized) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
-        return resized_in_place(resized);
+        return resized_in_place(resized, new_size, MALLOC_ALIGN);
     }
-    if new_size <= usable && new_size >= usable / 2 {
-        return resized_in_place(block);
+    if new_size <= usable && new_size >= usable / 2 && !slow::is_guarded(addr) {
+        return resized_in_place(block, new_size, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
     unsafe { copy_to(take(new_size, usable), block, usable.min(new_size)) }
 }
 
-fn resized_in_place(block: *mut u8) -> *mut u8 {
-    if start::counting() {
-        counters::on_realloc(true);
-    }
-    block
+fn resized_in_place(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
+    if start::watches_resizes() { watched_in_place(block, new_size, align) } else { block }
 }
 
-/// Whether a block that could stay in its class does so: one that is watched is exactly as large as was asked for.
-fn stays_in_class(block: *mut u8) -> bool {
-    let stays = !debug::owns(block.addr());
-    if stays {
-        resized_in_place(block);
+#[cold]
+#[inline(never)]
+fn watched_in_place(block: *mut u8, new_size: usize, align: usize) -> *mut u8 {
+    if debug::owns(block.addr()) {
+        return debug::resize(block.expose_provenance(), new_size, align);
     }
-    stays
+    if harden::is_on() {
+        return harden::realloc(block, new_size, align);
+    }
+    counters::on_realloc(true);
+    block
 }
 
 /// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
@@ -145,22 +152,42 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, len: usize) -> *mut u8 {
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    if new_size <= MAX_SMALL
-        && class_of_aligned(layout.size(), layout.align()) == class_of_aligned(new_size, layout.align())
-        && !start::unusual()
+    if start::watches_resizes() {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_layout_watched(block, layout, new_size) };
+    }
+    let (old_size, align) = (layout.size(), layout.align());
+    if old_size <= MAX_SMALL
+        && new_size <= MAX_SMALL
+        && let Some(class) = class_of_aligned(old_size, align)
+        && class_of_aligned(new_size, align) == Some(class)
     {
         return block;
     }
     // SAFETY: the caller's promise.
-    unsafe { realloc_layout_slow(block, layout, new_size) }
+    unsafe { realloc_layout_moved(block, layout, new_size) }
 }
 
-/// The same for a block that cannot stay as it is, or whose every change is noted.
-///
+/// The same where the class changes. A function of its own, so that who stays saves no registers for it.
+#[inline(never)]
+unsafe fn realloc_layout_moved(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<false>(block, layout, new_size) }
+}
+
+/// The same while calls are counted, or in hardened mode.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_layout_watched(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { relayout::<true>(block, layout, new_size) }
+}
+
 /// # Safety
 /// As [`realloc_layout`].
-#[inline(never)]
-unsafe fn realloc_layout_slow(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+#[inline(always)]
+unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let in_place = |block| if WATCHED { watched_in_place(block, new_size, layout.align()) } else { block };
     let (old_size, align) = (layout.size(), layout.align());
     if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
         // What is larger than small is looked up, whoever frees it.
@@ -171,20 +198,17 @@ unsafe fn realloc_layout_slow(block: *mut u8, layout: Layout, new_size: usize) -
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
         if old_class.is_some() {
-            if stays_in_class(block) {
-                return block;
-            }
-        } else {
-            // Moving pages keeps an alignment of a page, no more.
-            let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
-            if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
-                return resized_in_place(resized);
-            }
+            return in_place(block);
+        }
+        // Moving pages keeps an alignment of a page, no more.
+        let may_move = align <= freestone_base::PAGE_SIZE && new_size >= MOVE_PAGES;
+        if let Some(resized) = slow::resize_large(block.expose_provenance(), new_size, may_move) {
+            return in_place(resized);
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
         take(new_size, old_size)
-    } else if start::counting() {
+    } else if WATCHED && start::counting() {
         counters::on_realloc(false);
         slow::allocate(new_class, new_size, align, false, Call::Inner)
     } else {
@@ -196,7 +220,7 @@ unsafe fn realloc_layout_slow(block: *mut u8, layout: Layout, new_size: usize) -
     }
     // SAFETY: both blocks hold that many bytes and are apart, since both are live.
     unsafe { to.copy_from_nonoverlapping(block, old_size.min(new_size)) };
-    if start::counting() {
+    if WATCHED && start::counting() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(block, None, Call::Inner) };
     } else {

@@ -262,7 +262,7 @@ fn free_in_slabs_of(class: ClassId) -> usize {
 
 /// Looks how the system is set up. To be called by a thread of the program's: it reads a file.
 pub(crate) fn look_at_system() {
-    HUGE.store(linux::control::makes_huge_pages(), Ordering::Relaxed);
+    HUGE.store(linux::control::huge_pages() == linux::control::HugePages::Always, Ordering::Relaxed);
 }
 
 /// Whether pages of ours may be parts of huge pages.

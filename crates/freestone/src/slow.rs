@@ -25,17 +25,19 @@ use crate::cache::cpu::CpuAccess;
 use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access, SHORT_BATCH, cpu};
-use crate::central::SlabSource;
+use crate::central::{Effort, Room, SlabSource};
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
+use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
+use crate::observe::{Drawn, Observer, Request};
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, heap, oom, scavenge};
+use crate::{background, emergency, guard, harden, heap, observe, oom, profile, scavenge, watched};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -68,7 +70,23 @@ impl SlabSource for PageHeap<Linux> {
         self.page_map().span_of(addr)
     }
 
+    fn transfer_room(&self, class: ClassId) -> &'static Room {
+        &TRANSFER_ROOMS[class.index()]
+    }
+
     fn take_foreign(&self, block: usize) -> bool {
+        if let Some(span) = self.page_map().span_of(block)
+            && span.state().is_watched()
+        {
+            // A class is locked here: what stood for the block goes later.
+            let freed = watched::release(span, block);
+            if freed.proxy != 0 {
+                profile::forget_proxy(freed.proxy);
+                // SAFETY: a live block of ours, given up.
+                unsafe { LEVELS.deferred.push(core::ptr::with_exposed_provenance_mut(freed.proxy)) };
+            }
+            return true;
+        }
         emergency::free(core::ptr::with_exposed_provenance_mut(block))
     }
 }
@@ -83,11 +101,35 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    if debug::is_on()
+        && let Some(block) = debug::allocate(size, align, call)
+    {
+        return block;
+    }
+    if observe::is_on()
+        && let Some(block) = observe::serve(&Request { class, size, align, zeroed, call })
+    {
+        return block;
+    }
+    allocate_unobserved(class, size, align, zeroed, call)
+}
+
+/// The same for a request that is not observed, or was counted already.
+pub(crate) fn allocate_unobserved(
+    class: Option<ClassId>,
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    call: Call,
+) -> *mut u8 {
     let debugging = debug::is_on();
     if debugging && let Some(block) = debug::allocate(size, align, call) {
         return block;
     }
     cpu::shut();
+    if harden::is_on() {
+        return harden::allocate(size, align, zeroed, call);
+    }
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -107,6 +149,11 @@ pub(crate) fn allocate(
         drop(inside);
         return allocate(class, size, align, zeroed, call);
     }
+    if harden::is_on() {
+        // Since just now.
+        drop(inside);
+        return harden::allocate(size, align, zeroed, call);
+    }
     free_deferred();
     let block = match class {
         Some(class) => {
@@ -124,6 +171,56 @@ pub(crate) fn allocate(
     if block == 0 { refused(size) } else { finish(block, size, zeroed && class.is_some()) }
 }
 
+/// Serves a request that was drawn by a watched block; `None` where that cannot be, and others would be.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u8> {
+    let &Request { size, align, zeroed, .. } = request;
+    if size > isize::MAX as usize {
+        return None;
+    }
+    let class = request.class.filter(|_| size <= class_max());
+    let inside = gate::enter()?;
+    start::ensure();
+    free_deferred();
+    let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
+    if guarded.is_none() && drawn.is_only_for(Observer::Guard) {
+        return None;
+    }
+    let addr = match (guarded, class) {
+        (Some(addr), _) => addr,
+        (None, Some(class)) => watched::take(class)?,
+        (None, None) => timed(|| large_or_reclaim(size, align, zeroed)),
+    };
+    if addr == 0 {
+        return None;
+    }
+    let mut bytes = 0;
+    let mut is_watched = true;
+    if (class.is_none() || guarded.is_some())
+        && let Some(span) = LEVELS.pages.page_map().span_of(addr)
+    {
+        bytes = usable_of_large(span);
+        is_watched = watched::mark_large(span, false, true);
+    }
+    if is_watched {
+        observe::on_watched(drawn, addr, size, class);
+    }
+    if start::counting() {
+        let class = class.filter(|_| guarded.is_none());
+        counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
+    }
+    drop(inside);
+    look_after();
+    Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
+}
+
+/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
+pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
+    let block = CpuAccess::pop(CpuAccess::own_now(class));
+    (block != 0).then(|| finish(block, request.size, request.zeroed))
+}
+
 /// While calls are counted, times what would be slow without counting as well.
 fn timed<R>(work: impl FnOnce() -> R) -> R {
     if !start::counting() {
@@ -137,7 +234,7 @@ fn timed<R>(work: impl FnOnce() -> R) -> R {
 
 /// The answer where there is no memory, for C with its `errno`.
 #[cold]
-fn refused(size: usize) -> *mut u8 {
+pub(crate) fn refused(size: usize) -> *mut u8 {
     if start::counting() {
         counters::on_failure();
     }
@@ -168,7 +265,7 @@ pub(crate) fn set_class_max(size: usize) {
 
 /// What may be due after a slow path. Outside the gate.
 #[inline]
-fn look_after() {
+pub(crate) fn look_after() {
     if LEVELS.pages.watch().has_rung() {
         background::attend();
     }
@@ -200,7 +297,7 @@ fn finish(block: usize, size: usize, clear: bool) -> *mut u8 {
 
 /// For a thread that may not enter. The block is as large and as aligned as its class wants, because a sized
 /// free may put it into a cache.
-fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+pub(crate) fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let (room, align) = match class {
         Some(class) => (class_info(class).size as usize, class_info(class).align as usize),
         None => (size, align),
@@ -212,7 +309,7 @@ fn allocate_elsewhere(class: Option<ClassId>, size: usize, align: usize, zeroed:
     if block.is_null() { refused(size) } else { finish(block.expose_provenance(), size, zeroed) }
 }
 
-fn small_or_reclaim(class: ClassId) -> usize {
+pub(crate) fn small_or_reclaim(class: ClassId) -> usize {
     small(class)
         .or_else(|| {
             reclaim();
@@ -221,7 +318,8 @@ fn small_or_reclaim(class: ClassId) -> usize {
         .unwrap_or(0)
 }
 
-fn small(class: ClassId) -> Option<usize> {
+/// A block of `class`. The gate has been entered.
+pub(crate) fn small(class: ClassId) -> Option<usize> {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -287,8 +385,11 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
 }
 
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
-fn reclaim() {
+pub(crate) fn reclaim() {
     empty_caches();
+    if harden::is_on() {
+        sweep_kept_slabs();
+    }
     LEVELS.pages.purge_all();
 }
 
@@ -307,7 +408,15 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     if debug::owns(addr) {
         return debug::release(addr, Told::nothing(call));
     }
-    let class = class.unwrap_or_else(|| class_at(addr));
+    if harden::is_on() {
+        return harden::release(addr, None, call);
+    }
+    let by_address = observe::by_address();
+    let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
+    // A sized free, which had to be looked up.
+    if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
+        return;
+    }
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
         && !start::counting()
@@ -342,8 +451,29 @@ pub(crate) unsafe fn release_told(block: *mut u8, told: Told) {
     if debug::owns(addr) {
         return debug::release(addr, told);
     }
+    if harden::is_on() && !block.is_null() {
+        return harden::release(addr, told.size, Call::Malloc);
+    }
     // SAFETY: the caller's promise.
     unsafe { release(block, None, Call::Malloc) }
+}
+
+/// The same, where the caller says for which size and alignment he got the block.
+///
+/// # Safety
+/// F2; the class follows from both, or `class` says to look it up.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_sized(block: *mut u8, class: Option<ClassId>, size: usize) {
+    if debug::owns(block.expose_provenance()) {
+        let told = Told { call: Call::Malloc, size: Some(size), align: None };
+        return debug::release(block.expose_provenance(), told);
+    }
+    if harden::is_on() && !block.is_null() {
+        return harden::release(block.expose_provenance(), Some(size), Call::Malloc);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(block, class, Call::Malloc) }
 }
 
 pub(crate) fn class_at(addr: usize) -> ClassId {
@@ -360,6 +490,18 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
     if start::counting() {
         counters::on_free(call, class, 0);
     }
+    put_small(addr, class);
+}
+
+/// Gives a block of a slab back that the program never had. The gate has been entered.
+pub(crate) fn put_back(addr: usize) {
+    if let Some(span) = LEVELS.pages.page_map().span_of(addr) {
+        put_small(addr, span.class());
+    }
+}
+
+/// Puts a block into the cache, or passes some on. The gate has been entered.
+pub(crate) fn put_small(addr: usize, class: ClassId) {
     let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
@@ -386,7 +528,13 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
 }
 
 fn release_large(addr: usize, call: Call) {
-    match LEVELS.pages.page_map().span_of(addr) {
+    release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), call);
+}
+
+/// Gives back what is in no slab of the global allocator; `span` is what the page map has for the address. The gate has been
+/// entered.
+pub(crate) fn release_unclassed(addr: usize, span: Option<SpanRef>, call: Call) {
+    match span {
         Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
             if start::counting() {
                 counters::on_free(call, ClassId::NONE, span.usable_bytes());
@@ -395,6 +543,13 @@ fn release_large(addr: usize, call: Call) {
         }
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::HeapLarge) => {
             heap::release(span, addr);
+        }
+        Some(span) if span.state().is_watched() => {
+            let freed = watched::release(span, addr);
+            if start::counting() {
+                counters::on_free(call, freed.class, freed.bytes);
+            }
+            profile::release_proxy(freed.proxy);
         }
         Some(span) if span.state() != SpanState::Hole => Fault::InvalidFree.abort(addr, ClassId::NONE),
         _ => {
@@ -417,6 +572,9 @@ pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {
         LEVELS.deferred.take_all(|block| {
             let addr = block.expose_provenance();
+            if harden::is_on() {
+                return harden::release_deferred(addr);
+            }
             release_inside(addr, class_at(addr), Call::Malloc);
         });
     }
@@ -426,6 +584,9 @@ pub(crate) fn free_deferred() {
 /// Frees a block of our own, made by `front::alloc`. The gate has been entered.
 pub(crate) fn release_record(block: *mut u8) {
     let addr = block.expose_provenance();
+    if harden::is_on() {
+        return harden::release(addr, None, Call::Inner);
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -436,6 +597,11 @@ pub(crate) fn libc_block_bytes(addr: usize) -> Option<usize> {
 
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
 pub(crate) fn usable_size_of(addr: usize) -> usize {
+    if harden::is_on()
+        && let Some(size) = harden::usable_size(addr)
+    {
+        return size;
+    }
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
@@ -444,8 +610,13 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
         return debug::usable_size(addr);
     }
     match LEVELS.pages.page_map().span_of(addr) {
-        Some(span) if span.state() == SpanState::HeapSlab => class_info(span.class()).size as usize,
-        Some(span) if span.state().is_large() && span.first_block() == addr => span.usable_bytes(),
+        Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
+            class_info(span.class()).size as usize
+        }
+        Some(span) if span.state().is_large() && span.first_block() == addr => match span.guarded() {
+            Some(number) => guard::size(number, addr),
+            None => usable_of_large(span),
+        },
         Some(span) if span.state() != SpanState::Hole => 0,
         _ => {
             let block = core::ptr::with_exposed_provenance_mut(addr);
@@ -454,16 +625,40 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     }
 }
 
+/// Bytes that a large block holds: all of its span, unless there are guard pages behind it.
+fn usable_of_large(span: SpanRef) -> usize {
+    if LEVELS.pages.policy().guards() || span.guarded().is_some() {
+        span.requested()
+    } else {
+        span.usable_bytes()
+    }
+}
+
+/// Whether the block at `addr` is a guarded one, which shall not stay when it is resized.
+pub(crate) fn is_guarded(addr: usize) -> bool {
+    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())
+}
+
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
+    if harden::is_on() {
+        return None;
+    }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
-    if span.state() != SpanState::Large || span.first_block() != addr {
+    let watched = span.state() == SpanState::WatchedLarge;
+    if !watched && span.state() != SpanState::Large || span.first_block() != addr {
+        return None;
+    }
+    if span.guarded().is_some() {
         return None;
     }
     let old_bytes = span.usable_bytes();
     let resized = LEVELS.pages.resize(span, new_size, may_move)?;
+    if watched || observe::is_on() {
+        observe::on_resize(addr, watched, resized, new_size);
+    }
     if start::counting() {
         counters::on_resize(old_bytes, resized.usable_bytes());
     }
@@ -497,7 +692,12 @@ pub(crate) fn empty_caches() {
     let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
     match start::mode() {
         Mode::Cpu => {
-            cpu::with_stopped(|| cpu::regions().for_each(empty_region));
+            cpu::with_stopped(|| {
+                cpu::regions().for_each(empty_region);
+                if harden::is_on() {
+                    harden::empty_yards();
+                }
+            });
         }
         Mode::Thread => {
             if let Some(access) = ThreadAccess::current(pages.system()) {
@@ -506,11 +706,28 @@ pub(crate) fn empty_caches() {
         }
         Mode::None => {}
     }
+    if harden::is_on() {
+        harden::empty_shared();
+    }
     for class in scavenge::served_classes() {
         let central = &centrals[class.index()];
         central.stop_filling(pages, &uncached[class.index()]);
         central.drain(class, pages);
     }
+}
+
+/// Returns the memory of all pages without live blocks in slabs that stay with their class; the bytes returned. The gate has
+/// been entered.
+pub(crate) fn sweep_kept_slabs() -> usize {
+    let mut purged = 0;
+    for class in scavenge::served_classes() {
+        // The first look finds out which slabs are at rest; nobody has to wait for that here.
+        for _ in 0..2 {
+            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX };
+            purged += CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort);
+        }
+    }
+    purged
 }
 
 /// Enters the gate, waiting for a fork to end. Only where nothing of libc's is held, as at a thread's end.

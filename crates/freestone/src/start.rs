@@ -10,7 +10,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, ledger, message};
+use crate::{background, gate, guard, harden, ledger, message, profile};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +35,11 @@ impl Mode {
 }
 
 static MODE: AtomicU8 = AtomicU8::new(0);
-static COUNTING: AtomicBool = AtomicBool::new(false);
-/// Calls are counted, or blocks watched.
-static UNUSUAL: AtomicBool = AtomicBool::new(false);
+/// What is done beside serving: [`COUNTS`], [`HARDENED`], [`DEBUGS`].
+static WATCHING: AtomicU8 = AtomicU8::new(0);
+const COUNTS: u8 = 1;
+const HARDENED: u8 = 2;
+const DEBUGS: u8 = 4;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -63,13 +65,13 @@ pub(crate) fn mode() -> Mode {
 /// Whether every call is counted.
 #[inline]
 pub(crate) fn counting() -> bool {
-    COUNTING.load(Ordering::Relaxed)
+    WATCHING.load(Ordering::Relaxed) & COUNTS != 0
 }
 
-/// Whether calls are counted, or blocks watched by the debug mode.
+/// Whether a block that is resized where it lies must be told of.
 #[inline]
-pub(crate) fn unusual() -> bool {
-    UNUSUAL.load(Ordering::Relaxed)
+pub(crate) fn watches_resizes() -> bool {
+    WATCHING.load(Ordering::Relaxed) != 0
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -90,6 +92,11 @@ pub(crate) fn config() -> Config {
 /// Time since the allocator started, in nanoseconds.
 pub(crate) fn elapsed_ns() -> u64 {
     linux::monotonic_ns() - STARTED_NS.load(Ordering::Relaxed)
+}
+
+/// Whether the options have been read.
+pub(crate) fn is_started() -> bool {
+    STARTED.load(Ordering::Acquire)
 }
 
 /// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
@@ -139,12 +146,19 @@ fn start() {
     if config.debug && !debug {
         tell("debug:1 cannot take effect here (no room for its addresses)");
     }
-    COUNTING.store(config.count, Ordering::Relaxed);
-    UNUSUAL.store(config.count || debug, Ordering::Relaxed);
+    let hardened = config.harden.is_on();
+    let flag = |on, flag| if on { flag } else { 0 };
+    let watching = flag(config.count, COUNTS) | flag(hardened, HARDENED) | flag(debug, DEBUGS);
+    WATCHING.store(watching, Ordering::Relaxed);
+    if hardened {
+        harden::start(&config.harden);
+    }
     STARTED.store(true, Ordering::Release);
-    if mode == Mode::Cpu && !config.count && !debug {
+    if mode == Mode::Cpu && watching == 0 {
         cpu::open();
     }
+    guard::begin_if_wanted();
+    profile::begin_if_wanted(!config.heap_profile().is_empty());
     if config.control {
         crate::control::ask_by_option();
     }
@@ -155,6 +169,12 @@ fn start() {
     if config.verbose {
         let mut text = FixedText::<160>::new();
         let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
+        if hardened {
+            let _ = write!(text, ", hardened:{}", config.harden);
+            if config.harden.guards() && !LEVELS.pages.policy().guards() {
+                let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
+            }
+        }
         message::say(&text);
     }
 }

@@ -8,10 +8,10 @@ use crate::cache::{cpu, thread};
 use crate::counters::{self, CallCounts};
 use crate::emergency;
 use crate::pageheap::PageHeapStats;
-use crate::scavenge;
 use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::Ordering;
+use crate::{profile, scavenge, watched};
 
 /// Figures of one size class, in blocks unless said otherwise.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,7 +92,11 @@ pub(crate) fn collect() -> Stats {
     for class in ClassId::firsts() {
         stats.add_class(class);
     }
-    stats.live_blocks += stats.large_blocks;
+    let (watched, watched_bytes) = watched::small_blocks();
+    let (proxies, proxy_bytes) = profile::proxies();
+    stats.live_blocks = (stats.live_blocks + watched + stats.large_blocks).saturating_sub(proxies);
+    stats.live_bytes = (stats.live_bytes + watched_bytes).saturating_sub(proxy_bytes);
+    stats.requested_live = (stats.requested_live + watched_bytes).saturating_sub(proxy_bytes);
     stats.live_bytes += stats.large_bytes;
     stats.requested_live += stats.large_bytes;
     stats.peak_live_bytes = (calls.peak_live_bytes.max(0) as usize).max(stats.live_bytes);

@@ -13,7 +13,7 @@
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The thread's own state. The first 32 bytes have the layout of the kernel's `struct rseq`.
 #[repr(C, align(64))]
@@ -35,6 +35,10 @@ pub(crate) struct ThreadState {
     pub(crate) forking: AtomicU8,
     /// Always -1: the cache number of a thread that shall use no per-CPU cache.
     pub(crate) no_cache: AtomicU32,
+    /// Bytes left to the thread's next sample, in turns: see `observe.rs`.
+    pub(crate) countdown: [AtomicI32; 2],
+    /// What chance is drawn from; 0 before the first draw.
+    pub(crate) chance: AtomicU64,
 }
 
 impl ThreadState {

@@ -12,6 +12,8 @@
 //! `freestone_conf` is an [`Options`], or a `const char *` of C.
 #![allow(unsafe_code)]
 
+mod harden;
+
 use core::fmt::Write;
 
 use freestone_base::text::FixedText;
@@ -19,6 +21,7 @@ use freestone_sys::linux;
 
 use crate::knobs::{self, KNOBS};
 use crate::message;
+pub(crate) use harden::Harden;
 
 /// Which caches stand in front of the central lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,10 +37,30 @@ pub(crate) enum CacheKind {
 }
 
 /// Options that hold from the start to the end.
-pub(crate) const FIXED: &[&str] =
-    &["cache", "cache_bytes", "control", "count", "debug", "leaks", "profile", "report", "verbose"];
+pub(crate) const FIXED: &[&str] = &[
+    "cache",
+    "cache_bytes",
+    "control",
+    "count",
+    "debug",
+    "debug_leaks",
+    "harden",
+    "harden_canary",
+    "harden_check",
+    "harden_guards",
+    "harden_isolate",
+    "harden_shuffle",
+    "harden_sized",
+    "harden_wait",
+    "harden_zero",
+    "heap_profile",
+    "leaks",
+    "profile",
+    "report",
+    "verbose",
+];
 
-/// The longest path that `report` takes.
+/// The longest path that `report` and `heap_profile` take.
 const PATH: usize = 512;
 
 /// All options.
@@ -55,8 +78,32 @@ pub(crate) struct Config {
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
-    report: [u8; PATH],
-    report_len: usize,
+    /// What hardened mode does, if it is on.
+    pub(crate) harden: Harden,
+    /// Tell at the end which samples nothing leads to any more.
+    pub(crate) leaks: bool,
+    report: Directory,
+    heap_profile: Directory,
+}
+
+/// The path of a directory, or nothing.
+#[derive(Clone, Copy)]
+struct Directory {
+    path: [u8; PATH],
+    len: usize,
+}
+
+impl Directory {
+    const NONE: Directory = Directory { path: [0; PATH], len: 0 };
+
+    fn take(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        if value.is_empty() || value.len() > PATH {
+            return Err("an existing directory of at most 512 characters");
+        }
+        self.path[..value.len()].copy_from_slice(value);
+        self.len = value.len();
+        Ok(())
+    }
 }
 
 impl Config {
@@ -67,13 +114,20 @@ impl Config {
         control: false,
         debug: false,
         cache_bytes: None,
-        report: [0; PATH],
-        report_len: 0,
+        harden: Harden::DEFAULT,
+        leaks: false,
+        report: Directory::NONE,
+        heap_profile: Directory::NONE,
     };
 
     /// Directory for the report, empty when none is wanted.
     pub(crate) fn report(&self) -> &[u8] {
-        &self.report[..self.report_len]
+        &self.report.path[..self.report.len]
+    }
+
+    /// Directory for the heap profile, empty when none is wanted.
+    pub(crate) fn heap_profile(&self) -> &[u8] {
+        &self.heap_profile.path[..self.heap_profile.len]
     }
 
     /// Reads the environment.
@@ -89,7 +143,7 @@ impl Config {
     }
 
     /// Takes `key:value` pairs; `complain` gets a sentence for each that cannot be taken.
-    fn parse(&mut self, source: &str, text: &[u8], mut complain: impl FnMut(&FixedText<320>)) {
+    fn parse(&mut self, source: &str, text: &[u8], mut complain: impl FnMut(&FixedText<640>)) {
         if let Some(profile) = profile_in(text) {
             self.take_profile(profile);
         }
@@ -99,10 +153,19 @@ impl Config {
                 b"count" => parse_switch(value).map(|on| self.count = on),
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
                 b"debug" => parse_switch(value).map(|on| self.debug = on),
-                b"leaks" => parse_switch(value).map(crate::debug::want_leaks),
+                b"debug_leaks" => parse_switch(value).map(crate::debug::want_leaks),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
-                b"report" => self.set_report(value),
+                _ if key.starts_with(b"harden") => match self.harden.set(key, value) {
+                    Some(taken) => taken,
+                    None => {
+                        complain(&unknown(source, pair));
+                        continue;
+                    }
+                },
+                b"report" => self.report.take(value),
+                b"heap_profile" => self.heap_profile.take(value),
+                b"leaks" => parse_switch(value).map(|on| self.leaks = on),
                 // Taken before all others.
                 b"profile" => Profile::by_name(value).map(|_| ()).ok_or("one of default, lean, speed"),
                 _ => match knobs::find(key) {
@@ -151,15 +214,6 @@ impl Config {
         self.cache_bytes = Some(bytes.ok_or("a number of bytes up to 1024G, with K, M or G if you like")?);
         Ok(())
     }
-
-    fn set_report(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        if value.is_empty() || value.len() > PATH {
-            return Err("an existing directory of at most 512 characters");
-        }
-        self.report[..value.len()].copy_from_slice(value);
-        self.report_len = value.len();
-        Ok(())
-    }
 }
 
 /// A set of options with one purpose.
@@ -202,7 +256,7 @@ fn shown(pair: &[u8]) -> &str {
     core::str::from_utf8(&pair[..pair.len().min(80)]).unwrap_or("(not UTF-8)")
 }
 
-fn unknown(source: &str, pair: &[u8]) -> FixedText<320> {
+fn unknown(source: &str, pair: &[u8]) -> FixedText<640> {
     let mut problem = FixedText::new();
     let _ = write!(problem, "{source}: `{}`: no such option; there are:", shown(pair));
     for name in FIXED.iter().copied().chain(KNOBS.iter().map(|knob| knob.name)) {

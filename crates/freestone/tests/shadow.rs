@@ -14,8 +14,14 @@ use std::process::Command;
 use freestone::{Freestone, Heap, raw};
 use freestone_testkit::{Global, Hunt, Mix, StressConfig, Subject, stress};
 
-const MODES: [&str; 5] =
-    ["cache:cpu", "cache:thread", "cache:none", "cache:cpu,count:1", "cache:cpu,cache_bytes:4K"];
+const MODES: [&str; 6] = [
+    "cache:cpu",
+    "cache:thread",
+    "cache:none",
+    "cache:cpu,count:1",
+    "cache:cpu,cache_bytes:4K",
+    "cache:cpu,harden:1",
+];
 
 /// Runs `work` in a process of its own for each mode.
 fn in_every_mode(test: &str, work: impl FnOnce()) {

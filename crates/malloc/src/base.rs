@@ -27,10 +27,11 @@ macro_rules! address {
 pub(crate) use address;
 
 const UNKNOWN: u8 = 0;
-const OWN: u8 = 1;
+pub(crate) const OWN: u8 = 1;
 const REPLACED: u8 = 2;
 
 /// One of the four operators.
+#[repr(C)]
 pub(crate) struct Base {
     answer: AtomicU8,
     resolve: fn() -> usize,
@@ -46,6 +47,9 @@ pub(crate) static DELETE: Base = Base::new(|| address!("_ZdlPv" as *const u8).ad
 pub(crate) static DELETE_ALIGNED: Base = Base::new(|| address!("_ZdlPvSt11align_val_t" as *const u8).addr());
 
 impl Base {
+    /// Where the answer lies, in bytes, for assembly.
+    pub(crate) const ANSWER: usize = core::mem::offset_of!(Base, answer);
+
     const fn new(resolve: fn() -> usize) -> Base {
         Base { answer: AtomicU8::new(UNKNOWN), resolve }
     }

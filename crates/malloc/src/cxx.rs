@@ -20,7 +20,7 @@ use core::ffi::c_void;
 
 use freestone::raw::{self, Call};
 
-use crate::base;
+use crate::base::{self, Base};
 use crate::unwind::{self, weak};
 
 /// `std::nothrow_t const&`: an address that nobody looks at.
@@ -90,11 +90,32 @@ unsafe fn delete_aligned(block: *mut u8, align: usize, call: Call) {
     unsafe { raw::free_by(block, call, None, Some(align)) }
 }
 
-#[inline(always)]
 unsafe fn delete_derived(block: *mut u8, call: Call) {
     if base::DELETE.is_own() {
         // SAFETY: the caller's promise.
         unsafe { raw::free_by(block, call, None, None) }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { call_delete(block) }
+    }
+}
+
+/// A sized delete of which it is not known, or not so, that it may go the short way.
+unsafe extern "C" fn delete_sized(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_sized_by(block, size, Call::New) }
+}
+
+/// The same of an array.
+unsafe extern "C" fn delete_array_sized(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_sized_by(block, size, Call::NewArray) }
+}
+
+unsafe fn delete_sized_by(block: *mut u8, size: usize, call: Call) {
+    if base::DELETE.is_own() {
+        // SAFETY: the caller's promise.
+        unsafe { raw::free_by(block, call, Some(size), None) }
     } else {
         // SAFETY: the caller's promise.
         unsafe { call_delete(block) }
@@ -153,7 +174,7 @@ unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize, call: 
 macro_rules! operators {
     ($($new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
        $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
-       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal, $call:expr, $aligned_call:expr,
+       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal, $call:expr, $aligned_call:expr, $sized_slow:path, $sized_other:path,
        $new_aligned_body:expr, $delete_aligned_body:expr;)*) => {$(
         #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
         #[unsafe(no_mangle)]
@@ -181,19 +202,17 @@ macro_rules! operators {
             if block.is_null() { nothrow_slow(size, align) } else { block }
         }
 
-        #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
-        ///
-        /// # Safety
-        /// `block` is null or came from the matching `new` for this size.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $delete_sized(block: *mut u8, size: usize) {
-            if !base::DELETE.is_own() {
-                // SAFETY: the caller's promise.
-                return unsafe { call_delete(block) };
-            }
-            // Looking the class up takes no longer than working it out.
-            // SAFETY: the caller's promise.
-            unsafe { raw::free_by(block, $call, Some(size), None) }
+        // Looking the class up takes no longer than working it out; the size is looked at in hardened and debug mode.
+        freestone::define_free! {
+            @with
+            #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
+            ///
+            /// # Safety
+            /// `block` is null or came from the matching `new` for this size.
+            #[unsafe(no_mangle)]
+            $delete_sized, $sized_slow, size,
+            ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
+            [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym $sized_other]
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]
@@ -258,27 +277,35 @@ freestone::define_free! {
     ///
     /// # Safety
     /// `block` is null or came from `new`.
-    operator_delete, "_ZdlPv", raw::delete_slow
+    operator_delete, "_ZdlPv", raw::delete_slow,
 }
 
-/// `operator delete[](void*)`.
-///
-/// # Safety
-/// `block` is null or came from `new[]`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPv(block: *mut u8) {
+/// `operator delete[](void*)` of which it is not known, or not so, that it may go the short way.
+unsafe extern "C" fn delete_array(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { delete_derived(block, Call::NewArray) }
+}
+
+freestone::define_free! {
+    @with
+    /// `operator delete[](void*)`.
+    ///
+    /// # Safety
+    /// `block` is null or came from `new[]`.
+    #[unsafe(no_mangle)]
+    _ZdaPv, raw::delete_array_slow, ,
+    ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
+    [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_array]
 }
 
 operators! {
     _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
     _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
-    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "", Call::New, Call::AlignedNew,
+    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "", Call::New, Call::AlignedNew, raw::delete_sized_slow, delete_sized,
     new_aligned, delete_aligned;
 
     _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
     _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
-    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]", Call::NewArray, Call::AlignedNewArray,
+    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]", Call::NewArray, Call::AlignedNewArray, raw::delete_array_sized_slow, delete_array_sized,
     new_aligned_derived, delete_aligned_derived;
 }

@@ -1,4 +1,5 @@
-//! The process's end: the report, when `report:DIR` asks for it, and the control's files, which go.
+//! The process's end: the report, when `report:DIR` asks for it, the heap profile, when `heap_profile:DIR` does, and the
+//! control's files, which go.
 //!
 //! Both are seen to by the library's finaliser and, because many programs leave without running finalisers, by `_exit`
 //! and `_Exit` too, which are wrapped for this.
@@ -17,6 +18,7 @@ extern "C" fn at_end() {
 
 fn last_things() {
     freestone::raw::write_report();
+    freestone::raw::write_heap_profile();
     freestone::control::at_exit();
 }
 

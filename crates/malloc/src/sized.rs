@@ -1,7 +1,7 @@
 //! The sized calls of C23, and jemalloc's `sdallocx` and `nallocx`.
 //!
 //! C's `realloc` may leave a block in a larger class than its size says, so these look the block up, as `free` does;
-//! the size is the caller's promise, not ours to rely on. (C++ has no realloc: its sized deletes go by the size.)
+//! the size is the caller's promise, not ours to rely on; hardened mode checks it.
 //!
 //! # Safety
 //!
@@ -13,17 +13,11 @@ use core::ffi::c_int;
 use freestone::raw::{self, Call};
 
 freestone::define_free! {
-    /// C23 `free_sized`; only the debug mode looks at the size.
+    /// C23 `free_sized`; the size is looked at in hardened mode.
     ///
     /// # Safety
-    /// `block` is null or a live block of the size passed behind it.
-    free_sized, "free_sized", sized_slow
-}
-
-/// What the fast path of `free_sized` leaves, which was called as a function of two arguments.
-unsafe extern "C" fn sized_slow(block: *mut u8, size: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { raw::free_sized_slow(block, size) }
+    /// `block` is null or a live block of `size` bytes.
+    free_sized, "free_sized", raw::free_sized_slow, size
 }
 
 /// C23 `free_aligned_sized`.
@@ -36,7 +30,7 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, align: usize, size: 
     unsafe { raw::free_by(block, Call::Malloc, Some(size), Some(align)) }
 }
 
-/// jemalloc's `sdallocx`.
+/// jemalloc's `sdallocx`; the size is looked at in hardened mode, where `nallocx` adds nothing to it.
 ///
 /// # Safety
 /// `block` is a live block of `size` bytes.

@@ -23,7 +23,7 @@ usage: freestone-programs COMMAND
                          apt-get install -y --no-install-recommends $(freestone-programs packages)
   run [NAME...]        run jobs (default: all) plain and preloaded, and compare
       --lib PATH         the library to preload (default: $FREESTONE_LIB, or a release build)
-      --conf LIST        under these options of Freestone alone, such as debug:1,leaks:0
+      --conf LIST        under these options of Freestone alone, such as debug:1,debug_leaks:0
       --full             the long form: gigabytes and minutes
   ledger [NAME...]     run jobs (default: fourteen different programs) and compare the sum of the ledger's
                        lines with what the kernel says is resident, for each process as it ends

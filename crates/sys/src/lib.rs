@@ -100,6 +100,36 @@ pub trait System: Sync {
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         let _ = (addr, len, wanted);
     }
+
+    /// Drops the contents of a mapped range and has every access to it end in a fault, until
+    /// [`unguard`](System::unguard). Takes no mapping of its own: a kernel that cannot do it so refuses.
+    ///
+    /// # Safety
+    /// As for [`purge`](System::purge); nobody touches the range meanwhile.
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _ = (addr, len);
+        Err(Refused::Unsupported)
+    }
+
+    /// Makes guarded pages of a mapped range accessible again: they read as zeros. Others keep what they hold.
+    ///
+    /// # Safety
+    /// The caller owns the range.
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _ = (addr, len);
+        Err(Refused::Unsupported)
+    }
+
+    /// Whether the system makes huge pages of 2 MiB of what asks for them, and of nothing else.
+    fn offers_huge_pages(&self) -> bool {
+        false
+    }
+
+    /// Nanoseconds for which the calling thread has run.
+    fn thread_ns(&self) -> u64 {
+        0
+    }
+
     /// Bytes in an OS page, a power of two.
     fn os_page_size(&self) -> usize;
 
@@ -141,6 +171,22 @@ impl<S: System> System for &S {
     }
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         (**self).ask_for_huge_pages(addr, len, wanted);
+    }
+
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).guard(addr, len) }
+    }
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the same contract.
+        unsafe { (**self).unguard(addr, len) }
+    }
+    fn offers_huge_pages(&self) -> bool {
+        (**self).offers_huge_pages()
+    }
+
+    fn thread_ns(&self) -> u64 {
+        (**self).thread_ns()
     }
 
     fn os_page_size(&self) -> usize {

@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Release},
 };
 
@@ -63,6 +63,15 @@ pub struct Simulated {
     linux: Linux,
     busy: AtomicBool,
     model: UnsafeCell<Model>,
+    huge: Huge,
+}
+
+/// Huge pages, which are never made.
+struct Huge {
+    offered: AtomicBool,
+    asked: AtomicU64,
+    clock_ns: AtomicU64,
+    step_ns: AtomicU64,
 }
 
 // SAFETY: M1.
@@ -105,7 +114,24 @@ impl Simulated {
             refuse_all: false,
             move_mode: MoveMode::Clean,
         };
-        Simulated { linux: Linux::new(), busy: AtomicBool::new(false), model: UnsafeCell::new(model) }
+        let [asked, clock_ns, step_ns] = [const { AtomicU64::new(0) }; 3];
+        Simulated {
+            linux: Linux::new(),
+            busy: AtomicBool::new(false),
+            model: UnsafeCell::new(model),
+            huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns },
+        }
+    }
+
+    /// Offers huge pages; a thread's clock advances by `step_ns` nanoseconds each time it is read.
+    pub fn offer_huge_pages(&self, step_ns: u64) {
+        self.huge.offered.store(true, Release);
+        self.huge.step_ns.store(step_ns, Release);
+    }
+
+    /// How often huge pages were asked for.
+    pub fn huge_pages_asked(&self) -> u64 {
+        self.huge.asked.load(Acquire)
     }
 
     fn hold(&self) -> Held<'_> {
@@ -282,6 +308,23 @@ impl System for Simulated {
         Ok(addr)
     }
 
+    fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
+        self.check_shape(addr, len);
+        assert!(
+            self.hold().covered(addr, addr + len, Some(Kind::Mapped)),
+            "huge pages of nothing: {addr:#x}"
+        );
+        self.huge.asked.fetch_add(u64::from(wanted), Release);
+    }
+
+    fn offers_huge_pages(&self) -> bool {
+        self.huge.offered.load(Acquire)
+    }
+
+    fn thread_ns(&self) -> u64 {
+        self.huge.clock_ns.fetch_add(self.huge.step_ns.load(Acquire), Release)
+    }
+
     unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
         self.check_shape(addr, len);
         let mut model = self.hold();
@@ -305,6 +348,31 @@ impl System for Simulated {
         }
         // SAFETY: the caller's promise, which the model confirms.
         unsafe { self.linux.purge(addr, len) }
+    }
+
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "guard on what is not mapped: {addr:#x}"
+        );
+        if model.refuses(CallKind::Purge) {
+            return Err(Refused::Exhausted);
+        }
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.guard(addr, len) }
+    }
+
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let model = self.hold();
+        assert!(
+            model.covered(addr, addr + len, Some(Kind::Mapped)),
+            "unguard of what is not mapped: {addr:#x}"
+        );
+        // SAFETY: the caller's promise, which the model confirms.
+        unsafe { self.linux.unguard(addr, len) }
     }
 
     unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {

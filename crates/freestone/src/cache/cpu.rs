@@ -28,6 +28,7 @@ use freestone_sys::{System, linux};
 
 use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
+use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -84,14 +85,31 @@ fn shut_first() {
     let no_cache = tls::offset().wrapping_add(offset_of!(ThreadState, no_cache));
     let zeros = (&raw const ZEROS).cast::<u8>().cast_mut().wrapping_add(REGION_SIZE);
     let _ = HOT.regions.compare_exchange(core::ptr::null_mut(), zeros, Ordering::Relaxed, Ordering::Relaxed);
-    // Release: who reads this offset finds the others set.
+    // Release: who reads these offsets finds the others set.
+    let _ = HOT.sized_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
     let _ = HOT.rseq_index.compare_exchange(0, no_cache, Ordering::Release, Ordering::Relaxed);
 }
 
 /// Lets the fast paths use the caches.
 pub(crate) fn open() {
     HOT.rseq_index.store(INDEX.load(Ordering::Relaxed), Ordering::Release);
-    HOT.limit.store(MAX_SMALL + 1, Ordering::Release);
+    let_sized_frees(true);
+    let_requests(true);
+}
+
+/// Lets the fast paths of requests use the caches, or has them miss. Only while they are [open](open).
+pub(crate) fn let_requests(open: bool) {
+    HOT.limit.store(if open { MAX_SMALL + 1 } else { 0 }, Ordering::Release);
+}
+
+/// Lets the fast path of sized frees use the caches, or has it miss. Only while they are [open](open).
+pub(crate) fn let_sized_frees(open: bool) {
+    let index = if open {
+        INDEX.load(Ordering::Relaxed)
+    } else {
+        tls::offset().wrapping_add(offset_of!(ThreadState, no_cache))
+    };
+    HOT.sized_index.store(index, Ordering::Release);
 }
 
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
@@ -258,10 +276,31 @@ impl CpuAccess {
         class.variant(self.variant)
     }
 
+    /// The variant of `class` that the cache hands out on which the thread is at this moment.
+    pub(crate) fn own_now(class: ClassId) -> ClassId {
+        // SAFETY: Q1, set by `start`: the mode is per CPU.
+        let number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
+        class.variant(variant_number(number.max(0) as usize))
+    }
+
     /// Takes a block from the cache the thread is on; 0 when there is none. O(1).
     pub(crate) fn pop(class: ClassId) -> usize {
         // SAFETY: the mode is per CPU, so `start` has set Q1 and Q2.
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
+    }
+
+    /// Takes a block from the class that stands at byte `at` of the cache's region, which lies in one of its tables of
+    /// classes; 0 when there is none. O(1).
+    pub(crate) fn pop_at(at: usize) -> usize {
+        // SAFETY: as `pop`; the callers pass offsets within the tables.
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+    }
+
+    /// Exchanges a word of the cache's yard, which lies at byte `at`, for `block`; [`rseq::NO_YARD`] where the thread has
+    /// none. O(1).
+    pub(crate) fn exchange(yards: &'static AtomicPtr<u8>, at: usize, block: usize) -> usize {
+        // SAFETY: as `pop`; `yards` is null or has a yard for each number, and `at` lies in one.
+        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), yards, at, block) }
     }
 
     /// Puts a block into the cache the thread is on; false when it is full. O(1).
@@ -356,6 +395,11 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
+/// How many caches there can be.
+pub(crate) fn count() -> usize {
+    COUNT.load(Ordering::Relaxed)
+}
+
 /// The addresses of all regions, those of zeros included, from a start to an end.
 pub(crate) fn memory() -> (usize, usize) {
     let real = REAL.load(Ordering::Relaxed).addr();
@@ -375,7 +419,9 @@ pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     }
     let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
     HOT.regions.store(zeros, Ordering::SeqCst);
+    yard::close();
     let result = linux::membarrier_private_rseq(None).then(work);
+    yard::open();
     HOT.regions.store(real, Ordering::Release);
     result
 }

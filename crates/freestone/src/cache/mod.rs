@@ -18,7 +18,7 @@ pub(crate) mod thread;
 
 use freestone_base::{ClassId, class_info};
 
-use self::region::{Header, Region, capacity_limit};
+use self::region::{Header, NEAR, Region, capacity_limit};
 use crate::central::{Central, SlabSource};
 use crate::pageheap::Span;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -172,8 +172,22 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
         return;
     }
     spare.fetch_sub(granted as isize * size, Ordering::Relaxed);
-    if !access.replace_header(class, header, header.with_capacity(class, capacity + granted)) {
+    // A class that outgrows its near array takes its blocks along.
+    let mut blocks = [0; NEAR];
+    let cramped = header.is_cramped(class, capacity + granted);
+    let moving = if cramped { access.pop_batch(class, &mut blocks) } else { 0 };
+    let header = if cramped { region.header(class) } else { header };
+    let grown = !header.is_cramped(class, capacity + granted)
+        && header.capacity(class) == capacity
+        && access.replace_header(class, header, header.with_capacity(class, capacity + granted));
+    if !grown {
         spare.fetch_add(granted as isize * size, Ordering::Relaxed);
+    }
+    if moving > 0 {
+        let put = access.push_batch(class, &blocks[..moving]);
+        if put < moving {
+            centrals[class.index()].give_back(class, source, &blocks[put..moving]);
+        }
     }
 }
 

@@ -9,9 +9,13 @@
 //! | [`STATE_OFFSET`] | a [`RegionState`] |
 //! | [`WORDS_OFFSET`] | the classes of the sizes whose blocks share cache lines, where 8 bytes of alignment are enough |
 //! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches both tables from one register |
-//! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then `cache_max` slots |
+//! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then up to [`NEAR`] slots: its *near* array |
+//! | [`FAR`] × 8 | for each class that may hold more, a sentinel slot that holds zero, then `cache_max` slots: its *far* array |
 //!
 //! In both tables of classes stand the variants that this cache hands out.
+//!
+//! A class uses one of its arrays at a time: the near one until its capacity goes beyond that. The near arrays lie side by
+//! side, so that a program which uses many classes a little touches few pages.
 //!
 //! `current` and `end` are slot numbers counted from the start of the region. The topmost cached block of a
 //! class lies in slot `current`; when the class is empty that is its sentinel, so a pop that reads zero has
@@ -22,8 +26,8 @@
 //!
 //! - R1: a region is touched by the operations here only while its owner is excluded: by the thread that
 //!   owns it (per-thread mode), or while all caches are stopped (per-CPU mode, see `cpu.rs`).
-//! - R2: for every class, `begin <= current <= end <= begin + cache_max`, or the header is zero; the slots
-//!   `begin + 1 ..= current` hold addresses of blocks of that class which nobody else holds.
+//! - R2: for every class, `begin <= current <= end`, within one of its arrays that begins at `begin`, or the header is
+//!   zero; the slots `begin + 1 ..= current` hold addresses of blocks of that class which nobody else holds.
 //! - R3: regions are never unmapped.
 #![allow(unsafe_code)]
 
@@ -51,32 +55,54 @@ const SHARING_SIZES: usize = MAX_SHARING / 8 + 1;
 pub(crate) const CLASSES_OFFSET: usize = WORDS_OFFSET + SHARING_SIZES;
 const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
-/// Slots left out behind each array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a
+/// Slots left out behind each far array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a
 /// first-level cache repeat, and the tops of all of them would share one.
 const SLOTS_APART: usize = 24;
 
-/// The sentinel slot of each class, and one past the last slot at the end.
-const BEGIN: [u16; CLASS_COUNT + 1] = {
-    let mut begin = [0u16; CLASS_COUNT + 1];
-    let mut slot = SLOTS_OFFSET / 8;
+/// Blocks in a near array. With its sentinel it fills two cache lines.
+pub(crate) const NEAR: usize = 15;
+
+/// The sentinels of each class's near and far array, the near one's in the low half. A class that needs no far array has none.
+const BEGIN: [u32; CLASS_COUNT] = {
+    let mut begin = [0u32; CLASS_COUNT];
+    let mut near = SLOTS_OFFSET / 8;
+    let mut far = FAR as usize;
     let mut class = 1;
     while class < CLASS_COUNT {
-        begin[class] = slot as u16;
-        slot += 1 + cache_max(class) + SLOTS_APART;
+        begin[class] = near as u32;
+        near += 1 + near_max(class);
+        if cache_max(class) > NEAR {
+            begin[class] |= (far as u32) << 16;
+            far += 1 + cache_max(class) + SLOTS_APART;
+        }
         class += 1;
     }
-    begin[CLASS_COUNT] = slot as u16;
-    assert!(slot * 8 <= REGION_SIZE && slot <= u16::MAX as usize);
+    assert!(near <= FAR as usize && far * 8 <= REGION_SIZE && far <= u16::MAX as usize);
     begin
+};
+
+/// The first slot of the first far array: every far array lies above every near one.
+pub(crate) const FAR: u16 = {
+    let mut near = SLOTS_OFFSET / 8;
+    let mut class = 1;
+    while class < CLASS_COUNT {
+        near += 1 + near_max(class);
+        class += 1;
+    }
+    near.next_multiple_of(8) as u16
 };
 
 const fn cache_max(class: usize) -> usize {
     freestone_base::size_class::CLASSES[class].cache_max as usize
 }
 
-/// The sentinel slot of `class`.
+const fn near_max(class: usize) -> usize {
+    if cache_max(class) < NEAR { cache_max(class) } else { NEAR }
+}
+
+/// The sentinel slots of both arrays of `class`: the near one's in the low 16 bits, the far one's in the high.
 #[inline]
-pub(crate) fn begin(class: ClassId) -> u16 {
+pub(crate) fn begin(class: ClassId) -> u32 {
     BEGIN[class.index()]
 }
 
@@ -97,20 +123,37 @@ impl Header {
         (self.0 >> 16) as u16
     }
 
+    /// The sentinel of the array that the class uses.
+    pub(crate) fn begin(self, class: ClassId) -> u16 {
+        if self.current() >= FAR { (begin(class) >> 16) as u16 } else { begin(class) as u16 }
+    }
+
     /// Blocks that the class may hold at present.
     pub(crate) fn capacity(self, class: ClassId) -> usize {
-        if self.0 == 0 { 0 } else { (self.end() - begin(class)) as usize }
+        if self.0 == 0 { 0 } else { (self.end() - self.begin(class)) as usize }
     }
 
     /// Blocks that the class holds.
     pub(crate) fn len(self, class: ClassId) -> usize {
-        if self.0 == 0 { 0 } else { (self.current() - begin(class)) as usize }
+        if self.0 == 0 { 0 } else { (self.current() - self.begin(class)) as usize }
     }
 
-    /// The header with capacity for `capacity` blocks, which is at least `len`.
+    /// Whether the blocks must leave their array before the class can have capacity for so many.
+    pub(crate) fn is_cramped(self, class: ClassId, capacity: usize) -> bool {
+        capacity > near_max(class.index()) && self.current() < FAR && self.len(class) > 0
+    }
+
+    /// The header with capacity for `capacity` blocks, which is at least `len`, and for which it is not
+    /// [cramped](Header::is_cramped). An empty class uses the array that is just long enough.
     pub(crate) fn with_capacity(self, class: ClassId, capacity: usize) -> Header {
-        let current = if self.0 == 0 { begin(class) } else { self.current() };
-        Header::new(current, begin(class) + capacity as u16)
+        debug_assert!(!self.is_cramped(class, capacity) && capacity >= self.len(class));
+        let begins = begin(class);
+        let begin = match self.len(class) {
+            0 if capacity <= near_max(class.index()) => begins as u16,
+            0 => (begins >> 16) as u16,
+            _ => self.begin(class),
+        };
+        Header::new(begin + self.len(class) as u16, begin + capacity as u16)
     }
 }
 
@@ -170,7 +213,7 @@ impl Region {
 
     fn slot(self, slot: u16) -> &'static AtomicUsize {
         let slots = self.base().cast::<AtomicUsize>();
-        // SAFETY: slot numbers stay below BEGIN[CLASS_COUNT] (R2), inside the region (R3).
+        // SAFETY: slot numbers stay within the arrays (R2), inside the region (R3).
         unsafe { &*slots.wrapping_add(slot as usize) }
     }
 
@@ -276,7 +319,7 @@ impl Region {
     pub(crate) fn for_each_block(self, class: ClassId, mut visit: impl FnMut(usize)) {
         let header = self.header(class);
         if header.0 != 0 {
-            for slot in begin(class) + 1..=header.current() {
+            for slot in header.begin(class) + 1..=header.current() {
                 visit(self.slot(slot).load(Ordering::Relaxed));
             }
         }
@@ -293,6 +336,42 @@ mod tests {
     use super::*;
     use freestone_base::class_of;
     use freestone_base::size_class::{MALLOC_ALIGN, class_of_word};
+
+    #[test]
+    fn arrays_lie_apart_and_begin_with_zero() {
+        let mut arrays: Vec<_> = ClassId::all()
+            .flat_map(|class| {
+                let (near, far) = (begin(class) as u16, (begin(class) >> 16) as u16);
+                let most = capacity_limit(class) as u16;
+                let near_end = near + 1 + most.min(NEAR as u16);
+                assert!(near_end <= FAR && (far == 0) == (most <= NEAR as u16));
+                [(near, near_end), (far, if far == 0 { 0 } else { far + 1 + most })]
+            })
+            .filter(|&(begin, _)| begin > 0)
+            .collect();
+        arrays.sort();
+        assert!(arrays.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+        assert!(arrays[0].0 as usize * 8 >= SLOTS_OFFSET);
+    }
+
+    #[test]
+    fn a_header_changes_its_array_only_when_empty() {
+        let class = class_of(64).unwrap();
+        let few = Header(0).with_capacity(class, 4);
+        assert_eq!((few.begin(class), few.capacity(class)), (begin(class) as u16, 4));
+        let held = Header::new(few.current() + 3, few.end());
+        assert!(!held.is_cramped(class, NEAR) && held.is_cramped(class, NEAR + 1));
+        assert_eq!(held.with_capacity(class, NEAR).len(class), 3);
+        let many = few.with_capacity(class, 100);
+        assert_eq!((many.begin(class), many.capacity(class)), ((begin(class) >> 16) as u16, 100));
+        let held = Header::new(many.current() + 3, many.end());
+        assert_eq!(
+            (held.with_capacity(class, 3).len(class), many.with_capacity(class, 3).capacity(class)),
+            (3, 3)
+        );
+        assert_eq!(held.with_capacity(class, 3).begin(class), many.begin(class));
+        assert_eq!(many.with_capacity(class, 3).begin(class), few.begin(class));
+    }
 
     #[test]
     fn each_cache_names_its_own_variants_and_no_others() {

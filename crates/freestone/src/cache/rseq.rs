@@ -25,7 +25,7 @@ use freestone_base::ClassId;
 
 use super::region::{self, HEADERS_OFFSET, Header, REGION_SHIFT, Region};
 use crate::hot::{HOT, Hot};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// Whether this processor has them here.
 pub(crate) const SUPPORTED: bool = true;
@@ -165,8 +165,14 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
     unsafe {
         sequence!(index;
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {word:e}, {begins:e}", // the sentinel: the near array's, or the far one's
+            "cmp {current:e}, {far}",
+            "jb 76f",
+            "shr {word:e}, 16",
+            "76:",
+            "movzx {word:e}, {word:x}",
             "mov {n}, {current}",
-            "sub {n}, {begin}",
+            "sub {n}, {word}",
             "ja 77f",
             "xor {n:e}, {n:e}", // empty, or without a header yet
             "jmp 55f",
@@ -193,7 +199,8 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
             "jz 55f",
             "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
             class = in(reg) class.index(),
-            begin = in(reg) region::begin(class) as usize,
+            begins = in(reg) region::begin(class),
+            far = const region::FAR,
             current = out(reg) _,
             from = out(reg) _,
             word = out(reg) _,
@@ -287,6 +294,52 @@ pub(crate) unsafe fn replace_header(
         );
     }
     replaced != 0
+}
+
+/// What [`exchange`] returns where there is nothing to exchange with; no block lies there.
+pub(crate) const NO_YARD: usize = 1;
+/// Base-two logarithm of the size of a yard.
+pub(crate) const YARD_SHIFT: u32 = 17;
+
+/// Exchanges the word at byte `at` of the calling CPU's yard for `block`; returns what was there, or [`NO_YARD`] where the
+/// thread has no number or `yards` is null. O(1).
+///
+/// # Safety
+/// Q1 holds; `yards` is null or points at a yard for each cache number; `at` is a multiple of 8 within one.
+#[inline(always)]
+pub(crate) unsafe fn exchange(index: usize, yards: &'static AtomicPtr<u8>, at: usize, block: usize) -> usize {
+    let old: usize;
+    // SAFETY: Q1; the word lies in the yard of this number, and its store is the commit.
+    unsafe {
+        asm!(
+            crate::rseq_descriptor!(),
+            "33:",
+            "lea {t}, [rip + 22b]",
+            "mov qword ptr fs:[{cs}], {t}",
+            "44:",
+            "movsxd {t}, dword ptr fs:[{index}]",
+            "mov {old:e}, 1",
+            "test {t}, {t}",
+            "js 55f",
+            "shl {t}, {shift}",
+            "cmp qword ptr [{yards}], 0",
+            "je 55f",
+            "add {t}, qword ptr [{yards}]",
+            "mov {old}, qword ptr [{t} + {at}]",
+            "mov qword ptr [{t} + {at}], {block}",
+            "55:",
+            t = out(reg) _,
+            old = out(reg) old,
+            cs = in(reg) HOT.rseq_cs.load(Ordering::Relaxed),
+            index = in(reg) index,
+            yards = in(reg) yards,
+            shift = const YARD_SHIFT,
+            at = in(reg) at,
+            block = in(reg) block,
+            options(nostack)
+        );
+    }
+    old
 }
 
 /// The number of the cache that the calling thread would use now; negative when it is not registered.

@@ -4,6 +4,7 @@
 use freestone_base::ClassId;
 
 use super::region::{Header, Region};
+use crate::sync::atomic::AtomicPtr;
 
 pub(crate) const SUPPORTED: bool = false;
 pub(crate) const SIGNATURE: u32 = 0;
@@ -36,6 +37,13 @@ pub(crate) fn replace_header(
     _new: Header,
 ) -> bool {
     false
+}
+
+pub(crate) const NO_YARD: usize = 1;
+pub(crate) const YARD_SHIFT: u32 = 17;
+
+pub(crate) fn exchange(_index: usize, _yards: &'static AtomicPtr<u8>, _at: usize, _block: usize) -> usize {
+    NO_YARD
 }
 
 pub(crate) fn cache_number(_index: usize) -> i32 {

@@ -11,7 +11,7 @@ use freestone_sys::sim::Simulated;
 use freestone_testkit::{Refusal, Rng, fail_each};
 use proptest::prelude::*;
 
-use super::region::{REGION_SIZE, begin};
+use super::region::REGION_SIZE;
 use super::*;
 use crate::pageheap::PageHeap;
 
@@ -153,7 +153,7 @@ impl<'a> Subject<'a> {
                 let header = region.header(class);
                 granted += (header.capacity(class) * info.size as usize) as isize;
                 if header.0 != 0 {
-                    assert!(begin(class) <= header.current() && header.current() <= header.end());
+                    assert!(header.begin(class) <= header.current() && header.current() <= header.end());
                     assert!(header.capacity(class) <= capacity_limit(class));
                 }
                 region.for_each_block(class, |block| {

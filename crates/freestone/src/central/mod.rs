@@ -17,7 +17,9 @@ use core::ptr::null_mut;
 use freestone_base::{ClassId, ClassInfo, class_info};
 
 pub(crate) use self::sweep::Effort;
+pub(crate) use self::transfer::Room;
 use self::transfer::Transfer;
+use crate::harden::random;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
 use crate::sync::Lock;
@@ -35,7 +37,9 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// Takes a block that lies in no span but got into a cache by its size: one of the emergency allocator's.
+    /// The room for a class's blocks on their way between caches.
+    fn transfer_room(&self, class: ClassId) -> &'static Room;
+    /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
     fn take_foreign(&self, block: usize) -> bool;
 }
 
@@ -53,6 +57,27 @@ pub(crate) fn set_transfers(transfers: bool) {
     TRANSFERS.store(transfers, Ordering::Relaxed);
 }
 
+/// Whether slabs stay with their class when they are empty.
+static KEEPS: AtomicBool = AtomicBool::new(false);
+/// Whether blocks are taken out of slabs at random.
+static SHUFFLES: AtomicBool = AtomicBool::new(false);
+
+/// Whether slabs stay with their class when they are empty.
+#[inline]
+fn keeps() -> bool {
+    KEEPS.load(Ordering::Relaxed)
+}
+
+/// Has slabs stay with their class for ever, so that no address serves two of them. Before the first slab.
+pub(crate) fn keep_slabs() {
+    KEEPS.store(true, Ordering::Relaxed);
+}
+
+/// Has blocks taken out of slabs at random places, in random order.
+pub(crate) fn shuffle() {
+    SHUFFLES.store(true, Ordering::Relaxed);
+}
+
 const BUCKETS: usize = 8;
 
 /// The central list of one class.
@@ -61,8 +86,6 @@ pub(crate) struct Central {
     state: Lock<State>,
 }
 
-/// What is written on each call stands first, on one page with the first blocks in transfer.
-#[repr(C)]
 struct State {
     /// Slabs with free blocks, fullest first, none being filled from.
     partial: [SpanList; BUCKETS],
@@ -114,7 +137,11 @@ impl Central {
                     span
                 }
             };
-            let taken = slab::take(span, info, &mut out[got..]);
+            let taken = if SHUFFLES.load(Ordering::Relaxed) {
+                slab::take_random(span, info, &mut out[got..], random::next)
+            } else {
+                slab::take(span, info, &mut out[got..])
+            };
             got += taken;
             state.free_blocks -= taken;
             if span.free_blocks() == 0 {
@@ -132,7 +159,7 @@ impl Central {
         if blocks.len() > 1
             && transfers()
             && blocks.len() >= info.batch as usize / 2
-            && state.transfer.put(info, blocks)
+            && state.transfer.put(info, blocks, || source.transfer_room(class))
         {
             return;
         }
@@ -198,7 +225,7 @@ impl Central {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
                 if span.free_blocks() == 0
-                    || span.free_blocks() == span.blocks()
+                    || span.free_blocks() == span.blocks() && !keeps()
                     || bucket_of(span, info) != Some(bucket)
                 {
                     return Err("a slab is in the wrong bucket");
@@ -241,7 +268,7 @@ impl State {
                     self.put_run(info, source, span, blocks)
                 }
                 // The emergency allocator's memory may lie where a span was given up.
-                Some(span) if span.state() != SpanState::Hole => 0,
+                Some(span) if span.state() != SpanState::Hole && !span.state().is_watched() => 0,
                 _ if source.take_foreign(block) => 1,
                 _ => 0,
             };
@@ -289,7 +316,7 @@ impl State {
             self.partial[bucket].push(span);
         }
         let free = span.free_blocks();
-        if free == span.blocks() {
+        if free == span.blocks() && !keeps() {
             self.slabs -= 1;
             self.free_blocks -= free;
             source.return_slab(span);
@@ -297,10 +324,10 @@ impl State {
     }
 }
 
-/// The bucket for a slab's fullness; none when it has no free block, or nothing else.
+/// The bucket for a slab's fullness; none when it has no free block, or nothing else and does not stay.
 fn bucket_of(span: SpanRef, info: &ClassInfo) -> Option<usize> {
     let free = span.free_blocks();
-    (free > 0 && free < span.blocks()).then(|| info.eighths(free).min(BUCKETS - 1))
+    (free > 0 && (free < span.blocks() || keeps())).then(|| info.eighths(free).min(BUCKETS - 1))
 }
 
 impl From<slab::Misuse> for Fault {

@@ -9,7 +9,7 @@ use freestone_sys::linux;
 
 use super::page::Page;
 use super::reply::Reply;
-use crate::{ledger, raw};
+use crate::{ledger, profile, raw, tune};
 
 /// A command.
 struct Command {
@@ -53,12 +53,12 @@ pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
     if let Some(setting) = request.strip_prefix("set ") {
         return set(setting.trim_ascii(), reply);
     }
+    if request == "profile" || request.starts_with("profile ") {
+        return profile_of(request["profile".len()..].trim_ascii(), reply);
+    }
     match COMMANDS.iter().find(|command| command.name == request) {
         // What goes wrong in the writing is that the reply is full, which it tells itself.
         Some(command) => drop((command.answer)(page, reply)),
-        None if request == "profile" || request.starts_with("profile ") => {
-            reply.fail(format_args!("this version has no profiler"))
-        }
         None if request == "set" => {
             reply.fail(format_args!("set takes NAME=VALUE; `knobs` lists what there is"))
         }
@@ -67,6 +67,46 @@ pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
             request.escape_debug()
         )),
     }
+}
+
+/// `profile start [BYTES]`, `stop`, `dump`, or nothing: how it stands.
+fn profile_of(words: &str, reply: &mut Reply) {
+    let (word, rest) = words.split_once(' ').unwrap_or((words, ""));
+    match (word, rest.trim_ascii()) {
+        ("start", bytes) => {
+            let mean = if bytes.is_empty() {
+                Some(profile::DEFAULT_MEAN)
+            } else {
+                tune::parse_size(bytes.as_bytes()).map(|mean| mean as u64)
+            };
+            match mean.map(profile::start) {
+                Some(Ok(())) => {}
+                Some(Err(reason)) => return reply.fail(format_args!("{reason}")),
+                None => {
+                    return reply.fail(format_args!(
+                        "profile start takes a number of bytes, with K or M if you like"
+                    ));
+                }
+            }
+        }
+        ("stop", "") => profile::stop(),
+        ("dump", "") if profile::was_begun() => {
+            // What goes wrong in the writing is that the reply is full, which it tells itself.
+            let _ = profile::write(reply);
+            return;
+        }
+        ("dump", "") => return reply.fail(format_args!("no profile was started; `profile start` does")),
+        ("", _) => {}
+        _ => {
+            return reply.fail(format_args!(
+                "profile takes start [BYTES], stop or dump, or nothing to say how it stands"
+            ));
+        }
+    }
+    let _ = match profile::mean() {
+        0 => writeln!(reply, "no profile is being taken"),
+        mean => writeln!(reply, "a sample every {} requested, on average", Bytes(mean as usize)),
+    };
 }
 
 fn set(setting: &str, reply: &mut Reply) {
@@ -86,6 +126,7 @@ fn help(_: &Page<'_>, out: &mut Reply) -> fmt::Result {
     for command in COMMANDS {
         writeln!(out, "{:<16}{}", command.name, command.meaning)?;
     }
+    writeln!(out, "{:<16}the heap profile: start [BYTES], stop, dump", "profile")?;
     writeln!(out, "{SET:<16}change an option while the program runs")
 }
 
@@ -143,6 +184,9 @@ mod tests {
             (&b"set check=maybe"[..], "it takes 0 or 1"),
             (b"set check", "NAME=VALUE"),
             (b"set", "NAME=VALUE"),
+            (b"profile begin", "start [BYTES], stop or dump"),
+            (b"profile start many", "a number of bytes"),
+            (b"profile start 1G", "must be 1 to"),
             (b"set nothing=1", "there is no knob 'nothing'"),
             (b"", "there is no command ''"),
             (b"reboot\x1b[2J", "there is no command 'reboot\\u{1b}[2J'"),

@@ -8,7 +8,7 @@ use freestone_sys::linux::shared::Buffer;
 /// Room for the first line, which is written last.
 const HEAD: usize = 32;
 /// The longest reply. Only what is written of it becomes resident.
-const MOST: usize = 512 << 10;
+const MOST: usize = 64 << 20;
 
 /// A reply as it grows.
 pub(super) struct Reply {

@@ -63,6 +63,9 @@ impl Own {
         ] {
             self.add(residency, lines, Line::Statics, (start, start + len));
         }
+        for range in crate::profile::memory() {
+            self.add(residency, lines, Line::Records, range);
+        }
         self.add(residency, lines, Line::Statics, counters::memory());
         self.sort();
     }

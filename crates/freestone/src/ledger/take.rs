@@ -180,8 +180,8 @@ impl Work {
 
     fn span(&mut self, seen: &Seen) {
         match seen.state {
-            SpanState::Slab | SpanState::HeapSlab => self.slab(seen),
-            SpanState::Large | SpanState::HeapLarge => {
+            SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab => self.slab(seen),
+            SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge => {
                 let end = (seen.span.first_block() + seen.span.requested()).clamp(seen.start, seen.end);
                 let all = self.residency.bytes(seen.start, seen.end);
                 let first = seen.span.first_block().clamp(seen.start, end);

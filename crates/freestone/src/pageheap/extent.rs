@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The only unsafe calls release ends of ranges mapped just before, which nobody has seen.
+//! The only unsafe calls release or guard ranges mapped just before, which nobody has seen.
 #![allow(unsafe_code)]
 
 use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
@@ -78,6 +78,11 @@ impl<S: System> Op<'_, S> {
         match self.policy.huge_pages() {
             HugePages::Auto => {}
             huge => self.system.ask_for_huge_pages(new.start(), new.bytes(), huge == HugePages::On),
+        }
+        if self.policy.guards() {
+            // Free pages are guarded from the beginning: in front of a block may lie some that were never used.
+            // SAFETY: mapped just before, unseen by anybody.
+            let _ = unsafe { self.system.guard(new.start(), new.bytes()) };
         }
         let span = self.file_merged(new, 0);
         let counts = &mut self.state.counts;
@@ -163,7 +168,8 @@ impl<S: System> Op<'_, S> {
         let end = start.checked_next_multiple_of(align)?.checked_add(pages)?;
         let needed = end.saturating_sub(base + index).max(1);
         let mut outcome = Err(Refused::Exhausted);
-        for size in self.sizes(needed)? {
+        for mut size in self.sizes(needed)? {
+            size += self.to_end_of_piece(index, size);
             if self.map.cover(self.system, index + size).is_none() {
                 continue;
             }

@@ -20,6 +20,8 @@ mod census;
 mod cut;
 mod dirty;
 mod extent;
+mod guard;
+mod huge;
 mod index;
 mod list;
 mod meta;
@@ -65,6 +67,7 @@ pub(crate) struct PageHeap<S: System> {
     sender: Lock<()>,
     watch: Watch,
     policy: Policy,
+    huge: huge::Huge,
     /// Those who read records without the lock.
     readers: AtomicU32,
 }
@@ -118,6 +121,7 @@ impl<S: System> PageHeap<S> {
             sender: Lock::new(()),
             watch: Watch::new(),
             policy: Policy::new(),
+            huge: huge::Huge::new(),
             readers: AtomicU32::new(0),
         }
     }
@@ -177,6 +181,11 @@ impl<S: System> PageHeap<S> {
         if excess > 0 {
             self.purge(PageCount(excess));
         }
+        if let Some(span) = taken
+            && huge::begins_piece(span)
+        {
+            self.warm(span);
+        }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
     }
 
@@ -220,20 +229,44 @@ impl<S: System> PageHeap<S> {
         self.slab(class, SpanState::HeapSlab, heap)
     }
 
+    /// A slab of `class` for blocks that are watched, which the page map's classes do not show.
+    pub(crate) fn alloc_watched_slab(&self, class: ClassId) -> Option<SpanRef> {
+        self.slab(class, SpanState::WatchedSlab, 0)
+    }
+
+    /// Marks a large block as watched, or not any more. Only for the block's owner.
+    pub(crate) fn mark_watched(&self, span: SpanRef, watched: bool) {
+        debug_assert!(matches!(span.state(), SpanState::Large | SpanState::WatchedLarge));
+        self.locked(|_| span.set_state(if watched { SpanState::WatchedLarge } else { SpanState::Large }));
+    }
+
     fn slab(&self, class: ClassId, state: SpanState, heap: usize) -> Option<SpanRef> {
         let info = class_info(class);
         let blocks = info.blocks as usize;
-        self.take(info.slab_pages as usize, |op| {
-            let span = op.take(info.slab_pages as usize, 1, blocks.div_ceil(64))?;
+        let pages = info.slab_pages as usize + self.policy.guard_pages();
+        let marked = state == SpanState::Slab && self.policy.marks();
+        let words = blocks.div_ceil(64) + if marked { blocks.div_ceil(8) } else { 0 };
+        let span = self.take(pages, |op| {
+            let span = op.take(pages, 1, words)?;
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_slab(class, info.blocks);
             span.set_heap(heap);
             op.state.coloured += usize::from(op.policy.colours());
             span.set_colour(info.colour(op.state.coloured));
             span.fill_bitmap(blocks);
+            if marked {
+                span.clear_marks();
+            }
             op.put_to_use(span, state);
             Some(span)
-        })
+        })?;
+        if self.policy.guards() {
+            self.open_guarded(span, info.slab_pages as usize * PAGE_SIZE);
+        }
+        if marked && !span.is_zeroed() {
+            self.clear_dirty(span, info.slab_pages as usize);
+        }
+        Some(span)
     }
 
     /// A large block of `bytes` at a multiple of `align`, a power of two; `None` when memory is refused or
@@ -262,7 +295,7 @@ impl<S: System> PageHeap<S> {
         heap: usize,
     ) -> Option<SpanRef> {
         debug_assert!(align.is_power_of_two());
-        let pages = pages_for(bytes)?;
+        let pages = pages_for(bytes)? + self.policy.guard_pages();
         let span = self.take(pages, |op| {
             let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
             span.set_zeroed(span.dirty_pages() == 0);
@@ -271,18 +304,21 @@ impl<S: System> PageHeap<S> {
             op.put_to_use(span, state);
             Some(span)
         })?;
+        if self.policy.guards() {
+            self.open_guarded(span, bytes.next_multiple_of(self.os_page_size()));
+        }
         if zeroed && !span.is_zeroed() {
-            self.clear_dirty(span);
+            self.clear_dirty(span, pages - self.policy.guard_pages());
         }
         Some(span)
     }
 
-    /// Makes a span that was just handed out read as zeros, without the lock: nobody else uses it or changes
-    /// its dirty bits.
-    fn clear_dirty(&self, span: SpanRef) {
+    /// Makes the first `pages` pages of a span that was just handed out read as zeros, without the lock: nobody else uses
+    /// it or changes its dirty bits.
+    fn clear_dirty(&self, span: SpanRef, pages: usize) {
         let base = self.map.base();
         let first = self.map.index(span);
-        let end = first + span.pages().0;
+        let end = first + pages;
         let mut from = first;
         while let Some(run) = dirty::next_run(&self.map, from..end) {
             let at = with_exposed_provenance_mut::<u8>((base + run.start) * PAGE_SIZE);
@@ -295,12 +331,14 @@ impl<S: System> PageHeap<S> {
 
     /// Takes a span back that is in use by nobody. What it held is lost.
     pub(crate) fn free(&self, span: SpanRef) {
+        // Two threads that free one block at once both come to the look under the lock.
+        let dropped = span.is_closed() || self.policy.guards() && self.close(span);
         let untidy = self.locked(|op| {
             // Two threads that free the same block at once have both found it live.
             if !span.state().is_slab() && !span.state().is_large() {
                 Fault::DoubleFree.abort(span.first_block(), ClassId::NONE);
             }
-            let freed = op.give_back(span, false);
+            let freed = op.give_back(span, dropped);
             op.untidy(freed)
         });
         if let Some(page) = untidy {
@@ -313,6 +351,9 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn resize(&self, span: SpanRef, bytes: usize, may_move: bool) -> Option<SpanRef> {
         let wanted = pages_for(bytes.checked_add(span.colour())?)?;
         let had = span.pages().0;
+        if self.policy.guards() {
+            return self.resize_guarded(span, bytes);
+        }
         if wanted > had && self.watch.limit() != usize::MAX {
             self.make_room(wanted - had);
         }

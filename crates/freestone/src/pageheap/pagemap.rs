@@ -21,7 +21,7 @@ use freestone_sys::System;
 
 use super::span::{Span, SpanRef, SpanState};
 use crate::sync::atomic::{
-    AtomicPtr, AtomicU8, AtomicU64, AtomicUsize,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct PageMap {
     /// Pages that the arrays could cover, were they committed.
     window: AtomicUsize,
     committed_bytes: AtomicUsize,
+    /// No slab's class is shown: whoever looks one up by address comes to the slow path.
+    hides_classes: AtomicBool,
 }
 
 /// The three arrays of one version: their addresses, each array a multiple of the OS page.
@@ -101,7 +103,18 @@ impl PageMap {
             dirty: AtomicPtr::new(null_mut()),
             window: AtomicUsize::new(0),
             committed_bytes: AtomicUsize::new(0),
+            hides_classes: AtomicBool::new(false),
         }
+    }
+
+    /// Shows no classes from now on; before any slab is entered.
+    pub(crate) fn hide_classes(&self) {
+        self.hides_classes.store(true, Relaxed);
+    }
+
+    /// Whether the classes of slabs are shown.
+    pub(super) fn shows_classes(&self) -> bool {
+        !self.hides_classes.load(Relaxed)
     }
 
     /// The class of the slab around `addr`; none for whatever else it may be. O(1), no lock.
@@ -286,7 +299,7 @@ impl PageMap {
 
     /// Enters a span as its state demands: a slab of several blocks on all its pages, others on the first and last.
     pub(super) fn enter(&self, span: SpanRef) {
-        if span.is(SpanState::Slab) {
+        if span.is(SpanState::Slab) && self.shows_classes() {
             self.write_classes(span, span.class());
         }
         if Self::enters_whole(span) {
@@ -312,7 +325,7 @@ impl PageMap {
     /// Clears all entries but those of the first and last page of a span, which still has the state and range it
     /// was entered with.
     pub(super) fn leave_inside(&self, span: SpanRef) {
-        if span.is(SpanState::Slab) {
+        if span.is(SpanState::Slab) && self.shows_classes() {
             self.write_classes(span, ClassId::NONE);
         }
         if Self::enters_whole(span) {

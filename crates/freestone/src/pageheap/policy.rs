@@ -34,6 +34,8 @@ pub(crate) struct Policy {
     colours: AtomicBool,
     /// Pages.
     dirty_limit: AtomicUsize,
+    marks: AtomicBool,
+    guards: AtomicBool,
 }
 
 impl Policy {
@@ -42,7 +44,37 @@ impl Policy {
             huge_pages: AtomicU8::new(HugePages::Auto as u8),
             colours: AtomicBool::new(true),
             dirty_limit: AtomicUsize::new((64 << 20) >> PAGE_SHIFT),
+            marks: AtomicBool::new(false),
+            guards: AtomicBool::new(false),
         }
+    }
+
+    /// Whether each block of a slab has a mark, and slabs begin zeroed.
+    #[inline]
+    pub(crate) fn marks(&self) -> bool {
+        self.marks.load(Relaxed)
+    }
+
+    /// Gives each block of a slab a mark, and zeroes slabs; before the first slab.
+    pub(crate) fn set_marks(&self) {
+        self.marks.store(true, Relaxed);
+    }
+
+    /// Whether each span in use ends with a guard page, and free ones are guarded whole.
+    #[inline]
+    pub(crate) fn guards(&self) -> bool {
+        self.guards.load(Relaxed)
+    }
+
+    /// Pages at the end of each span in use that are its guard.
+    #[inline]
+    pub(crate) fn guard_pages(&self) -> usize {
+        usize::from(self.guards())
+    }
+
+    /// Ends each span with a guard page; before the first span.
+    pub(crate) fn set_guards(&self) {
+        self.guards.store(true, Relaxed);
     }
 
     pub(crate) fn huge_pages(&self) -> HugePages {

@@ -9,7 +9,8 @@
 //! that guards what it is about to do.
 //!
 //! Invariant P2: `lines` is set before a record is first handed out and never again, and `words` never exceeds
-//! the words that lie in those lines behind the header.
+//! the words that lie in those lines behind the header. In hardened mode a slab's record has lines for a mark of each block
+//! behind its bitmap, from its first use as a slab on.
 //!
 //! Accesses are relaxed: the lock of the page heap or of the span's class orders them.
 #![allow(unsafe_code)]
@@ -29,6 +30,8 @@ pub(crate) const LINE: usize = 64;
 pub(crate) const LINE_WORDS: usize = LINE / 8;
 /// Most bitmap words of a record: 4096 blocks.
 pub(crate) const MAX_WORDS: usize = 64;
+/// Most words of a record that has a mark for each block as well.
+pub(crate) const MAX_MARKED_WORDS: usize = MAX_WORDS + MAX_WORDS * 64 / 8;
 
 /// What a span is at present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,10 +56,14 @@ pub(crate) enum SpanState {
     Away = 7,
     /// Free, but in no index and not merged yet: the span freed last.
     Recent = 8,
+    /// Serves one size class with blocks that are watched.
+    WatchedSlab = 9,
+    /// One large block that is watched.
+    WatchedLarge = 10,
 }
 
 impl SpanState {
-    const ALL: [SpanState; 9] = [
+    const ALL: [SpanState; 11] = [
         SpanState::Unused,
         SpanState::Free,
         SpanState::Slab,
@@ -66,16 +73,23 @@ impl SpanState {
         SpanState::Hole,
         SpanState::Away,
         SpanState::Recent,
+        SpanState::WatchedSlab,
+        SpanState::WatchedLarge,
     ];
 
     /// Whether blocks of a size class lie in the span.
     pub(crate) fn is_slab(self) -> bool {
-        matches!(self, SpanState::Slab | SpanState::HeapSlab)
+        matches!(self, SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab)
     }
 
     /// Whether the span is one large block.
     pub(crate) fn is_large(self) -> bool {
-        matches!(self, SpanState::Large | SpanState::HeapLarge)
+        matches!(self, SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge)
+    }
+
+    /// Whether blocks that are watched lie in the span.
+    pub(crate) fn is_watched(self) -> bool {
+        matches!(self, SpanState::WatchedSlab | SpanState::WatchedLarge)
     }
 }
 
@@ -146,7 +160,8 @@ impl Span {
     }
 
     /// Whether the span is in `state`.
-    pub(super) fn is(&self, state: SpanState) -> bool {
+    #[inline]
+    pub(crate) fn is(&self, state: SpanState) -> bool {
         self.state.load(Relaxed) == state as u8
     }
 
@@ -181,6 +196,7 @@ impl Span {
     pub(super) fn set_large(&self, requested: usize) {
         self.set_requested(requested);
         self.set_colour(0);
+        self.set_filling(false);
     }
 
     /// Blocks of a slab whose free bits are set.
@@ -211,6 +227,37 @@ impl Span {
     /// Notes whether a cache is being filled from the slab.
     pub(crate) fn set_filling(&self, filling: bool) {
         self.filling.store(filling as u8, Relaxed);
+    }
+
+    /// Marks a large block as waiting, freed, to be given back; whether it was marked already.
+    pub(crate) fn begin_waiting(&self) -> bool {
+        self.filling.swap(1, Relaxed) != 0
+    }
+
+    /// Notes that a large block that waits holds nothing any more, and reads as zeros once it is opened.
+    pub(crate) fn note_closed(&self) {
+        self.filling.store(2, Relaxed);
+    }
+
+    /// Notes that a watched large block stands between guard pages, under this number; `None`: no more.
+    pub(crate) fn set_guarded(&self, number: Option<u16>) {
+        self.hint.store(number.unwrap_or(0), Relaxed);
+        self.filling.store(if number.is_some() { 3 } else { 0 }, Relaxed);
+    }
+
+    /// The number of a guarded block.
+    pub(crate) fn guarded(&self) -> Option<u16> {
+        (self.filling.load(Relaxed) == 3 && self.state().is_large()).then(|| self.hint.load(Relaxed))
+    }
+
+    /// Whether that was noted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.filling.load(Relaxed) == 2 && self.state().is_large()
+    }
+
+    /// Whether the large block was freed and waits to be given back.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.filling.load(Relaxed) != 0
     }
 
     /// Whether the pages of a slab without live blocks went back, and no block has come back to it since.
@@ -375,6 +422,23 @@ impl SpanRef {
         let first = unsafe { self.0.as_ptr().add(1) }.cast::<AtomicU64>();
         // SAFETY: P2: so many words lie behind the header, for ever, and they are atomics.
         unsafe { core::slice::from_raw_parts(first, words) }
+    }
+
+    /// The marks of a slab's blocks, in hardened mode. O(1).
+    #[inline]
+    pub(crate) fn marks(&self) -> &[AtomicU8] {
+        let words = self.words.load(Relaxed) as usize;
+        // SAFETY: one past the header stays within or at the end of the record's lines (P2).
+        let first = unsafe { self.0.as_ptr().add(1) }.cast::<AtomicU8>().wrapping_add(words * 8);
+        // SAFETY: P2: so many bytes lie behind the bitmap, for ever, and they are atomics.
+        unsafe { core::slice::from_raw_parts(first, self.blocks()) }
+    }
+
+    /// Sets the marks of all blocks to 0, where the record has room for them.
+    pub(super) fn clear_marks(self) {
+        let words = self.words.load(Relaxed) as usize;
+        assert!(words * 8 + self.blocks() <= (self.lines() - 1) * LINE);
+        self.marks().iter().for_each(|mark| mark.store(0, Relaxed));
     }
 
     /// Sets the first `blocks` bits of a bitmap just long enough for them.

@@ -65,8 +65,8 @@ impl Counts {
     /// The count for spans in use of this state.
     pub(super) fn of(&mut self, state: SpanState) -> &mut usize {
         match state {
-            SpanState::Slab | SpanState::HeapSlab => &mut self.slabs,
-            SpanState::Large | SpanState::HeapLarge => &mut self.large,
+            SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab => &mut self.slabs,
+            SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge => &mut self.large,
             SpanState::Hole => &mut self.holes,
             SpanState::Unused | SpanState::Free | SpanState::Away | SpanState::Recent => {
                 unreachable!("not a use of a span")

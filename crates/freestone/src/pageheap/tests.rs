@@ -324,6 +324,35 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 }
 
 #[test]
+fn a_heap_that_grows_asks_for_one_huge_page_at_a_time_where_they_come_quickly() {
+    let mib = |heap: &Heap<'_>| heap.stats().large >> 20;
+    for (step_ns, most) in [(1_000, 26), (1_000_000, 4)] {
+        let system = Simulated::new();
+        system.offer_huge_pages(step_ns);
+        let heap = Heap::new(&system);
+        // Lengths that do not divide a huge page.
+        let mut spans = Vec::new();
+        while mib(&heap) < 60 {
+            let before = system.huge_pages_asked();
+            let dirty = heap.stats().free_dirty;
+            spans.push(large(&heap, 3 + spans.len() % 4));
+            let asked = system.huge_pages_asked() - before;
+            let limit = if asked == 0 { dirty } else { (2 << 20) - PAGE_SIZE };
+            assert!(heap.stats().free_dirty <= limit && asked <= 1);
+            assert!(mib(&heap) >= 11 || asked == 0);
+        }
+        let asked = system.huge_pages_asked();
+        assert!(asked > 0 && asked <= most && (step_ns > 1_000 || asked > 20), "{asked}");
+        checked(&heap);
+        // What a huge page brought goes back with the rest.
+        spans.drain(..).for_each(|span| heap.free(span));
+        heap.purge_all();
+        assert_eq!(dirty_pages(&heap), 0);
+        assert!(reads_as_zeros(large(&heap, 3)));
+    }
+}
+
+#[test]
 fn what_cannot_be_purged_does_not_shield_what_can() {
     let system = Simulated::new();
     let heap = Heap::new(&system);

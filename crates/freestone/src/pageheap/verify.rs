@@ -52,7 +52,7 @@ impl<S: System> Op<'_, S> {
                 }
             }
             self.verify_entries(span, index)?;
-            verify_record(span)?;
+            verify_record(span, self.policy.guard_pages())?;
             previous = state;
             index += span.pages().0;
         }
@@ -73,7 +73,8 @@ impl<S: System> Op<'_, S> {
     fn verify_entries(&self, span: SpanRef, first: usize) -> Result<(), &'static str> {
         let pages = span.pages().0;
         let whole = PageMap::enters_whole(span);
-        let class = if span.state() == SpanState::Slab { span.class().0 } else { 0 };
+        let class =
+            if span.state() == SpanState::Slab && self.map.shows_classes() { span.class().0 } else { 0 };
         let near = INNER_PAGES_CHECKED.min(pages);
         for page in (0..near).chain(near.max(pages - near)..pages) {
             let entered = whole || page == 0 || page == pages - 1;
@@ -91,10 +92,10 @@ impl<S: System> Op<'_, S> {
 }
 
 /// What a record says of its own use.
-fn verify_record(span: SpanRef) -> Result<(), &'static str> {
+fn verify_record(span: SpanRef, guard_pages: usize) -> Result<(), &'static str> {
     if span.state().is_slab() {
         let info = class_info(span.class());
-        if span.blocks() != info.blocks as usize || span.pages().0 != info.slab_pages as usize {
+        if span.blocks() != info.blocks as usize || span.pages().0 != info.slab_pages as usize + guard_pages {
             return Err("a slab has not the shape of its class");
         }
         if span.bitmap().len() != span.blocks().div_ceil(64) {

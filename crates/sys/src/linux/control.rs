@@ -57,11 +57,29 @@ pub fn drop_privileges(user: bool) -> bool {
     dropped
 }
 
-/// Whether the kernel makes huge pages of any memory, unasked.
-pub fn makes_huge_pages() -> bool {
+/// Of what the kernel makes huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugePages {
+    /// Of any memory, unasked.
+    Always,
+    /// Of memory that asks for it.
+    OnRequest,
+    /// Of none, or nobody knows.
+    Never,
+}
+
+/// Of what the kernel makes huge pages. Reads a file.
+pub fn huge_pages() -> HugePages {
     let mut buffer = [0; 64];
-    super::read_file::beginning(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut buffer)
-        .is_some_and(|text| text.starts_with(b"[always]"))
+    let text = super::read_file::beginning(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut buffer);
+    let says = |word: &[u8]| text.is_some_and(|text| text.windows(word.len()).any(|part| part == word));
+    if says(b"[always]") {
+        HugePages::Always
+    } else if says(b"[madvise]") {
+        HugePages::OnRequest
+    } else {
+        HugePages::Never
+    }
 }
 
 /// Gives the calling thread a name, of 15 bytes at most.
@@ -80,15 +98,26 @@ pub fn yield_now() {
 /// Has functions called around every fork: before, after in the parent, after in the child. May allocate.
 /// False when libc had no room.
 pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
+    type Handler = Option<unsafe extern "C" fn()>;
+    // What `pthread_atfork` calls, which is linked into each library by itself and brings a procedure linkage table. Without a
+    // handle the handlers stay when a library is closed: whoever is closed with this code must not be.
+    #[cfg(target_env = "gnu")]
     unsafe extern "C" {
-        fn pthread_atfork(
-            before: Option<unsafe extern "C" fn()>,
-            parent: Option<unsafe extern "C" fn()>,
-            child: Option<unsafe extern "C" fn()>,
-        ) -> c_int;
+        fn __register_atfork(before: Handler, parent: Handler, child: Handler, library: *mut c_void)
+        -> c_int;
     }
-    // SAFETY: the functions live as long as this code.
-    unsafe { pthread_atfork(Some(before), Some(parent), Some(child)) == 0 }
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the functions live as long as this code, which is never unloaded.
+    let refused =
+        unsafe { __register_atfork(Some(before), Some(parent), Some(child), core::ptr::null_mut()) };
+    #[cfg(not(target_env = "gnu"))]
+    unsafe extern "C" {
+        fn pthread_atfork(before: Handler, parent: Handler, child: Handler) -> c_int;
+    }
+    #[cfg(not(target_env = "gnu"))]
+    // SAFETY: as above.
+    let refused = unsafe { pthread_atfork(Some(before), Some(parent), Some(child)) };
+    refused == 0
 }
 
 /// A slot of thread-specific data whose destructor runs when a thread ends.

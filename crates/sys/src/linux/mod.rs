@@ -14,6 +14,7 @@ mod cpus;
 pub mod debugging;
 mod environ;
 mod errno;
+pub mod fault;
 mod first;
 mod futex;
 pub mod mappings;
@@ -39,7 +40,10 @@ pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
 };
-pub use process::{auxiliary_value, monotonic_ns, process_id, random_bits, thread_id, write_all};
+pub use process::{
+    auxiliary_value, is_readable, monotonic_ns, process_id, random_bits, thread_id, thread_name, thread_ns,
+    unix_ns, write_all,
+};
 pub use rseq::{rseq_register, rseq_unregister};
 
 use crate::counters::{CallKind, Counters};
@@ -82,6 +86,10 @@ impl Default for Linux {
     }
 }
 
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE`, Linux 6.13.
+const GUARD_INSTALL: c_int = 102;
+const GUARD_REMOVE: c_int = 103;
+
 const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
 const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
@@ -105,6 +113,26 @@ fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Resu
     // passes MAP_FIXED.
     let at = unsafe { libc::mmap(pointer(addr), len, protection, ANONYMOUS | flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(at.expose_provenance()) }
+}
+
+/// Has every store to a mapped range fail from now on. Addresses and lengths as for [`System`].
+///
+/// # Safety
+/// The caller owns the range, and nobody stores to it any more.
+pub unsafe fn make_read_only(addr: usize, len: usize) -> Result<(), Refused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::mprotect(pointer(addr), len, libc::PROT_READ) })
+}
+
+/// Has every access to a mapped range fail, or none any more: where [`System::guard`] cannot. Each takes mappings of its own.
+///
+/// # Safety
+/// The caller owns the range, and nobody uses it while accesses fail.
+pub unsafe fn forbid(addr: usize, len: usize, forbidden: bool) -> Result<(), Refused> {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: the caller's promise.
+    outcome(unsafe { libc::mprotect(pointer(addr), len, if forbidden { libc::PROT_NONE } else { RW }) })
 }
 
 /// Turns libc's 0 or -1 into a result.
@@ -220,11 +248,34 @@ impl System for Linux {
         outcome
     }
 
+    unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: the caller owns the range and relies on nothing in it.
+        let outcome = outcome(unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) });
+        // A purge is what it is to everybody who counts memory.
+        self.counters.count(CallKind::Purge, len, &outcome);
+        outcome
+    }
+
+    unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: the caller owns the range.
+        outcome(unsafe { libc::madvise(pointer(addr), len, GUARD_REMOVE) })
+    }
+
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         let _preserved = PreservedErrno::new();
         let advice = if wanted { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
         // SAFETY: how pages are made up changes nothing in them.
         unsafe { libc::madvise(pointer(addr), len, advice) };
+    }
+
+    fn offers_huge_pages(&self) -> bool {
+        self.os_page_size() == 4096 && control::huge_pages() == control::HugePages::OnRequest
+    }
+
+    fn thread_ns(&self) -> u64 {
+        thread_ns()
     }
 
     fn os_page_size(&self) -> usize {

@@ -5,7 +5,7 @@
 //! Each call passes a buffer of its own frame or a borrowed slice, with its true length.
 #![allow(unsafe_code)]
 
-use libc::{c_int, c_ulong, c_void};
+use libc::{c_int, c_long, c_ulong, c_void};
 
 use super::errno::{Errno, PreservedErrno};
 
@@ -18,10 +18,19 @@ pub fn auxiliary_value(key: c_ulong) -> usize {
 
 /// Nanoseconds on a clock that never goes back.
 pub fn monotonic_ns() -> u64 {
+    read_clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds for which the calling thread has run.
+pub fn thread_ns() -> u64 {
+    read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read_clock(clock: libc::clockid_t) -> u64 {
     let _preserved = PreservedErrno::new();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is ours and of the type that the call fills.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    unsafe { libc::clock_gettime(clock, &mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -63,6 +72,35 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Nanoseconds since 1970.
+pub fn unix_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a structure to be written.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}
+
+/// The calling thread's name, filled up with zeros.
+pub fn thread_name() -> [u8; 16] {
+    let _preserved = PreservedErrno::new();
+    let mut name = [0u8; 16];
+    // SAFETY: the kernel writes 16 bytes at most.
+    unsafe { libc::syscall(libc::SYS_prctl, c_long::from(libc::PR_GET_NAME), name.as_mut_ptr()) };
+    name
+}
+
+/// Whether eight bytes at `addr`, a multiple of 8, can be read. A system call that reads them and does nothing else (the trick
+/// of Abseil's `AddressIsReadable`): the kernel looks at the new signal mask before it finds that it does not know what to
+/// do with it.
+pub fn is_readable(addr: usize) -> bool {
+    let _preserved = PreservedErrno::new();
+    const NOTHING_KNOWN: c_long = -1;
+    const SIGNAL_WORDS: usize = 8;
+    // SAFETY: the kernel reads where it can; no mask is set and none is returned.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NOTHING_KNOWN, addr, 0usize, SIGNAL_WORDS) };
+    Errno::last() != Errno(libc::EFAULT)
 }
 
 /// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave

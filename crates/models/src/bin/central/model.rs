@@ -15,7 +15,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread;
 
-use crate::central::{Central, Effort, SlabSource};
+use crate::central::{Central, Effort, Room, SlabSource};
 use crate::pageheap::{PageHeap, Span, SpanRef};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -39,6 +39,10 @@ impl SlabSource for PageHeap<&'static Linux> {
 
     fn span_of(&self, addr: usize) -> Option<SpanRef> {
         self.page_map().span_of(addr)
+    }
+
+    fn transfer_room(&self, _: ClassId) -> &'static Room {
+        Box::leak(Box::new(Room::new()))
     }
 
     fn take_foreign(&self, _: usize) -> bool {

@@ -1,0 +1,296 @@
+//! Guarded blocks: a few requests, drawn by lot, get pages of their own between guard pages, and their pages are guarded when
+//! they are freed. Whoever reaches beyond one, or into a freed one, faults, and is told who allocated and who freed it.
+//!
+//! ```text
+//!  guard page │ slack, filled │ block │ slack, filled │ guard page
+//!             └──────── whole OS pages ───────────────┘
+//! ```
+//!
+//! The block ends as near to its last page's end as its alignment allows. What is left before and behind it holds a pattern
+//! that is compared when the block is freed. The last blocks freed wait, guarded whole. (The idea is Electric Fence's,
+//! B. Perens 1987; to guard a sample only, so that it can stay on in production, is GWP-ASan's: K. Serebryany et al.,
+//! arXiv 2311.09394.)
+//!
+//! Blocks are drawn by `observe.rs`; their spans are those of watched large blocks, so frees by anybody come here. Guard
+//! pages take no mappings where the kernel has `MADV_GUARD_INSTALL`; else `mprotect` makes them, and fewer. Where OS pages are
+//! longer than half a page, and for alignments of more than an OS page, no block is guarded.
+//!
+//! # Safety
+//!
+//! - B1: the records are mapped zeroed, once, and never unmapped; they hold atomics. Whoever changes one holds the lock; the
+//!   handler of faults only reads, and at worst tells of a block that is being freed at that moment.
+//! - B2: the pages of a guarded block belong to the page heap's owner of its span, who is this file.
+#![allow(unsafe_code)]
+
+mod record;
+mod report;
+
+use core::ptr::with_exposed_provenance_mut;
+
+use freestone_base::PAGE_SIZE;
+use freestone_sys::{System, linux};
+
+use self::record::{FREED, LIVE, Record, SLOTS, STACK};
+use self::report::Kind;
+use crate::observe::{self, Observer};
+use crate::pageheap::SpanRef;
+use crate::slow::LEVELS;
+use crate::sync::Lock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::{gate, stack, start};
+
+/// Freed blocks that wait at most.
+const WAITING: usize = SLOTS / 2;
+/// Guarded blocks at most where each takes three mappings of its own.
+const MAPPED_SLOTS: usize = 256;
+/// What slack is filled with: neither text nor zero.
+const PATTERN: u8 = 0xb5;
+
+struct State {
+    /// Records ever used; the first so many.
+    used: usize,
+    /// Records whose blocks went back to the page heap.
+    unused: [u16; SLOTS],
+    unused_count: usize,
+    /// Those of freed blocks, in a ring, the oldest first.
+    waiting: [u16; SLOTS],
+    oldest: usize,
+    waiting_count: usize,
+}
+
+static STATE: Lock<State> = Lock::new(State {
+    used: 0,
+    unused: [0; SLOTS],
+    unused_count: 0,
+    waiting: [0; SLOTS],
+    oldest: 0,
+    waiting_count: 0,
+});
+
+/// The kernel has guard pages without mappings.
+static CAN_GUARD: AtomicBool = AtomicBool::new(false);
+/// The mean distance that an option asked for before the start.
+static WANTED: AtomicU64 = AtomicU64::new(0);
+
+/// The mean distance of two guarded blocks, in requested bytes; 0 when none are.
+pub(crate) fn mean() -> u64 {
+    if start::is_started() { observe::mean_of(Observer::Guard) } else { WANTED.load(Ordering::Relaxed) }
+}
+
+/// Sets the mean distance; by option, also before the allocator has started.
+pub(crate) fn want(mean: u64) {
+    WANTED.store(mean, Ordering::Relaxed);
+    if start::is_started()
+        && let Some(inside) = gate::enter_patiently()
+    {
+        begin(mean);
+        drop(inside);
+    }
+}
+
+/// Begins what an option asked for. The gate has been entered.
+pub(crate) fn begin_if_wanted() {
+    let mean = WANTED.load(Ordering::Relaxed);
+    if mean > 0 {
+        begin(mean);
+    }
+}
+
+fn begin(mean: u64) {
+    let system = LEVELS.pages.system();
+    if mean > 0 && !record::prepare(system) {
+        return;
+    }
+    if mean > 0 {
+        CAN_GUARD.store(crate::harden::can_guard(system), Ordering::Relaxed);
+        linux::fault::look_at_faults(report::on_access);
+    }
+    observe::set(Observer::Guard, mean);
+}
+
+impl State {
+    /// A record for a new block; the oldest freed one's where all are in use.
+    fn take_record(&mut self) -> Option<u16> {
+        let most = if CAN_GUARD.load(Ordering::Relaxed) { SLOTS } else { MAPPED_SLOTS };
+        if self.unused_count > 0 {
+            self.unused_count -= 1;
+            return Some(self.unused[self.unused_count]);
+        }
+        if self.used < most {
+            self.used += 1;
+            return Some((self.used - 1) as u16);
+        }
+        None
+    }
+
+    fn put_record(&mut self, number: u16) {
+        self.unused[self.unused_count] = number;
+        self.unused_count += 1;
+    }
+
+    fn take_oldest(&mut self) -> Option<u16> {
+        if self.waiting_count == 0 {
+            return None;
+        }
+        let number = self.waiting[self.oldest];
+        self.oldest = (self.oldest + 1) % SLOTS;
+        self.waiting_count -= 1;
+        Some(number)
+    }
+
+    fn wait(&mut self, number: u16) {
+        self.waiting[(self.oldest + self.waiting_count) % SLOTS] = number;
+        self.waiting_count += 1;
+    }
+}
+
+/// A guarded block for a request that was drawn, not watched yet; `None` where there are too many, or memory is refused. The
+/// gate has been entered.
+pub(crate) fn take(size: usize, align: usize) -> Option<usize> {
+    let record_or_old = {
+        let mut state = STATE.lock();
+        match state.take_record() {
+            Some(number) => (number, None),
+            None => {
+                let number = state.take_oldest()?;
+                (number, retire(number))
+            }
+        }
+    };
+    let (number, old) = record_or_old;
+    if let Some(old) = old {
+        LEVELS.pages.free(old);
+    }
+    let made = make(number, size, align);
+    if made.is_none() {
+        STATE.lock().put_record(number);
+    }
+    made
+}
+
+fn make(number: u16, size: usize, align: usize) -> Option<usize> {
+    let os_page = LEVELS.pages.os_page_size();
+    // The block must begin on the span's first page, the only one but the last that leads to the span: so a guard page of half
+    // of that, and less than half of it as slack.
+    if 2 * os_page > PAGE_SIZE || align > os_page {
+        return None;
+    }
+    let length = size.max(1).checked_next_multiple_of(align)?;
+    let data = length.checked_next_multiple_of(os_page)?;
+    let room = data.checked_add(2 * os_page)?;
+    let span = LEVELS.pages.alloc_large(room, 1, false)?;
+    let lead = os_page;
+    let (start, end) = (span.start() + lead, span.start() + lead + data);
+    let addr = end - length;
+    if !shield(span.start(), lead) || !shield(end, span.start() + span.bytes() - end) {
+        unshield(span.start(), span.bytes());
+        LEVELS.pages.free(span);
+        return None;
+    }
+    fill(start, addr);
+    fill(addr + size, end);
+    span.set_colour(addr - span.start());
+    span.set_requested(size);
+    let record = record::get(number);
+    record.begin(span, start, end, addr, size);
+    let mut frames = [0; STACK];
+    let count = stack::capture(1, &mut frames);
+    record.allocated.note(&frames[..count]);
+    span.set_guarded(Some(number));
+    record.set_state(LIVE);
+    Some(addr)
+}
+
+/// Looks whether the block of this number may be freed at `addr`; ends the process with a report where not. Returns its bytes.
+/// The gate has been entered.
+pub(crate) fn check(number: u16, addr: usize) -> usize {
+    let record = record::get(number);
+    if record.state() == FREED {
+        report::end(Kind::DoubleFree, record, addr);
+    }
+    if record.addr() != addr {
+        report::end(Kind::InvalidFree, record, addr);
+    }
+    let end = record.addr() + record.size();
+    if let Some(at) = damage(record.start(), addr) {
+        report::end(Kind::Underrun, record, at);
+    }
+    if let Some(at) = damage(end, record.end()) {
+        report::end(Kind::Overrun, record, at);
+    }
+    record.size()
+}
+
+/// The bytes of the block of this number, whose user names `addr`; ends the process with a report where it is free.
+pub(crate) fn size(number: u16, addr: usize) -> usize {
+    let record = record::get(number);
+    if record.state() == FREED {
+        report::end(Kind::UseAfterFree, record, addr);
+    }
+    record.size()
+}
+
+/// Guards a block that was checked, and has it wait. Returns a span that has waited long enough, to be given back.
+pub(crate) fn shut(number: u16) -> Option<SpanRef> {
+    let record = record::get(number);
+    let mut frames = [0; STACK];
+    let count = stack::capture(1, &mut frames);
+    record.freed.note(&frames[..count]);
+    if !record.try_free() {
+        report::end(Kind::DoubleFree, record, record.addr());
+    }
+    shield(record.start(), record.end() - record.start());
+    let mut state = STATE.lock();
+    state.wait(number);
+    if state.waiting_count <= WAITING {
+        return None;
+    }
+    let oldest = state.take_oldest()?;
+    let span = retire(oldest);
+    state.put_record(oldest);
+    span
+}
+
+/// Makes the span of a freed block an ordinary one.
+fn retire(number: u16) -> Option<SpanRef> {
+    let record = record::get(number);
+    let span = record.span()?;
+    record.end_of_life();
+    unshield(span.start(), span.bytes());
+    span.set_guarded(None);
+    Some(span)
+}
+
+fn shield(addr: usize, len: usize) -> bool {
+    // SAFETY: B2, and the program has no right to use the pages.
+    let guarded = unsafe { LEVELS.pages.system().guard(addr, len) }.is_ok();
+    // SAFETY: as above.
+    guarded || unsafe { linux::forbid(addr, len, true) }.is_ok()
+}
+
+fn unshield(addr: usize, len: usize) {
+    // SAFETY: B2.
+    let _ = unsafe { LEVELS.pages.system().unguard(addr, len) };
+    if !CAN_GUARD.load(Ordering::Relaxed) {
+        // SAFETY: B2.
+        let _ = unsafe { linux::forbid(addr, len, false) };
+    }
+}
+
+fn fill(from: usize, to: usize) {
+    // SAFETY: B2: pages of the block's own, beside it.
+    unsafe { with_exposed_provenance_mut::<u8>(from).write_bytes(PATTERN, to - from) };
+}
+
+/// The first byte that is not what [`fill`] wrote.
+fn damage(from: usize, to: usize) -> Option<usize> {
+    let bytes = with_exposed_provenance_mut::<u8>(from);
+    // SAFETY: B2, as `fill`; the block is live, so its pages are accessible.
+    let bytes = unsafe { core::slice::from_raw_parts(bytes, to - from) };
+    bytes.iter().position(|&byte| byte != PATTERN).map(|at| from + at)
+}
+
+/// The record of the block whose pages, guard pages included, `addr` lies in. O(records). Takes no lock.
+fn find(addr: usize) -> Option<&'static Record> {
+    record::all().find(|record| record.covers(addr))
+}

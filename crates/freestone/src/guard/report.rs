@@ -1,0 +1,125 @@
+//! What is said of a fault at a guarded block: what it was, and the stacks of the access, the allocation and the free. Addresses with the
+//! object they lie in; `addr2line -e OBJECT OFFSET` names them.
+
+use core::fmt::Write;
+
+use freestone_base::text::FixedText;
+use freestone_sys::linux::fault::Access;
+use freestone_sys::linux::{self, control, socket};
+
+use super::record::{FREED, Moment, Record, STACK};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::{message, stack};
+
+/// What was done to a guarded block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    DoubleFree,
+    InvalidFree,
+    UseAfterFree,
+    Overrun,
+    Underrun,
+}
+
+impl Kind {
+    fn words(self) -> &'static str {
+        match self {
+            Kind::DoubleFree => "double free: the block is free already",
+            Kind::InvalidFree => "invalid free: the address is not the start of a block",
+            Kind::UseAfterFree => "use after free: the block is free",
+            Kind::Overrun => "overrun: the access was behind the block",
+            Kind::Underrun => "underrun: the access was in front of the block",
+        }
+    }
+}
+
+/// Reports a fault that a free has found, and ends the process by SIGABRT.
+pub(super) fn end(kind: Kind, record: &Record, at: usize) -> ! {
+    let mut frames = [0; STACK];
+    let count = stack::capture(1, &mut frames);
+    tell(kind, record, at, None, &frames[..count]);
+    control::abort()
+}
+
+/// Reports an access that the processor refused, if it was to a guarded block; the signal then takes its course. Takes no
+/// lock, allocates nothing.
+pub(super) fn on_access(access: &Access) {
+    /// Says it once: the access may be made again, and several threads may fault.
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let Some(record) = super::find(access.addr) else { return };
+    let kind = if record.state() == FREED {
+        Kind::UseAfterFree
+    } else if access.addr < record.addr() {
+        Kind::Underrun
+    } else {
+        Kind::Overrun
+    };
+    if TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let mut frames = [0; STACK];
+    let count = stack::capture_access(access, &mut frames);
+    tell(kind, record, access.addr, access.write, &frames[..count]);
+}
+
+fn tell(kind: Kind, record: &Record, at: usize, write: Option<bool>, frames: &[usize]) {
+    let mut line = FixedText::<320>::new();
+    let _ = line.write_str(kind.words());
+    let _ = match write {
+        Some(write) => write!(line, " ({} at {at:#x}, ", if write { "write" } else { "read" }),
+        None => write!(line, " (at {at:#x}, "),
+    };
+    let _ = place(&mut line, record, at);
+    message::say(&line);
+    tell_stack("here", linux::thread_id() as u32, frames);
+    tell_moment("allocated", &record.allocated);
+    if record.state() == FREED {
+        tell_moment("freed", &record.freed);
+    }
+}
+
+/// Where an address lies relative to a block.
+fn place(line: &mut impl Write, record: &Record, at: usize) -> core::fmt::Result {
+    let (addr, size) = (record.addr(), record.size());
+    if at < addr {
+        write!(line, "{} bytes in front of", addr - at)?;
+    } else if at >= addr + size {
+        write!(line, "{} bytes behind the end of", at - (addr + size))?;
+    } else {
+        write!(line, "{} bytes into", at - addr)?;
+    }
+    write!(line, " a block of {size} bytes at {addr:#x})")
+}
+
+fn tell_moment(what: &str, moment: &Moment) {
+    let mut frames = [0; STACK];
+    let count = moment.frames(&mut frames);
+    tell_stack(what, moment.thread(), &frames[..count]);
+}
+
+/// One line a frame; the allocator's own, which come first, are left out where they can be told apart.
+fn tell_stack(what: &str, thread: u32, frames: &[usize]) {
+    let mut line = FixedText::<320>::new();
+    let _ = write!(line, "  {what} by thread {thread}:");
+    write_line(&mut line);
+    let own = stack::object_of(tell_stack as *const () as usize).map(|object| object.0);
+    let is_own = |frame: usize| {
+        own.is_some_and(|own| !own.is_empty() && stack::object_of(frame).is_some_and(|other| other.0 == own))
+    };
+    for &frame in frames.iter().skip_while(|&&frame| is_own(frame)) {
+        let mut line = FixedText::<320>::new();
+        let _ = match stack::object_of(frame) {
+            Some((name, offset)) if name.is_empty() => write!(line, "    {frame:#x} (program+{offset:#x})"),
+            Some((name, offset)) => {
+                write!(line, "    {frame:#x} ({}+{offset:#x})", name.to_str().unwrap_or("?"))
+            }
+            None => write!(line, "    {frame:#x}"),
+        };
+        write_line(&mut line);
+    }
+}
+
+fn write_line(line: &mut FixedText<320>) {
+    let _ = line.write_str("\n");
+    socket::write_message(line.as_bytes());
+}

@@ -1,0 +1,227 @@
+//! Marks and canaries: what is noted about a block, beside it and behind what was asked for.
+//!
+//! A mark says whether a block is live and how much *slack* it has: the bytes behind those that were asked for. In the
+//! slack stands the canary. Both are told in `docs/design/hardened.md`.
+//!
+//! # Safety
+//!
+//! G1: whoever calls these functions has the block to himself, all of its `capacity` bytes, aligned to 8: it is being handed
+//! out or given up. What misuse may have put there is only ever compared.
+#![allow(unsafe_code)]
+
+use core::ptr::with_exposed_provenance_mut;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The mark of a block that was never handed out.
+pub(crate) const FRESH: u8 = 0;
+/// The mark of a block that was freed.
+pub(crate) const FREED: u8 = 1;
+/// The mark of a live block without slack. Each byte of slack adds 1.
+const EXACT: u8 = 2;
+/// The mark of a live block whose slack is longer than marks can say: its last word does.
+const FAR: u8 = 255;
+/// The longest slack that a mark says.
+const MOST: usize = (FAR - 1 - EXACT) as usize;
+
+/// Whether the mark is a live block's.
+#[inline]
+pub(crate) fn is_live(mark: u8) -> bool {
+    mark >= EXACT
+}
+
+/// Blocks up to this size, in bytes, are cleared word by word.
+const SHORT: usize = 128;
+
+/// What the canaries of one block are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    /// The key of the block at `addr`. Each byte has its highest bit set, as text and zeros have not.
+    #[inline]
+    pub(crate) fn new(secret: u64, addr: usize) -> Key {
+        let mixed = (addr as u64 ^ secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Key((mixed ^ mixed >> 32) | 0x8080_8080_8080_8080)
+    }
+
+    /// The eight bytes of the canary at `offset` of the block.
+    #[inline]
+    fn at(self, offset: usize) -> u64 {
+        self.0.rotate_right((offset % 8 * 8) as u32)
+    }
+}
+
+/// Reads the eight bytes at `offset` of the block. G1; the offset is at most `capacity - 8`.
+#[inline]
+fn read(block: usize, offset: usize) -> u64 {
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<u64>(block + offset).read_unaligned() }
+}
+
+#[inline]
+fn write(block: usize, offset: usize, word: u64) {
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<u64>(block + offset).write_unaligned(word) }
+}
+
+/// Where the first word with canary bytes lies, and which of its bits belong to the program.
+#[inline]
+fn first_word(requested: usize, capacity: usize) -> (usize, u64) {
+    let offset = requested.min(capacity - 8);
+    (offset, (1 << ((requested - offset) * 8)) - 1)
+}
+
+/// Writes the canary of a block of `capacity` bytes, at least 8, that is handed out for `requested`; returns its mark.
+/// O(1). Requires G1.
+#[inline]
+pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key) -> u8 {
+    let slack = capacity - requested;
+    if slack == 0 {
+        return EXACT;
+    }
+    let (offset, program) = first_word(requested, capacity);
+    let canary = key.at(offset);
+    // What belongs to the program is zero, or was not cleared: either way it is kept.
+    let kept = if program == 0 { 0 } else { read(block, offset) & program };
+    write(block, offset, kept | canary & !program);
+    if slack > MOST {
+        write(block, capacity - 8, key.at(capacity) ^ slack as u64);
+        return FAR;
+    }
+    if slack > 8 {
+        write(block, capacity - 8, key.at(capacity));
+    }
+    EXACT + slack as u8
+}
+
+/// The bytes that were asked for, of a live block; `None` where the note of them was overwritten. O(1). Requires G1.
+#[inline]
+pub(crate) fn requested(block: usize, mark: u8, capacity: usize, key: Key) -> Option<usize> {
+    if mark != FAR {
+        return Some(capacity - (mark - EXACT) as usize);
+    }
+    let slack = (read(block, capacity - 8) ^ key.at(capacity)) as usize;
+    (slack > MOST && slack <= capacity).then(|| capacity - slack)
+}
+
+/// Whether the canary of a live block is as it was written. O(1). Requires G1.
+#[inline]
+pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key) -> bool {
+    let slack = capacity - requested;
+    if slack == 0 {
+        return true;
+    }
+    let (offset, program) = first_word(requested, capacity);
+    let mut damage = (read(block, offset) ^ key.at(offset)) & !program;
+    if slack > 8 && slack <= MOST {
+        damage |= read(block, capacity - 8) ^ key.at(capacity);
+    }
+    damage == 0
+}
+
+/// Takes the canary away, and what the program could write to from byte `from` on: all of it reads as zeros then.
+/// O(bytes cleared). Requires G1.
+#[inline]
+pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize) {
+    if capacity <= SHORT {
+        // Calling libc's memset takes longer than these stores; volatile, or they would become that call.
+        for offset in (from / 8 * 8..capacity).step_by(8) {
+            let kept =
+                if offset < from { read(block, offset) & ((1 << ((from - offset) * 8)) - 1) } else { 0 };
+            let word = with_exposed_provenance_mut::<u64>(block + offset);
+            // SAFETY: G1.
+            unsafe { word.write_volatile(kept) };
+        }
+        return;
+    }
+    let slack = capacity - requested;
+    let end = requested + slack.min(8);
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<u8>(block + from).write_bytes(0, end - from) };
+    if slack > 8 {
+        write(block, capacity - 8, 0);
+    }
+}
+
+/// Writes to the end of a block without changing it, so that its page is made for writing at once: were it read first,
+/// that would cost a page fault more. O(1). Requires G1.
+#[inline]
+pub(crate) fn touch(block: usize, capacity: usize) {
+    let last = with_exposed_provenance_mut::<AtomicU64>(block + capacity - 8);
+    // SAFETY: G1: the last word of the block, aligned to 8. Who misuses the block at this moment shall change it.
+    unsafe { &*last }.fetch_or(core::hint::black_box(0), Ordering::Relaxed);
+}
+
+/// Whether a block of `capacity` bytes, a multiple of 8, reads as zeros. O(capacity). Requires G1.
+#[inline]
+pub(crate) fn is_zero(block: usize, capacity: usize) -> bool {
+    let words = with_exposed_provenance_mut::<u64>(block);
+    // SAFETY: G1: aligned to 8, and that long.
+    let words = unsafe { core::slice::from_raw_parts(words, capacity / 8) };
+    // In pieces: without a branch in each, they are compared many words at a time.
+    let mut pieces = words.chunks_exact(16);
+    let head = pieces.by_ref().all(|piece| piece.iter().fold(0, |all, word| all | word) == 0);
+    head && pieces.remainder().iter().fold(0, |all, word| all | word) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(capacity: usize) -> Vec<u64> {
+        vec![0; capacity / 8]
+    }
+
+    #[test]
+    fn every_byte_behind_the_request_is_watched_near_it_and_at_the_end() {
+        for capacity in [8, 16, 24, 48, 256, 512, 4096] {
+            for requested in [0, 1, 7, 8, capacity / 2, capacity - 8, capacity - 7, capacity - 1] {
+                let mut memory = block(capacity);
+                let at = memory.as_mut_ptr().expose_provenance();
+                let key = Key::new(0x1234_5678_9abc_def0, at);
+                let mark = set(at, requested, capacity, key);
+                assert!(is_live(mark) && is_whole(at, requested, capacity, key));
+                assert_eq!(super::requested(at, mark, capacity, key), Some(requested));
+                let slack = capacity - requested;
+                let near = (0..slack.min(8)).chain(slack.saturating_sub(8)..slack);
+                for watched in near {
+                    for value in [0, b'A', 0xff] {
+                        // SAFETY: within the block.
+                        let byte =
+                            unsafe { &mut *with_exposed_provenance_mut::<u8>(at + requested + watched) };
+                        let was = core::mem::replace(byte, value);
+                        let found = super::requested(at, mark, capacity, key)
+                            .is_none_or(|size| size != requested || !is_whole(at, size, capacity, key));
+                        assert!(found || was == value, "{capacity} {requested} {watched} {value}");
+                        *byte = was;
+                    }
+                }
+                clear(at, 0, requested, capacity);
+                assert!(is_zero(at, capacity));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_program_has_in_the_canarys_word_stays() {
+        let mut memory = block(16);
+        let at = memory.as_mut_ptr().expose_provenance();
+        memory[1] = 0x0011_2233_4455_6677;
+        set(at, 13, 16, Key::new(5, at));
+        assert_eq!(memory[1] & 0xff_ffff_ffff, 0x33_4455_6677);
+        assert!(memory[1] >> 40 & 0x80_8080 == 0x80_8080);
+    }
+
+    #[test]
+    fn a_single_bit_anywhere_is_not_zero() {
+        let mut memory = block(8 * 37);
+        let at = memory.as_mut_ptr().expose_provenance();
+        for word in 0..37 {
+            memory[word] = 1 << word;
+            assert!(!is_zero(at, 8 * 37));
+            memory[word] = 0;
+        }
+        assert!(is_zero(at, 8 * 37));
+    }
+}

@@ -1,0 +1,412 @@
+//! Hardened mode (`harden:1`): every misuse that can be seen when a block is freed, resized or handed out is seen there.
+//!
+//! ```text
+//! allocate ── class for size + 1 ── pop ── mark says free? still zero? ── canary, mark ── block
+//!    │                              └ missed: gate, cache::refill
+//!    └ no class: large.rs
+//! release ── the start of a block? ── mark says live? ── canary whole? size right? ── clear ── yard ── push
+//!    │                                                                                          └ missed: gate, cache::flush
+//!    └ no slab: large.rs, or not ours
+//! ```
+//!
+//! The default fast paths never come here, and have no branch for it: see `docs/design/hardened.md`. Without locks and
+//! outside the gate but for misses, so a signal handler may interrupt any step and do the same.
+//!
+//! # Safety
+//!
+//! - F2 of `front.rs` is not relied on where it can be checked: a block that the marks call free, or an address that is no
+//!   block, ends the process before anything is read or written there.
+//! - G2: between the change of its mark to free and the push, and between the pop and the change of its mark to live, a
+//!   block is this thread's own (G1 of `marks.rs`).
+#![allow(unsafe_code)]
+
+mod large;
+mod marks;
+pub(crate) mod random;
+mod settings;
+pub(crate) mod yard;
+
+use core::ptr::{null_mut, with_exposed_provenance_mut};
+
+use freestone_base::size_class::{MALLOC_ALIGN, class_of_medium};
+use freestone_base::{ClassId, ClassInfo, MAX_SHARING, MAX_SMALL, class_info, class_of_aligned};
+use freestone_sys::System;
+
+use self::marks::{FREED, FRESH, Key};
+use self::settings::SETTINGS;
+use crate::cache::cpu::{self, CpuAccess};
+use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
+use crate::cache::thread;
+use crate::counters::{self, Call};
+use crate::hot::HOT;
+use crate::message::Fault;
+use crate::pageheap::{SpanRef, SpanState};
+use crate::slow::{self, CENTRALS, LEVELS};
+use crate::start::{self, Mode};
+use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::tune::Harden;
+use crate::{central, gate};
+
+pub(crate) use self::large::can_guard;
+
+/// Whether the mode is on. Acquire: whoever sees it on sees the settings.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    HOT.hardened.load(Ordering::Acquire) != 0
+}
+
+/// Turns the mode on, before the first block is handed out and after the kind of cache was chosen.
+pub(crate) fn start(chosen: &Harden) {
+    let system = LEVELS.pages.system();
+    // Requests come here past `slow::allocate`, which does it else.
+    cpu::shut();
+    LEVELS.pages.page_map().hide_classes();
+    let policy = LEVELS.pages.policy();
+    policy.set_marks();
+    if chosen.guards() && large::can_guard(system) {
+        policy.set_guards();
+    }
+    if chosen.isolate() {
+        central::keep_slabs();
+    }
+    if chosen.shuffle() {
+        central::shuffle();
+    }
+    if chosen.wait() > 0 {
+        yard::start(system);
+    }
+    SETTINGS.fix(chosen, system.random());
+    HOT.hardened.store(1, Ordering::Release);
+}
+
+/// What an address is.
+enum Found {
+    Block(Place),
+    /// Inside a slab, but not where a block begins.
+    Inside(ClassId),
+    /// In no slab of the global allocator.
+    Elsewhere(Option<SpanRef>),
+}
+
+/// Where a block of a class lies, and what is noted about it.
+struct Place {
+    addr: usize,
+    class: ClassId,
+    info: &'static ClassInfo,
+    span: SpanRef,
+    block: usize,
+}
+
+impl Place {
+    #[inline]
+    fn find(addr: usize) -> Found {
+        let span = match LEVELS.pages.page_map().span_of(addr) {
+            Some(span) if span.is(SpanState::Slab) => span,
+            other => return Found::Elsewhere(other),
+        };
+        let class = span.class();
+        let info = class_info(class);
+        let offset = addr.wrapping_sub(span.first_block());
+        // An offset below the first block wraps round to one that no slab reaches.
+        let block = if offset < span.bytes() { info.block_at(offset) } else { usize::MAX };
+        if block >= span.blocks() || block * info.size as usize != offset {
+            return Found::Inside(class);
+        }
+        Found::Block(Place { addr, class, info, span, block })
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        self.info.size as usize
+    }
+
+    #[inline]
+    fn mark(&self) -> &AtomicU8 {
+        &self.span.marks()[self.block]
+    }
+
+    #[inline]
+    fn key(&self) -> Key {
+        Key::new(SETTINGS.secret(), self.addr)
+    }
+
+    /// Whether blocks of this size are cleared when freed, so that they read as zeros when handed out.
+    #[inline]
+    fn is_cleared(&self) -> bool {
+        self.capacity() <= SETTINGS.zero()
+    }
+
+    fn fail(&self, fault: Fault) -> ! {
+        fault.abort(self.addr, self.class)
+    }
+
+    /// The bytes that were asked for of a block whose mark is that of a live one, all of it as it should be.
+    #[inline]
+    fn inspect(&self, mark: u8) -> usize {
+        let key = self.key();
+        match marks::requested(self.addr, mark, self.capacity(), key) {
+            Some(size) if !SETTINGS.canary() || marks::is_whole(self.addr, size, self.capacity(), key) => {
+                size
+            }
+            _ => self.fail(Fault::Overrun),
+        }
+    }
+
+    /// Writes the canary for a request of `size` bytes, and the mark of a live block.
+    #[inline]
+    fn bring_to_life(&self, size: usize) {
+        let mark = marks::set(self.addr, size, self.capacity(), self.key());
+        self.mark().store(mark, Ordering::Relaxed);
+    }
+}
+
+/// The bytes that a block must have for a request, its canary included.
+#[inline]
+fn room_for(size: usize) -> usize {
+    // Behind a medium or large block begins a guard page.
+    let needs = SETTINGS.canary() && (size < MAX_SMALL || !SETTINGS.guards());
+    size.saturating_add(needs as usize)
+}
+
+/// The class that serves so many bytes; `None`: a large block.
+#[inline]
+fn class_for(room: usize, align: usize) -> Option<ClassId> {
+    if room <= MAX_SMALL {
+        return class_of_aligned(room, align);
+    }
+    if align > MALLOC_ALIGN || room > slow::class_max() { None } else { class_of_medium(room) }
+}
+
+/// Takes a block from the cache, as far as that goes without the gate; 0 where it missed.
+#[inline]
+fn pop(class: ClassId, room: usize, align: usize) -> usize {
+    match start::mode() {
+        Mode::Cpu if room > MAX_SHARING || align > MALLOC_ALIGN => CpuAccess::pop(class),
+        // The cache's own tables know its variant.
+        Mode::Cpu => {
+            let (table, least) = if align <= 8 { (WORDS_OFFSET, 0) } else { (CLASSES_OFFSET, align) };
+            CpuAccess::pop_at(table + room.max(least).div_ceil(8))
+        }
+        Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
+        Mode::None => 0,
+    }
+}
+
+/// malloc of `size` bytes. The mode is on.
+pub(crate) fn malloc(size: usize) -> *mut u8 {
+    serve(size, MALLOC_ALIGN, false, Call::Malloc)
+}
+
+/// Serves a request; null when memory is refused. The mode is on.
+pub(crate) fn allocate(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    serve(size, align, zeroed, call)
+}
+
+#[inline(always)]
+fn serve(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    if size > isize::MAX as usize {
+        return slow::refused(size);
+    }
+    let room = room_for(size);
+    let Some(class) = class_for(room, align) else {
+        return large::allocate(size, align, zeroed, call);
+    };
+    let block = pop(class, room, align);
+    if block != 0 { hand_out(block, size, zeroed, call) } else { miss(class, size, align, zeroed, call) }
+}
+
+#[cold]
+#[inline(never)]
+fn miss(class: ClassId, size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    let Some(inside) = gate::enter_patiently() else {
+        return slow::allocate_elsewhere(Some(class), size, align, zeroed);
+    };
+    slow::free_deferred();
+    counters::on_miss(class, size);
+    let block = slow::small_or_reclaim(class);
+    drop(inside);
+    slow::look_after();
+    if block == 0 { slow::refused(size) } else { hand_out(block, size, zeroed, call) }
+}
+
+/// The longest block, in bytes, that is looked at before its first use.
+const MOST_FRESH: usize = 512;
+
+/// Makes a block that came from a cache the program's.
+#[inline(always)]
+fn hand_out(block: usize, size: usize, zeroed: bool, call: Call) -> *mut u8 {
+    let Found::Block(place) = Place::find(block) else { Fault::InvalidFree.abort(block, ClassId::NONE) };
+    match place.mark().load(Ordering::Relaxed) {
+        // Never handed out: to look at a long one would make pages resident that the program may not touch.
+        FRESH => {
+            if place.capacity() <= MOST_FRESH && place.is_cleared() && SETTINGS.check() {
+                marks::touch(block, place.capacity());
+                if !marks::is_zero(block, place.capacity()) {
+                    place.fail(Fault::WriteAfterFree);
+                }
+            }
+        }
+        FREED => {
+            if place.is_cleared() && SETTINGS.check() && !marks::is_zero(block, place.capacity()) {
+                place.fail(Fault::WriteAfterFree);
+            }
+        }
+        // Two threads freed it at once, and this is the second copy.
+        _ => place.fail(Fault::DoubleFree),
+    }
+    let to: *mut u8 = with_exposed_provenance_mut(block);
+    if zeroed && !(place.is_cleared() && SETTINGS.check()) {
+        // SAFETY: G2, and the block holds `size` bytes.
+        unsafe { to.write_bytes(0, size) };
+    }
+    place.bring_to_life(size);
+    if start::counting() {
+        counters::on_alloc(call, place.class, size, 0);
+    }
+    to
+}
+
+/// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
+/// a block whose canary or size is not as it should be.
+pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
+    let place = match Place::find(addr) {
+        Found::Block(place) => place,
+        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
+        Found::Elsewhere(span) => return large::release(addr, span, size, call),
+    };
+    let mark = place.mark().load(Ordering::Relaxed);
+    if !marks::is_live(mark) {
+        place.fail(if mark == FREED { Fault::DoubleFree } else { Fault::InvalidFree });
+    }
+    let requested = place.inspect(mark);
+    if let Some(size) = size
+        && size != requested
+        && SETTINGS.sized()
+    {
+        Fault::WrongSize.abort_sized(addr, requested, size);
+    }
+    if start::counting() {
+        counters::on_free(call, place.class, 0);
+    }
+    place.mark().store(FREED, Ordering::Relaxed);
+    if place.is_cleared() {
+        marks::clear(addr, 0, requested, place.capacity());
+    } else if SETTINGS.zero() > 0 {
+        large::drop_contents(&place, requested);
+    }
+    hand_on(place.class, addr);
+}
+
+/// Gives a block that was checked and cleared to the yard, and what comes out of it to the cache.
+#[inline]
+fn hand_on(class: ClassId, addr: usize) {
+    let wait = SETTINGS.wait();
+    let block = if wait == 0 { addr } else { yard::exchange(class, addr, wait) };
+    if block == 0 {
+        return;
+    }
+    // The word may have held a block of another variant's class in no case: words are by class.
+    let pushed = match start::mode() {
+        Mode::Cpu => CpuAccess::push(class, block),
+        Mode::Thread => thread::with_own(|region| region.push(class, block)) == Some(true),
+        Mode::None => false,
+    };
+    if !pushed {
+        flush(class, block);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn flush(class: ClassId, block: usize) {
+    let Some(inside) = gate::enter() else {
+        // SAFETY: G2; every block holds 8 bytes, aligned to 8.
+        return unsafe { LEVELS.deferred.push(with_exposed_provenance_mut(block)) };
+    };
+    slow::free_deferred();
+    slow::put_small(block, class);
+    drop(inside);
+    slow::look_after();
+}
+
+/// A block that was deferred has its turn. The gate has been entered.
+pub(crate) fn release_deferred(addr: usize) {
+    match Place::find(addr) {
+        Found::Block(place) if place.mark().load(Ordering::Relaxed) == FREED => {
+            // The link of the list stood there.
+            // SAFETY: G2.
+            unsafe { with_exposed_provenance_mut::<usize>(addr).write(0) };
+            slow::put_small(addr, place.class);
+        }
+        // Blocks of a class come here only once they were checked.
+        Found::Block(place) => place.fail(Fault::DoubleFree),
+        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
+        Found::Elsewhere(span) => large::release_inside(addr, span, Call::Malloc),
+    }
+}
+
+/// realloc of a live block to `size` bytes at `align`, which is not zero; null, the block unchanged, when memory is
+/// refused. O(1) within its class, else O(size).
+pub(crate) fn realloc(block: *mut u8, size: usize, align: usize) -> *mut u8 {
+    let addr = block.expose_provenance();
+    let place = match Place::find(addr) {
+        Found::Block(place) => place,
+        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
+        Found::Elsewhere(span) => return large::realloc(addr, span, size, align),
+    };
+    let mark = place.mark().load(Ordering::Relaxed);
+    if !marks::is_live(mark) {
+        place.fail(Fault::UseAfterFree);
+    }
+    let (had, capacity) = (place.inspect(mark), place.capacity());
+    if room_for(size) <= capacity && size >= capacity / 2 {
+        marks::clear(addr, had.min(size), had, capacity);
+        place.bring_to_life(size);
+        if start::counting() {
+            counters::on_realloc(true);
+        }
+        return block;
+    }
+    move_to(block, had, size, align)
+}
+
+/// Copies a block of `had` bytes to a new one of `size`, and frees it.
+fn move_to(block: *mut u8, had: usize, size: usize, align: usize) -> *mut u8 {
+    if start::counting() {
+        counters::on_realloc(false);
+    }
+    let to = allocate(size, align, false, Call::Inner);
+    if to.is_null() {
+        return null_mut();
+    }
+    // SAFETY: both blocks are live, so apart, and hold that many bytes.
+    unsafe { to.copy_from_nonoverlapping(block, had.min(size)) };
+    release(block.expose_provenance(), None, Call::Inner);
+    to
+}
+
+/// The bytes that were asked for of the block at `addr`; `None` when it is no block of a class and no large one. O(1).
+pub(crate) fn usable_size(addr: usize) -> Option<usize> {
+    match Place::find(addr) {
+        Found::Block(place) => {
+            let mark = place.mark().load(Ordering::Relaxed);
+            if !marks::is_live(mark) {
+                place.fail(Fault::UseAfterFree);
+            }
+            Some(place.inspect(mark))
+        }
+        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
+        Found::Elsewhere(span) => large::usable_size(addr, span),
+    }
+}
+
+/// Returns the blocks that wait in the yards of caches, which are stopped, to their slabs.
+pub(crate) fn empty_yards() {
+    yard::empty(|class, block| CENTRALS[class.index()].give_back(class, &LEVELS.pages, &[block]));
+}
+
+/// Returns what waits elsewhere: in the shared yard, and large blocks. The gate has been entered.
+pub(crate) fn empty_shared() {
+    yard::empty_shared(|class, block| CENTRALS[class.index()].give_back(class, &LEVELS.pages, &[block]));
+    large::empty_yard();
+}

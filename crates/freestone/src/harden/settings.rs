@@ -1,0 +1,98 @@
+//! What the mode does, and its secret: a page of its own, which nobody can write to once the allocator has started.
+//!
+//! # Safety
+//!
+//! The page holds atomics only, which are stored to before it is made read-only, by the one thread that starts the
+//! allocator.
+#![allow(unsafe_code)]
+
+use freestone_sys::linux;
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::tune::Harden;
+
+/// The page that is protected, in bytes: where the system's are longer, it is not.
+const PAGE: usize = 4096;
+
+/// The settings. Relaxed: they are stored before `HOT.hardened`, whose Release and Acquire order them.
+#[repr(C, align(4096))]
+pub(crate) struct Settings {
+    secret: AtomicU64,
+    /// Blocks up to this size are cleared when they are freed, and looked at when they are handed out.
+    zero: AtomicUsize,
+    /// Bytes of one class that wait in a yard.
+    wait: AtomicUsize,
+    canary: AtomicBool,
+    check: AtomicBool,
+    sized: AtomicBool,
+    guards: AtomicBool,
+}
+
+const _: () = assert!(size_of::<Settings>() == PAGE);
+
+/// The one instance.
+pub(crate) static SETTINGS: Settings = Settings {
+    secret: AtomicU64::new(0),
+    zero: AtomicUsize::new(0),
+    wait: AtomicUsize::new(0),
+    canary: AtomicBool::new(false),
+    check: AtomicBool::new(false),
+    sized: AtomicBool::new(false),
+    guards: AtomicBool::new(false),
+};
+
+impl Settings {
+    /// Takes what was chosen, and makes the page read-only.
+    pub(super) fn fix(&self, chosen: &Harden, secret: u64) {
+        self.secret.store(secret, Ordering::Relaxed);
+        self.zero.store(chosen.zero(), Ordering::Relaxed);
+        self.wait.store(chosen.wait(), Ordering::Relaxed);
+        self.canary.store(chosen.canary(), Ordering::Relaxed);
+        self.check.store(chosen.check(), Ordering::Relaxed);
+        self.sized.store(chosen.sized(), Ordering::Relaxed);
+        self.guards.store(chosen.guards(), Ordering::Relaxed);
+        let page = core::ptr::from_ref(self);
+        // Where that is refused, everything else still holds.
+        // SAFETY: a page of our own, of which nothing else is a part and which nobody stores to any more.
+        let _ = unsafe { linux::make_read_only(page.expose_provenance(), PAGE) };
+    }
+
+    #[inline]
+    pub(super) fn secret(&self) -> u64 {
+        self.secret.load(Ordering::Relaxed)
+    }
+
+    /// Bytes up to which a block is cleared when it is freed; 0 where none is.
+    #[inline]
+    pub(super) fn zero(&self) -> usize {
+        self.zero.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of one class that wait in a yard; 0 where none do.
+    #[inline]
+    pub(super) fn wait(&self) -> usize {
+        self.wait.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn canary(&self) -> bool {
+        self.canary.load(Ordering::Relaxed)
+    }
+
+    /// Whether free blocks are looked at for writes when they are handed out.
+    #[inline]
+    pub(super) fn check(&self) -> bool {
+        self.check.load(Ordering::Relaxed)
+    }
+
+    /// Whether the size that a free states is compared.
+    #[inline]
+    pub(super) fn sized(&self) -> bool {
+        self.sized.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn guards(&self) -> bool {
+        self.guards.load(Ordering::Relaxed)
+    }
+}

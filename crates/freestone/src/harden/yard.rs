@@ -1,0 +1,121 @@
+//! Yards: where blocks that were freed wait before a cache gets them.
+//!
+//! A yard has some words for each class. A block that is freed takes a random one and pushes out the block that was
+//! there. Each cache has a yard of its own, exchanged with by a restartable sequence; threads without a cache share
+//! one, by atomic exchange.
+//!
+//! # Safety
+//!
+//! Y1: the yards are mapped zeroed, once, a yard for each cache number, and never unmapped. A word that is not zero is a
+//! freed block that nobody else has.
+#![allow(unsafe_code)]
+
+use core::ptr::{NonNull, null_mut};
+
+use freestone_base::{CLASS_COUNT, ClassId, class_info};
+use freestone_sys::System;
+
+use super::random;
+use crate::cache::cpu::{self, CpuAccess};
+use crate::cache::rseq::{NO_YARD, YARD_SHIFT};
+use crate::start::{self, Mode};
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Words of each class.
+const WORDS: usize = 64;
+/// Words of a yard.
+const YARD: usize = CLASS_COUNT * WORDS;
+
+const _: () = assert!(YARD * 8 <= 1 << YARD_SHIFT);
+
+/// The yards of all caches; null before the start, where they were refused, and while the caches are stopped.
+static YARDS: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// The same, whether the caches are stopped or not.
+static REAL: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// The yard of threads that have no cache.
+static SHARED: [AtomicUsize; YARD] = [const { AtomicUsize::new(0) }; YARD];
+
+/// Maps the yards; without them, all threads share one.
+pub(super) fn start(system: &impl System) {
+    if start::mode() == Mode::Cpu
+        && let Ok(at) = system.map(cpu::count() << YARD_SHIFT)
+    {
+        let yards: *mut u8 = core::ptr::with_exposed_provenance_mut(at);
+        REAL.store(yards, Ordering::Relaxed);
+        // Release: who finds the yards finds them mapped.
+        YARDS.store(yards, Ordering::Release);
+    }
+}
+
+/// Blocks of `class` that may wait in one yard, by the bytes that may.
+#[inline]
+fn places(class: ClassId, bytes: usize) -> usize {
+    class_info(class).block_at(bytes).clamp(1, WORDS)
+}
+
+/// Has a freed block wait; returns the one that it pushed out, or 0. `bytes` may wait of each class. O(1).
+#[inline]
+pub(super) fn exchange(class: ClassId, block: usize, bytes: usize) -> usize {
+    let word = class.index() * WORDS + random::below(places(class, bytes));
+    if start::mode() == Mode::Cpu {
+        let old = CpuAccess::exchange(&YARDS, word * 8, block);
+        if old != NO_YARD {
+            return old;
+        }
+    }
+    // AcqRel: what was done to a block before it came here is done before it is handed out.
+    SHARED[word].swap(block, Ordering::AcqRel)
+}
+
+/// Keeps all threads off the yards until [`open`]; takes effect with the restart of all sequences.
+pub(crate) fn close() {
+    YARDS.store(null_mut(), Ordering::SeqCst);
+}
+
+/// Ends what [`close`] began.
+pub(crate) fn open() {
+    YARDS.store(REAL.load(Ordering::Relaxed), Ordering::Release);
+}
+
+/// Takes all blocks out of the yards of caches, which are stopped: `take` gets each with its class.
+pub(super) fn empty(mut take: impl FnMut(ClassId, usize)) {
+    let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return };
+    for number in 0..cpu::count() {
+        let yard = yards.as_ptr().wrapping_add(number << YARD_SHIFT).cast::<AtomicUsize>();
+        for class in ClassId::all() {
+            // SAFETY: Y1.
+            let words =
+                unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) };
+            take_words(class, words, &mut take);
+        }
+    }
+}
+
+/// Takes all blocks out of the shared yard.
+pub(super) fn empty_shared(mut take: impl FnMut(ClassId, usize)) {
+    for class in ClassId::all() {
+        let words = &SHARED[class.index() * WORDS..][..WORDS];
+        take_words(class, words, &mut take);
+    }
+}
+
+fn take_words(class: ClassId, words: &[AtomicUsize], take: &mut impl FnMut(ClassId, usize)) {
+    for word in words.iter().filter(|word| word.load(Ordering::Relaxed) != 0) {
+        let block = word.swap(0, Ordering::AcqRel);
+        if block != 0 {
+            take(class, block);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freestone_base::class_of;
+
+    #[test]
+    fn small_classes_have_many_places_and_large_ones_one() {
+        let of = |size| places(class_of(size).unwrap(), 8 << 10);
+        assert_eq!((of(16), of(128), of(1024), of(4000), of(100_000)), (64, 64, 8, 2, 1));
+    }
+}

@@ -1,0 +1,285 @@
+//! The observed mode: every request is counted, a few are drawn by lot, and the blocks of those are watched until they are
+//! freed. Nothing of it is in the fast paths.
+//!
+//! ```text
+//! off:   malloc ── gate open ── pop
+//! on:    malloc ── gate shut ── slow path: countdown -= size + 1 ─┬─ above zero: pop, as on the fast path
+//!                                                                 └─ below: the lot, a block of a watched span
+//!        free ──── class of the page ─┬─ a class: push, as ever
+//!                                     └─ none, as of all watched blocks: slow path, whoever watches is told
+//! ```
+//!
+//! The lot: samples lie on the line of all bytes requested by a thread, at distances that are exponentially distributed (a
+//! Poisson process), so a request of `n` bytes is drawn with the probability `1 - exp(-(n + 1) / mean)` whatever was
+//! requested before; the one byte more is for requests of none. Where several observe, each with a mean distance of its
+//! own, their points are drawn together and dealt out by lot, which gives each a process of its own.
+//!
+//! Who frees by size finds the caches shut while a block is watched (`Hot::sized_index`), since a size does not tell whether a
+//! block is. That it reads this in time follows from causality: the field is written before the first block is watched,
+//! and who frees a block has it from whoever got it.
+
+use freestone_base::{ClassId, MAX_SMALL};
+use freestone_sys::linux;
+
+use crate::cache::cpu;
+use crate::chance::{self, Exponential};
+use crate::counters::Call;
+use crate::hot::HOT;
+use crate::pageheap::SpanRef;
+use crate::start::{self, Mode};
+use crate::sync::Lock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::tls::{self, ThreadState};
+use crate::{harden, profile, watched};
+
+/// Who may observe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Observer {
+    /// The heap profile.
+    Profile = 0,
+    /// Guarded blocks.
+    Guard = 1,
+}
+
+const OBSERVERS: [Observer; 2] = [Observer::Profile, Observer::Guard];
+
+/// Those that a request was drawn for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Drawn(u8);
+
+impl Drawn {
+    const NOBODY: Drawn = Drawn(0);
+
+    pub(crate) fn is_for(self, observer: Observer) -> bool {
+        self.0 >> observer as u8 & 1 != 0
+    }
+
+    /// Whether it is for `observer` and nobody else.
+    pub(crate) fn is_only_for(self, observer: Observer) -> bool {
+        self == Drawn::NOBODY.with(observer)
+    }
+
+    fn is_for_nobody(self) -> bool {
+        self.0 == 0
+    }
+
+    fn with(self, observer: Observer) -> Drawn {
+        Drawn(self.0 | 1 << observer as u8)
+    }
+}
+
+/// A request as it reached the slow path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// `None` for a large block.
+    pub(crate) class: Option<ClassId>,
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+    pub(crate) zeroed: bool,
+    pub(crate) call: Call,
+}
+
+/// The longest countdown, in bytes; the longest mean distance is a sixteenth of it, so that few draws are cut.
+const LONGEST: u64 = i32::MAX as u64;
+/// The longest mean distance between two samples, in bytes.
+pub(crate) const LONGEST_MEAN: u64 = LONGEST / 16;
+
+/// `HOT.observed` where requests never try a cache by themselves.
+const NO_CACHE: usize = 1;
+
+/// Mean distances in bytes, by observer; 0: does not observe.
+static MEANS: [AtomicU64; OBSERVERS.len()] = [const { AtomicU64::new(0) }; OBSERVERS.len()];
+/// Which of a thread's two countdowns is in use. They take turns, so that one drawn by other means is not continued.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+/// A block may be watched: a size does not tell the place of a block.
+static BY_ADDRESS: AtomicBool = AtomicBool::new(false);
+static SWITCH: Lock<()> = Lock::new(());
+
+/// Whether requests are observed.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    HOT.observed.load(Ordering::Relaxed) != 0
+}
+
+/// Whether a block's class must be looked up though its size is known, because it may be watched.
+#[inline]
+pub(crate) fn by_address() -> bool {
+    BY_ADDRESS.load(Ordering::Acquire)
+}
+
+/// Has `observer` draw requests at a mean distance of so many bytes, at most [`LONGEST_MEAN`], or none with 0. In a process that
+/// runs. The gate has been entered, the allocator has started.
+pub(crate) fn set(observer: Observer, mean: u64) {
+    let switch = SWITCH.lock();
+    let was = MEANS[observer as usize].swap(mean.min(LONGEST_MEAN), Ordering::Relaxed);
+    let wanted = OBSERVERS.iter().any(|&each| mean_of(each) != 0);
+    if was != mean {
+        let turn = (TURN.load(Ordering::Relaxed) + 1) % 2;
+        TURN.store(turn, Ordering::Relaxed);
+        HOT.countdown.store(place_of(turn), Ordering::Release);
+    }
+    match (is_on(), wanted) {
+        (false, true) => begin(),
+        (true, false) => end(),
+        _ => {}
+    }
+    drop(switch);
+}
+
+pub(crate) fn mean_of(observer: Observer) -> u64 {
+    MEANS[observer as usize].load(Ordering::Relaxed)
+}
+
+/// Where a countdown lies, from the thread pointer.
+fn place_of(turn: usize) -> usize {
+    tls::offset().wrapping_add(core::mem::offset_of!(ThreadState, countdown) + 4 * turn)
+}
+
+/// Whether requests and frees use the CPUs' caches without entering the gate, when nobody observes.
+pub(crate) fn uses_caches() -> bool {
+    start::mode() == Mode::Cpu && !start::counting() && !harden::is_on()
+}
+
+fn begin() {
+    BY_ADDRESS.store(true, Ordering::Release);
+    let cached = uses_caches();
+    if cached {
+        cpu::let_sized_frees(false);
+    }
+    // Release: who is drawn finds the frees by size shut.
+    HOT.observed.store(if cached { MAX_SMALL + 1 } else { NO_CACHE }, Ordering::Release);
+    if cached {
+        cpu::let_requests(false);
+    }
+}
+
+fn end() {
+    if uses_caches() {
+        cpu::let_requests(true);
+    }
+    HOT.observed.store(0, Ordering::Release);
+    watched::settle(open_sized_frees);
+}
+
+/// Nobody observes and no block is watched. Under the lock without which none can become so.
+pub(crate) fn open_sized_frees() {
+    if uses_caches() {
+        cpu::let_sized_frees(true);
+    }
+    BY_ADDRESS.store(false, Ordering::Release);
+}
+
+/// Counts a request that passed no gate; `Some` when it has been served, by a watched block or out of the cache, from which a
+/// shut gate kept it. Otherwise it is to be served as ever.
+pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
+    let drawn = count(request.size);
+    if !drawn.is_for_nobody()
+        && let Some(block) = crate::slow::allocate_watched(request, drawn)
+    {
+        return Some(block);
+    }
+    if HOT.observed.load(Ordering::Acquire) > NO_CACHE
+        && let Some(class) = request.class
+    {
+        return crate::slow::from_cache(class, request);
+    }
+    None
+}
+
+/// Counts a request down; true when its turn has come. `size` is below `HOT.observed`. O(1).
+#[inline(always)]
+pub(crate) fn is_due(size: usize) -> bool {
+    let thread = tls::current();
+    let place = &thread.countdown[TURN.load(Ordering::Relaxed)];
+    let left = place.load(Ordering::Relaxed) - 1 - size as i32;
+    if left > 0 {
+        place.store(left, Ordering::Relaxed);
+    }
+    left <= 0
+}
+
+/// Counts a request of `size` bytes down and says whom it was drawn for. O(1), with a logarithm when it was.
+pub(crate) fn count(size: usize) -> Drawn {
+    let thread = tls::current();
+    let place = &thread.countdown[TURN.load(Ordering::Relaxed)];
+    let bytes = (size as u64).saturating_add(1);
+    let left = u64::from(place.load(Ordering::Relaxed).max(0) as u32);
+    if left > bytes {
+        place.store((left - bytes) as i32, Ordering::Relaxed);
+        return Drawn::NOBODY;
+    }
+    draw(thread, left, bytes)
+}
+
+/// The point lies `left` bytes ahead, within the request; at 0 none has been drawn yet (or it lies at its very beginning,
+/// where another is as good).
+#[cold]
+fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
+    let mut chance = chance::of_thread(&thread.chance, linux::random_bits);
+    let together: f64 = OBSERVERS
+        .iter()
+        .map(|&each| mean_of(each))
+        .filter(|&mean| mean > 0)
+        .map(|mean| 1.0 / mean as f64)
+        .sum();
+    let turn = TURN.load(Ordering::Relaxed);
+    if together <= 0.0 {
+        return Drawn::NOBODY;
+    }
+    let any = Exponential(1.0 / together);
+    let at = if left == 0 { any.draw(&mut chance) } else { left };
+    let keep = |left: u64| {
+        thread.countdown[turn].store(left.min(LONGEST) as i32, Ordering::Relaxed);
+        // A countdown that an earlier turn left would be continued in a later one.
+        thread.countdown[1 - turn].store(0, Ordering::Relaxed);
+    };
+    if at > bytes {
+        keep(at - bytes);
+        chance.keep(&thread.chance);
+        return Drawn::NOBODY;
+    }
+    // Whose point it is: each has its share of all. The others may have one in the rest.
+    let mut lot = chance.unit() * together;
+    let mut drawn = Drawn::NOBODY;
+    for each in OBSERVERS {
+        let mean = mean_of(each);
+        if mean == 0 {
+            continue;
+        }
+        let share = 1.0 / mean as f64;
+        let own = drawn.is_for_nobody() && lot < share;
+        lot -= share;
+        if own || Exponential(mean as f64).draw(&mut chance) <= bytes - at {
+            drawn = drawn.with(each);
+        }
+    }
+    keep(any.draw(&mut chance));
+    chance.keep(&thread.chance);
+    drawn
+}
+
+/// A watched block was handed out for a request that was drawn: of this class, or a large one. The gate has been entered.
+pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize, class: Option<ClassId>) {
+    if drawn.is_for(Observer::Profile) {
+        profile::on_alloc(addr, size, class);
+    }
+}
+
+/// A watched block is being freed, or ceases to be watched. Returns a block that stood for it, which is to be given back once no lock is
+/// held ([`profile::release_proxy`]), or 0. The gate has been entered.
+pub(crate) fn on_release(addr: usize) -> usize {
+    profile::on_free(addr)
+}
+
+/// A large block was resized, and may have moved: to who observes, a free and a request. The gate has been entered.
+pub(crate) fn on_resize(old_addr: usize, was_watched: bool, span: SpanRef, size: usize) {
+    if was_watched {
+        profile::release_proxy(on_release(old_addr));
+    }
+    let drawn = if is_on() { count(size) } else { Drawn::NOBODY };
+    watched::mark_large(span, was_watched, !drawn.is_for_nobody());
+    if !drawn.is_for_nobody() {
+        on_watched(drawn, span.first_block(), size, None);
+    }
+}

@@ -1,0 +1,152 @@
+//! Huge pages for a heap that grows, where the system gives them to those who ask (`madvise`).
+//!
+//! Clean memory is handed out from low addresses to high ones. When a span comes to lie on the first page of a piece of 2 MiB
+//! whose rest is free and clean, the whole piece is made one huge page by its first touch: one page fault instead of
+//! 512, and one entry of the processor's address translation. Only that piece asks for it, and only until it was touched:
+//! afterwards it asks for none, so that the kernel does not fill up again what later goes back.
+//!
+//! The rest of the piece is resident from then on, hence dirty: so it is handed out next, and goes back like all that
+//! is dirty. That is the price: less than 2 MiB, once, in heaps of at least [`LEAST`] bytes.
+//!
+//! A system whose memory is in small pieces has to collect a huge page first, which takes longer than it saves. So each touch is
+//! timed, and slow ones are followed by ever more pieces without. (mimalloc 2.3 and later ask for huge pages for all of
+//! their memory; TCMalloc's huge-page-aware page heap packs them: Hunter et al., OSDI 2021.)
+//!
+//! # Safety
+//!
+//! What is touched is a clean page of a span that this thread was just handed: it reads as zero, and zero is written.
+#![allow(unsafe_code)]
+
+use core::ptr::with_exposed_provenance_mut;
+
+use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
+use freestone_sys::System;
+
+use super::policy::HugePages;
+use super::span::SpanRef;
+use super::state::Op;
+use super::{PageHeap, dirty};
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+/// Pages of a huge page.
+const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
+/// Pages in use below which a heap is too small for it: 12 MiB.
+const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
+/// A touch that takes longer does not pay: about what 512 page faults take.
+const SLOW_NS: u64 = 400_000;
+/// Most pieces that are left out after a slow touch.
+const MOST_LEFT_OUT: u32 = 256;
+
+const UNKNOWN: u8 = 0;
+const OFFERED: u8 = 1;
+const NOT_OFFERED: u8 = 2;
+
+/// What is known about huge pages here.
+pub(super) struct Huge {
+    offer: AtomicU8,
+    /// Pieces that are still to be left out.
+    left_out: AtomicU32,
+    /// How many were left out the last time.
+    lately: AtomicU32,
+}
+
+impl Huge {
+    pub(super) const fn new() -> Huge {
+        Huge { offer: AtomicU8::new(UNKNOWN), left_out: AtomicU32::new(0), lately: AtomicU32::new(0) }
+    }
+
+    /// Whether the system gives huge pages to those who ask.
+    fn is_offered(&self, system: &impl System) -> bool {
+        if self.offer.load(Relaxed) == UNKNOWN {
+            self.offer.store(if system.offers_huge_pages() { OFFERED } else { NOT_OFFERED }, Relaxed);
+        }
+        self.offer.load(Relaxed) == OFFERED
+    }
+
+    /// Whether the next piece is to be one: not after slow touches.
+    fn is_due(&self) -> bool {
+        let left_out = self.left_out.load(Relaxed);
+        // Two threads may count one piece: nothing depends on it.
+        self.left_out.store(left_out.saturating_sub(1), Relaxed);
+        left_out == 0
+    }
+
+    fn learn(&self, took_ns: u64) {
+        let lately =
+            if took_ns < SLOW_NS { 0 } else { (self.lately.load(Relaxed) * 4).clamp(4, MOST_LEFT_OUT) };
+        self.lately.store(lately, Relaxed);
+        self.left_out.store(lately, Relaxed);
+    }
+}
+
+/// Whether the first page of a piece lies in the span.
+#[inline]
+pub(super) fn begins_piece(span: SpanRef) -> bool {
+    last_piece(span) >= span.first_page()
+}
+
+/// The first page of the piece in which the span ends.
+#[inline]
+fn last_piece(span: SpanRef) -> usize {
+    (span.first_page() + span.pages().0 - 1) / PIECE * PIECE
+}
+
+impl<S: System> PageHeap<S> {
+    /// Makes the piece that begins in a span just handed out a huge page, if that can be had and pays. Not for large
+    /// blocks, which nobody may mean to touch all over.
+    #[cold]
+    pub(super) fn warm(&self, span: SpanRef) {
+        // Guards are made of small pages, and stand on what has just been handed out.
+        let auto = self.policy.huge_pages() == HugePages::Auto && !self.policy.guards();
+        if !auto || self.watch.limit() != usize::MAX || span.pages().0 > PIECE / 2 {
+            return;
+        }
+        // The bits of a span in use stay what they were when it was handed out.
+        let first = last_piece(span) - self.map.base();
+        if dirty::count(&self.map, first..first + 1) > 0 {
+            return;
+        }
+        if !self.locked(|op| op.state.counts.used() >= LEAST)
+            || !self.huge.is_offered(&self.system)
+            || !self.huge.is_due()
+            || !self.locked(|op| op.take_piece(span))
+        {
+            return;
+        }
+        let start = (self.map.base() + first) * PAGE_SIZE;
+        let began = self.system.thread_ns();
+        self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, true);
+        let page: *const AtomicUsize = with_exposed_provenance_mut(start);
+        // SAFETY: a page of the span, aligned, mapped, and this thread's alone.
+        unsafe { &*page }.store(0, Relaxed);
+        self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, false);
+        self.huge.learn(self.system.thread_ns().saturating_sub(began));
+    }
+}
+
+impl<S: System> Op<'_, S> {
+    /// Whether the rest of the piece that begins in `span` is free and clean; marks it dirty then.
+    fn take_piece(&mut self, span: SpanRef) -> bool {
+        let end = self.map.index(span) + span.pages().0;
+        let piece_end = (self.map.base() + end).next_multiple_of(PIECE) - self.map.base();
+        if end == piece_end {
+            return true;
+        }
+        let Some(next) = self.free_at(end) else { return false };
+        if next.dirty_pages() > 0 || end + next.pages().0 < piece_end {
+            return false;
+        }
+        dirty::set(self.map, end..piece_end);
+        self.reshape(next, end, next.pages().0, piece_end - end);
+        true
+    }
+
+    /// Pages to add to an extent of `pages` pages from page `index` of the window on, so that it ends with a piece.
+    pub(super) fn to_end_of_piece(&self, index: usize, pages: usize) -> usize {
+        if self.state.counts.mapped() < LEAST {
+            return 0;
+        }
+        let end = self.map.base() + index + pages;
+        end.next_multiple_of(PIECE) - end
+    }
+}

@@ -1,0 +1,217 @@
+//! The call stack of the calling thread, as return addresses. Nothing is allocated, no lock is taken, no function of libc's
+//! is called but one that is made for this (`_dl_find_object`): safe in the midst of the allocator and in signal handlers.
+//!
+//! ```text
+//! a return address ─ rule known? ─┬ yes ──────────────────────────────────────────────► the caller's frame
+//!                                 └ no: object of the address, its search table, FDE, ─┬ found: note the rule ─► …
+//!                                       instructions up to the address (`dwarf.rs`)    └ not: by frame pointer
+//! ```
+//!
+//! The unwind tables come first, since they are there and right in programs without frame pointers as in those with; code
+//! without tables, as from a just-in-time compiler, is followed by its frame pointers. Whatever the tables or the pointers say,
+//! a word of the stack is read only where the kernel says that it can be (`linux::is_readable`, once an OS page), and each frame must
+//! lie above the last: a wrong rule ends the stack early, and cannot do more.
+//!
+//! # Safety
+//!
+//! - U1: a word is read only at a multiple of 8, on a page that was found readable in the same capture, at or above the stack
+//!   pointer that the capture began with. Nobody unmaps a thread's stack under it.
+//! - U2: the tables of a loaded object are mapped and stay so while a frame of the object is on the stack.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod dwarf;
+#[cfg(target_arch = "x86_64")]
+mod object;
+#[cfg(target_arch = "x86_64")]
+mod rules;
+
+use core::ffi::CStr;
+
+use freestone_sys::linux::{self, fault::Access};
+
+/// Most frames that are looked at: the innermost.
+pub(crate) const MOST: usize = 128;
+/// The smallest OS page: what is readable is asked for as often.
+const PAGE: usize = 4096;
+/// No frame is longer.
+const LONGEST: usize = 16 << 20;
+
+/// The words of a stack, read with care (U1).
+pub(super) struct Words {
+    lowest: usize,
+    /// The page read last, or 1.
+    page: usize,
+}
+
+impl Words {
+    fn above(lowest: usize) -> Words {
+        Words { lowest, page: 1 }
+    }
+
+    /// The word at `at`, if it is on the stack.
+    pub(super) fn read(&mut self, at: usize) -> Option<usize> {
+        if at < self.lowest || !at.is_multiple_of(8) || at > usize::MAX / 2 {
+            return None;
+        }
+        let page = at & !(PAGE - 1);
+        if page != self.page {
+            if !linux::is_readable(at) {
+                return None;
+            }
+            self.page = page;
+        }
+        let at = core::ptr::with_exposed_provenance::<usize>(at);
+        // SAFETY: U1.
+        Some(unsafe { at.read_volatile() })
+    }
+}
+
+/// The registers that lead to the caller's frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub(super) pc: usize,
+    pub(super) sp: usize,
+    pub(super) bp: usize,
+    pub(super) bx: usize,
+}
+
+impl Frame {
+    /// The caller's frame by frame pointer: its own is saved where the pointer leads, the return address above it.
+    fn by_pointer(self, words: &mut Words) -> Option<Frame> {
+        if self.bp < self.sp || self.bp - self.sp > LONGEST {
+            return None;
+        }
+        let (bp, pc) = (words.read(self.bp)?, words.read(self.bp + 8)?);
+        Some(Frame { pc, sp: self.bp + 16, bp, ..self })
+    }
+
+    fn caller(self, words: &mut Words, is_return: bool) -> Option<Frame> {
+        #[cfg(target_arch = "x86_64")]
+        let next = match rules::of(self.pc - usize::from(is_return)) {
+            Some(rule) => rule.apply(self, words)?,
+            None => self.by_pointer(words)?,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let next = {
+            let _ = is_return;
+            self.by_pointer(words)?
+        };
+        (next.sp > self.sp && next.sp - self.sp <= LONGEST).then_some(next)
+    }
+}
+
+/// Notes the return addresses of the callers, the innermost first, of which the first `skip` are left out; returns how many.
+/// O(frames), and the first time an address is met, O(instructions of its rule + log of the object's functions).
+#[inline(never)]
+pub(crate) fn capture(skip: usize, out: &mut [usize]) -> usize {
+    capture_from(here(), skip, out)
+}
+
+/// The same for the place of an access that was refused, which is noted first.
+pub(crate) fn capture_access(access: &Access, out: &mut [usize]) -> usize {
+    let Some((first, rest)) = out.split_first_mut() else { return 0 };
+    *first = access.pc;
+    1 + capture_from(Frame { pc: access.pc, sp: access.sp, bp: access.bp, bx: access.bx }, 0, rest)
+}
+
+/// The object in which a return address lies: its name, empty for the program, and how far into it.
+pub(crate) fn object_of(pc: usize) -> Option<(&'static CStr, usize)> {
+    #[cfg(target_arch = "x86_64")]
+    return object::name_of(pc);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = pc;
+        None
+    }
+}
+
+fn capture_from(mut frame: Frame, skip: usize, out: &mut [usize]) -> usize {
+    let mut words = Words::above(frame.sp);
+    let (mut found, mut seen) = (0, 0);
+    while found < out.len() && seen < MOST + skip {
+        let Some(caller) = frame.caller(&mut words, seen > 0) else { break };
+        if caller.pc < PAGE {
+            break;
+        }
+        if seen >= skip {
+            out[found] = caller.pc;
+            found += 1;
+        }
+        seen += 1;
+        frame = caller;
+    }
+    found
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn here() -> Frame {
+    let (pc, sp, bp, bx);
+    // SAFETY: reads four registers.
+    unsafe {
+        core::arch::asm!(
+            "lea {pc}, [rip]", "mov {sp}, rsp", "mov {bp}, rbp", "mov {bx}, rbx",
+            pc = out(reg) pc, sp = out(reg) sp, bp = out(reg) bp, bx = out(reg) bx,
+            options(nostack, nomem, preserves_flags)
+        );
+    }
+    Frame { pc, sp, bp, bx }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn here() -> Frame {
+    let (pc, sp, bp);
+    // SAFETY: reads three registers.
+    unsafe {
+        core::arch::asm!(
+            "adr {pc}, .", "mov {sp}, sp", "mov {bp}, x29",
+            pc = out(reg) pc, sp = out(reg) sp, bp = out(reg) bp,
+            options(nostack, nomem, preserves_flags)
+        );
+    }
+    Frame { pc, sp, bp, bx: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn deep(n: usize, out: &mut [usize]) -> usize {
+        if n == 0 {
+            return core::hint::black_box(capture(0, out));
+        }
+        core::hint::black_box(deep(core::hint::black_box(n - 1), out))
+    }
+
+    #[test]
+    fn a_stack_has_as_many_frames_as_there_were_calls() {
+        let mut out = [0; MOST];
+        let shallow = deep(0, &mut out);
+        let frames = deep(20, &mut out);
+        assert_eq!(frames, shallow + 20);
+        // Calls of one place return to one place.
+        assert_eq!(out[2], out[15]);
+        assert_eq!(capture(0, &mut out[..3]), 3);
+    }
+
+    #[test]
+    fn the_end_of_a_thread_is_its_first_frame() {
+        let frames = std::thread::spawn(|| deep(3, &mut [0; MOST])).join().unwrap();
+        assert!((5..60).contains(&frames), "{frames}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_stack() {
+        let mut words = Words::above(0);
+        assert_eq!(words.read(8), None);
+        assert_eq!(words.read(usize::MAX - 7), None);
+        let here = [7usize; 2];
+        let at = (&raw const here).expose_provenance();
+        assert_eq!(Words::above(at).read(at), Some(7));
+        assert_eq!(Words::above(at + 8).read(at), None);
+        assert_eq!(Words::above(at).read(at + 1), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Which loaded object an address belongs to, as far as its unwind tables are concerned.
+//!
+//! glibc from 2.35 on answers without a lock, for exactly this purpose. Elsewhere only the program itself is known, whose
+//! headers the kernel has told of; that is all there is in a static program.
+//!
+//! # Safety
+//!
+//! U2 of `mod.rs`. `_dl_find_object` has the type of glibc's manual; the program's headers are mapped for ever.
+#![allow(unsafe_code)]
+
+use core::arch::asm;
+use core::ffi::{CStr, c_char, c_int};
+
+use freestone_sys::linux;
+
+/// glibc's `struct dl_find_object`, with room for what it may grow by.
+#[repr(C)]
+struct Found {
+    flags: u64,
+    map_start: usize,
+    map_end: usize,
+    link_map: usize,
+    eh_frame: usize,
+    reserved: [u64; 11],
+}
+
+type Find = unsafe extern "C" fn(usize, *mut Found) -> c_int;
+
+fn find() -> Option<Find> {
+    let at: usize;
+    // SAFETY: reads a weak symbol's address; null where libc does not define it.
+    unsafe {
+        asm!(".weak _dl_find_object", "mov {0}, qword ptr [rip + _dl_find_object@GOTPCREL]", out(reg) at,
+             options(nostack, preserves_flags));
+    }
+    // SAFETY: null is `None`, any other value the function's address.
+    unsafe { core::mem::transmute::<usize, Option<Find>>(at) }
+}
+
+/// The address of the table `.eh_frame_hdr` that covers `pc`.
+pub(super) fn unwind_header(pc: usize) -> Option<usize> {
+    let Some(find) = find() else { return of_program(pc) };
+    let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
+    // SAFETY: a structure to be written, long enough.
+    let outcome = unsafe { find(pc, &raw mut found) };
+    (outcome == 0 && found.eh_frame != 0).then_some(found.eh_frame)
+}
+
+/// The beginning of `struct link_map`, as in `link.h`.
+#[repr(C)]
+struct LinkMap {
+    bias: usize,
+    name: *const c_char,
+}
+
+/// The name of the object in which `pc` lies, empty for the program's own, and how far into it; `None` where nobody tells.
+pub(super) fn name_of(pc: usize) -> Option<(&'static CStr, usize)> {
+    let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
+    // SAFETY: a structure to be written, long enough.
+    if unsafe { find()?(pc, &raw mut found) } != 0 || found.link_map == 0 {
+        return None;
+    }
+    let map = core::ptr::with_exposed_provenance::<LinkMap>(found.link_map);
+    // SAFETY: the loader's record of an object that is loaded.
+    let LinkMap { bias, name } = unsafe { map.read() };
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's string, which stays as long as the object.
+    Some((unsafe { CStr::from_ptr(name) }, pc.wrapping_sub(bias)))
+}
+
+/// A program header, as in `elf.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    kind: u32,
+    flags: u32,
+    offset: usize,
+    address: usize,
+    physical: usize,
+    file_size: usize,
+    size: usize,
+    align: usize,
+}
+
+const PT_LOAD: u32 = 1;
+const PT_PHDR: u32 = 6;
+const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
+const AT_PHDR: u64 = 3;
+const AT_PHNUM: u64 = 5;
+
+fn of_program(pc: usize) -> Option<usize> {
+    let at = linux::auxiliary_value(AT_PHDR);
+    let headers = (0..linux::auxiliary_value(AT_PHNUM)).map(|index| {
+        let header = core::ptr::with_exposed_provenance::<Header>(at + index * size_of::<Header>());
+        // SAFETY: so many headers lie there.
+        unsafe { header.read_unaligned() }
+    });
+    let (mut bias, mut table, mut inside) = (0, None, false);
+    for header in headers.clone() {
+        match header.kind {
+            PT_PHDR => bias = at.wrapping_sub(header.address),
+            PT_GNU_EH_FRAME => table = Some(header.address),
+            _ => {}
+        }
+    }
+    for header in headers {
+        let start = header.address.wrapping_add(bias);
+        inside |= header.kind == PT_LOAD && pc.wrapping_sub(start) < header.size;
+    }
+    table.filter(|_| inside).map(|table| table.wrapping_add(bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_and_libc_have_tables_and_nowhere_has_none() {
+        let own = the_program_and_libc_have_tables_and_nowhere_has_none as *const () as usize;
+        assert_eq!(unwind_header(own), of_program(own));
+        assert!(unwind_header(own).is_some());
+        assert!(unwind_header(libc::getpid as *const () as usize).is_some());
+        assert_eq!(unwind_header(16), None);
+        assert_eq!(of_program(16), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! The options of hardened mode: one for all, and one for each part of it.
+
+use core::fmt;
+
+use super::{parse_size, parse_switch};
+
+/// Blocks up to so many bytes are cleared when freed; longer ones are purged.
+const ZERO: usize = 64 << 10;
+/// Bytes of one class that wait in one cache.
+const WAIT: usize = 8 << 10;
+
+/// What was chosen: the parts that were named are as named, the others as the whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Harden {
+    all: bool,
+    canary: Option<bool>,
+    check: Option<bool>,
+    guards: Option<bool>,
+    isolate: Option<bool>,
+    shuffle: Option<bool>,
+    sized: Option<bool>,
+    wait: Option<usize>,
+    zero: Option<usize>,
+}
+
+impl Harden {
+    /// As the program was built: off without the feature `harden`.
+    pub(super) const DEFAULT: Harden = Harden {
+        all: cfg!(feature = "harden"),
+        canary: None,
+        check: None,
+        guards: None,
+        isolate: None,
+        shuffle: None,
+        sized: None,
+        wait: None,
+        zero: None,
+    };
+
+    /// Takes an option; `None` when there is none of this name.
+    pub(super) fn set(&mut self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
+        let place = match key {
+            b"harden" => return Some(parse_switch(value).map(|on| self.all = on)),
+            b"harden_canary" => &mut self.canary,
+            b"harden_check" => &mut self.check,
+            b"harden_guards" => &mut self.guards,
+            b"harden_isolate" => &mut self.isolate,
+            b"harden_shuffle" => &mut self.shuffle,
+            b"harden_sized" => &mut self.sized,
+            b"harden_wait" => return Some(set_bytes(&mut self.wait, value)),
+            b"harden_zero" => return Some(set_bytes(&mut self.zero, value)),
+            _ => return None,
+        };
+        Some(parse_switch(value).map(|on| *place = Some(on)))
+    }
+
+    /// Whether the mode is on: as a whole, or a part of it.
+    pub(crate) fn is_on(&self) -> bool {
+        let parts = [self.canary, self.check, self.guards, self.isolate, self.shuffle, self.sized];
+        let bytes = [self.wait, self.zero];
+        self.all
+            || parts.contains(&Some(true))
+            || bytes.iter().any(|bytes| bytes.is_some_and(|bytes| bytes > 0))
+    }
+
+    fn part(&self, part: Option<bool>) -> bool {
+        part.unwrap_or(self.all)
+    }
+
+    /// Whether canaries stand behind what was asked for.
+    pub(crate) fn canary(&self) -> bool {
+        self.part(self.canary)
+    }
+
+    /// Whether blocks are looked at for writes after free; without clearing there is nothing to look at.
+    pub(crate) fn check(&self) -> bool {
+        self.part(self.check) && self.zero() > 0
+    }
+
+    /// Whether there are guard pages.
+    pub(crate) fn guards(&self) -> bool {
+        self.part(self.guards)
+    }
+
+    /// Whether slabs stay with their class.
+    pub(crate) fn isolate(&self) -> bool {
+        self.part(self.isolate)
+    }
+
+    /// Whether blocks are taken from random places.
+    pub(crate) fn shuffle(&self) -> bool {
+        self.part(self.shuffle)
+    }
+
+    /// Whether the size that a free states is compared.
+    pub(crate) fn sized(&self) -> bool {
+        self.part(self.sized)
+    }
+
+    /// Bytes of one class that wait in one cache before they are handed out again.
+    pub(crate) fn wait(&self) -> usize {
+        self.wait.unwrap_or(if self.all { WAIT } else { 0 })
+    }
+
+    /// Bytes up to which blocks are cleared when they are freed; longer ones are purged. 0: none are.
+    pub(crate) fn zero(&self) -> usize {
+        self.zero.unwrap_or(if self.all { ZERO } else { 0 })
+    }
+}
+
+fn set_bytes(place: &mut Option<usize>, value: &[u8]) -> Result<(), &'static str> {
+    let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 20);
+    *place = Some(bytes.ok_or("a number of bytes up to 1M, with K if you like")?);
+    Ok(())
+}
+
+impl fmt::Display for Harden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.canary(), "canary"),
+            (self.check(), "check"),
+            (self.guards(), "guards"),
+            (self.isolate(), "isolate"),
+            (self.shuffle(), "shuffle"),
+            (self.sized(), "sized"),
+            (self.wait() > 0, "wait"),
+            (self.zero() > 0, "zero"),
+        ];
+        parts.iter().filter(|part| part.0).try_for_each(|part| write!(f, " {}", part.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(options: &[(&str, &str)]) -> Harden {
+        let mut harden = Harden { all: false, ..Harden::DEFAULT };
+        for (key, value) in options {
+            assert_eq!(harden.set(key.as_bytes(), value.as_bytes()), Some(Ok(())), "{key}");
+        }
+        harden
+    }
+
+    #[test]
+    fn parts_are_as_named_and_the_others_as_the_whole() {
+        assert!(!chosen(&[]).is_on() && !chosen(&[("harden_wait", "0")]).is_on());
+        let most = chosen(&[("harden_canary", "0"), ("harden", "1"), ("harden_zero", "1K")]);
+        assert!(most.is_on() && !most.canary() && most.guards() && most.sized());
+        assert_eq!((most.zero(), most.wait()), (1024, WAIT));
+        let one = chosen(&[("harden_canary", "1")]);
+        assert!(one.is_on() && one.canary() && !one.guards());
+        assert_eq!((one.zero(), one.wait(), one.to_string().as_str()), (0, 0, " canary"));
+        assert!(!chosen(&[("harden", "1"), ("harden_zero", "0")]).check());
+    }
+
+    #[test]
+    fn what_is_wrong_is_answered_with_what_is_allowed() {
+        let mut harden = Harden::DEFAULT;
+        assert_eq!(harden.set(b"harden_canary", b"yes"), Some(Err("0 or 1")));
+        assert!(harden.set(b"harden_zero", b"2M").unwrap().unwrap_err().contains("up to 1M"));
+        assert_eq!(harden.set(b"harden_cannary", b"1"), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! Hardened mode and guarded blocks: what each misuse ends with, in a process of its own, and what of it is on by which option.
+//!
+//! # Safety
+//!
+//! The cases break the contracts of the functions they call; each does so in a child that is to end of it.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use freestone::{Freestone, raw};
+
+/// Commits the fault that the variable names, if this is a child.
+#[test]
+fn commit() {
+    let Some(case) = std::env::var_os("FREESTONE_TEST_FAULT") else { return };
+    // The first request of all is served before there are options.
+    let warm = raw::malloc(1);
+    // SAFETY: live.
+    unsafe { raw::free(warm) };
+    let block = black_box(raw::malloc(100));
+    let large = black_box(raw::malloc(1_000_000));
+    let write = |at: *mut u8, byte: u8| {
+        // SAFETY: none; see the file's head.
+        unsafe { black_box(at).write_volatile(byte) }
+    };
+    let free = |at: *mut u8| {
+        // SAFETY: as above.
+        unsafe { raw::free(black_box(at)) }
+    };
+    match case.to_str().unwrap() {
+        "nothing" => free(block),
+        "double free" => {
+            free(block);
+            free(block);
+        }
+        "double free of large" => {
+            free(large);
+            free(large);
+        }
+        "inside" => free(block.wrapping_add(16)),
+        "overrun by a zero" => {
+            write(block.wrapping_add(100), 0);
+            free(block);
+        }
+        "write after free" => {
+            free(block);
+            write(block.wrapping_add(50), 1);
+            (0..2_000).for_each(|_| free(raw::malloc(100)));
+        }
+        "large, behind" => write(large.wrapping_add(1_100_000), 1),
+        "large, after free" => {
+            free(large);
+            write(large, 1);
+        }
+        // SAFETY: as above.
+        "wrong size" => unsafe { raw::free_sized(block, 99) },
+        "wrong layout" => {
+            let layout = Layout::from_size_align(100, 8).unwrap();
+            // SAFETY: the layout is not empty.
+            let block = unsafe { Freestone.alloc(layout) };
+            // SAFETY: as above.
+            unsafe { Freestone.dealloc(block, Layout::from_size_align(4000, 8).unwrap()) };
+        }
+        "resize after free" => {
+            free(block);
+            // SAFETY: as above.
+            black_box(unsafe { raw::realloc(block, 101) });
+        }
+        "size after free" => {
+            free(block);
+            black_box(raw::usable_size(block));
+        }
+        other => panic!("no such case: {other}"),
+    }
+    // Neither destructors nor the test harness shall meet what was broken.
+    std::process::exit(0);
+}
+
+fn run(conf: &str, case: &str) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "commit", "--nocapture", "--test-threads=1"])
+        .env("FREESTONE_CONF", conf)
+        .env("FREESTONE_TEST_FAULT", case)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SIGABRT: i32 = 6;
+const SIGSEGV: i32 = 11;
+
+#[track_caller]
+fn ends(conf: &str, case: &str, signal: i32, words: &str) {
+    let output = run(conf, case);
+    let text = said(&output);
+    assert_eq!(output.status.signal(), Some(signal), "{conf}: {case}: {text}");
+    assert!(text.contains(words), "{conf}: {case}: {text}");
+}
+
+#[track_caller]
+fn passes(conf: &str, case: &str) {
+    let output = run(conf, case);
+    assert!(output.status.success() && !said(&output).contains("freestone:"), "{conf}: {}", said(&output));
+}
+
+/// Whether the kernel makes guard pages without mappings.
+fn can_guard() -> bool {
+    let output = run("harden:1,verbose:1", "nothing");
+    !said(&output).contains("no guard pages")
+}
+
+#[test]
+fn hardened_mode_ends_each_misuse_with_its_message() {
+    for conf in ["harden:1", "harden:1,cache:thread", "harden:1,cache:none", "harden:1,harden_guards:0"] {
+        passes(conf, "nothing");
+        ends(conf, "double free", SIGABRT, "double free: the block is free already");
+        ends(conf, "double free of large", SIGABRT, "double free: the block is free already");
+        ends(conf, "inside", SIGABRT, "invalid free: the address is not the start of a block");
+        ends(conf, "overrun by a zero", SIGABRT, "overrun: the bytes behind the block were written to");
+        ends(conf, "write after free", SIGABRT, "write after free: the free block was written to");
+        ends(conf, "wrong size", SIGABRT, "100 bytes, freed as 99)");
+        ends(conf, "wrong layout", SIGABRT, "100 bytes, freed as 4000)");
+        ends(conf, "resize after free", SIGABRT, "use after free: the block is free");
+        ends(conf, "size after free", SIGABRT, "use after free: the block is free");
+    }
+    if can_guard() {
+        ends("harden:1", "large, behind", SIGSEGV, "");
+        ends("harden:1", "large, after free", SIGSEGV, "");
+    }
+}
+
+#[test]
+fn each_part_finds_what_is_its_own_and_no_more() {
+    passes("harden_sized:1", "overrun by a zero");
+    passes("harden_canary:1", "wrong size");
+    passes("harden_canary:1", "write after free");
+    passes("harden:1,harden_canary:0", "overrun by a zero");
+    passes("harden:1,harden_check:0", "write after free");
+    passes("harden:1,harden_sized:0", "wrong size");
+    ends("harden_canary:1", "overrun by a zero", SIGABRT, "overrun");
+    ends("harden_sized:1", "wrong size", SIGABRT, "wrong size");
+    ends("harden_zero:1K,harden_check:1", "write after free", SIGABRT, "write after free");
+    // These are the mode's own, whatever part turned it on.
+    ends("harden_shuffle:1", "double free", SIGABRT, "double free");
+    ends("harden_wait:4K", "inside", SIGABRT, "invalid free");
+}
+
+#[test]
+fn guarded_blocks_tell_who_had_them() {
+    for (case, signal, words) in [
+        ("double free", SIGABRT, "double free: the block is free already"),
+        ("double free of large", SIGABRT, "double free: the block is free already"),
+        ("inside", SIGABRT, "16 bytes into a block of 100 bytes"),
+        ("overrun by a zero", SIGABRT, "0 bytes behind the end of a block of 100 bytes"),
+        ("write after free", SIGSEGV, "use after free: the block is free (write at"),
+        ("large, behind", SIGSEGV, ""),
+        ("large, after free", SIGSEGV, "use after free: the block is free (write at"),
+        ("resize after free", SIGABRT, "use after free"),
+        ("size after free", SIGABRT, "use after free"),
+    ] {
+        for conf in ["guard:1", "guard:1,harden:1", "guard:1,cache:thread"] {
+            if case != "large, behind" {
+                ends(conf, case, signal, words);
+                let text = said(&run(conf, case));
+                assert!(
+                    text.contains("\n  allocated by thread") && text.contains("\n  here by thread"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    passes("guard:1", "nothing");
+    let text = said(&run("guard:1", "double free"));
+    assert!(text.contains("\n  freed by thread") && text.matches("    0x").count() > 5, "{text}");
+}

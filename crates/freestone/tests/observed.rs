@@ -1,0 +1,100 @@
+//! The observed mode: turned on and off in a running process, while threads allocate and free in every way there is.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use freestone::{Freestone, profile};
+
+#[global_allocator]
+static GLOBAL: Freestone = Freestone;
+
+/// Allocates and frees blocks of all sizes, by size and by address, grows and shrinks them, and checks what they hold.
+fn churn(seed: usize, stop: &AtomicBool) {
+    let mut live: Vec<(*mut u8, Layout, u8)> = Vec::new();
+    let mut state = seed as u64 | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    let check = |block: *mut u8, size: usize, mark: u8| {
+        // SAFETY: a live block of ours, at least one byte.
+        let first = unsafe { block.read() };
+        let last = block.wrapping_add(size - 1);
+        // SAFETY: its last byte.
+        let last = unsafe { last.read() };
+        assert_eq!((first, last), (mark, mark), "{size}");
+    };
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..200 {
+            let size = 1 + next() % [60, 300, 5000, 40_000, 600_000][next() % 5];
+            let layout = Layout::from_size_align(size, 1 << (next() % 8)).unwrap();
+            let block = if next() % 4 == 0 {
+                // SAFETY: the layout is not empty.
+                unsafe { GLOBAL.alloc_zeroed(layout) }
+            } else {
+                // SAFETY: as above.
+                unsafe { GLOBAL.alloc(layout) }
+            };
+            assert!(block.addr().is_multiple_of(layout.align()));
+            let mark = next() as u8;
+            // SAFETY: ours, not shared.
+            unsafe { block.write_bytes(mark, size) };
+            live.push((block, layout, mark));
+        }
+        while live.len() > 300 {
+            let (mut block, mut layout, mark) = live.swap_remove(next() % live.len());
+            check(block, layout.size(), mark);
+            if next() % 3 == 0 {
+                let size = 1 + next() % (2 * layout.size());
+                // SAFETY: a live block of this layout.
+                block = unsafe { GLOBAL.realloc(block, layout, size) };
+                assert!(!block.is_null());
+                // SAFETY: live, at least one byte.
+                assert_eq!(unsafe { block.read() }, mark);
+                layout = Layout::from_size_align(size, layout.align()).unwrap();
+            }
+            if next() % 2 == 0 {
+                // SAFETY: live, not used again.
+                unsafe { freestone::raw::free(block) };
+            } else {
+                // SAFETY: as above.
+                unsafe { GLOBAL.dealloc(block, layout) };
+            }
+        }
+    }
+    for (block, layout, mark) in live {
+        check(block, layout.size(), mark);
+        // SAFETY: live, not used again.
+        unsafe { GLOBAL.dealloc(block, layout) };
+    }
+}
+
+#[test]
+fn sampling_is_turned_on_and_off_under_load() {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let stop = &stop;
+            scope.spawn(move || churn(thread + 1, stop));
+        }
+        for round in 0..30 {
+            // From every other block to hardly one.
+            assert!(profile::set_rate([1, 100, 10_000, 500_000][round % 4]));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            if round % 3 == 0 {
+                freestone::verify().unwrap();
+            }
+            assert!(profile::set_rate(0));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    freestone::verify().unwrap();
+}

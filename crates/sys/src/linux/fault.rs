@@ -1,0 +1,135 @@
+//! Looking at faults before the program does: a handler of SIGSEGV that passes every signal on.
+//!
+//! # Safety
+//!
+//! V1: the old action is written once, before the handler can run, and only read afterwards. What the kernel passes to a
+//! handler is valid while it runs. An old handler is called as the kernel would.
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// An access that the processor refused, and the registers that lead to the caller's frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// What was accessed.
+    pub addr: usize,
+    /// Whether it was a write; not known everywhere.
+    pub write: Option<bool>,
+    /// The instruction.
+    pub pc: usize,
+    /// The stack pointer.
+    pub sp: usize,
+    /// The frame pointer, or what was in its register.
+    pub bp: usize,
+    /// `rbx` on x86-64, by which some frames are found.
+    pub bx: usize,
+}
+
+struct Old(UnsafeCell<MaybeUninit<libc::sigaction>>);
+
+// SAFETY: V1.
+unsafe impl Sync for Old {}
+
+static OLD: Old = Old(UnsafeCell::new(MaybeUninit::uninit()));
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+static LOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// Has `look` called with each refused access of any thread, inside the signal handler, before the signal goes to whatever handled it
+/// until now. Once a process; false when the kernel refused. A handler that the program sets later replaces it.
+pub fn look_at_faults(look: fn(&Access)) -> bool {
+    let _preserved = super::PreservedErrno::new();
+    // Release: the handler finds the function (Acquire there).
+    LOOK.store(look as *mut c_void, Ordering::Release);
+    if INSTALLED.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    // SAFETY: zeros are a valid value of the structure.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = handle as Handler as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // SAFETY: V1: first asked for the old action, which nobody reads yet.
+    if unsafe { libc::sigaction(libc::SIGSEGV, core::ptr::null(), OLD.0.get().cast()) } != 0 {
+        return false;
+    }
+    // SAFETY: a valid action, whose function lives as long as this code.
+    unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, core::ptr::null_mut()) == 0 }
+}
+
+extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let _preserved = super::PreservedErrno::new();
+    let look = LOOK.load(Ordering::Acquire);
+    // SAFETY: `look_at_faults` stored a function of this type before it installed the handler.
+    let look = unsafe { core::mem::transmute::<*mut c_void, fn(&Access)>(look) };
+    // SAFETY: V1, from the kernel.
+    let code = unsafe { (*info).si_code };
+    // Those sent by somebody say nothing of an address.
+    if code > 0 {
+        // SAFETY: V1, from the kernel, for a refused access.
+        look(&unsafe { access(info, context) });
+    }
+    // SAFETY: V1.
+    unsafe { pass_on(signal, info, context, code) }
+}
+
+/// What was accessed.
+fn address(info: *mut libc::siginfo_t) -> usize {
+    // SAFETY: V1.
+    let info = unsafe { &*info };
+    // SAFETY: the signal is for an access.
+    unsafe { info.si_addr() }.addr()
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
+    // SAFETY: V1.
+    let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let register = |which: c_int| registers[which as usize] as usize;
+    Access {
+        addr: address(info),
+        // Bit 1 of the page fault's error code.
+        write: Some(register(libc::REG_ERR) & 2 != 0),
+        pc: register(libc::REG_RIP),
+        sp: register(libc::REG_RSP),
+        bp: register(libc::REG_RBP),
+        bx: register(libc::REG_RBX),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn access(info: *mut libc::siginfo_t, _context: *mut c_void) -> Access {
+    Access { addr: address(info), write: None, pc: 0, sp: 0, bp: 0, bx: 0 }
+}
+
+/// Does what would have been done without us.
+unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, code: c_int) {
+    let old = OLD.0.get().cast::<libc::sigaction>();
+    // SAFETY: V1: written before the handler was installed.
+    let old = unsafe { &*old };
+    match old.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // The access is made again when this returns, and then ends the process; an ignored one as well, as the kernel
+            // has it.
+            // SAFETY: a valid action.
+            unsafe { libc::sigaction(signal, &raw const *old, core::ptr::null_mut()) };
+            if code <= 0 {
+                // SAFETY: no precondition.
+                unsafe { libc::raise(signal) };
+            }
+        }
+        function if old.sa_flags & libc::SA_SIGINFO != 0 => {
+            // SAFETY: the flag says that it is of this type.
+            let function = unsafe { core::mem::transmute::<usize, Handler>(function) };
+            function(signal, info, context);
+        }
+        function => {
+            // SAFETY: without the flag it is of this type.
+            let function = unsafe { core::mem::transmute::<usize, extern "C" fn(c_int)>(function) };
+            function(signal);
+        }
+    }
+}
