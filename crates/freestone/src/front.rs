@@ -241,6 +241,22 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
+/// [`free`] of a block whose size the caller states; hardened and debug mode compare it. O(1).
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[inline(always)]
+unsafe fn free_sized(block: *mut u8, size: usize) {
+    let map = LEVELS.pages.page_map();
+    if let Some(page) = map.index_of(block.addr())
+        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { crate::raw::free_sized_slow(block, size) }
+}
+
 /// The same, for who has told by which function, of which size and alignment.
 ///
 /// # Safety
@@ -267,7 +283,7 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
         // Its class takes longer to work out than to look up, or does not follow from the layout alone.
         // SAFETY: F2.
-        return unsafe { free_by(block, Call::Malloc, Some(size), Some(align)) };
+        return unsafe { free_sized(block, size) };
     }
     if push_sized(class_of_layout(size, align), block) {
         return;
