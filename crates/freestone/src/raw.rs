@@ -108,7 +108,7 @@ pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_told(block, Told { call: Call::Malloc, size: Some(size), align: None }) }
+    unsafe { slow::release_sized(block, None, size) }
 }
 
 /// What the debug mode has to say in the end.
