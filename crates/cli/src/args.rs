@@ -23,6 +23,7 @@ pub enum Command {
     Stats { term: Option<String>, markdown: bool },
     Run(Box<RunOptions>),
     Why { first: PathBuf, second: PathBuf },
+    Symbolize(Option<PathBuf>),
     Top(TopOptions),
     Ctl(CtlOptions),
     Record(record::Options),
@@ -50,6 +51,7 @@ pub enum Topic {
     Why,
     Report,
     Lab,
+    Symbolize,
 }
 
 /// The options of `freestone run`.
@@ -69,9 +71,21 @@ pub struct RunOptions {
     pub arguments: Vec<OsString>,
 }
 
-const COMMANDS: [&str; 13] = [
-    "run", "record", "replay", "compare", "report", "lab", "top", "ctl", "profile", "why", "classes",
-    "stats", "help",
+const COMMANDS: [&str; 14] = [
+    "run",
+    "record",
+    "replay",
+    "compare",
+    "report",
+    "lab",
+    "top",
+    "ctl",
+    "profile",
+    "why",
+    "symbolize",
+    "classes",
+    "stats",
+    "help",
 ];
 
 /// Understands a command line without its first word; the message says what is wrong.
@@ -88,6 +102,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             Some(replay::PLAYER) => replay::parse_orders(parser),
             Some("compare") => compare::parse(parser),
             Some("why") => why(parser),
+            Some("symbolize") => symbolize(parser),
             Some("top") => top(parser),
             Some("ctl") => ctl(parser),
             Some("profile") => profile::options(parser)
@@ -108,8 +123,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 11] = [
-        "lib", "output", "json", "quiet", "no-count", "cache", "control", "conf", "profile", "leaks", "help",
+    const OPTIONS: [&str; 12] = [
+        "lib", "output", "json", "quiet", "no-count", "cache", "control", "debug", "conf", "profile",
+        "leaks", "help",
     ];
     let mut options = RunOptions::default();
     loop {
@@ -122,6 +138,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Command, String> {
             Some(Long("leaks")) => options.leaks = true,
             Some(Long("no-count")) => options.conf.set("count", "0"),
             Some(Long("control")) => options.conf.set("control", "1"),
+            Some(Long("debug")) => options.conf.set("debug", "1"),
             Some(Long("cache")) => {
                 let cache = shown(&parser.value().map_err(text)?);
                 if !CACHES.contains(&cache.as_str()) {
@@ -205,6 +222,18 @@ fn why(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
 }
 
+fn symbolize(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut path = None;
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(Topic::Symbolize)),
+            Value(file) if path.is_none() => path = Some(file.into()),
+            other => return Err(unknown(other, "freestone symbolize", &["help"])),
+        }
+    }
+    Ok(Command::Symbolize(path))
+}
+
 fn classes(mut parser: lexopt::Parser) -> Result<Command, String> {
     let mut json = false;
     while let Some(argument) = parser.next().map_err(text)? {
@@ -245,6 +274,7 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
         Some("replay") => Ok(Command::Help(Topic::Replay)),
         Some("compare") => Ok(Command::Help(Topic::Compare)),
         Some("why") => Ok(Command::Help(Topic::Why)),
+        Some("symbolize") => Ok(Command::Help(Topic::Symbolize)),
         Some("top") => Ok(Command::Help(Topic::Top)),
         Some("ctl") => Ok(Command::Help(Topic::Ctl)),
         Some("profile") => Ok(Command::Help(Topic::Profile)),

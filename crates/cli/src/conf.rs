@@ -39,6 +39,12 @@ const KEYS: &[Key] = &[
     Key { name: "cache", kind: Kind::OneOf(CACHES), meaning: "what a cache belongs to" },
     Key { name: "count", kind: Kind::Switch, meaning: "count every call and its bytes exactly" },
     Key { name: "control", kind: Kind::Switch, meaning: "let freestone top and freestone ctl attach" },
+    Key {
+        name: "debug",
+        kind: Kind::Switch,
+        meaning: "watch every block, tell of every misuse with stacks (slow)",
+    },
+    Key { name: "debug_leaks", kind: Kind::Switch, meaning: "with debug:1, tell at the end what was lost" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "record", kind: Kind::Directory, meaning: "write every call to a trace in DIR" },
     Key {

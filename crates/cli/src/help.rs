@@ -19,6 +19,7 @@ pub fn text(topic: Topic) -> String {
         Topic::Why => WHY.into(),
         Topic::Report => REPORT.into(),
         Topic::Lab => LAB.into(),
+        Topic::Symbolize => SYMBOLIZE.into(),
     }
 }
 
@@ -35,6 +36,7 @@ freestone: run a program on the Freestone allocator and see where its memory goe
   freestone ctl [PID [COMMAND]]            give a running program a command
   freestone profile FILE|PID               who holds the memory: a list, a flame graph, a pprof file
   freestone why BEFORE AFTER               what grew between two sets of figures, and why
+  freestone symbolize [FILE]               functions and lines for the addresses of a debug report
   freestone stats [TERM]                   what the figures of the report mean
   freestone classes [--json]               the size classes and their waste
   freestone help [COMMAND]                 more on one of these
@@ -56,6 +58,8 @@ Input, output, signals and the exit code pass through. At the end a report goes 
       --cache KIND     what a cache belongs to: auto, cpu, thread, or none
       --profile FILE   take a heap profile; FILE may end in .pb.gz (pprof), .svg (flame graph), .folded, .heap or .txt
       --leaks          at the end, list the blocks that nothing leads to any more, by call site
+      --debug          find every misuse of memory: each block alone on its pages, with the stacks of its
+                       life (slow, much memory); what is found is told with names at the end
       --control        let `freestone top` and `freestone ctl` attach while CMD runs
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
@@ -68,6 +72,18 @@ does; flags and --conf go before it.
 Exit code: that of CMD; if a signal ended CMD, the same signal ends freestone (a shell shows
 128 + number). 127: CMD was not found, 126: it could not be started, 125: freestone itself failed
 before it started CMD, 2: the command line was wrong.
+";
+
+const SYMBOLIZE: &str = "\
+freestone symbolize [FILE]
+
+Replaces the addresses in a report of the debug mode (FREESTONE_CONF=debug:1), read from FILE or from standard input, by
+functions and lines of source: lines of the form `    /path/of/file+0x1a2b`. All other text passes through. The files must be
+those that the program ran with. `freestone run --debug` does it by itself.
+
+  freestone symbolize log.txt
+
+Exit code: 0, 1 if FILE cannot be read, 2 if the command line was wrong.
 ";
 
 const TOP: &str = "\

@@ -28,6 +28,7 @@ mod report;
 mod run;
 pub mod snapshot;
 mod suggest;
+mod symbolize;
 mod top;
 mod verdict;
 mod why;
@@ -67,6 +68,13 @@ fn perform(command: args::Command) -> ExitCode {
             }
         },
         args::Command::Why { first, second } => match why::answer(&first, &second) {
+            Ok(text) => print(&text),
+            Err(message) => {
+                complain(&message);
+                return ExitCode::FAILURE;
+            }
+        },
+        args::Command::Symbolize(file) => match symbolize::answer(file.as_deref()) {
             Ok(text) => print(&text),
             Err(message) => {
                 complain(&message);

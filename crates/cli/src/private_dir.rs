@@ -64,11 +64,16 @@ impl PrivateDir {
 
     /// Contents of the regular files `*.json`. A link or a device that somebody put there is skipped.
     pub fn reports(&self) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
+        self.contents("json")
+    }
+
+    /// The same for the regular files with this ending.
+    pub fn contents(&self, ending: &str) -> io::Result<Vec<(PathBuf, io::Result<Vec<u8>>)>> {
         let read = |path: PathBuf| {
             let contents = fs::read(&path);
             (path, contents)
         };
-        Ok(self.files("json")?.into_iter().map(read).collect())
+        Ok(self.files(ending)?.into_iter().map(read).collect())
     }
 }
 

@@ -17,10 +17,14 @@ use crate::private_dir::PrivateDir;
 use crate::profile::{self, Format};
 use crate::program;
 use crate::report::{self, Report};
+use crate::symbolize::Symbols;
 use crate::{complain, library, shown};
 
 /// Functions and call sites that are listed.
 const TOP: usize = 40;
+/// The library that takes stacks; the loader knows where it lies.
+const UNWINDER: &str = "libgcc_s.so.1";
+
 /// Our own failure, before the program was started.
 pub const OWN_FAILURE: u8 = 125;
 
@@ -47,6 +51,8 @@ struct Job {
     reporting: bool,
     /// Whether a heap profile is taken.
     profiling: bool,
+    /// What the program does wrong is looked for.
+    debugging: bool,
 }
 
 impl Job {
@@ -60,12 +66,14 @@ impl Job {
         let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
         let library = preloadable(library, &dir)?;
         let program = program::resolve(&options.command);
-        let reporting = output.is_some() || !options.quiet;
+        // Figures of the heap mean nothing where every block has pages of its own.
+        let debugging = options.conf.get("debug") == Some("1");
+        let reporting = output.is_some() || !options.quiet && !debugging;
         if reporting {
             conf.set("count", "1");
         }
         conf.add(&options.conf.text())?;
-        if reporting {
+        if reporting || debugging {
             conf.set("report", &dir.path().to_string_lossy());
         }
         let profiling = options.profile.is_some() || options.leaks;
@@ -75,7 +83,7 @@ impl Job {
         if options.leaks {
             conf.set("leaks", "1");
         }
-        Ok(Job { options, program, library, conf, dir, output, reporting, profiling })
+        Ok(Job { options, program, library, conf, dir, output, reporting, profiling, debugging })
     }
 
     fn perform(self) -> ExitCode {
@@ -88,6 +96,9 @@ impl Job {
             outcome => outcome,
         };
         let wall = started.elapsed();
+        if self.debugging {
+            self.tell_findings();
+        }
         let (end, usage) = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return cannot_start(&self.options.command, self.program.as_deref(), &error),
@@ -127,6 +138,16 @@ impl Job {
         }
     }
 
+    /// Writes what the debug mode has found in the program and in the processes that it started.
+    fn tell_findings(&self) {
+        let mut symbols = Symbols::default();
+        for (_, contents) in self.dir.contents("debug").into_iter().flatten() {
+            let text = contents.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            // There is nobody to tell if that fails.
+            let _ = write!(io::stderr(), "\n{}", symbols.resolve(&text));
+        }
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.options.command);
         command.args(&self.options.arguments);
@@ -141,7 +162,13 @@ impl Job {
     }
 
     fn environment(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", preload(&self.library, std::env::var_os("LD_PRELOAD")));
+        let mut list = preload(&self.library, std::env::var_os("LD_PRELOAD"));
+        if self.debugging && library::system_has(UNWINDER) {
+            // Behind all others: it is there to be asked for stacks.
+            list.push(":");
+            list.push(UNWINDER);
+        }
+        command.env("LD_PRELOAD", list);
         let conf = self.conf.text();
         if !conf.is_empty() {
             command.env(conf::VARIABLE, conf);

@@ -365,3 +365,40 @@ fn a_profile_of_a_run_becomes_what_its_name_says() {
     let leaks = output(&["run", "--lib", &library, "-q", "--conf", "sample:50", "--leaks", "--", "ls", "/"]);
     assert!(text(&leaks.stderr).contains("that nothing leads to"), "{}", text(&leaks.stderr));
 }
+
+#[test]
+fn the_debug_mode_tells_of_a_double_free_with_three_named_stacks() {
+    let library = real_library!();
+    let scratch = Scratch::new("debug");
+    let (source, program) = (scratch.path("twice.c"), scratch.path("twice"));
+    let lines = [
+        "#include <stdlib.h>",
+        "__attribute__((noinline)) void *made_here(void) { void *p = malloc(40); __asm__(\"\" : \"+r\"(p)); return p; }",
+        "__attribute__((noinline)) void freed_here(void *p) { free(p); __asm__(\"\"); }",
+        "int main(void) { void *p = made_here(); freed_here(p); freed_here(p); return 0; }",
+    ];
+    fs::write(&source, lines.join("\n")).unwrap();
+    let built = Command::new("cc")
+        .args(["-g", "-w", "-O1", "-fno-builtin", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: there is no C compiler");
+    }
+    let output = output(&["run", "--debug", "--lib", &library, "--", program.to_str().unwrap()]);
+    assert_eq!(output.status.signal(), Some(6));
+    let said = text(&output.stderr);
+    let report = said.split_once("\n\n").unwrap().1;
+    assert!(report.starts_with("freestone: double free: the block of 40 bytes is free already"), "{said}");
+    for (stack, function) in
+        [("freed again", "freed_here"), ("allocated", "made_here"), ("freed by", "freed_here")]
+    {
+        let of_stack = report.split_once(&format!("    {stack}")).unwrap().1;
+        let first = of_stack.lines().nth(1).unwrap();
+        if first.contains("no stack") {
+            return eprintln!("skipped: the system has no unwinder");
+        }
+        assert!(first.trim().starts_with(function) && first.contains("twice.c:"), "{stack}: {said}");
+    }
+}

@@ -13,12 +13,41 @@ const SHARDS: usize = 8;
 
 /// What a call was, as the program sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Call {
+#[repr(u8)]
+pub enum Call {
+    /// malloc, and all that is not told apart.
     Malloc,
+    /// calloc.
     Calloc,
+    /// memalign and its kin.
     Aligned,
+    /// C++'s `new` and `delete`.
+    New,
+    /// Those of arrays.
+    NewArray,
+    /// Those with an alignment.
+    AlignedNew,
+    /// Those of arrays with an alignment.
+    AlignedNewArray,
     /// The allocation or free inside a realloc that moves: not a call of its own.
     Inner,
+}
+
+impl Call {
+    /// The call of this number, as `call as u8`.
+    pub(crate) fn from_number(number: u8) -> Call {
+        const ALL: [Call; 8] = [
+            Call::Malloc,
+            Call::Calloc,
+            Call::Aligned,
+            Call::New,
+            Call::NewArray,
+            Call::AlignedNew,
+            Call::AlignedNewArray,
+            Call::Inner,
+        ];
+        ALL.get(usize::from(number)).copied().unwrap_or(Call::Malloc)
+    }
 }
 
 #[repr(align(128))]
@@ -126,9 +155,9 @@ fn change_live(shard: &Shard, by: i64) {
 pub(crate) fn on_alloc(call: Call, class: ClassId, requested: usize, bytes: usize) {
     let (shard, class) = (shard(), class.first());
     match call {
-        Call::Malloc => add(&shard.malloc, 1),
+        Call::Malloc | Call::New | Call::NewArray => add(&shard.malloc, 1),
         Call::Calloc => add(&shard.calloc, 1),
-        Call::Aligned => add(&shard.aligned, 1),
+        Call::Aligned | Call::AlignedNew | Call::AlignedNewArray => add(&shard.aligned, 1),
         Call::Inner => {}
     }
     if class == ClassId::NONE {

@@ -27,6 +27,7 @@ use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::rseq;
 use crate::counters::Call;
+use crate::debug::{self, Told};
 use crate::harden;
 use crate::hot::HOT;
 use crate::observe;
@@ -79,6 +80,22 @@ pub fn malloc(size: usize) -> *mut u8 {
         }
     }
     malloc_slow(size)
+}
+
+/// The same, for who has a name for the call.
+#[inline(always)]
+pub fn malloc_by(size: usize, call: Call) -> *mut u8 {
+    if size < HOT.limit.load(Ordering::Acquire) {
+        let block = pop_for(CLASSES_OFFSET, size);
+        if !block.is_null() {
+            return block;
+        }
+    }
+    if debug::is_on() {
+        slow::allocate(class_of(size), size, MALLOC_ALIGN, false, call)
+    } else {
+        malloc_slow(size)
+    }
 }
 
 /// What the fast path of malloc left: medium blocks, which have caches too, and all that is slow.
@@ -230,12 +247,12 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
-/// [`free`] of a block whose size the caller states; hardened mode compares it. O(1).
+/// [`free`] of a block whose size the caller states; hardened and debug mode compare it. O(1).
 ///
 /// # Safety
 /// F2, or null; the block was asked for with `size` bytes.
 #[inline(always)]
-pub unsafe fn free_sized(block: *mut u8, size: usize) {
+unsafe fn free_sized(block: *mut u8, size: usize) {
     let map = LEVELS.pages.page_map();
     if let Some(page) = map.index_of(block.addr())
         && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
@@ -244,6 +261,22 @@ pub unsafe fn free_sized(block: *mut u8, size: usize) {
     }
     // SAFETY: F2.
     unsafe { crate::raw::free_sized_slow(block, size) }
+}
+
+/// The same, for who has told by which function, of which size and alignment.
+///
+/// # Safety
+/// F2, or null.
+#[inline(always)]
+pub unsafe fn free_by(block: *mut u8, call: Call, size: Option<usize>, align: Option<usize>) {
+    let map = LEVELS.pages.page_map();
+    if let Some(page) = map.index_of(block.addr())
+        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
+    {
+        return;
+    }
+    // SAFETY: F2.
+    unsafe { slow::release_told(block, Told { call, size, align }) }
 }
 
 /// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
@@ -269,4 +302,13 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
 #[inline]
 pub fn aligned(size: usize, align: usize) -> *mut u8 {
     alloc_over_aligned(size, align.max(MALLOC_ALIGN), false)
+}
+
+/// The same, for who has a name for the call.
+#[inline]
+pub fn aligned_by(size: usize, align: usize, call: Call) -> *mut u8 {
+    if debug::is_on() {
+        return slow::allocate(class_of_aligned(size, align), size, align.max(MALLOC_ALIGN), false, call);
+    }
+    aligned(size, align)
 }

@@ -23,6 +23,7 @@ mod central;
 mod chance;
 pub mod control;
 mod counters;
+mod debug;
 mod deferred;
 mod emergency;
 mod front;

@@ -9,7 +9,7 @@ use core::alloc::Layout;
 use freestone_base::{class_info, class_of, class_of_aligned};
 use freestone_sys::System;
 
-pub use crate::front::{aligned, aligned_fast, calloc, free, free_sized, malloc, malloc_slow};
+pub use crate::front::{aligned, aligned_fast, calloc, free, malloc, malloc_slow};
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub use crate::front_c::Numbers;
@@ -22,7 +22,10 @@ pub use crate::profile::write_at_exit as write_heap_profile;
 pub use crate::report::write_if_asked as write_report;
 pub use crate::resize::realloc;
 
-use crate::counters::Call;
+#[doc(hidden)]
+pub use crate::counters::Call;
+use crate::debug::Told;
+pub use crate::front::{aligned_by, free_by, malloc_by};
 use crate::slow;
 use crate::stats::Stats;
 use crate::{gate, harden, start};
@@ -37,14 +40,80 @@ pub unsafe extern "C" fn free_slow(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
-/// What the fast path of a free with a size leaves.
+/// What the fast path of `operator new` leaves.
+#[cold]
+pub fn new_slow(size: usize) -> *mut u8 {
+    if is_debugging() {
+        return slow::allocate(
+            class_of(size),
+            size,
+            freestone_base::size_class::MALLOC_ALIGN,
+            false,
+            Call::New,
+        );
+    }
+    malloc_slow(size)
+}
+
+/// Whether the debug mode watches every block.
+#[inline]
+pub fn is_debugging() -> bool {
+    crate::debug::is_on()
+}
+
+/// What the fast path of `operator delete` leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn delete_slow(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told::nothing(Call::New)) }
+}
+
+/// What the fast path of `operator delete[]` leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told::nothing(Call::NewArray)) }
+}
+
+/// What the fast path of `operator delete` with a size leaves.
 ///
 /// # Safety
 /// F2, or null; the block was asked for with `size` bytes.
 #[cold]
+pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told { call: Call::New, size: Some(size), align: None }) }
+}
+
+/// The same of an array.
+///
+/// # Safety
+/// F2, or null; the block was asked for with `size` bytes.
+#[cold]
+pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slow::release_told(block, Told { call: Call::NewArray, size: Some(size), align: None }) }
+}
+
+/// What the fast path of a free with a size leaves.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { slow::release_sized(block, None, size) }
+}
+
+/// What the debug mode has to say in the end.
+pub fn debug_at_end() {
+    crate::debug::at_end();
 }
 
 /// Frees a block that [`aligned`] gave for this size and alignment, without looking it up.

@@ -15,6 +15,7 @@ use freestone_base::size_class::MALLOC_ALIGN;
 use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned};
 
 use crate::counters::{self, Call};
+use crate::debug;
 use crate::front;
 use crate::harden;
 use crate::message::Fault;
@@ -66,10 +67,13 @@ fn with_room(new_size: usize, usable: usize) -> usize {
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
+    let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::resize(addr, new_size, MALLOC_ALIGN);
+    }
     if harden::is_on() {
         return harden::realloc(block, new_size, MALLOC_ALIGN);
     }
-    let addr = block.expose_provenance();
     let usable = slow::usable_size_of(addr);
     // A guarded block may have been asked for with no bytes, and tells so.
     if usable == 0 && !slow::is_guarded(addr) {
@@ -102,6 +106,9 @@ fn resized(block: *mut u8, new_size: usize, place: *mut u8, align: usize) -> *mu
 #[cold]
 #[inline(never)]
 fn watched(block: *mut u8, new_size: usize, place: *mut u8, align: usize) -> *mut u8 {
+    if debug::owns(block.addr()) {
+        return debug::resize(block.expose_provenance(), new_size, align);
+    }
     if harden::is_on() {
         return harden::realloc(block, new_size, align);
     }

@@ -27,6 +27,7 @@ use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access, SHORT_BATCH, cpu};
 use crate::central::{Effort, Room, SlabSource};
 use crate::counters::{self, Call};
+use crate::debug::{self, Told};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
 use crate::instances::TRANSFER_ROOMS;
@@ -100,6 +101,11 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    if debug::is_on()
+        && let Some(block) = debug::allocate(size, align, call)
+    {
+        return block;
+    }
     let observed =
         if observe::is_on() { observe::serve(&Request { class, size, align, zeroed, call }) } else { None };
     let block = match observed {
@@ -120,6 +126,10 @@ pub(crate) fn allocate_unobserved(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
+    let debugging = debug::is_on();
+    if debugging && let Some(block) = debug::allocate(size, align, call) {
+        return block;
+    }
     cpu::shut();
     if harden::is_on() {
         return harden::allocate(size, align, zeroed, call);
@@ -138,6 +148,11 @@ pub(crate) fn allocate_unobserved(
     let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
     start::ensure();
+    if !debugging && debug::is_on() {
+        // This very request has started it.
+        drop(inside);
+        return allocate(class, size, align, zeroed, call);
+    }
     if harden::is_on() {
         // Since just now.
         drop(inside);
@@ -394,6 +409,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
         return;
     }
     let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::release(addr, Told::nothing(call));
+    }
     if harden::is_on() {
         return harden::release(addr, None, call);
     }
@@ -447,6 +465,24 @@ fn is_of_heap(addr: usize) -> bool {
     LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0)
 }
 
+/// Gives a block back of which the caller has told more than its address.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_told(block: *mut u8, told: Told) {
+    let addr = block.expose_provenance();
+    if debug::owns(addr) {
+        return debug::release(addr, told);
+    }
+    if harden::is_on() && !block.is_null() {
+        return harden::release(addr, told.size, Call::Malloc);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(block, None, Call::Malloc) }
+}
+
 /// The same, where the caller says for which size and alignment he got the block.
 ///
 /// # Safety
@@ -454,6 +490,10 @@ fn is_of_heap(addr: usize) -> bool {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn release_sized(block: *mut u8, class: Option<ClassId>, size: usize) {
+    if debug::owns(block.expose_provenance()) {
+        let told = Told { call: Call::Malloc, size: Some(size), align: None };
+        return debug::release(block.expose_provenance(), told);
+    }
     if harden::is_on() && !block.is_null() {
         return harden::release(block.expose_provenance(), Some(size), Call::Malloc);
     }
@@ -466,6 +506,9 @@ pub(crate) fn class_at(addr: usize) -> ClassId {
 }
 
 fn release_inside(addr: usize, class: ClassId, call: Call) {
+    if debug::owns(addr) {
+        return debug::release(addr, Told::nothing(call));
+    }
     if class == ClassId::NONE {
         return release_large(addr, call);
     }
@@ -590,6 +633,9 @@ pub(crate) fn usable_size_of(addr: usize) -> usize {
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
+    }
+    if debug::owns(addr) {
+        return debug::usable_size(addr);
     }
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {

@@ -35,11 +35,12 @@ impl Mode {
 }
 
 static MODE: AtomicU8 = AtomicU8::new(0);
-/// What is done beside serving: [`COUNTS`], [`RECORDS`], [`HARDENED`].
+/// What is done beside serving: [`COUNTS`], [`RECORDS`], [`HARDENED`], [`DEBUGS`].
 static WATCHING: AtomicU8 = AtomicU8::new(0);
 const COUNTS: u8 = 1;
 const RECORDS: u8 = 2;
 const HARDENED: u8 = 4;
+const DEBUGS: u8 = 8;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -148,14 +149,21 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
+    let debug = config.debug && crate::debug::begin(config.report());
+    if config.debug && !debug {
+        tell("debug:1 cannot take effect here (no room for its addresses)");
+    }
     let hardened = config.harden.is_on();
     match config.record().is_empty() {
         true => {}
-        false if hardened => tell("record cannot take effect in hardened mode"),
+        false if hardened || debug => tell("record cannot take effect in hardened or debug mode"),
         false => record::begin(),
     }
-    let watching = [(config.count, COUNTS), (record::is_on(), RECORDS), (hardened, HARDENED)];
-    let watching = watching.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
+    let flag = |on, flag| if on { flag } else { 0 };
+    let watching = flag(config.count, COUNTS)
+        | flag(record::is_on(), RECORDS)
+        | flag(hardened, HARDENED)
+        | flag(debug, DEBUGS);
     WATCHING.store(watching, Ordering::Relaxed);
     if hardened {
         harden::start(&config.harden);

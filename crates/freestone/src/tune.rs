@@ -42,6 +42,8 @@ pub(crate) const FIXED: &[&str] = &[
     "cache_bytes",
     "control",
     "count",
+    "debug",
+    "debug_leaks",
     "harden",
     "harden_canary",
     "harden_check",
@@ -72,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) verbose: bool,
     /// Open the control: a shared page of figures and a socket for commands.
     pub(crate) control: bool,
+    /// Every block on pages of its own, with a record of its life.
+    pub(crate) debug: bool,
     /// Bytes that one CPU's cache may hold; per thread, that all threads may draw on together. `None`: as many as
     /// the number of CPUs suggests.
     pub(crate) cache_bytes: Option<usize>,
@@ -115,6 +119,7 @@ impl Config {
         count: false,
         verbose: false,
         control: false,
+        debug: false,
         cache_bytes: None,
         harden: Harden::DEFAULT,
         leaks: false,
@@ -160,6 +165,8 @@ impl Config {
                 b"cache" => self.set_cache(value),
                 b"count" => parse_switch(value).map(|on| self.count = on),
                 b"verbose" => parse_switch(value).map(|on| self.verbose = on),
+                b"debug" => parse_switch(value).map(|on| self.debug = on),
+                b"debug_leaks" => parse_switch(value).map(crate::debug::want_leaks),
                 b"control" => parse_switch(value).map(|on| self.control = on),
                 b"cache_bytes" => self.set_cache_bytes(value),
                 _ if key.starts_with(b"harden") => match self.harden.set(key, value) {

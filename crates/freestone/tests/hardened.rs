@@ -56,7 +56,7 @@ fn commit() {
             write(large, 1);
         }
         // SAFETY: as above.
-        "wrong size" => unsafe { raw::free_sized(block, 99) },
+        "wrong size" => unsafe { raw::free_by(block, raw::Call::Malloc, Some(99), None) },
         "wrong layout" => {
             let layout = Layout::from_size_align(100, 8).unwrap();
             // SAFETY: the layout is not empty.

@@ -18,7 +18,7 @@
 use core::alloc::Layout;
 use core::ffi::c_void;
 
-use freestone::raw;
+use freestone::raw::{self, Call};
 
 use crate::base::{self, Base};
 use crate::unwind::{self, weak};
@@ -41,7 +41,11 @@ extern "C-unwind" fn handle_refusal() {
 extern "C-unwind" fn new_slow(size: usize, align: usize) -> *mut u8 {
     loop {
         handle_refusal();
-        let block = if align == DEFAULT { raw::malloc(size) } else { raw::aligned(size, align) };
+        let block = if align == DEFAULT {
+            raw::malloc_by(size, Call::New)
+        } else {
+            raw::aligned_by(size, align, Call::AlignedNew)
+        };
         if !block.is_null() {
             return block;
         }
@@ -58,38 +62,38 @@ fn nothrow_slow(size: usize, align: usize) -> *mut u8 {
 }
 
 #[inline(always)]
-fn new(size: usize) -> *mut u8 {
-    let block = raw::malloc(size);
+fn new_array(size: usize) -> *mut u8 {
+    let block = raw::malloc_by(size, Call::NewArray);
     if block.is_null() { new_slow(size, DEFAULT) } else { block }
 }
 
 #[inline(always)]
-fn new_aligned(size: usize, align: usize) -> *mut u8 {
-    let block = raw::aligned(size, align);
+fn new_aligned(size: usize, align: usize, call: Call) -> *mut u8 {
+    let block = raw::aligned_by(size, align, call);
     if block.is_null() { new_slow(size, align) } else { block }
 }
 
 /// What the fast path of `operator new` leaves.
 extern "C-unwind" fn new_first(size: usize) -> *mut u8 {
-    let block = raw::malloc_slow(size);
+    let block = raw::new_slow(size);
     if block.is_null() { new_slow(size, DEFAULT) } else { block }
 }
 
 #[inline(always)]
-fn new_aligned_derived(size: usize, align: usize) -> *mut u8 {
-    if base::NEW_ALIGNED.is_own() { new_aligned(size, align) } else { call_new_aligned(size, align) }
+fn new_aligned_derived(size: usize, align: usize, call: Call) -> *mut u8 {
+    if base::NEW_ALIGNED.is_own() { new_aligned(size, align, call) } else { call_new_aligned(size, align) }
 }
 
 #[inline(always)]
-unsafe fn delete_aligned(block: *mut u8, _align: usize) {
+unsafe fn delete_aligned(block: *mut u8, align: usize, call: Call) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free(block) }
+    unsafe { raw::free_by(block, call, None, Some(align)) }
 }
 
-unsafe extern "C" fn delete_derived(block: *mut u8) {
+unsafe fn delete_derived(block: *mut u8, call: Call) {
     if base::DELETE.is_own() {
         // SAFETY: the caller's promise.
-        unsafe { raw::free(block) }
+        unsafe { raw::free_by(block, call, None, None) }
     } else {
         // SAFETY: the caller's promise.
         unsafe { call_delete(block) }
@@ -98,9 +102,20 @@ unsafe extern "C" fn delete_derived(block: *mut u8) {
 
 /// A sized delete of which it is not known, or not so, that it may go the short way.
 unsafe extern "C" fn delete_sized(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_sized_by(block, size, Call::New) }
+}
+
+/// The same of an array.
+unsafe extern "C" fn delete_array_sized(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_sized_by(block, size, Call::NewArray) }
+}
+
+unsafe fn delete_sized_by(block: *mut u8, size: usize, call: Call) {
     if base::DELETE.is_own() {
         // SAFETY: the caller's promise.
-        unsafe { raw::free_sized(block, size) }
+        unsafe { raw::free_by(block, call, Some(size), None) }
     } else {
         // SAFETY: the caller's promise.
         unsafe { call_delete(block) }
@@ -108,10 +123,10 @@ unsafe extern "C" fn delete_sized(block: *mut u8, size: usize) {
 }
 
 #[inline(always)]
-unsafe fn delete_aligned_derived(block: *mut u8, align: usize) {
+unsafe fn delete_aligned_derived(block: *mut u8, align: usize, call: Call) {
     if base::DELETE_ALIGNED.is_own() {
         // SAFETY: the caller's promise.
-        unsafe { raw::free(block) }
+        unsafe { raw::free_by(block, call, None, Some(align)) }
     } else {
         // SAFETY: the caller's promise.
         unsafe { call_delete_aligned(block, align) }
@@ -143,7 +158,11 @@ unsafe fn call_delete_aligned(block: *mut u8, align: usize) {
 }
 
 #[inline(always)]
-unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
+unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize, call: Call) {
+    if raw::is_debugging() {
+        // SAFETY: the caller's promise.
+        return unsafe { raw::free_by(block, call, Some(size), Some(align)) };
+    }
     match Layout::from_size_align(size, align.max(16)) {
         // SAFETY: the caller's promise: the size and alignment of its `new`.
         Ok(layout) if !block.is_null() => unsafe { raw::free_layout(block, layout) },
@@ -155,7 +174,7 @@ unsafe fn delete_aligned_sized(block: *mut u8, size: usize, align: usize) {
 macro_rules! operators {
     ($($new_nothrow:ident $new_aligned:ident $new_aligned_nothrow:ident
        $delete_sized:ident $delete_aligned:ident $delete_aligned_sized:ident
-       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal,
+       $delete_nothrow:ident $delete_aligned_nothrow:ident, $what:literal, $call:expr, $aligned_call:expr, $sized_slow:path, $sized_other:path,
        $new_aligned_body:expr, $delete_aligned_body:expr;)*) => {$(
         #[doc = concat!("`operator new", $what, "(size_t, nothrow)`.")]
         #[unsafe(no_mangle)]
@@ -163,14 +182,14 @@ macro_rules! operators {
             if !base::NEW.is_own() {
                 return unwind::catching(call_new, size, DEFAULT);
             }
-            let block = raw::malloc(size);
+            let block = raw::malloc_by(size, $call);
             if block.is_null() { nothrow_slow(size, DEFAULT) } else { block }
         }
 
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t)`.")]
         #[unsafe(no_mangle)]
         pub extern "C-unwind" fn $new_aligned(size: usize, align: usize) -> *mut u8 {
-            $new_aligned_body(size, align)
+            $new_aligned_body(size, align, $aligned_call)
         }
 
         #[doc = concat!("`operator new", $what, "(size_t, align_val_t, nothrow)`.")]
@@ -179,11 +198,11 @@ macro_rules! operators {
             if !base::NEW_ALIGNED.is_own() {
                 return unwind::catching(call_new_aligned, size, align);
             }
-            let block = raw::aligned(size, align);
+            let block = raw::aligned_by(size, align, $aligned_call);
             if block.is_null() { nothrow_slow(size, align) } else { block }
         }
 
-        // Looking the class up takes no longer than working it out; the size is looked at in hardened mode.
+        // Looking the class up takes no longer than working it out; the size is looked at in hardened and debug mode.
         freestone::define_free! {
             @with
             #[doc = concat!("`operator delete", $what, "(void*, size_t)`.")]
@@ -191,9 +210,9 @@ macro_rules! operators {
             /// # Safety
             /// `block` is null or came from the matching `new` for this size.
             #[unsafe(no_mangle)]
-            $delete_sized, raw::free_sized_slow, size,
+            $delete_sized, $sized_slow, size,
             ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
-            [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_sized]
+            [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym $sized_other]
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t)`.")]
@@ -203,7 +222,7 @@ macro_rules! operators {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_aligned(block: *mut u8, align: usize) {
             // SAFETY: the caller's promise.
-            unsafe { $delete_aligned_body(block, align) }
+            unsafe { $delete_aligned_body(block, align, $aligned_call) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, size_t, align_val_t)`.")]
@@ -217,7 +236,7 @@ macro_rules! operators {
                 return unsafe { call_delete_aligned(block, align) };
             }
             // SAFETY: the caller's promise.
-            unsafe { delete_aligned_sized(block, size, align) }
+            unsafe { delete_aligned_sized(block, size, align, $aligned_call) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, nothrow)`.")]
@@ -227,7 +246,7 @@ macro_rules! operators {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_nothrow(block: *mut u8, _: NoThrow) {
             // SAFETY: the caller's promise.
-            unsafe { delete_derived(block) }
+            unsafe { delete_derived(block, $call) }
         }
 
         #[doc = concat!("`operator delete", $what, "(void*, align_val_t, nothrow)`.")]
@@ -237,7 +256,7 @@ macro_rules! operators {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $delete_aligned_nothrow(block: *mut u8, align: usize, _: NoThrow) {
             // SAFETY: the caller's promise.
-            unsafe { delete_aligned_derived(block, align) }
+            unsafe { delete_aligned_derived(block, align, $aligned_call) }
         }
     )*};
 }
@@ -250,7 +269,7 @@ freestone::define_malloc! {
 /// `operator new[](size_t)`.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn _Znam(size: usize) -> *mut u8 {
-    if base::NEW.is_own() { new(size) } else { call_new(size, DEFAULT) }
+    if base::NEW.is_own() { new_array(size) } else { call_new(size, DEFAULT) }
 }
 
 freestone::define_free! {
@@ -258,7 +277,13 @@ freestone::define_free! {
     ///
     /// # Safety
     /// `block` is null or came from `new`.
-    operator_delete, "_ZdlPv"
+    operator_delete, "_ZdlPv", raw::delete_slow,
+}
+
+/// `operator delete[](void*)` of which it is not known, or not so, that it may go the short way.
+unsafe extern "C" fn delete_array(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { delete_derived(block, Call::NewArray) }
 }
 
 freestone::define_free! {
@@ -268,19 +293,19 @@ freestone::define_free! {
     /// # Safety
     /// `block` is null or came from `new[]`.
     #[unsafe(no_mangle)]
-    _ZdaPv, raw::free_slow, ,
+    _ZdaPv, raw::delete_array_slow, ,
     ["cmp byte ptr [rip + {base} + {answer}], {own}", "jne {other}"]
-    [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_derived]
+    [base = sym base::DELETE, answer = const Base::ANSWER, own = const base::OWN, other = sym delete_array]
 }
 
 operators! {
     _ZnwmRKSt9nothrow_t _ZnwmSt11align_val_t _ZnwmSt11align_val_tRKSt9nothrow_t
     _ZdlPvm _ZdlPvSt11align_val_t _ZdlPvmSt11align_val_t
-    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "",
+    _ZdlPvRKSt9nothrow_t _ZdlPvSt11align_val_tRKSt9nothrow_t, "", Call::New, Call::AlignedNew, raw::delete_sized_slow, delete_sized,
     new_aligned, delete_aligned;
 
     _ZnamRKSt9nothrow_t _ZnamSt11align_val_t _ZnamSt11align_val_tRKSt9nothrow_t
     _ZdaPvm _ZdaPvSt11align_val_t _ZdaPvmSt11align_val_t
-    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]",
+    _ZdaPvRKSt9nothrow_t _ZdaPvSt11align_val_tRKSt9nothrow_t, "[]", Call::NewArray, Call::AlignedNewArray, raw::delete_array_sized_slow, delete_array_sized,
     new_aligned_derived, delete_aligned_derived;
 }

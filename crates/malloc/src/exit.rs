@@ -12,6 +12,11 @@
 use core::ffi::c_int;
 
 extern "C" fn at_end() {
+    freestone::raw::debug_at_end();
+    last_things();
+}
+
+fn last_things() {
     freestone::raw::write_report();
     freestone::raw::write_heap_profile();
     freestone::control::at_exit();
@@ -24,7 +29,7 @@ static AT_END: extern "C" fn() = at_end;
 /// `_exit`: ends the process at once, after the report.
 #[unsafe(no_mangle)]
 pub extern "C" fn _exit(status: c_int) -> ! {
-    at_end();
+    last_things();
     freestone_sys::linux::control::exit_now(status)
 }
 

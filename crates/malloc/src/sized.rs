@@ -10,7 +10,7 @@
 
 use core::ffi::c_int;
 
-use freestone::raw;
+use freestone::raw::{self, Call};
 
 freestone::define_free! {
     /// C23 `free_sized`; the size is looked at in hardened mode.
@@ -25,9 +25,9 @@ freestone::define_free! {
 /// # Safety
 /// `block` is null or a live block of `size` bytes aligned to `align`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, size: usize) {
+pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, align: usize, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free_sized(block, size) }
+    unsafe { raw::free_by(block, Call::Malloc, Some(size), Some(align)) }
 }
 
 /// jemalloc's `sdallocx`; the size is looked at in hardened mode, where `nallocx` adds nothing to it.
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, _align: usize, size:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sdallocx(block: *mut u8, size: usize, _flags: c_int) {
     // SAFETY: the caller's promise.
-    unsafe { raw::free_sized(block, size) }
+    unsafe { raw::free_by(block, Call::Malloc, Some(size), None) }
 }
 
 /// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits

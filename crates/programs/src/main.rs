@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use freestone_programs::job::{Job, Scale};
+use freestone_programs::refusal::{self, Verdict};
 use freestone_programs::session::{Bench, Session};
 use freestone_programs::setting::Setting;
 use freestone_programs::{jobs, ledger, library};
@@ -22,10 +23,14 @@ usage: freestone-programs COMMAND
                          apt-get install -y --no-install-recommends $(freestone-programs packages)
   run [NAME...]        run jobs (default: all) plain and preloaded, and compare
       --lib PATH         the library to preload (default: $FREESTONE_LIB, or a release build)
+      --conf LIST        under these options of Freestone alone, such as debug:1,debug_leaks:0
       --full             the long form: gigabytes and minutes
   ledger [NAME...]     run jobs (default: fourteen different programs) and compare the sum of the ledger's
                        lines with what the kernel says is resident, for each process as it ends
       --lib PATH, --full as above
+  refuse [CALL...]     have each system call of the allocator refused, once, often and from some call on (default: all calls),
+                       on three programs: none may crash, hang, or print something else
+      --lib PATH, --conf LIST as above
 ";
 
 fn main() -> ExitCode {
@@ -53,8 +58,10 @@ fn command() -> Result<ExitCode, Box<dyn Error>> {
         "packages" => no_more(arguments).map(|()| packages()),
         "run" => run(arguments),
         "ledger" => ledgers(arguments),
+        "refuse" => refuse(arguments),
         other => {
-            Err(format!("there is no command {other:?}: it may be list, packages, run or ledger").into())
+            Err(format!("there is no command {other:?}: it may be list, packages, run, ledger or refuse")
+                .into())
         }
     }
 }
@@ -94,27 +101,83 @@ struct Choice {
     jobs: Vec<&'static Job>,
     library: PathBuf,
     scale: Scale,
+    /// One setting, of these options of Freestone, in the place of the usual ones.
+    conf: Option<String>,
 }
 
 fn choice(mut arguments: lexopt::Parser, usual: Vec<&'static Job>) -> Result<Choice, Box<dyn Error>> {
     let mut jobs = Vec::new();
     let mut library = None;
+    let mut conf = None;
     let mut scale = Scale::from_environment()?;
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) => jobs.push(find(&name.string()?)?),
             Long("lib") => library = Some(library::checked(Path::new(&arguments.value()?))?),
+            Long("conf") => conf = Some(arguments.value()?.string()?),
             Long("full") => scale = Scale::Full,
             other => return Err(other.unexpected().into()),
         }
     }
     let library = library.map_or_else(library::find_or_build, Ok)?;
-    Ok(Choice { jobs: if jobs.is_empty() { usual } else { jobs }, library, scale })
+    Ok(Choice { jobs: if jobs.is_empty() { usual } else { jobs }, library, scale, conf })
+}
+
+fn refuse(mut arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
+    let (mut names, mut library, mut conf) = (Vec::new(), None, None);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(name) => names.push(name.string()?),
+            Long("lib") => library = Some(library::checked(Path::new(&arguments.value()?))?),
+            Long("conf") => conf = Some(arguments.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let known = || refusal::CALLS.map(|call| call.name).join(", ");
+    if let Some(name) = names.iter().find(|name| !refusal::CALLS.iter().any(|call| call.name == **name)) {
+        return Err(format!("{name:?} is not among the calls: {}", known()).into());
+    }
+    let library = library.map_or_else(library::find_or_build, Ok)?;
+    let options: Option<&'static str> = conf.map(|conf| &*conf.leak());
+    let setting = Setting { options, ..Setting::preload("refused", &library) };
+    let mut bad = 0;
+    for subject in refusal::SUBJECTS {
+        let usual = subject.usual()?;
+        for call in refusal::CALLS {
+            if !names.is_empty() && !names.iter().any(|name| name == call.name) {
+                continue;
+            }
+            let (mut came, mut refused, mut unimpressed, mut clean) = (0, 0, 0, 0);
+            for when in refusal::MOMENTS {
+                let (verdict, seen) = subject.refused(&setting, call, when, &usual)?;
+                (came, refused) = (came.max(seen.calls), refused + seen.refused);
+                match verdict {
+                    Verdict::Unimpressed => unimpressed += 1,
+                    Verdict::CleanFailure(_) => clean += 1,
+                    Verdict::Bad(why) => {
+                        bad += 1;
+                        println!("BAD  {} {} {when:?}: {why}", subject.name, call.name);
+                    }
+                }
+            }
+            println!(
+                "{:8} {:18} {came:6} calls, {refused:6} refused in {} runs: {unimpressed} as usual, {clean} failed cleanly",
+                subject.name,
+                call.name,
+                refusal::MOMENTS.len()
+            );
+        }
+    }
+    println!("\n{bad} bad ends");
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn ledgers(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
     let usual = ledger::USUAL.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
-    let Choice { jobs, library, scale } = choice(arguments, usual)?;
+    let Choice { jobs, library, scale, conf } = choice(arguments, usual)?;
+    if conf.is_some() {
+        return Err("--conf is for run: the ledger sets its own".into());
+    }
     let session = Session::new(scale)?;
     let library = session.adopt(&library)?;
     println!("{:<18}{}", "job", ledger::heading());
@@ -143,9 +206,14 @@ fn ledgers(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
-    let Choice { jobs: chosen, library, scale } = choice(arguments, jobs::all())?;
+    let Choice { jobs: chosen, library, scale, conf } = choice(arguments, jobs::all())?;
     let session = Session::new(scale)?;
-    let settings = Setting::of_library(&session.adopt(&library)?);
+    let library = session.adopt(&library)?;
+    let settings = match conf {
+        // As long as the command runs.
+        Some(conf) => vec![Setting { options: Some(conf.leak()), ..Setting::preload("conf", &library) }],
+        None => Setting::of_library(&library),
+    };
     let (mut failed, mut skipped) = (0, 0);
     for job in chosen {
         let missing = job.missing();

@@ -141,8 +141,8 @@ fn check(library: &Path) {
 
 /// Builds mimalloc of the crate's folder `version` and hands it over under `name`. The crate compiles it as one file, as its
 /// authors advise for overriding `malloc`; this does the same, with the definitions and flags that their CMake
-/// build has for a shared library in release.
-pub fn mimalloc(version: &str, name: &str) {
+/// build has for a shared library in release, and `further` definitions.
+pub fn mimalloc(version: &str, name: &str, further: &[(&str, &str)]) {
     let source = Package::find("libmimalloc-sys").root.join("c_src/mimalloc").join(version);
     let header = fs::read_to_string(source.join("include/mimalloc.h")).expect("the crate has the header");
     tell_version(&mimalloc_version(&header).expect("the header has the version"));
@@ -152,6 +152,9 @@ pub fn mimalloc(version: &str, name: &str) {
     for name in ["MI_MALLOC_OVERRIDE", "MI_SHARED_LIB", "MI_SHARED_LIB_EXPORT", "MI_BUILD_RELEASE", "NDEBUG"]
     {
         build.define(name, None);
+    }
+    for (name, value) in further {
+        build.define(name, *value);
     }
     build.flag("-fvisibility=hidden").flag("-ftls-model=initial-exec").flag("-fno-builtin-malloc");
     build.compile("mimalloc");
@@ -163,4 +166,55 @@ fn mimalloc_version(header: &str) -> Option<String> {
     let number = header.split("#define MI_MALLOC_VERSION").nth(1)?.split_whitespace().next()?;
     let number: u32 = number.parse().ok()?;
     Some(format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100))
+}
+
+/// Builds a target of snmalloc's own CMake files and hands it over under `name`.
+pub fn snmalloc(target: &str, name: &str) {
+    let source = Package::find("snmalloc-sys").root.join("upstream");
+    let build = out_dir().join("build");
+    let mut configure = Command::new("cmake");
+    configure.arg("-S").arg(source).arg("-B").arg(&build);
+    configure.args(["-DCMAKE_BUILD_TYPE=Release", "-DSNMALLOC_BUILD_TESTING=OFF"]);
+    output(&mut configure);
+    let mut compile = Command::new("cmake");
+    compile.arg("--build").arg(&build).args(["--target", target, "-j", &jobs()]);
+    output(&mut compile);
+    hand_over(&build.join(format!("lib{target}.so")), name);
+}
+
+/// Builds hardened_malloc in the configuration of a file of the crate's, with the flags of its own makefile, and hands it over under
+/// `name`.
+pub fn hardened_malloc(configuration: &str, name: &str) {
+    let package = Package::find("hardened-malloc-sys");
+    let source = package.root.join("vendor/hardened-malloc");
+    let text = fs::read_to_string(package.root.join(configuration)).expect("the crate has it");
+    tell_version(&package.version);
+    let common = |cpp: bool| {
+        let mut build = cc::Build::new();
+        build.cargo_metadata(false).cargo_warnings(false).warnings(false).pic(true).opt_level(3).cpp(cpp);
+        build.include(source.join("include")).include(&source).include(source.join("third_party"));
+        build.define("_GNU_SOURCE", None).flag("-fvisibility=hidden").flag("-fno-plt");
+        build.flag(if cpp { "-std=c++17" } else { "-std=gnu2x" });
+        if !cpp {
+            // Words of C23 that older compilers know as macros.
+            for header in ["stdalign.h", "stdbool.h", "assert.h"] {
+                build.flag("-include").flag(header);
+            }
+        }
+        for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            if let Some((key, value)) = line.split_once('=') {
+                build.define(key.trim(), value.trim());
+            }
+        }
+        build
+    };
+    let mut build = common(false);
+    for file in ["chacha.c", "h_malloc.c", "memory.c", "pages.c", "random.c", "util.c"] {
+        build.file(source.join(file));
+    }
+    let operators = common(true).file(source.join("new.cc")).compile_intermediates();
+    build.objects(operators);
+    build.compile("hardened_malloc");
+    let archive = out_dir().join("libhardened_malloc.a");
+    link(common(true).get_compiler().path(), &archive, name, &[]);
 }

@@ -1,5 +1,5 @@
 //! The library to preload.
 
 fn main() {
-    peer_build::mimalloc("v2", "mimalloc2");
+    peer_build::mimalloc("v2", "mimalloc2", &[]);
 }

@@ -1,5 +1,5 @@
 //! The library to preload.
 
 fn main() {
-    peer_build::mimalloc("v3", "mimalloc3");
+    peer_build::mimalloc("v3", "mimalloc3", &[]);
 }

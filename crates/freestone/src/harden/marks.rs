@@ -217,10 +217,10 @@ mod tests {
     fn a_single_bit_anywhere_is_not_zero() {
         let mut memory = block(8 * 37);
         let at = memory.as_mut_ptr().expose_provenance();
-        for word in 0..37 {
-            memory[word] = 1 << word;
+        for (bit, _) in [0; 37].iter().enumerate() {
+            memory[bit] = 1 << bit;
             assert!(!is_zero(at, 8 * 37));
-            memory[word] = 0;
+            memory[bit] = 0;
         }
         assert!(is_zero(at, 8 * 37));
     }

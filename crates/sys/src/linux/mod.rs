@@ -11,6 +11,7 @@ pub mod bare;
 pub mod cgroup;
 pub mod control;
 mod cpus;
+pub mod debugging;
 mod environ;
 mod errno;
 pub mod fault;

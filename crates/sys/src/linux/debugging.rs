@@ -1,0 +1,223 @@
+//! What the debug mode asks for: memory that nobody can touch any more, reading memory that may be gone, and the first word
+//! when an access fails.
+//!
+//! # Safety
+//!
+//! Ranges that are closed belong to the caller, as [`System`](crate::System) has it. The signal handler is set once; it reads
+//! what the kernel passes to it, and atomics.
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use libc::{c_int, c_void};
+
+use super::errno::PreservedErrno;
+use super::{ANONYMOUS, RW, pointer};
+
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE`, Linux 6.13: they take no mapping of their own.
+const GUARD_INSTALL: c_int = 102;
+const GUARD_REMOVE: c_int = 103;
+
+/// Whether the kernel was found to have no guards: then ranges are opened and closed as mappings.
+static BY_MAPPINGS: AtomicBool = AtomicBool::new(false);
+
+/// Makes a reserved range one whose parts can be opened; all of it is closed. False when the kernel refuses.
+///
+/// # Safety
+/// The caller owns the range, and nobody uses it.
+pub unsafe fn prepare(addr: usize, len: usize) -> bool {
+    let _preserved = PreservedErrno::new();
+    if BY_MAPPINGS.load(Ordering::Relaxed) {
+        return true;
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { libc::mprotect(pointer(addr), len, RW) } != 0 {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
+        return true;
+    }
+    BY_MAPPINGS.store(true, Ordering::Relaxed);
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(pointer(addr), len, libc::PROT_NONE) == 0 }
+}
+
+/// Opens a part of a prepared range, which reads as zeros. False when the kernel refuses: it has no room for more mappings.
+///
+/// # Safety
+/// The caller owns the range, and it was never opened before.
+pub unsafe fn open(addr: usize, len: usize) -> bool {
+    let _preserved = PreservedErrno::new();
+    if BY_MAPPINGS.load(Ordering::Relaxed) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::mprotect(pointer(addr), len, RW) == 0 }
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { libc::madvise(pointer(addr), len, GUARD_REMOVE) == 0 }
+    }
+}
+
+/// Drops what is in an open range and has every access fail from now on. False when the kernel refuses: it has no room for more
+/// mappings.
+///
+/// # Safety
+/// The caller owns the range, and nobody relies on what is in it.
+pub unsafe fn close(addr: usize, len: usize) -> bool {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: the caller's promise.
+    if unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
+        return true;
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { libc::mprotect(pointer(addr), len, libc::PROT_NONE) } != 0 {
+        return false;
+    }
+    // SAFETY: the caller's promise. If it is refused the memory is kept, that is all.
+    unsafe { libc::madvise(pointer(addr), len, libc::MADV_DONTNEED) };
+    true
+}
+
+/// Turns a range into addresses without memory or page tables.
+///
+/// # Safety
+/// As for [`close`], and nothing in the range will be used again.
+pub unsafe fn close_for_ever(addr: usize, len: usize) {
+    let _preserved = PreservedErrno::new();
+    let flags = ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: the caller owns the range, which is replaced by one without access. If it is refused the old one stays, closed.
+    unsafe { libc::mmap(pointer(addr), len, libc::PROT_NONE, flags, -1, 0) };
+}
+
+/// Copies memory of this process that may be unmapped meanwhile; how many bytes could be read.
+pub fn read_memory(addr: usize, into: &mut [u8]) -> usize {
+    let _preserved = PreservedErrno::new();
+    let to = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let from = libc::iovec { iov_base: pointer(addr), iov_len: into.len() };
+    let (to, from) = (&raw const to, &raw const from);
+    // SAFETY: the buffer is writable for its length; what is read from is checked by the kernel.
+    let got = unsafe {
+        libc::syscall(libc::SYS_process_vm_readv, super::process_id(), to, 1usize, from, 1usize, 0usize)
+    };
+    got.max(0) as usize
+}
+
+/// Appends to the file at `path`, which ends with a NUL and is made if it is not there; false when that cannot be.
+pub fn append(path: &[u8], bytes: &[u8]) -> bool {
+    let _preserved = PreservedErrno::new();
+    let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return false };
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
+    // SAFETY: a terminated string; the mode goes with O_CREAT.
+    let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+    if file < 0 {
+        return false;
+    }
+    let written = super::write_all(file, bytes);
+    // SAFETY: the descriptor just opened, closed once.
+    unsafe { libc::close(file) };
+    written
+}
+
+/// An access that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Where to.
+    pub addr: usize,
+    /// The instruction.
+    pub instruction: usize,
+    /// Whether it was a write; `None` where the machine does not tell.
+    pub write: Option<bool>,
+}
+
+/// `fn(Access)`, or 0.
+static LISTENER: AtomicUsize = AtomicUsize::new(0);
+
+/// The actions that were there before.
+struct Before(UnsafeCell<MaybeUninit<libc::sigaction>>);
+
+// SAFETY: written once, before the handler that reads it is set.
+unsafe impl Sync for Before {}
+
+static BEFORE: Before = Before(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Has `listener` called when an access by the program fails (SIGSEGV). Afterwards the signal takes its course as if this had not
+/// been. Once in a process; false when it cannot be.
+pub fn listen_to_faults(listener: fn(Access)) -> bool {
+    let _preserved = PreservedErrno::new();
+    if LISTENER.swap(listener as usize, Ordering::AcqRel) != 0 {
+        return false;
+    }
+    // SAFETY: zeros are an action: the default one.
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = on_signal as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    let before = BEFORE.0.get().cast();
+    // SAFETY: an action of ours, and a place for the one before.
+    unsafe { libc::sigaction(libc::SIGSEGV, &action, before) == 0 }
+}
+
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: set before the handler was.
+    unsafe { libc::sigaction(signal, BEFORE.0.get().cast(), core::ptr::null_mut()) };
+    // SAFETY: the kernel passes the signal's information.
+    let info = unsafe { &*info };
+    if info.si_code <= 0 {
+        // Not by an access, which would fail again: by somebody, and he wants it delivered.
+        // SAFETY: numbers only.
+        unsafe { libc::syscall(libc::SYS_tgkill, super::process_id(), super::thread_id(), signal) };
+        return;
+    }
+    // SAFETY: for this signal the address is there.
+    let addr = unsafe { info.si_addr() }.addr();
+    let (instruction, write) = machine_state(context.cast());
+    let listener = LISTENER.load(Ordering::Acquire);
+    // SAFETY: what was stored there is such a function.
+    let listener = unsafe { core::mem::transmute::<usize, fn(Access)>(listener) };
+    listener(Access { addr, instruction, write });
+}
+
+#[cfg(target_arch = "x86_64")]
+fn machine_state(context: *const libc::ucontext_t) -> (usize, Option<bool>) {
+    /// The bit of the page fault's error code that says "write".
+    const WRITE: i64 = 2;
+    // SAFETY: the kernel passes the context to a handler that asked for information.
+    let registers = unsafe { &(*context).uc_mcontext.gregs };
+    (registers[libc::REG_RIP as usize] as usize, Some(registers[libc::REG_ERR as usize] & WRITE != 0))
+}
+
+#[cfg(target_arch = "aarch64")]
+fn machine_state(context: *const libc::ucontext_t) -> (usize, Option<bool>) {
+    // SAFETY: the kernel passes the context to a handler that asked for information.
+    (unsafe { (*context).uc_mcontext.pc } as usize, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Linux, System};
+
+    #[test]
+    fn memory_that_is_closed_cannot_be_read() {
+        let system = Linux::new();
+        let at = system.reserve(3 * 4096).expect("addresses");
+        // SAFETY: our own, which nobody uses.
+        assert!(unsafe { prepare(at, 3 * 4096) });
+        assert_eq!(read_memory(at, &mut [1; 64]), 0);
+        // SAFETY: a part of it.
+        assert!(unsafe { open(at, 2 * 4096) });
+        let mut bytes = [1; 64];
+        assert_eq!(read_memory(at + 4096, &mut bytes), 64);
+        assert_eq!(bytes, [0; 64]);
+        // SAFETY: our own mapping, which nobody uses.
+        assert!(unsafe { close(at + 4096, 4096) });
+        assert_eq!(read_memory(at + 4096, &mut bytes), 0);
+        assert_eq!(read_memory(at + 4096 - 16, &mut bytes), 16, "up to where it is closed");
+        // SAFETY: as above.
+        unsafe { close_for_ever(at, 3 * 4096) };
+        assert_eq!(read_memory(at, &mut bytes), 0);
+        // SAFETY: as above.
+        unsafe { system.release(at, 3 * 4096) }.expect("a mapping");
+    }
+}

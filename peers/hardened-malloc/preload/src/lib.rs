@@ -1,0 +1,1 @@
+//! Empty: the build script makes `libpeer_hardened_malloc.so`.

@@ -1,0 +1,1 @@
+//! Empty: the build script makes `libpeer_mimalloc_secure.so`.
