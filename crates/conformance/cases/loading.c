@@ -4,17 +4,19 @@
 #include <limits.h>
 
 /* The plugins lie beside the program. */
-static void *load(const char *name) {
+static void *load_with(const char *name, int flags) {
     char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
     CHECK(length > 0);
     path[length] = 0;
     strcpy(strrchr(path, '/') + 1, name);
     if (access(path, R_OK) != 0) skip("the plugin was not built beside the program");
-    void *library = dlopen(path, RTLD_NOW);
+    void *library = dlopen(path, flags);
     CHECK_THAT(library != NULL, "%s", dlerror());
     return library;
 }
+
+static void *load(const char *name) { return load_with(name, RTLD_NOW); }
 
 static void use(void *library) {
     int (*work)(int) = (int (*)(int))dlsym(library, "plugin_work");
@@ -37,6 +39,20 @@ CASE(bug03_plugin_loaded_and_unloaded_again_and_again) {
         fill(p, 1000, 1);
         free(p);
     }
+}
+
+/* php loads its extensions so: they prefer the libraries that they were linked with, the C library among them. */
+CASE(plugin_loaded_with_deepbind_shares_the_heap) {
+    void *library = load_with("plugin_locals.so", RTLD_NOW | RTLD_DEEPBIND);
+    use(library);
+    void *(*allocate)(size_t) = (void *(*)(size_t))dlsym(library, "plugin_allocate");
+    for (int i = 0; i < 100; i++) {
+        void *p = allocate(1000 + i);
+        CHECK(malloc_usable_size(p) >= (size_t)(1000 + i));
+        fill(p, 1000, 1);
+        free(p);
+    }
+    CHECK(dlopen("no such library", RTLD_NOW) == NULL && dlerror() != NULL);
 }
 
 CASE(bug04_plugin_used_in_threads_that_end) {

@@ -3,7 +3,7 @@
 //! Here are the symbols and the rules of C, POSIX, glibc and C++ about them, nothing else; the allocator is the crate
 //! `freestone`. One file a family: `c.rs` the C standard and POSIX, `glibc.rs` glibc's extensions, `sized.rs` the sized calls of
 //! C23 and jemalloc, `cxx.rs`, `base.rs` and `unwind.rs` the operators of C++, `exit.rs` the report at the end,
-//! `control.rs` what lets others attach, `limits.rs` the limits on memory.
+//! `control.rs` what lets others attach, `limits.rs` the limits on memory, `dlopen.rs` libraries that look past us.
 //!
 //! No `std`: the library starts nothing, needs no constructor, and maps little. A panic would be a bug; it ends
 //! the process without unwinding into C.
@@ -13,6 +13,8 @@ mod base;
 mod c;
 mod control;
 mod cxx;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod dlopen;
 mod exit;
 mod glibc;
 mod limits;
