@@ -165,7 +165,7 @@ fn command(arguments: &[&str]) -> Output {
 #[test]
 fn bad_arguments_get_a_clear_message() {
     for (arguments, expected) in [
-        (&["frobnicate"][..], "list, packages, run or ledger"),
+        (&["frobnicate"][..], "list, packages, run, ledger or refuse"),
         (&["run", "no-such-job"], "there are: loaded, python"),
         (&["run", "--lib", "/no/such/file"], "/no/such/file"),
         (&["run", "--fast"], "invalid option '--fast'"),
