@@ -98,7 +98,7 @@ pub struct Frame {
 pub struct Stack {
     /// The thread's name.
     pub thread: String,
-    /// Numbers of locations (see [`Profile::locations`]), the innermost first.
+    /// Numbers of the profile's locations, the innermost first.
     pub locations: Vec<usize>,
     values: [f64; MEASURES],
     /// Samples on which the figures rest.
