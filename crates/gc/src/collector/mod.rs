@@ -18,6 +18,7 @@ pub(crate) mod marker;
 pub mod object;
 mod semi_space;
 pub(crate) mod space;
+mod stack;
 mod stats;
 pub(crate) mod survey;
 mod visitor;
