@@ -255,3 +255,48 @@ impl<A: Alloc> Drop for Spans<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::span;
+    use super::*;
+    use crate::Global;
+    use crate::collector::object::WORD;
+
+    #[test]
+    fn sweeping_in_steps_looks_at_each_span_once_and_misses_none() {
+        let mut spans = Spans::new(Global);
+        let mark = |spans: &mut Spans<Global>, class: usize, every: usize, count: usize| {
+            for number in 0..count {
+                let block = spans.allocate(class, |_| ()).expect("memory");
+                if number % every == 0 {
+                    // SAFETY: the payload lies in the block.
+                    let payload = unsafe { block.add(WORD) };
+                    // SAFETY: nobody looks into it: its address leads to the mark bit.
+                    span::mark(unsafe { Object::new(payload) }, CLASS[class]);
+                }
+            }
+        };
+        // 60 spans with something live each, and 40 of which some have nothing.
+        mark(&mut spans, 0, 1000, 240_000);
+        mark(&mut spans, 20, 1500, 14_000);
+        let total = spans.spans;
+        assert!(total > 90, "{total}");
+        spans.begin_sweep();
+        let (mut steps, epoch) = (0, spans.epoch);
+        while !spans.sweep(1, |_| ()) {
+            steps += 1;
+            // Allocation sweeps as well, and takes fresh ones, which go between those that are swept and those that are not.
+            if steps % 8 == 0 {
+                (0..6000).for_each(|_| assert!(spans.allocate(0, |_| ()).is_some()));
+            }
+            if steps == 30 {
+                let fresh: Vec<_> = (0..4).map(|_| spans.fresh(20).expect("memory")).collect();
+                spans.lists[20].spans.extend(fresh);
+            }
+        }
+        assert!(steps <= total + 8, "{steps} looks at {total} spans");
+        assert!(spans.lists.iter().flat_map(|list| &list.spans).all(|span| span.is_swept(epoch)));
+        assert!(spans.spans < total, "some went back");
+    }
+}

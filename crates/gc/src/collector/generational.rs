@@ -214,7 +214,7 @@ impl<A: Alloc + 'static> Generational<A> {
         if roots.rescue_young(young) {
             young.complete();
         }
-        young.base.clear_ephemerons(&mut young.pending);
+        young.base.clear_ephemerons(young.pending.drain(..));
         roots.settle(&|object, tiny| young.fate(object, tiny));
         self.moving = false;
         self.drop_dead();

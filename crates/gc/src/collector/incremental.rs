@@ -32,7 +32,7 @@
 //! | open a cell for writing | a test; while marking, a look at the mark |
 //! | a slice | [`pause_micros`](crate::GcConfig::pause_micros), and what cannot be cut: one object (long arrays are cut) |
 //! | the first and the last of marking | besides, the roots |
-//! | the last of marking | besides, a look at each weak pointer, each ephemeron whose key is dead, and what guardians watch |
+//! | the last of marking | besides, a look at each weak pointer, at each ephemeron whose key has died, and at what guardians watch |
 //!
 //! # Safety
 //!
@@ -137,12 +137,12 @@ impl<A: Alloc + 'static> Incremental<A> {
         // The roots are grey as long as marking lasts. What they turn up may be followed now, but then the program cannot have run.
         roots.trace(&mut self.marker);
         let enough = ending(&self.marker);
-        let mut enough = |marker: &Marker<true>| enough.is_it(marker);
-        if !self.marker.complete::<Self>(&mut enough) {
+        let enough = |marker: &Marker<true>| enough.is_it(marker);
+        if !self.marker.drain::<Self>(enough) {
             return false;
         }
         // Who is rescued here is in its guardian's queue, and grey. If what hangs on it is too much for now, the program may run.
-        if roots.rescue(&mut self.marker) && !self.marker.complete::<Self>(&mut enough) {
+        if roots.rescue(&mut self.marker) && !self.marker.drain::<Self>(enough) {
             return false;
         }
         self.marker.settle(roots, &mut self.base);

@@ -7,10 +7,11 @@
 #![allow(unsafe_code)]
 
 use super::base::Base;
-use super::kind::{Kind, shape_of};
+use super::kind::{Fixed, Kind, shape_of};
 use super::object::{NOTED, Object};
 use super::stack::Stack;
-use super::{Collector, Pending, Roots, Visitor, attempt_all, sealed, space};
+use super::waiting::Waiting;
+use super::{Collector, Pending, Roots, Visitor, sealed, space};
 
 /// As many noted parts of arrays as are looked through for the same ones first.
 const PARTS: usize = 1024;
@@ -27,7 +28,9 @@ pub struct Marker<const CELLED: bool> {
     parts: Vec<(Object, usize)>,
     /// As many parts as there may be before they are looked through for the same ones.
     parts_full_at: usize,
-    pending: Vec<Pending<Marker<CELLED>>>,
+    waiting: Waiting<Marker<CELLED>>,
+    /// Ephemerons whose keys were marked after all.
+    ready: Vec<Pending<Marker<CELLED>>>,
     /// So many objects are followed before one asks whether it is enough.
     batch: usize,
     /// Bytes of what was marked.
@@ -47,6 +50,9 @@ impl<const CELLED: bool> Visitor for Marker<CELLED> {
             if K::TRACES {
                 self.stack.push(*place);
             }
+            if !self.waiting.is_empty() {
+                self.wake(*place, CELLED && Fixed::<K>::TINY);
+            }
         }
     }
 
@@ -56,7 +62,8 @@ impl<const CELLED: bool> Visitor for Marker<CELLED> {
 
     fn ephemeron(&mut self, pending: Pending<Self>) {
         if !(pending.attempt)(pending.object, self) {
-            self.pending.push(pending);
+            let celled = CELLED && pending.tiny_key;
+            self.waiting.insert(pending, celled);
         }
     }
 }
@@ -69,7 +76,8 @@ impl<const CELLED: bool> Marker<CELLED> {
             arrays: Vec::new(),
             parts: Vec::new(),
             parts_full_at: PARTS,
-            pending: Vec::new(),
+            waiting: Waiting::new(),
+            ready: Vec::new(),
             batch: if stress { 1 } else { 64 },
             bytes: 0,
             followed: 0,
@@ -86,6 +94,8 @@ impl<const CELLED: bool> Marker<CELLED> {
                 self.followed += 1;
                 if let Some(object) = self.stack.pop() {
                     self.follow::<C>(object);
+                } else if let Some(ephemeron) = self.ready.pop() {
+                    (ephemeron.attempt)(ephemeron.object, self);
                 } else if let Some((array, from)) = self.parts.pop() {
                     self.followed += PART_COUNTS - 1;
                     // SAFETY: reached.
@@ -108,19 +118,12 @@ impl<const CELLED: bool> Marker<CELLED> {
         }
     }
 
-    /// The same, and follows the values of ephemerons whose keys turn out to be alive.
-    pub(crate) fn complete<C: Collector<Marker = Marker<CELLED>>>(
-        &mut self,
-        enough: &mut impl FnMut(&Self) -> bool,
-    ) -> bool {
-        loop {
-            if !self.drain::<C>(&mut *enough) {
-                return false;
-            }
-            if !attempt_all(self, |marker| &mut marker.pending) {
-                return true;
-            }
-        }
+    /// A key that ephemerons may have been waiting for is alive.
+    #[cold]
+    #[inline(never)]
+    fn wake(&mut self, key: Object, celled: bool) {
+        let ready = self.waiting.take(key, celled);
+        self.ready.extend(ready);
     }
 
     /// Follows everything, for a collection in one go.
@@ -129,9 +132,9 @@ impl<const CELLED: bool> Marker<CELLED> {
         roots: &mut dyn Roots<C>,
         base: &mut Base,
     ) {
-        self.complete::<C>(&mut |_| false);
+        self.drain::<C>(|_| false);
         if roots.rescue(self) {
-            self.complete::<C>(&mut |_| false);
+            self.drain::<C>(|_| false);
         }
         self.settle(roots, base);
     }
@@ -142,7 +145,7 @@ impl<const CELLED: bool> Marker<CELLED> {
         roots: &mut dyn Roots<C>,
         base: &mut Base,
     ) {
-        base.clear_ephemerons(&mut self.pending);
+        base.clear_ephemerons(self.waiting.drain());
         roots.settle(&|object, tiny| self.fate(object, tiny));
     }
 
@@ -186,7 +189,8 @@ impl<const CELLED: bool> Marker<CELLED> {
         }
         self.arrays.clear();
         self.parts.clear();
-        self.pending.clear();
+        self.waiting.drain().for_each(drop);
+        self.ready.clear();
         self.bytes = 0;
     }
 }

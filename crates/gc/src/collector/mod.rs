@@ -22,6 +22,7 @@ mod stack;
 mod stats;
 pub(crate) mod survey;
 mod visitor;
+mod waiting;
 
 use freestone_kit::Alloc;
 

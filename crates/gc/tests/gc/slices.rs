@@ -1,6 +1,8 @@
 //! How much the incremental collector does at once: counted, not timed.
 
-use freestone_gc::{Gc, GcArray, GcCell, GcConfig, GcStats, Guardian, Heap, Incremental, Mutation, Trace};
+use freestone_gc::{
+    Ephemeron, Gc, GcArray, GcCell, GcConfig, GcStats, Guardian, Heap, Incremental, Mutation, Trace,
+};
 
 #[derive(Trace)]
 struct Tree<'gc> {
@@ -11,7 +13,7 @@ struct Tree<'gc> {
 type Mut<'m, 'gc> = &'m Mutation<'gc, Incremental>;
 
 fn tree<'gc>(mc: Mut<'_, 'gc>, depth: u32) -> Gc<'gc, Tree<'gc>> {
-    let mut child = || GcCell::new((depth > 0).then(|| tree(mc, depth - 1)));
+    let child = || GcCell::new((depth > 0).then(|| tree(mc, depth - 1)));
     mc.alloc(Tree { left: child(), right: child() })
 }
 
@@ -99,6 +101,50 @@ fn what_hangs_on_a_rescued_object_is_followed_in_slices() {
     assert_eq!(found, Some((2 << 16) - 1));
     let stats = heap.stats();
     assert!(stats.longest_slice < SLICE, "{stats:?}");
+}
+
+/// A list of ephemerons, each with the value that the next has for a key.
+#[derive(Trace)]
+struct Chain<'gc> {
+    pair: Ephemeron<'gc, Tree<'gc>, Gc<'gc, Tree<'gc>>>,
+    next: Option<Gc<'gc, Chain<'gc>>>,
+}
+
+#[test]
+fn ephemerons_are_followed_in_slices_however_they_hang_together() {
+    const LEN: u64 = 20_000;
+    type Root<'gc> = (Vec<Gc<'gc, Tree<'gc>>>, Option<Gc<'gc, Chain<'gc>>>);
+    let config = GcConfig { pause_micros: u32::MAX, ..GcConfig::default() };
+    let mut heap = Heap::<Root<'static>, Incremental>::with_config(config, Default::default(), |mc| {
+        let first = tree(mc, 0);
+        let (mut key, mut chain) = (first, None);
+        for _ in 0..LEN {
+            let value = tree(mc, 0);
+            // The last is found first, so its key is not known to be alive, and so on: asked in rounds, one in each.
+            chain = Some(mc.alloc(Chain { pair: Ephemeron::new(mc, key, value), next: chain }));
+            key = value;
+        }
+        (vec![first], chain)
+    });
+    let alive = |heap: &mut Heap<Root<'static>, Incremental>| {
+        heap.mutate(|_, (_, chain)| {
+            let all = std::iter::successors(*chain, |chain| chain.next);
+            all.filter(|chain| chain.pair.key().is_some()).count() as u64
+        })
+    };
+    let collect = |heap: &mut Heap<Root<'static>, Incremental>| {
+        let before = heap.stats().collections;
+        while heap.stats().collections < before + 2 {
+            heap.mutate(|mc, _| count(tree(mc, 9)));
+        }
+    };
+    collect(&mut heap);
+    assert_eq!(alive(&mut heap), LEN);
+    let stats = heap.stats();
+    assert!(stats.longest_slice < SLICE, "{stats:?}");
+    heap.mutate(|_, (keys, _)| keys.clear());
+    collect(&mut heap);
+    assert_eq!(alive(&mut heap), 0);
 }
 
 type Long<'gc> = GcArray<'gc, GcCell<Option<Gc<'gc, u64>>>>;
