@@ -28,7 +28,7 @@
 //!
 //! | operation | cost |
 //! |---|---|
-//! | allocate | as in mark-sweep; it sweeps 16 spans at most |
+//! | allocate | as in mark-sweep; it sweeps 16 spans at most (all, before the parent's refusal is believed) |
 //! | open a cell for writing | a test; while marking, a look at the mark |
 //! | a slice | [`pause_micros`](crate::GcConfig::pause_micros), and what cannot be cut: one object (long arrays are cut) |
 //! | the first and the last of marking | besides, the roots |

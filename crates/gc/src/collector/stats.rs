@@ -27,7 +27,7 @@ pub struct GcStats {
     /// The most work of one slice (incremental): objects that were followed (a part of a long array counts as 32), spans and large
     /// objects that were looked at to be swept. What cannot be cut is not in it.
     pub longest_slice: u64,
-    /// How long the program waited.
+    /// How long the program waited, by the wall clock: what others took of the CPU meanwhile is in it.
     pub pauses: Pauses,
 }
 
