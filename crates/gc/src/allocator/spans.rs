@@ -53,6 +53,8 @@ pub(crate) struct Spans<A: Alloc> {
     epoch: u32,
     /// Spans that were not swept after it yet.
     unswept: usize,
+    /// How far [`sweep`](Spans::sweep) has come: the class, and the place in its list. What is before it is swept.
+    swept_to: (usize, usize),
 }
 
 const LAYOUT: Layout = match Layout::from_size_align(SPAN, SPAN) {
@@ -71,6 +73,7 @@ impl<A: Alloc> Spans<A> {
             spans: 0,
             epoch: 0,
             unswept: 0,
+            swept_to: (0, 0),
         }
     }
 
@@ -98,7 +101,7 @@ impl<A: Alloc> Spans<A> {
     #[cold]
     #[inline(never)]
     fn allocate_slow(&mut self, class: usize, mut drop: impl FnMut(Object)) -> Option<NonNull<u8>> {
-        let mut full = 0;
+        let (mut full, mut patience) = (0, PATIENCE);
         loop {
             let list = &mut self.lists[class];
             if let Some(span) = list.current {
@@ -113,7 +116,7 @@ impl<A: Alloc> Spans<A> {
                 self.cursors[class] = Cursor::NONE;
             }
             let list = &mut self.lists[class];
-            if full < PATIENCE
+            if full < patience
                 && let Some(&span) = list.spans.get(list.next)
             {
                 full += 1;
@@ -125,7 +128,18 @@ impl<A: Alloc> Spans<A> {
                 }
                 continue;
             }
-            let span = self.fresh(class)?;
+            let Some(span) = self.fresh(class) else {
+                // The parent has nothing: now every span of the class is looked at, and then those of all others swept.
+                if self.lists[class].next < self.lists[class].spans.len() {
+                    patience = usize::MAX;
+                    continue;
+                }
+                if self.unswept == 0 {
+                    return None;
+                }
+                self.sweep(usize::MAX, &mut drop);
+                continue;
+            };
             // Before those that have not been looked at.
             let list = &mut self.lists[class];
             list.spans.push(span);
@@ -176,32 +190,32 @@ impl<A: Alloc> Spans<A> {
         self.retire();
         self.epoch = self.epoch.wrapping_add(1);
         self.unswept = 0;
+        self.swept_to = (0, 0);
         for list in &mut self.lists {
             list.next = 0;
             self.unswept += list.spans.len();
         }
     }
 
-    /// Sweeps what is unswept, at most `limit` spans; spans without live objects go back. Returns whether all is swept.
+    /// Goes on sweeping what is unswept, and looks at `limit` spans at most; spans without live objects go back. Returns whether
+    /// all is swept. All calls after a collection together look at each span once.
     pub(crate) fn sweep(&mut self, mut limit: usize, mut drop: impl FnMut(Object)) -> bool {
-        for class in 0..=CLASSES {
-            if self.unswept == 0 {
-                break;
-            }
-            let mut at = self.lists[class].next;
-            while at < self.lists[class].spans.len() {
-                let span = self.lists[class].spans[at];
+        let (mut class, mut at) = self.swept_to;
+        while self.unswept != 0 && class <= CLASSES {
+            // Those before `next` are swept; what allocation puts at the end, when it makes room there for a fresh one, is seen again.
+            at = at.max(self.lists[class].next);
+            while let Some(&span) = self.lists[class].spans.get(at) {
+                if limit == 0 {
+                    self.swept_to = (class, at);
+                    return false;
+                }
+                limit -= 1;
                 if span.is_swept(self.epoch) {
                     at += 1;
                     continue;
                 }
-                if limit == 0 {
-                    return false;
-                }
-                limit -= 1;
                 self.unswept -= 1;
                 if span.sweep(self.epoch, &mut drop) == 0 {
-                    // Those before `next` are swept, so it is not one of them.
                     self.lists[class].spans.swap_remove(at);
                     self.spans -= 1;
                     self.put_away(span);
@@ -209,7 +223,9 @@ impl<A: Alloc> Spans<A> {
                     at += 1;
                 }
             }
+            (class, at) = (class + 1, 0);
         }
+        self.swept_to = (class, at);
         self.unswept == 0
     }
 
@@ -237,5 +253,50 @@ impl<A: Alloc> Drop for Spans<A> {
             // SAFETY: spans: a block of the parent; the objects have been dropped.
             unsafe { self.parent.deallocate(span.block(), LAYOUT) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::span;
+    use super::*;
+    use crate::Global;
+    use crate::collector::object::WORD;
+
+    #[test]
+    fn sweeping_in_steps_looks_at_each_span_once_and_misses_none() {
+        let mut spans = Spans::new(Global);
+        let mark = |spans: &mut Spans<Global>, class: usize, every: usize, count: usize| {
+            for number in 0..count {
+                let block = spans.allocate(class, |_| ()).expect("memory");
+                if number % every == 0 {
+                    // SAFETY: the payload lies in the block.
+                    let payload = unsafe { block.add(WORD) };
+                    // SAFETY: nobody looks into it: its address leads to the mark bit.
+                    span::mark(unsafe { Object::new(payload) }, CLASS[class]);
+                }
+            }
+        };
+        // 60 spans with something live each, and 40 of which some have nothing.
+        mark(&mut spans, 0, 1000, 240_000);
+        mark(&mut spans, 20, 1500, 14_000);
+        let total = spans.spans;
+        assert!(total > 90, "{total}");
+        spans.begin_sweep();
+        let (mut steps, epoch) = (0, spans.epoch);
+        while !spans.sweep(1, |_| ()) {
+            steps += 1;
+            // Allocation sweeps as well, and takes fresh ones, which go between those that are swept and those that are not.
+            if steps % 8 == 0 {
+                (0..6000).for_each(|_| assert!(spans.allocate(0, |_| ()).is_some()));
+            }
+            if steps == 30 {
+                let fresh: Vec<_> = (0..4).map(|_| spans.fresh(20).expect("memory")).collect();
+                spans.lists[20].spans.extend(fresh);
+            }
+        }
+        assert!(steps <= total + 8, "{steps} looks at {total} spans");
+        assert!(spans.lists.iter().flat_map(|list| &list.spans).all(|span| span.is_swept(epoch)));
+        assert!(spans.spans < total, "some went back");
     }
 }

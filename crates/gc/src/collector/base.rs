@@ -57,8 +57,8 @@ impl Base {
     }
 
     /// Forgets the keys that have died, and drops their values.
-    pub(crate) fn clear_ephemerons<V>(&mut self, pending: &mut Vec<Pending<V>>) {
-        for ephemeron in pending.drain(..) {
+    pub(crate) fn clear_ephemerons<V>(&mut self, pending: impl Iterator<Item = Pending<V>>) {
+        for ephemeron in pending {
             let cleared = catch_unwind(AssertUnwindSafe(|| (ephemeron.clear)(ephemeron.object)));
             if let Err(payload) = cleared {
                 self.keep_panic(payload);

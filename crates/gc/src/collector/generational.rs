@@ -24,7 +24,8 @@
 //! | a full one | in proportion to what is live |
 //! | memory | the nursery, and as in mark-sweep |
 //!
-//! Large objects are old from the beginning. `collect` makes all old that lives.
+//! Large objects are old from the beginning. `collect` makes all old that lives. When the parent has no memory for what becomes
+//! old, even after all old ones were swept, the collection panics, and the heap is of no use any more; its destructors still run.
 //!
 //! # Safety
 //!
@@ -192,12 +193,11 @@ impl<A: Alloc + 'static> Young<A> {
     }
 }
 
+/// Half of the young have moved, so there is no way back: the heap says that it is broken, but the program goes on.
 #[cold]
+#[inline(never)]
 fn no_room(size: usize) -> ! {
-    match core::alloc::Layout::from_size_align(size, 16) {
-        Ok(layout) => std::alloc::handle_alloc_error(layout),
-        Err(_) => unreachable!("an object that is there has a layout"),
-    }
+    panic!("no memory for an object of {size} bytes that has become old: the parent allocator refused")
 }
 
 impl<A: Alloc + 'static> Generational<A> {
@@ -214,7 +214,7 @@ impl<A: Alloc + 'static> Generational<A> {
         if roots.rescue_young(young) {
             young.complete();
         }
-        young.base.clear_ephemerons(&mut young.pending);
+        young.base.clear_ephemerons(young.pending.drain(..));
         roots.settle(&|object, tiny| young.fate(object, tiny));
         self.moving = false;
         self.drop_dead();

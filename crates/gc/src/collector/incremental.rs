@@ -12,9 +12,13 @@
 //! one's origin; and the roots, which are written without a barrier, count as grey for as long as marking lasts: they are traced once
 //! more at the end of it. When that turns up nothing new, all that is white is dead.
 //!
-//! **The pacer**: a slice marks so many bytes for each byte that was allocated, as many as are needed to be done when half of the
-//! growth that is allowed is used up; but it ends when its time is up. Should the program be the faster one nevertheless, so that
-//! twice the growth is used up, marking is finished in one go.
+//! **The pacer**: for each byte that is allocated so many are to be marked that marking is done when half of the growth that is
+//! allowed is used up. A slice does what is missing of that, but ends when its time is up; what it could not do is left to the
+//! next. Should the program be the faster one nevertheless, so that all of the growth is used up, slices are not ended by the clock any
+//! more but do twice as much for each byte. So a slice is never longer than the time that is allowed *and* in proportion to what the
+//! program has allocated and opened since the last; and before the growth is used up twice, marking is done.
+//!
+//! Sweeping goes by slices, too: 32 spans and large objects for each 32 KiB that were allocated.
 //!
 //! # Where it comes from
 //!
@@ -24,9 +28,11 @@
 //!
 //! | operation | cost |
 //! |---|---|
-//! | allocate | as in mark-sweep; it sweeps 16 spans at most |
+//! | allocate | as in mark-sweep; it sweeps 16 spans at most (all, before the parent's refusal is believed) |
 //! | open a cell for writing | a test; while marking, a look at the mark |
-//! | a slice | [`pause_micros`](crate::GcConfig::pause_micros), and what cannot be cut: the roots, one object (long arrays are cut) |
+//! | a slice | [`pause_micros`](crate::GcConfig::pause_micros), and what cannot be cut: one object (long arrays are cut) |
+//! | the first and the last of marking | besides, the roots |
+//! | the last of marking | besides, a look at each weak pointer, at each ephemeron whose key has died, and at what guardians watch |
 //!
 //! # Safety
 //!
@@ -41,7 +47,7 @@ use freestone_kit::Alloc;
 
 use super::base::Base;
 use super::kind::{Kind, PART, extent_of};
-use super::marker::Marker;
+use super::marker::{Marker, PART_COUNTS};
 use super::object::{NOTED, Object};
 use super::space::{self, Space};
 use super::{Collector, GcConfig, Roots, sealed};
@@ -55,7 +61,38 @@ enum Phase {
 }
 
 /// So many bytes are allocated between two slices, at least.
-const BETWEEN: u64 = 32 << 10;
+const BETWEEN: usize = 32 << 10;
+/// So many spans, and as many large objects, are swept for each [`BETWEEN`] bytes that were allocated.
+const SWEPT: usize = 32;
+/// No object that is followed is shorter.
+const SHORTEST: usize = 16;
+
+/// When a slice of marking has done enough.
+struct Enough {
+    bytes: usize,
+    followed: u64,
+    until: Option<Instant>,
+}
+
+impl Enough {
+    const NEVER: Enough = Enough { bytes: usize::MAX, followed: u64::MAX, until: None };
+
+    /// When `bytes` more have been marked, or as many objects followed as can be that long together, and `again` besides.
+    fn after(marker: &Marker<true>, bytes: usize, again: u64) -> Enough {
+        let followed = (bytes / SHORTEST) as u64 + again + 1;
+        Enough {
+            bytes: marker.bytes.saturating_add(bytes),
+            followed: marker.followed.saturating_add(followed),
+            until: None,
+        }
+    }
+
+    fn is_it(&self, marker: &Marker<true>) -> bool {
+        marker.bytes >= self.bytes
+            || marker.followed >= self.followed
+            || self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
 
 /// Marks in slices, sweeps as it allocates. Objects do not move.
 pub struct Incremental<A: Alloc + 'static = Global> {
@@ -71,6 +108,10 @@ pub struct Incremental<A: Alloc + 'static = Global> {
     ended_at: u64,
     /// What may be live, as it looked when marking began: what was, and all that was allocated since.
     estimate: usize,
+    /// What the barrier has turned grey again since the last slice, as [`Marker::followed`] counts.
+    again: u64,
+    /// Spans that were looked at to be swept, since the heap began.
+    swept: u64,
 }
 
 impl<A: Alloc + 'static> Incremental<A> {
@@ -83,19 +124,26 @@ impl<A: Alloc + 'static> Incremental<A> {
         self.estimate = self.base.stats.live_bytes + self.began_at.saturating_sub(self.ended_at) as usize;
     }
 
-    /// Marks until `enough`; says whether marking is finished.
-    fn mark(&mut self, roots: &mut dyn Roots<Self>, mut enough: impl FnMut(usize) -> bool) -> bool {
-        if !self.marker.drain::<Self>(&mut enough) {
+    /// Marks until it is `enough`; says whether marking is finished. `ending`: the same for what turns up at the end.
+    fn mark(
+        &mut self,
+        roots: &mut dyn Roots<Self>,
+        enough: &Enough,
+        ending: impl FnOnce(&Marker<true>) -> Enough,
+    ) -> bool {
+        if !self.marker.drain::<Self>(|marker| enough.is_it(marker)) {
             return false;
         }
         // The roots are grey as long as marking lasts. What they turn up may be followed now, but then the program cannot have run.
         roots.trace(&mut self.marker);
-        if !self.marker.complete::<Self>(&mut enough) {
+        let enough = ending(&self.marker);
+        let enough = |marker: &Marker<true>| enough.is_it(marker);
+        if !self.marker.drain::<Self>(enough) {
             return false;
         }
-        if roots.rescue(&mut self.marker) {
-            // Rare, and what a guardian watches is little as a rule: followed in one go.
-            self.marker.complete::<Self>(&mut |_| false);
+        // Who is rescued here is in its guardian's queue, and grey. If what hangs on it is too much for now, the program may run.
+        if roots.rescue(&mut self.marker) && !self.marker.drain::<Self>(enough) {
+            return false;
         }
         self.marker.settle(roots, &mut self.base);
         true
@@ -118,28 +166,58 @@ impl<A: Alloc + 'static> Incremental<A> {
         let allocated = self.space.taken_bytes();
         let since = allocated.saturating_sub(self.sliced_at) as usize;
         self.sliced_at = allocated;
-        let until = Instant::now() + Duration::from_micros(u64::from(self.base.config.pause_micros));
+        let before = self.marker.followed + self.swept;
         match self.phase {
             Phase::Idle => self.begin(roots),
-            Phase::Marking => {
-                let work =
-                    if self.base.config.stress { 1 } else { since.max(BETWEEN as usize) * self.ratio() };
-                let wanted = self.marker.bytes + work;
-                let growth = self.base.growth(self.estimate) as u64;
-                let late = allocated.saturating_sub(self.began_at) > 2 * growth;
-                let done = self.mark(roots, |bytes| !late && (bytes >= wanted || Instant::now() >= until));
-                if done {
-                    self.finish();
-                }
+            Phase::Marking => self.mark_slice(roots, since.max(BETWEEN)),
+            Phase::Sweeping => self.sweep_slice(since.max(BETWEEN)),
+        }
+        let work = self.marker.followed + self.swept - before;
+        let longest = &mut self.base.stats.longest_slice;
+        *longest = work.max(*longest);
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_micros(u64::from(self.base.config.pause_micros))
+    }
+
+    fn mark_slice(&mut self, roots: &mut dyn Roots<Self>, since: usize) {
+        let pause = self.pause();
+        let until = Instant::now() + pause;
+        let growth = self.base.growth(self.estimate);
+        let gone = self.sliced_at.saturating_sub(self.began_at) as usize;
+        let late = gone > growth;
+        let quota = if self.base.config.stress && !late { 1 } else { since.saturating_mul(self.ratio()) };
+        let missing = if self.base.config.stress || late {
+            quota.saturating_mul(2)
+        } else {
+            gone.saturating_mul(self.ratio()).saturating_sub(self.marker.bytes)
+        };
+        let again = core::mem::take(&mut self.again);
+        let mut enough = Enough::after(&self.marker, missing, 2 * again);
+        enough.until = (!late).then_some(until);
+        let done = self.mark(roots, &enough, |marker| {
+            let mut enough = Enough::after(marker, quota, again);
+            // The roots may have taken all the time that there was, and would do so again.
+            enough.until = (!late).then(|| until.max(Instant::now() + pause / 4));
+            enough
+        });
+        if done {
+            self.finish();
+        }
+    }
+
+    fn sweep_slice(&mut self, since: usize) {
+        let until = Instant::now() + self.pause();
+        let quota = if self.base.config.stress { 1 } else { SWEPT * (since / BETWEEN) };
+        for _ in 0..quota {
+            self.swept += 1;
+            if self.space.sweep::<Self>(&mut self.base, 1) {
+                self.phase = Phase::Idle;
+                return;
             }
-            Phase::Sweeping => {
-                // A span is 64 KiB, and twice as many are swept as are allocated.
-                while Instant::now() < until {
-                    if self.space.sweep::<Self>(&mut self.base, 8) {
-                        self.phase = Phase::Idle;
-                        break;
-                    }
-                }
+            if Instant::now() >= until {
+                return;
             }
         }
     }
@@ -165,6 +243,8 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
             began_at: 0,
             ended_at: 0,
             estimate: 0,
+            again: 0,
+            swept: 0,
         }
     }
 
@@ -193,6 +273,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
     fn barrier(&mut self, object: Object) {
         if self.phase == Phase::Marking && !object.header().has(NOTED) && space::is_marked(object) {
             object.tag(NOTED);
+            self.again += 1;
             self.marker.again(object);
         }
     }
@@ -204,6 +285,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
         }
         if extent_of(array).in_parts(array) {
             if space::is_marked(array) {
+                self.again += PART_COUNTS;
                 self.marker.again_part(array, index - index % PART);
             }
         } else {
@@ -215,7 +297,7 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
         let allocated = self.space.taken_bytes();
         let due = match self.phase {
             Phase::Idle => allocated >= self.base.due_at,
-            _ => allocated >= self.sliced_at + BETWEEN,
+            _ => allocated >= self.sliced_at + BETWEEN as u64,
         };
         due || self.base.config.stress
     }
@@ -227,12 +309,12 @@ unsafe impl<A: Alloc + 'static> Collector for Incremental<A> {
     unsafe fn collect(&mut self, roots: &mut dyn Roots<Self>) {
         // What is being marked may be dead by now: that cycle is ended first.
         if self.phase == Phase::Marking {
-            self.mark(roots, |_| false);
+            self.mark(roots, &Enough::NEVER, |_| Enough::NEVER);
             self.finish();
         }
         self.space.sweep::<Self>(&mut self.base, usize::MAX);
         self.begin(roots);
-        self.mark(roots, |_| false);
+        self.mark(roots, &Enough::NEVER, |_| Enough::NEVER);
         self.finish();
         self.space.sweep::<Self>(&mut self.base, usize::MAX);
         self.phase = Phase::Idle;

@@ -399,7 +399,7 @@ unsafe impl<A: Alloc + 'static> Collector for MarkCompact<A> {
         if roots.rescue(&mut self.slider) {
             self.mark();
         }
-        self.base.clear_ephemerons(&mut self.slider.pending);
+        self.base.clear_ephemerons(self.slider.pending.drain(..));
         roots.settle(&|object, tiny| self.slider.fate(object, tiny));
         self.drop_dead();
 

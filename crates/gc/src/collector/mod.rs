@@ -18,9 +18,11 @@ pub(crate) mod marker;
 pub mod object;
 mod semi_space;
 pub(crate) mod space;
+mod stack;
 mod stats;
 pub(crate) mod survey;
 mod visitor;
+mod waiting;
 
 use freestone_kit::Alloc;
 

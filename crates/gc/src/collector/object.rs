@@ -69,6 +69,12 @@ impl Object {
         Object(payload)
     }
 
+    /// One that nobody looks into.
+    #[cfg(test)]
+    pub(crate) fn for_tests(at: NonNull<u8>) -> Object {
+        Object(at)
+    }
+
     #[inline]
     pub(crate) fn payload(self) -> NonNull<u8> {
         self.0

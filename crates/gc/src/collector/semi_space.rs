@@ -264,7 +264,7 @@ unsafe impl<A: Alloc + 'static> Collector for SemiSpace<A> {
         if roots.rescue(&mut self.copier) {
             self.scan();
         }
-        self.base.clear_ephemerons(&mut self.copier.pending);
+        self.base.clear_ephemerons(self.copier.pending.drain(..));
         roots.settle(&|object, tiny| self.copier.fate(object, tiny));
         self.drop_dead();
         self.large.begin_sweep();

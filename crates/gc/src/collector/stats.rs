@@ -24,7 +24,10 @@ pub struct GcStats {
     pub dropped: u64,
     /// Destructors and `trace` functions that panicked.
     pub panics: u64,
-    /// How long the program waited.
+    /// The most work of one slice (incremental): objects that were followed (a part of a long array counts as 32), spans and large
+    /// objects that were looked at to be swept. What cannot be cut is not in it.
+    pub longest_slice: u64,
+    /// How long the program waited, by the wall clock: what others took of the CPU meanwhile is in it.
     pub pauses: Pauses,
 }
 

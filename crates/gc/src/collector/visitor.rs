@@ -28,6 +28,9 @@ pub trait Visitor: sealed::Sealed + Sized {
 #[doc(hidden)]
 pub struct Pending<V> {
     pub(crate) object: Object,
+    pub(crate) key: Object,
+    /// The key is of a kind that is tiny.
+    pub(crate) tiny_key: bool,
     /// Traces the value if the key is alive, and says so.
     pub(crate) attempt: fn(Object, &mut V) -> bool,
     /// The key is dead: forgets it, and drops the value.

@@ -56,7 +56,14 @@ unsafe impl<'gc, K: Trace<'gc> + 'gc, T: Trace<'gc> + 'gc> Trace<'gc> for Epheme
     fn trace<V: Visitor>(&mut self, visitor: &mut V) {
         // SAFETY: a body is the whole payload of its object: nobody else can have one.
         let object = unsafe { Object::new(core::ptr::NonNull::from_mut(self).cast()) };
-        visitor.ephemeron(Pending { object, attempt: attempt::<K, T, V>, clear: clear::<K, T> });
+        let Some(key) = self.key else { return };
+        visitor.ephemeron(Pending {
+            object,
+            key,
+            tiny_key: Fixed::<Plain<'gc, K>>::TINY,
+            attempt: attempt::<K, T, V>,
+            clear: clear::<K, T>,
+        });
     }
 }
 

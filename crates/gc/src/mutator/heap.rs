@@ -28,6 +28,7 @@ use crate::collector::{Collector, Fate, GcConfig, GcStats, Roots};
 /// A panic in a destructor is kept until the collection is over and goes on then, from `mutate` or `collect`; of several the first.
 /// After a panic in a `trace` (written by hand: a derived one does not panic) the collection is given up. Where objects do not move,
 /// the heap can be used as before. Where they do, it cannot, and says so at the next call; its destructors still run when it is dropped.
+/// It is the same when the parent of a generational heap has no memory for what becomes old.
 pub struct Heap<R: Branded, C: Collector> {
     /// Before the mutation, so that it is dropped first.
     root: ManuallyDrop<R::Of<'static>>,
@@ -217,7 +218,7 @@ impl<R: Branded, C: Collector> Heap<R, C> {
     fn check(&self) {
         assert!(
             !self.broken,
-            "this heap cannot be used any more: a `trace` panicked while objects were being moved"
+            "this heap cannot be used any more: while objects were being moved, a `trace` panicked, or the parent allocator refused"
         );
     }
 

@@ -1,6 +1,7 @@
 //! Tests that need to reach inside.
 
 mod model;
+mod refusal;
 mod trace_panics;
 
 use std::cell::Cell;

@@ -7,6 +7,7 @@ mod interpreter;
 mod misuse;
 mod panics;
 mod services;
+mod slices;
 
 /// Runs a generic test on every collector, without and with stress.
 macro_rules! on_every_collector {
