@@ -48,6 +48,11 @@ const KEYS: &[Key] = &[
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "record", kind: Kind::Directory, meaning: "write every call to a trace in DIR" },
     Key {
+        name: "record_sample",
+        kind: Kind::Number(1 << 20),
+        meaning: "of the trace: one call in so many has its stack in it; 1: all have, 0: none has",
+    },
+    Key {
         name: "heap_profile",
         kind: Kind::Directory,
         meaning: "take a heap profile; at exit, write it to DIR/PID.heap",
