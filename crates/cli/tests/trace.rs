@@ -213,7 +213,7 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
     let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
     let (trace, html) = (scratch.path("service.trace"), scratch.path("service.html"));
     for stacks in ["16", "1"] {
-        let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program];
+        let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "4000"];
         let recorded = output(&arguments);
         assert!(recorded.status.success(), "{}", text(&recorded.stderr));
         let done = output(&["report", "-o", &html, &trace]);
