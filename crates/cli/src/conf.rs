@@ -14,6 +14,8 @@ enum Kind {
     Switch,
     OneOf(&'static [&'static str]),
     Size,
+    /// Bytes from one to the other.
+    Within(u64, u64),
     /// Bytes, or per cent.
     Amount,
     /// A whole number up to this.
@@ -47,6 +49,11 @@ const KEYS: &[Key] = &[
     Key { name: "debug_leaks", kind: Kind::Switch, meaning: "with debug:1, tell at the end what was lost" },
     Key { name: "report", kind: Kind::Directory, meaning: "at exit, write the figures to DIR/PID.json" },
     Key { name: "record", kind: Kind::Directory, meaning: "write every call to a trace in DIR" },
+    Key {
+        name: "record_sample",
+        kind: Kind::Number(1 << 20),
+        meaning: "of the trace: one call in so many has its stack in it; 1: all have, 0: none has",
+    },
     Key {
         name: "heap_profile",
         kind: Kind::Directory,
@@ -105,8 +112,8 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "class_max",
-        kind: Kind::Size,
-        meaning: "largest request served by size classes, 32K to 256K",
+        kind: Kind::Within(32 << 10, 256 << 10),
+        meaning: "largest request served by size classes",
     },
     Key { name: "transfer", kind: Kind::Switch, meaning: "keep batches of blocks between the caches" },
     Key {
@@ -171,6 +178,7 @@ impl Kind {
             Kind::Switch => "0 or 1".into(),
             Kind::OneOf(words) => words.join(", "),
             Kind::Size => "bytes, up to 1024G, with K, M or G if you like".into(),
+            Kind::Within(least, most) => format!("bytes, {}K to {}K", least >> 10, most >> 10),
             Kind::Amount => "bytes, with K, M or G if you like, or 1% to 100%; 0 for no limit".into(),
             Kind::Number(most) => format!("a number up to {most}"),
             Kind::Directory => "a directory".into(),
@@ -182,6 +190,7 @@ impl Kind {
             Kind::Switch => value == "0" || value == "1",
             Kind::OneOf(words) => words.contains(&value),
             Kind::Size => size(value).is_some(),
+            Kind::Within(least, most) => size(value).is_some_and(|size| (least..=most).contains(&size)),
             Kind::Amount => match value.strip_suffix('%') {
                 Some(part) => size(part).is_some_and(|part| (1..=100).contains(&part)),
                 None => size(value).is_some(),

@@ -20,19 +20,6 @@ pub fn find(option: Option<&Path>) -> Result<PathBuf, String> {
     path.canonicalize().map_err(|error| format!("cannot read the library {}: {error}", path.display()))
 }
 
-/// Whether a library lies where the loader looks.
-pub fn system_has(file: &str) -> bool {
-    let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-    let folders = [
-        format!("/lib/{triplet}"),
-        format!("/usr/lib/{triplet}"),
-        "/lib64".into(),
-        "/usr/lib64".into(),
-        "/usr/lib".into(),
-    ];
-    folders.iter().any(|folder| Path::new(folder).join(file).is_file())
-}
-
 fn choose(option: Option<&Path>, variable: Option<OsString>, executable: &Path) -> Result<PathBuf, String> {
     let named = option
         .map(|path| (path.to_path_buf(), "--lib"))

@@ -35,7 +35,7 @@ pub struct Options {
 
 /// Understands the words behind `record`.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const OPTIONS: [&str; 6] = ["output", "lib", "conf", "quiet", "recover", "help"];
+    const OPTIONS: [&str; 7] = ["output", "lib", "conf", "stacks", "quiet", "recover", "help"];
     let mut options = Options::default();
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -49,6 +49,12 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, String> {
                         "--conf: freestone record sets record itself; name the trace with --output".into()
                     );
                 }
+            }
+            Long("stacks") => {
+                let every = shown(&parser.value().map_err(text)?);
+                options.conf.add(&format!("record_sample:{every}")).map_err(|_| {
+                    format!("--stacks takes a number: one call in so many has its stack in the trace; 1: all, 0: none; not '{every}'")
+                })?;
             }
             Short('q') | Long("quiet") => options.quiet = true,
             Long("recover") => options.recover = Some(parser.value().map_err(text)?.into()),
@@ -258,6 +264,7 @@ mod tests {
         assert!(parsed("").contains("which program?"));
         assert!(parsed("--recover d").contains("needs --output"));
         assert!(parsed("--conf record:/x ls").contains("sets record itself"));
+        assert!(parsed("--stacks many ls").contains("--stacks takes a number"));
         assert!(parsed("--svg x ls").contains("no option '--svg'"));
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use freestone_profile::Measure;
+use freestone_profile::{Measure, Symbols};
 
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
@@ -17,13 +17,10 @@ use crate::private_dir::PrivateDir;
 use crate::profile::{self, Format};
 use crate::program;
 use crate::report::{self, Report};
-use crate::symbolize::Symbols;
-use crate::{complain, library, shown};
+use crate::{complain, library, shown, symbolize};
 
 /// Functions and call sites that are listed.
 const TOP: usize = 40;
-/// The library that takes stacks; the loader knows where it lies.
-const UNWINDER: &str = "libgcc_s.so.1";
 
 /// Our own failure, before the program was started.
 pub const OWN_FAILURE: u8 = 125;
@@ -140,11 +137,11 @@ impl Job {
 
     /// Writes what the debug mode has found in the program and in the processes that it started.
     fn tell_findings(&self) {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::new();
         for (_, contents) in self.dir.contents("debug").into_iter().flatten() {
             let text = contents.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
             // There is nobody to tell if that fails.
-            let _ = write!(io::stderr(), "\n{}", symbols.resolve(&text));
+            let _ = write!(io::stderr(), "\n{}", symbolize::resolve(&mut symbols, &text));
         }
     }
 
@@ -162,13 +159,7 @@ impl Job {
     }
 
     fn environment(&self, command: &mut Command) {
-        let mut list = preload(&self.library, std::env::var_os("LD_PRELOAD"));
-        if self.debugging && library::system_has(UNWINDER) {
-            // Behind all others: it is there to be asked for stacks.
-            list.push(":");
-            list.push(UNWINDER);
-        }
-        command.env("LD_PRELOAD", list);
+        command.env("LD_PRELOAD", preload(&self.library, std::env::var_os("LD_PRELOAD")));
         let conf = self.conf.text();
         if !conf.is_empty() {
             command.env(conf::VARIABLE, conf);

@@ -1,6 +1,7 @@
 //! The command as a user runs it. What needs the library is skipped, with a message, where it has
 //! not been built (beside the command, or where `FREESTONE_LIB` says).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -364,6 +365,42 @@ fn a_profile_of_a_run_becomes_what_its_name_says() {
     assert!(!lost.status.success() && text(&lost.stderr).contains("--leaks"));
     let leaks = output(&["run", "--lib", &library, "-q", "--conf", "sample:50", "--leaks", "--", "ls", "/"]);
     assert!(text(&leaks.stderr).contains("that nothing leads to"), "{}", text(&leaks.stderr));
+}
+
+#[test]
+fn the_command_and_the_library_know_the_same_options() {
+    let library = real_library!();
+    let own = output(&["run", "--conf", "nonsense:1", "--", "true"]);
+    let own = text(&own.stderr);
+    // A line each: the name, and what it means.
+    let own: BTreeSet<&str> = own
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let mut program = Command::new("true");
+    let said = program.env("LD_PRELOAD", &library).env("FREESTONE_CONF", "nonsense:1").output().unwrap();
+    let said = text(&said.stderr);
+    let list = said.split_once("there are: ").and_then(|(_, rest)| rest.split_once("; ignored"));
+    let (list, _) = list.unwrap_or_else(|| panic!("no list, or one that was cut: {said}"));
+    let theirs: BTreeSet<&str> = list.split_whitespace().collect();
+    assert!(theirs.len() > 20, "{said}");
+    assert_eq!(own, theirs);
+    // What the command takes for right the library does, too.
+    let scratch = Scratch::new("options");
+    let folder = scratch.path("");
+    let mut taken = 0;
+    for name in theirs {
+        for value in ["0", "1", "auto", "default", "64K", folder.to_str().unwrap()] {
+            let conf = format!("{name}:{value}");
+            let command = output(&["run", "-q", "--lib", &library, "--conf", &conf, "--", "true"]);
+            if command.status.code() == Some(0) {
+                taken += 1;
+                assert!(!text(&command.stderr).contains("ignored"), "{conf}: {}", text(&command.stderr));
+            }
+        }
+    }
+    assert!(taken > 40, "{taken}");
 }
 
 #[test]

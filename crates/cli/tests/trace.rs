@@ -189,6 +189,91 @@ fn forks_and_kills_lose_nothing() {
     assert!(listed.contains("abrupt end"), "{listed}");
 }
 
+/// A program of the fixtures with debugging information; `None`, with a message, where there is no C compiler.
+fn compiled(name: &str, scratch: &Scratch) -> Option<String> {
+    let program = scratch.path(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.c"));
+    let built = Command::new("cc").args(["-g", "-O1", "-o"]).arg(&program).arg(source).status();
+    if built.is_ok_and(|status| status.success()) {
+        return Some(program);
+    }
+    eprintln!("skipped: there is no C compiler");
+    None
+}
+
+/// The line of the service's source that ends with such a remark.
+fn line_of(remark: &str) -> usize {
+    let source = include_str!("fixtures/service.c");
+    1 + source.lines().position(|line| line.ends_with(&format!("/* {remark} */"))).unwrap()
+}
+
+#[test]
+fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page() {
+    let scratch = Scratch::new("planted");
+    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let (trace, html) = (scratch.path("service.trace"), scratch.path("service.html"));
+    for stacks in ["16", "1"] {
+        let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "4000"];
+        let recorded = output(&arguments);
+        assert!(recorded.status.success(), "{}", text(&recorded.stderr));
+        let done = output(&["report", "-o", &html, &trace]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let found = |remark, function| format!("{function} at fixtures/service.c:{}", line_of(remark));
+        let told = text(&done.stdout);
+        assert!(told.contains("Leak or unbounded cache"), "{told}");
+        assert!(told.contains(&found("leak", "remember_request")), "{told}");
+        let page = fs::read_to_string(&html).unwrap();
+        let summary = page.split("Over time").find(|part| part.contains("What stands out")).unwrap();
+        for (kind, remark, function) in [
+            ("Leak or unbounded cache", "leak", "remember_request"),
+            ("Fragmentation", "fragmentation", "open_session"),
+            ("Growing in steps", "steps", "build_answer"),
+            ("Short-lived blocks", "churn", "parse_fields"),
+        ] {
+            let finding = summary.split(kind).nth(1).unwrap_or_else(|| panic!("no {kind}: {told}"));
+            let (expected, till) = (found(remark, function), finding.find("<h").unwrap_or(finding.len()));
+            let near = &finding[..till.min(900)];
+            assert!(near.contains(&expected), "{kind} is not at {expected}: {near}");
+        }
+        assert_eq!(page.contains("figures by call site are estimates"), stacks == "16");
+    }
+}
+
+#[test]
+fn figures_by_site_are_estimates_of_the_exact_ones() {
+    let scratch = Scratch::new("estimates");
+    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let path = scratch.path("service.trace");
+    let recorded = output(&["record", "-q", "-o", &path, "--", &program, "4000"]);
+    assert!(recorded.status.success(), "{}", text(&recorded.stderr));
+    let trace = Trace::open(Path::new(&path)).unwrap();
+    let process = &trace.processes()[0];
+    assert_eq!(process.stack_every, 16);
+    let mut calls = trace.calls(0).unwrap();
+    let (mut has_stack, mut drawn, mut weighed, mut all) = (false, 0u64, 0.0, 0u64);
+    while let Some(timed) = calls.next() {
+        match timed.call {
+            Call::Stack => {
+                assert!(!has_stack && (3..=64).contains(&calls.frames().len()), "{:?}", calls.frames());
+                has_stack = true;
+            }
+            Call::Allocate { size, .. } | Call::Resize { size, .. } => {
+                all += 1;
+                if std::mem::take(&mut has_stack) {
+                    drawn += 1;
+                    weighed += process.stack_weight(size);
+                }
+            }
+            _ => assert!(!has_stack, "the call with the stack follows at once"),
+        }
+    }
+    // Six standard deviations of so many draws.
+    let off = 6.0 * 16.0 * (drawn as f64).sqrt();
+    assert!((weighed - all as f64).abs() < off, "{weighed} for {all} calls, by {drawn}");
+    let lists = trace.mappings(0).unwrap();
+    assert!(!lists.is_empty() && lists[0].lines().any(|line| line.contains("/service")), "{lists:?}");
+}
+
 #[test]
 fn a_file_that_cannot_grow_ends_the_trace_and_not_the_program() {
     if !has_library() {

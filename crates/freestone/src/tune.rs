@@ -57,6 +57,7 @@ pub(crate) const FIXED: &[&str] = &[
     "leaks",
     "profile",
     "record",
+    "record_sample",
     "report",
     "verbose",
 ];
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) harden: Harden,
     /// Tell at the end which samples nothing leads to any more.
     pub(crate) leaks: bool,
+    /// One recorded call in so many has its stack written; 1: all, 0: none.
+    pub(crate) record_sample: u32,
     report: Directory,
     record: Directory,
     heap_profile: Directory,
@@ -123,6 +126,7 @@ impl Config {
         cache_bytes: None,
         harden: Harden::DEFAULT,
         leaks: false,
+        record_sample: 16,
         report: Directory::NONE,
         record: Directory::NONE,
         heap_profile: Directory::NONE,
@@ -178,6 +182,7 @@ impl Config {
                 },
                 b"leaks" => parse_switch(value).map(|on| self.leaks = on),
                 b"report" => Directory::read(value).map(|directory| self.report = directory),
+                b"record_sample" => self.set_record_sample(value),
                 b"record" => Directory::read(value).map(|directory| self.record = directory),
                 b"heap_profile" => Directory::read(value).map(|directory| self.heap_profile = directory),
                 // Taken before all others.
@@ -220,6 +225,12 @@ impl Config {
             b"none" => CacheKind::None,
             _ => return Err("one of auto, cpu, thread, none"),
         };
+        Ok(())
+    }
+
+    fn set_record_sample(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        let every = parse_size(value).filter(|&every| every <= 1 << 20);
+        self.record_sample = every.ok_or("a number up to 1048576, or 0 for no stacks")? as u32;
         Ok(())
     }
 

@@ -62,6 +62,8 @@ impl Stacks {
     /// let mut stacks = Stacks::default();
     /// let id = stacks.enter(["main", "load", "<alloc::vec::Vec<T> as Clone>::clone", "__rust_alloc", "malloc"]);
     /// assert_eq!(stacks.site(id), "load ← main");
+    /// let id = stacks.enter(["main at a.c:9", "load at a.c:5", "xmalloc at a.c:3"]);
+    /// assert_eq!(stacks.site(id), "load at a.c:5 ← main at a.c:9");
     /// ```
     pub fn site(&self, id: StackId) -> String {
         let mut own = self.frames(id).rev().skip_while(|name| is_plumbing(name));
@@ -81,6 +83,8 @@ impl Stacks {
 
 /// Functions that allocate on behalf of their caller: nobody looks for them.
 fn is_plumbing(name: &str) -> bool {
+    // Behind the function may stand ` at FILE:LINE`.
+    let name = name.split(" at ").next().unwrap_or(name);
     const WHOLE: [&str; 16] = [
         "malloc",
         "calloc",

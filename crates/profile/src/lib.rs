@@ -28,4 +28,4 @@ mod views;
 
 pub use profile::{Frame, Measure, Profile, Stack};
 pub use raw::{Damage, Mapping, Raw, Site};
-pub use symbols::Symbols;
+pub use symbols::{Places, Symbols};

@@ -171,7 +171,21 @@ fn hexadecimal(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| format!("'{}' is no address", shown(text)))
 }
 
-/// `START-END OFFSET BUILDID NAME`
+impl Mapping {
+    /// Reads `START-END OFFSET BUILDID PATH`, numbers in base 16, `-` for no build id.
+    ///
+    /// ```
+    /// let mapping = freestone_profile::Mapping::parse("1000-3000 200 0aff /bin/a program").unwrap();
+    /// assert_eq!((mapping.start, mapping.offset, mapping.path.as_str()), (0x1000, 0x200, "/bin/a program"));
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Mapping, String> {
+        mapping(text)
+    }
+}
+
 fn mapping(text: &str) -> Result<Mapping, String> {
     let mut words = text.splitn(4, ' ');
     let mut word = || words.next().ok_or_else(|| "a mapping ends early".to_string());

@@ -45,23 +45,26 @@ impl Symbols {
             began_ns: raw.began_ns,
             duration_ns: raw.duration_ns,
             reachability: raw.reachability,
-            mappings: raw.mappings.clone(),
             ..Profile::default()
         };
-        let mut places: HashMap<u64, usize> = HashMap::new();
+        let mut places = Places::new(raw.mappings.clone());
         for site in &raw.sites {
-            let mut locations: Vec<usize> = Vec::with_capacity(site.frames.len());
-            for &address in &site.frames {
-                let place = *places.entry(address).or_insert_with(|| {
-                    profile.locations.push(self.locate(&raw.mappings, address));
-                    profile.locations.len() - 1
-                });
-                locations.push(place);
-            }
-            let begin = asked(&profile, &locations);
-            profile.stacks.push(stack_of(site, locations.split_off(begin)));
+            let locations = places.of_stack(self, &site.frames);
+            profile.stacks.push(stack_of(site, locations));
         }
+        (profile.mappings, profile.locations) = (places.mappings, places.locations);
         profile
+    }
+
+    /// The functions at an address that is `distance` bytes behind the first mapped byte of a file, the innermost first; none where the
+    /// file tells nothing. The file is believed to be the one that was mapped.
+    pub fn in_file(&mut self, path: &str, distance: u64) -> Vec<Frame> {
+        let key = (path.to_owned(), Vec::new());
+        let file = self.objects.entry(key).or_insert_with(|| File::read(path, None).ok());
+        let Some(file) = file else { return Vec::new() };
+        // Only a program that is linked for a fixed address begins elsewhere than at 0.
+        let first = file.segments.iter().map(|&(offset, _, address)| address.saturating_sub(offset)).min();
+        file.at(first.unwrap_or(0).saturating_add(distance))
     }
 
     fn locate(&mut self, mappings: &[Mapping], address: u64) -> Location {
@@ -99,19 +102,62 @@ impl Symbols {
     }
 }
 
-/// How many of the innermost frames serve the request: the first that remains is who asked.
-fn asked(profile: &Profile, locations: &[usize]) -> usize {
-    let serves = |&&location: &&usize| {
-        let place = &profile.locations[location];
-        let in_library = place
-            .mapping
-            .checked_sub(1)
-            .is_some_and(|number| names::is_library(&profile.mappings[number].path));
-        in_library || place.frames.iter().all(|frame| names::is_request(&frame.function))
-    };
-    let serving = locations.iter().take_while(serves).count();
-    // Rather all than none.
-    if serving == locations.len() { 0 } else { serving }
+/// Places in a program that stacks lead through, each looked up once.
+///
+/// ```
+/// use freestone_profile::{Mapping, Places, Symbols};
+/// let mapping = Mapping::parse("1000-2000 0 - /nowhere/program").unwrap();
+/// let (mut symbols, mut places) = (Symbols::new(), Places::new(vec![mapping]));
+/// let stack = places.of_stack(&mut symbols, &[0x1011, 0x1021]);
+/// assert_eq!(places.frames(&stack).next().unwrap().function, "program+0x10");
+/// ```
+#[derive(Debug, Default)]
+pub struct Places {
+    mappings: Vec<Mapping>,
+    locations: Vec<Location>,
+    known: HashMap<u64, usize>,
+}
+
+impl Places {
+    /// Of a process with these executable mappings; where some overlap, the first holds.
+    pub fn new(mappings: Vec<Mapping>) -> Places {
+        Places { mappings, ..Places::default() }
+    }
+
+    /// The places of a stack of return addresses, both from the innermost on, without those of the allocator itself: it begins with who asked.
+    pub fn of_stack(&mut self, symbols: &mut Symbols, addresses: &[u64]) -> Vec<usize> {
+        let mut stack: Vec<usize> = addresses
+            .iter()
+            .map(|&address| {
+                *self.known.entry(address).or_insert_with(|| {
+                    self.locations.push(symbols.locate(&self.mappings, address));
+                    self.locations.len() - 1
+                })
+            })
+            .collect();
+        let serving = stack.iter().take_while(|&&location| self.serves(location)).count();
+        // Rather all than none.
+        if serving < stack.len() {
+            stack.drain(..serving);
+        }
+        stack
+    }
+
+    /// The functions at these places, the innermost first.
+    pub fn frames<'a>(&'a self, stack: &'a [usize]) -> impl DoubleEndedIterator<Item = &'a Frame> {
+        stack
+            .iter()
+            .filter_map(|&location| self.locations.get(location))
+            .flat_map(|place| place.frames.iter())
+    }
+
+    /// Whether the place is on the way from a request to its stack.
+    fn serves(&self, location: usize) -> bool {
+        let place = &self.locations[location];
+        let mapping = place.mapping.checked_sub(1).and_then(|number| self.mappings.get(number));
+        mapping.is_some_and(|mapping| names::is_library(&mapping.path))
+            || place.frames.iter().all(|frame| names::is_request(&frame.function))
+    }
 }
 
 fn stack_of(site: &Site, locations: Vec<usize>) -> Stack {
@@ -151,17 +197,21 @@ impl File {
         }
         // No names of the allocator's own are shown.
         let is_library = names::is_library(path);
+        File::read(path, Some(&mapping.build_id)).map_err(|complaint| (!is_library).then_some(complaint))
+    }
+
+    /// Reads the file if it has this build id, or whatever id it has.
+    fn read(path: &str, wanted: Option<&[u8]>) -> Result<File, String> {
         let cannot = |why: &dyn std::fmt::Display| {
-            (!is_library).then(|| format!("{path} cannot be read, its functions have no names: {why}"))
+            format!("{path} cannot be read, its functions have no names: {why}")
         };
         let bytes = std::fs::read(path).map_err(|error| cannot(&error))?;
         let object = object::File::parse(&*bytes).map_err(|error| cannot(&error))?;
         let id = object.build_id().ok().flatten().unwrap_or_default();
-        if id != mapping.build_id {
-            let complaint = format!(
+        if wanted.is_some_and(|wanted| wanted != id) {
+            return Err(format!(
                 "{path} is not the file any more that the process had mapped: its functions have no names"
-            );
-            return Err((!is_library).then_some(complaint));
+            ));
         }
         let segments = object
             .segments()
@@ -176,7 +226,11 @@ impl File {
         let inside =
             |&&(offset, len, _): &&(u64, u64, u64)| (offset..offset.saturating_add(len)).contains(&place);
         let Some(&(offset, _, address)) = self.segments.iter().find(inside) else { return Vec::new() };
-        let address = place - offset + address;
+        self.at(address.saturating_add(place - offset))
+    }
+
+    /// The functions at an address as the file is linked for.
+    fn at(&self, address: u64) -> Vec<Frame> {
         let mut told = self.loaders.iter().rev().map(|loader| frames_by(loader, address));
         told.find(|frames| !frames.is_empty()).unwrap_or_default()
     }

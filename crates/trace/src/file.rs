@@ -201,18 +201,25 @@ impl<S: Source> Trace<S> {
         Ok(self.source.size()?)
     }
 
-    /// The executable mappings of a process as `/proc/self/maps` lists them; empty where they were not recorded.
+    /// The executable mappings of a process, in lists of lines `START-END OFFSET BUILDID PATH` (`-`: no build id), each as it was at a moment, in
+    /// their order; none where no stack was recorded.
     ///
     /// # Errors
     /// When the file cannot be read or there is no such process.
-    pub fn mappings(&self, process: usize) -> Result<String, TraceError> {
-        let mut text = String::new();
+    pub fn mappings(&self, process: usize) -> Result<Vec<String>, TraceError> {
+        let mut lists: Vec<(u32, Vec<u8>)> = Vec::new();
         for &index in &self.process(process)?.mappings {
+            let place = self.sheets[index].header.place;
             if let Ok(payload) = self.payload(index)? {
                 let end = payload.iter().position(|&byte| byte == 0).unwrap_or(payload.len());
-                text.push_str(&String::from_utf8_lossy(&payload[..end]));
+                // What does not fit into one sheet goes on in the next.
+                match lists.iter_mut().find(|(list, _)| *list == place) {
+                    Some((_, text)) => text.extend_from_slice(&payload[..end]),
+                    None => lists.push((place, payload[..end].to_vec())),
+                }
             }
         }
-        Ok(text)
+        lists.sort_by_key(|(list, _)| *list);
+        Ok(lists.into_iter().map(|(_, text)| String::from_utf8_lossy(&text).into_owned()).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! What a trace says about one process.
 
-use freestone_base::trace::ProcessWord;
 use freestone_base::trace::sheet::PROCESS_WORDS;
+use freestone_base::trace::{ProcessWord, stack_counts};
 
 /// The clock of a process's events.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,8 @@ pub struct Process {
     pub clock: Clock,
     /// Whether the recording stopped before the process ended.
     pub stopped: bool,
-    /// One event in so many has a stack; 0: none.
+    /// One call in so many has a stack, of those that allocate or resize, large ones more often, see
+    /// [`stack_weight`](Process::stack_weight); 1: all have; 0: none has.
     pub stack_every: u64,
     /// Whether a later process of the trace has its number in the system: a program that took its place.
     pub replaced: bool,
@@ -100,6 +101,24 @@ impl Process {
                 text.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
             }
         };
+    }
+
+    /// For how many calls for `size` bytes one stands that has a stack.
+    ///
+    /// ```
+    /// # use freestone_trace::{ProcessInfo, Trace, TraceWriter};
+    /// let info = ProcessInfo { stack_every: 16, ..ProcessInfo::default() };
+    /// let trace = Trace::new(TraceWriter::new(Vec::new(), &info)?.finish()?)?;
+    /// let process = &trace.processes()[0];
+    /// assert!((process.stack_weight(100) - 16.5).abs() < 0.01);
+    /// assert!((process.stack_weight(1 << 20) - 1.0).abs() < 0.01);
+    /// # Ok::<(), freestone_trace::TraceError>(())
+    /// ```
+    pub fn stack_weight(&self, size: u64) -> f64 {
+        if self.stack_every <= 1 {
+            return 1.0;
+        }
+        -1.0 / (-(stack_counts(size) as f64) / self.stack_every as f64).exp_m1()
     }
 
     /// The program's name without its folder, or what is known instead.

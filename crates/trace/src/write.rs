@@ -20,11 +20,13 @@ pub struct ProcessInfo {
     pub forked_at: u64,
     /// The command line.
     pub command: Vec<String>,
+    /// One call in so many has a stack, drawn as [`Process::stack_weight`](crate::Process::stack_weight) says; 0 or 1: none, or all.
+    pub stack_every: u64,
 }
 
 impl Default for ProcessInfo {
     fn default() -> Self {
-        ProcessInfo { key: 1, pid: 1, parent: 0, forked_at: 0, command: Vec::new() }
+        ProcessInfo { key: 1, pid: 1, parent: 0, forked_at: 0, command: Vec::new(), stack_every: 0 }
     }
 }
 
@@ -52,6 +54,7 @@ impl<W: Write> TraceWriter<W> {
         words[ProcessWord::ForkedAt as usize] = info.forked_at;
         words[ProcessWord::LastTicks as usize] = 1;
         words[ProcessWord::LastNs as usize] = 1;
+        words[ProcessWord::StackEvery as usize] = info.stack_every;
         words[ProcessWord::CommandLen as usize] = command.len() as u64;
         let mut payload: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         payload.extend_from_slice(command);
@@ -71,6 +74,18 @@ impl<W: Write> TraceWriter<W> {
         writer.write_sheet()?;
         writer.header = SheetHeader { kind: Kind::Events, ..header };
         Ok(writer)
+    }
+
+    /// Adds a list of executable mappings, a line each; see [`Trace::mappings`](crate::Trace::mappings). The lists are numbered from 0.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn mappings(&mut self, list: u32, text: &str) -> Result<(), TraceError> {
+        let header = SheetHeader { kind: Kind::Mappings, place: list, number: self.number, ..self.header };
+        for part in text.as_bytes().chunks(SHEET - HEADER) {
+            write_sheet(&mut self.out, header, part)?;
+        }
+        Ok(())
     }
 
     fn write_sheet(&mut self) -> Result<(), TraceError> {

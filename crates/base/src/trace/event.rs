@@ -93,7 +93,15 @@ pub enum Op {
 }
 
 /// The most addresses that one stack has.
-pub const MOST_FRAMES: usize = 32;
+pub const MOST_FRAMES: usize = 64;
+
+/// For how many calls one for `size` bytes counts when calls are drawn whose stacks are taken: large ones are few, and matter. With one
+/// stack in `every` such counts on average, at exponentially distributed distances, a call has one with the probability
+/// `1 - exp(-stack_counts(size) / every)`.
+#[inline]
+pub const fn stack_counts(size: u64) -> u64 {
+    1 + (size >> 12)
+}
 
 /// An event with its circumstances.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +124,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// The longest code: three numbers of ten bytes for place, time and thread, a stack of [`MOST_FRAMES`].
-    pub const SIZE: usize = 384;
+    pub const SIZE: usize = 704;
 
     /// Empty.
     pub const fn new() -> Scratch {

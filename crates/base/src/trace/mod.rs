@@ -22,7 +22,7 @@ pub mod event;
 mod model;
 pub mod sheet;
 
-pub use event::{Event, MOST_FRAMES, Op, Scratch, Way};
+pub use event::{Event, MOST_FRAMES, Op, Scratch, Way, stack_counts};
 pub use model::{Broken, Model, Next};
 pub use sheet::{Kind, ProcessWord, SheetHeader};
 

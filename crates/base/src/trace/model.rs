@@ -67,9 +67,12 @@ pub struct Model {
     slots: [u64; SLOTS],
     /// Blocks handed out, by a hash of their address.
     recent: [u64; RECENT],
-    /// The last stack.
+    /// The last stack that was read, or the one to be coded next.
     frames: [u64; MOST_FRAMES],
     depth: u8,
+    /// The last stack that was coded, from which the next differs in its innermost frames most likely.
+    last_frames: [u64; MOST_FRAMES],
+    last_depth: u8,
 }
 
 /// Why bytes cannot be read as an event.
@@ -104,6 +107,8 @@ impl Model {
             recent: [0; RECENT],
             frames: [0; MOST_FRAMES],
             depth: 0,
+            last_frames: [0; MOST_FRAMES],
+            last_depth: 0,
         }
     }
 
@@ -220,12 +225,7 @@ impl Model {
             }
             Op::Stack => {
                 begin(out, STACK);
-                out.byte(self.depth);
-                let mut last = 0;
-                for &frame in self.frames() {
-                    out.signed(frame.wrapping_sub(last) as i64);
-                    last = frame;
-                }
+                self.put_stack(out);
             }
             Op::End => begin(out, END),
         }
@@ -292,8 +292,7 @@ impl Model {
             }
             TOUCHED => Op::Touched { bytes: input.number()? },
             STACK => {
-                self.depth = 0;
-                input.stack(&mut self.frames).map(|depth| self.depth = depth)?;
+                self.take_stack(&mut input)?;
                 Op::Stack
             }
             END => Op::End,
@@ -301,6 +300,50 @@ impl Model {
         };
         let event = Event { number: self.number, ticks: self.ticks, thread: self.thread, op };
         Ok((Next::Event(event), input.at))
+    }
+
+    /// The last stack that was coded.
+    fn last_frames(&self) -> &[u64] {
+        self.last_frames.get(..self.last_depth.into()).unwrap_or_default()
+    }
+
+    /// How many frames it has, how many of the outermost are those of the last one, and the others, each as its distance from
+    /// the one before.
+    fn put_stack(&mut self, out: &mut Scratch) {
+        let alike = |(one, other): &(&u64, &u64)| one == other;
+        let shared =
+            self.frames().iter().rev().zip(self.last_frames().iter().rev()).take_while(alike).count();
+        out.byte(self.depth);
+        out.byte(shared as u8);
+        let mut near = self.last_frames().first().copied().unwrap_or(0);
+        for &frame in self.frames().iter().take(usize::from(self.depth) - shared) {
+            out.signed(frame.wrapping_sub(near) as i64);
+            near = frame;
+        }
+        (self.last_frames, self.last_depth) = (self.frames, self.depth);
+    }
+
+    fn take_stack(&mut self, input: &mut Input) -> Result<(), Broken> {
+        let (depth, shared) = (usize::from(input.byte()?), usize::from(input.byte()?));
+        let last = self.last_frames();
+        if depth > MOST_FRAMES || shared > depth || shared > last.len() {
+            return Err(Broken::Number);
+        }
+        let mut frames = [0; MOST_FRAMES];
+        let mut near = last.first().copied().unwrap_or(0);
+        for frame in frames.iter_mut().take(depth - shared) {
+            near = near.wrapping_add(input.signed()? as u64);
+            *frame = near;
+        }
+        let outermost = last.iter().skip(last.len() - shared);
+        frames
+            .iter_mut()
+            .skip(depth - shared)
+            .zip(outermost)
+            .for_each(|(frame, &as_before)| *frame = as_before);
+        (self.frames, self.depth) = (frames, depth as u8);
+        (self.last_frames, self.last_depth) = (frames, depth as u8);
+        Ok(())
     }
 
     /// How the address of a block that is given up is best said.
@@ -437,20 +480,6 @@ impl Input<'_> {
             _ => Err(Broken::Tag(kind)),
         }
     }
-
-    /// Reads a stack into `frames`; its depth.
-    fn stack(&mut self, frames: &mut [u64; MOST_FRAMES]) -> Result<u8, Broken> {
-        let len = self.byte()?;
-        if usize::from(len) > MOST_FRAMES {
-            return Err(Broken::Number);
-        }
-        let mut last = 0u64;
-        for frame in frames.iter_mut().take(len.into()) {
-            last = last.wrapping_add(self.signed()? as u64);
-            *frame = last;
-        }
-        Ok(len)
-    }
 }
 
 #[cfg(test)]
@@ -561,6 +590,28 @@ mod tests {
                     at += len;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn stacks_that_are_nearly_alike_take_a_few_bytes() {
+        let (mut model, mut read, mut code) = (Model::new(), Model::new(), Scratch::new());
+        for number in 1..200u64 {
+            let depth = 1 + number * 7 % 30;
+            let frames: Vec<u64> = (0..depth)
+                .map(|n| 0x5555_0000_0000 + (depth - n) * 0x1234 + n / (depth - 1).max(1))
+                .collect();
+            model.set_frames(&frames);
+            model.encode(&Event { number, ticks: 0, thread: 1, op: Op::Stack }, &mut code);
+            read.decode(code.bytes()).unwrap();
+            assert_eq!(read.frames(), frames);
+        }
+        let mut frames: Vec<u64> = (0..30).map(|n| 0x7fff_1234_0000 + n * 0x4321).collect();
+        for number in 200..300u64 {
+            frames[0] = 0x7fff_1234_0000 + number % 3 * 64;
+            model.set_frames(&frames);
+            model.encode(&Event { number, ticks: 0, thread: 1, op: Op::Stack }, &mut code);
+            assert!(number == 200 || code.bytes().len() <= 6, "{}", code.bytes().len());
         }
     }
 

@@ -26,7 +26,8 @@ pub enum Kind {
     Process = 1,
     /// Events of one lane.
     Events = 2,
-    /// The executable mappings of the process, as `/proc/self/maps` lists them.
+    /// The executable mappings of the process at a moment, a line each: `START-END OFFSET BUILDID PATH`, numbers in base 16, `-` for no build
+    /// id. The event's number in the header is the last before.
     Mappings = 3,
 }
 
@@ -52,7 +53,7 @@ pub enum ProcessWord {
     LastNs = 7,
     /// Nonzero when the recording had to stop before the process ended: the file could not grow.
     Stopped = 8,
-    /// One event in so many has a stack; 0: none has.
+    /// One call in so many has a stack, of those that allocate or resize, drawn by lot as `stack_counts` says; 1: all have, 0: none has.
     StackEvery = 9,
     /// Bytes of the command line.
     CommandLen = 10,

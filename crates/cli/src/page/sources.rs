@@ -9,7 +9,10 @@ use freestone_pictures::pprof;
 use freestone_pictures::report::{Profile, Sources};
 use freestone_pictures::stacks::read_folded;
 
+use freestone_profile::{self as profile, Raw, Symbols};
+
 use super::{figures, trace};
+use crate::quantity::count;
 
 /// Larger files that are no traces are not what they are taken for.
 const LONGEST: u64 = 1 << 30;
@@ -58,9 +61,13 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
         return Ok("the profile");
     }
     if head.starts_with(b"freestone-heap-profile") {
-        return Err(
-            "its functions have no names yet; `freestone profile` makes a profile of it that has".into()
-        );
+        if length.len() > LONGEST {
+            return Err("it is too long for a heap profile".into());
+        }
+        let text = std::fs::read(file).map_err(|error| error.to_string())?;
+        let measures = heap_profile(&String::from_utf8_lossy(&text), sources)?;
+        add(file, measures, sources);
+        return Ok("the heap profile");
     }
     // What is neither a trace nor text was meant to be a trace.
     let is_text = !head.iter().any(|&byte| byte == 0 || byte >= 0xf8);
@@ -92,6 +99,52 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
     let measure = Measure { name: "bytes".into(), unit: Unit::Bytes, values };
     add(file, vec![measure], sources);
     Ok("the stacks in")
+}
+
+/// What a profile of the library's measures, with names for its addresses. What it does not measure is left out.
+fn heap_profile(text: &str, sources: &mut Sources) -> Result<Vec<Measure>, String> {
+    let raw = Raw::parse(text).map_err(|damage| damage.what)?;
+    if let Some(damage) = &raw.damage {
+        sources.notes.push(format!("The heap profile is damaged, what stands before is shown: {damage}."));
+    }
+    if raw.dropped > 0 {
+        let words = "samples are missing in the heap profile, for which the process had no memory.";
+        sources.notes.push(format!("{} {words}", count(raw.dropped)));
+    }
+    let mut symbols = Symbols::new();
+    let profile = symbols.resolve(&raw);
+    sources.notes.extend(symbols.complaints().iter().map(|complaint| format!("{complaint}.")));
+    if profile.stacks.is_empty() {
+        return Err("no call was sampled in it".into());
+    }
+    let entered: Vec<_> = profile
+        .stacks
+        .iter()
+        .map(|stack| sources.stacks.enter(profile.frames(stack).rev().map(trace::label)))
+        .collect();
+    const ORDER: [profile::Measure; 9] = [
+        profile::Measure::LiveBytes,
+        profile::Measure::AllocatedBytes,
+        profile::Measure::PeakBytes,
+        profile::Measure::StrandedBytes,
+        profile::Measure::LostBytes,
+        profile::Measure::LiveObjects,
+        profile::Measure::AllocatedObjects,
+        profile::Measure::PeakObjects,
+        profile::Measure::LostObjects,
+    ];
+    let measured = ORDER.into_iter().filter(|&measure| profile.total(measure) > 0.0);
+    let measures = measured.map(|measure| Measure {
+        name: measure.meaning().into(),
+        unit: if measure.is_bytes() { Unit::Bytes } else { Unit::Count },
+        values: entered
+            .iter()
+            .zip(&profile.stacks)
+            .map(|(&id, stack)| (id, stack.get(measure)))
+            .filter(|(_, value)| *value > 0.0)
+            .collect(),
+    });
+    Ok(measures.collect())
 }
 
 /// Puts a profile among the sources; where there are several, each is called after its file.
@@ -127,6 +180,15 @@ mod tests {
         let sources = read_bytes(b"main;load 100\nmain;store 20\n").unwrap();
         assert_eq!(sources.profile.as_ref().unwrap().measures[0].values.len(), 2);
         assert!(sources.page().contains("load"));
+        let heap = b"freestone-heap-profile 1\nmean 1000\nmap 1000-2000 0 - [p]\n\
+            site a 3 2 9 9 2 4000 2 40 0 0 100 : 1010 1020\nend 1\n";
+        let sources = read_bytes(heap).unwrap();
+        let measures = &sources.profile.as_ref().unwrap().measures;
+        assert_eq!(measures[0].name, "bytes in live blocks of input");
+        assert_eq!((measures[0].values[0].1, measures.len()), (4000.0, 7));
+        assert!(sources.notes.is_empty() && sources.page().contains("[p]+0xf"));
+        let cut = read_bytes(&heap[..heap.len() - 7]).unwrap();
+        assert!(cut.notes[0].contains("damaged"), "{:?}", cut.notes);
     }
 
     #[test]
@@ -141,7 +203,8 @@ mod tests {
             (b"\0\0\0\0", "not a trace"),
             (b"\x1f\x8b\x08\0\xff\xff", "cannot be unpacked"),
             (b"\x7fELF\x02\x01\x01\0", "not a trace"),
-            (b"freestone-heap-profile 1\n", "`freestone profile`"),
+            (b"freestone-heap-profile 1\n", "no call was sampled"),
+            (b"freestone-heap-profile 9\n", "another version"),
             (b"# only a remark\n", "no stacks"),
         ] {
             let message = read_bytes(bytes).unwrap_err();

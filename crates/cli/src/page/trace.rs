@@ -8,6 +8,7 @@ use freestone_pictures::event::{self, Event};
 use freestone_pictures::report::Sources;
 use freestone_pictures::stacks::{StackId, Stacks};
 use freestone_pictures::study::{Study, Survey};
+use freestone_profile::{Frame, Mapping, Places, Symbols};
 use freestone_trace::{Call, Ending, Trace};
 
 use crate::quantity::count;
@@ -35,12 +36,17 @@ pub fn read(file: &Path, wanted: Option<usize>, sources: &mut Sources) -> Result
     let (trace, place) = open(file, wanted)?;
     let process = &trace.processes()[place];
     let mut survey = Survey::default();
-    let ending = each(&trace, place, &mut Stacks::default(), |event| survey.note(&event))?;
+    let ending = each(&trace, place, None, |event| survey.note(&event))?;
     if survey.calls == 0 {
         return Err("the trace holds no calls".into());
     }
     let mut study = Study::new(survey);
-    each(&trace, place, &mut sources.stacks, |event| study.note(&event))?;
+    if process.stack_every > 1 {
+        study = study.sampled();
+    }
+    let mut sites = Sites::new(&trace.mappings(place).map_err(|error| error.to_string())?);
+    each(&trace, place, Some((&mut sites, &mut sources.stacks)), |event| study.note(&event))?;
+    sources.notes.extend(sites.symbols.complaints().iter().map(|complaint| format!("{complaint}.")));
     sources.studied = Some(study.finish());
     if sources.command.is_empty() {
         sources.command = process.command.join(" ");
@@ -59,27 +65,27 @@ pub fn read(file: &Path, wanted: Option<usize>, sources: &mut Sources) -> Result
     }
     if process.stack_every > 1 {
         sources.notes.push(format!(
-            "One call in {} has a stack: figures by call site are estimates.",
+            "Of one call in {} the stack was taken, of large ones more often: figures by call site are estimates.",
             count(process.stack_every)
         ));
     }
     Ok(())
 }
 
-/// Calls `f` with each call of a process; how the trace ends.
+/// Calls `f` with each call of a process, with its stack if that is wanted; how the trace ends.
 fn each(
     trace: &Trace<File>,
     place: usize,
-    stacks: &mut Stacks,
+    mut sites: Option<(&mut Sites, &mut Stacks)>,
     mut f: impl FnMut(Event),
 ) -> Result<Ending, String> {
     let process = &trace.processes()[place];
     let mut calls = trace.calls(place).map_err(|error| error.to_string())?;
-    let mut sites =
-        Sites::new(&trace.mappings(place).map_err(|error| error.to_string())?, process.stack_every);
     let inherited: Vec<_> =
         calls.inherited().iter().filter_map(|&number| calls.blocks().get(number)).copied().collect();
     let mut first = None;
+    // The stack of each thread's next call.
+    let mut next: HashMap<u32, StackId> = HashMap::new();
     while let Some(timed) = calls.next() {
         let mut make = |call, stack| f(Event { time: timed.ns, thread: timed.thread, call, stack });
         if first.is_none() {
@@ -88,19 +94,24 @@ fn each(
                 make(event::Call::Allocate { address: block.addr, size: block.size }, None);
             }
         }
+        let mut stack = |size| next.remove(&timed.thread).map(|id| (id, process.stack_weight(size) as f32));
         match timed.call {
             Call::Allocate { size, addr, .. } => {
-                make(event::Call::Allocate { address: addr, size }, sites.take(timed.thread));
+                make(event::Call::Allocate { address: addr, size }, stack(size));
             }
             Call::Free { was, untouched, .. } => {
-                sites.take(timed.thread);
+                stack(0);
                 make(event::Call::Free { address: was.addr, untouched }, None);
             }
             Call::Resize { was, size, addr, .. } => {
-                make(event::Call::Resize { from: was.addr, to: addr, size }, sites.take(timed.thread));
+                make(event::Call::Resize { from: was.addr, to: addr, size }, stack(size));
             }
-            Call::Stack => sites.enter(timed.thread, calls.frames(), stacks),
-            Call::Refused { .. } => drop(sites.take(timed.thread)),
+            Call::Stack => {
+                if let Some((sites, stacks)) = &mut sites {
+                    next.insert(timed.thread, sites.enter(calls.frames(), stacks));
+                }
+            }
+            Call::Refused { .. } => drop(stack(0)),
             Call::ThreadStart { .. } => {}
         }
     }
@@ -112,63 +123,38 @@ fn each(
 
 /// Stacks of return addresses, by the names of their functions.
 struct Sites {
-    mappings: Vec<Mapping>,
+    symbols: Symbols,
+    places: Places,
     known: HashMap<Vec<u64>, StackId>,
-    /// The stack of each thread's next call.
-    next: HashMap<u32, StackId>,
-    weight: f32,
-}
-
-struct Mapping {
-    start: u64,
-    end: u64,
-    offset: u64,
-    name: String,
 }
 
 impl Sites {
-    fn new(maps: &str, every: u64) -> Sites {
-        let mapping = |line: &str| {
-            let mut words = line.split_whitespace();
-            let (start, end) = words.next()?.split_once('-')?;
-            let offset = words.nth(1)?;
-            let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-            let path = words.nth(2).unwrap_or("anonymous memory");
-            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-            Some(Mapping { start: hex(start)?, end: hex(end)?, offset: hex(offset)?, name })
-        };
-        Sites {
-            mappings: maps.lines().filter_map(mapping).collect(),
-            known: HashMap::new(),
-            next: HashMap::new(),
-            weight: every.max(1) as f32,
+    /// Of the lists of mappings that a trace has. What was mapped later holds where it lies over something else.
+    fn new(lists: &[String]) -> Sites {
+        let mappings = lists.iter().rev().flat_map(|list| list.lines());
+        let mappings = mappings.filter_map(|line| Mapping::parse(line).ok()).collect();
+        Sites { symbols: Symbols::new(), places: Places::new(mappings), known: HashMap::new() }
+    }
+
+    fn enter(&mut self, frames: &[u64], stacks: &mut Stacks) -> StackId {
+        if let Some(&id) = self.known.get(frames) {
+            return id;
         }
+        let stack = self.places.of_stack(&mut self.symbols, frames);
+        let id = stacks.enter(self.places.frames(&stack).rev().map(label));
+        self.known.insert(frames.to_vec(), id);
+        id
     }
+}
 
-    fn enter(&mut self, thread: u32, frames: &[u64], stacks: &mut Stacks) {
-        let id = match self.known.get(frames) {
-            Some(&id) => id,
-            None => {
-                let names: Vec<String> = frames.iter().rev().map(|&address| self.name(address)).collect();
-                let id = stacks.enter(names);
-                self.known.insert(frames.to_vec(), id);
-                id
-            }
-        };
-        self.next.insert(thread, id);
+/// A place in the program in one line: `function at folder/file:line`.
+pub fn label(frame: &Frame) -> String {
+    if frame.file.is_empty() || frame.line == 0 {
+        return frame.function.clone();
     }
-
-    fn name(&self, address: u64) -> String {
-        let mapping = self.mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
-        mapping.map_or_else(
-            || format!("{address:#x}"),
-            |mapping| format!("{}+{:#x}", mapping.name, address - mapping.start + mapping.offset),
-        )
-    }
-
-    fn take(&mut self, thread: u32) -> Option<(StackId, f32)> {
-        self.next.remove(&thread).map(|id| (id, self.weight))
-    }
+    // Many files of Rust are called mod.rs: the folder tells them apart.
+    let from = frame.file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    format!("{} at {}:{}", frame.function, &frame.file[from..], frame.line)
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ mod trace;
 
 use core::ptr::null_mut;
 
-use freestone_sys::linux::debugging::{self, Access};
+use freestone_sys::linux::debugging;
+use freestone_sys::linux::fault::Access;
 use freestone_sys::{Linux, System};
 
 use crate::counters::Call;
@@ -260,7 +261,7 @@ fn never_was(addr: usize) -> ! {
 }
 
 /// An access failed: if it was to the space, tells of whose block.
-fn on_fault(access: Access) {
+fn on_fault(access: &Access) {
     if !owns(access.addr) {
         return;
     }
@@ -271,7 +272,7 @@ fn on_fault(access: Access) {
         Some((_, record)) => Report::new(Found::Outside { write: access.write }, access.addr, record),
         None => Report::without_block(Found::Wild { write: access.write }, access.addr),
     }
-    .access(access.instruction)
+    .access(access)
     .old()
     .say();
 }

@@ -17,6 +17,7 @@
 use core::fmt::{self, Write};
 
 use freestone_base::text::FixedText;
+use freestone_sys::linux::fault::Access;
 use freestone_sys::linux::read_file::ReadFile;
 use freestone_sys::linux::{self, control, debugging, socket};
 
@@ -183,13 +184,9 @@ impl Report {
     }
 
     /// Where the access is.
-    pub(super) fn access(mut self, instruction: usize) -> Report {
+    pub(super) fn access(mut self, access: &Access) -> Report {
         let _ = writeln!(self.out, "    accessed by thread {}:", linux::thread_id());
-        let mut stack = Stack::now().from(instruction);
-        if stack.addresses().is_empty() {
-            stack = Stack::of_one(instruction);
-        }
-        self.out.stack(&stack);
+        self.out.stack(&Stack::of_access(access));
         self
     }
 

@@ -1,8 +1,4 @@
-//! Stacks: taken by the unwinder of the C runtime, each kept once.
-//!
-//! The unwinder (`_Unwind_Backtrace` of libgcc_s or libunwind) is in every C++ and Rust program; `freestone run --debug` loads it
-//! into others. Without it there are no stacks. The thread counts as inside the allocator meanwhile: what the unwinder
-//! might allocate is served, without a stack.
+//! Stacks, each kept once.
 //!
 //! A stack is kept as its length and its addresses in a range of words, and known by the index of the first. A table finds one that
 //! is there already; two threads that bring a new one at once keep it twice, which does no harm.
@@ -10,16 +6,14 @@
 //! # Safety
 //!
 //! - The words and the table are mapped from `begin` on and never unmapped; both are atomics, for which zero is valid.
-//! - The weak symbol, where it is defined, is the function of that name in the Itanium C++ ABI.
 #![allow(unsafe_code)]
 
-use core::ffi::{c_int, c_void};
-
 use freestone_sys::System;
+use freestone_sys::linux::fault::Access;
 
 use crate::slow::LEVELS;
+use crate::stack;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use crate::tls;
 
 /// Addresses that a stack keeps, from the inside on.
 pub(super) const DEPTH: usize = 40;
@@ -76,14 +70,6 @@ pub(super) struct Stack {
 impl Stack {
     const EMPTY: Stack = Stack { addresses: [0; DEPTH], len: 0 };
 
-    /// What is known when nothing else is.
-    pub(super) fn of_one(address: usize) -> Stack {
-        let mut stack = Stack::EMPTY;
-        stack.addresses[0] = address;
-        stack.len = 1;
-        stack
-    }
-
     pub(super) fn addresses(&self) -> &[usize] {
         &self.addresses[..self.len]
     }
@@ -91,24 +77,18 @@ impl Stack {
     /// The stack of the calling thread, within the allocator at first.
     pub(super) fn now() -> Stack {
         let mut stack = Stack::EMPTY;
-        let thread = tls::current();
-        // A thread that is inside: called by the unwinder itself, or in the middle of things.
-        if thread.busy.load(Ordering::Relaxed) != 0 {
-            return stack;
-        }
-        thread.busy.store(1, Ordering::Relaxed);
-        unwind(&mut stack);
-        thread.busy.store(0, Ordering::Relaxed);
+        stack.len = stack::capture(0, &mut stack.addresses);
+        // A return address may belong to the line behind the call.
+        stack.addresses[..stack.len].iter_mut().for_each(|address| *address -= 1);
         stack
     }
 
-    /// The part from the function on that holds this instruction: what lies before is the signal handler's.
-    pub(super) fn from(mut self, instruction: usize) -> Stack {
-        if let Some(at) = self.addresses().iter().position(|&address| address == instruction) {
-            self.addresses.copy_within(at..self.len, 0);
-            self.len -= at;
-        }
-        self
+    /// The stack of an access that was refused; its first address is the instruction.
+    pub(super) fn of_access(access: &Access) -> Stack {
+        let mut stack = Stack::EMPTY;
+        stack.len = stack::capture_access(access, &mut stack.addresses);
+        stack.addresses[..stack.len].iter_mut().skip(1).for_each(|address| *address -= 1);
+        stack
     }
 
     /// A stack that was kept.
@@ -167,58 +147,3 @@ impl Stack {
 pub(super) fn here() -> u32 {
     Stack::now().keep()
 }
-
-/// Calls back for each frame with an opaque context; 0 goes on.
-type Step = extern "C" fn(*mut c_void, *mut c_void) -> c_int;
-type Backtrace = extern "C" fn(Step, *mut c_void) -> c_int;
-type Instruction = extern "C" fn(*mut c_void, *mut c_int) -> usize;
-
-/// What a step of the unwinder needs.
-struct Walk<'a> {
-    stack: &'a mut Stack,
-    instruction: Instruction,
-}
-
-extern "C" fn step(context: *mut c_void, walk: *mut c_void) -> c_int {
-    // SAFETY: the walk that `unwind` has passed, which it lends for the time of the call.
-    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
-    let mut before = 0;
-    let address = (walk.instruction)(context, &raw mut before);
-    let Some(place) = walk.stack.addresses.get_mut(walk.stack.len) else { return 1 };
-    if address == 0 {
-        return 1;
-    }
-    // A return address may belong to the line behind the call.
-    *place = if before == 0 { address - 1 } else { address };
-    walk.stack.len += 1;
-    0
-}
-
-/// The address of a weak symbol as an optional function.
-#[cfg(target_arch = "x86_64")]
-macro_rules! weak {
-    ($name:literal as $type:ty) => {{
-        let address: *const c_void;
-        // SAFETY: reads the linker's table: null where nobody defines the symbol.
-        unsafe {
-            core::arch::asm!(concat!(".weak ", $name), concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]"),
-                 out(reg) address, options(nostack, preserves_flags));
-        }
-        // SAFETY: the symbol is the function of that name; null is `None`.
-        unsafe { core::mem::transmute::<*const c_void, Option<$type>>(address) }
-    }};
-}
-
-#[cfg(target_arch = "x86_64")]
-fn unwind(stack: &mut Stack) {
-    let (Some(backtrace), Some(instruction)) =
-        (weak!("_Unwind_Backtrace" as Backtrace), weak!("_Unwind_GetIPInfo" as Instruction))
-    else {
-        return;
-    };
-    let mut walk = Walk { stack, instruction };
-    backtrace(step, (&raw mut walk).cast());
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn unwind(_: &mut Stack) {}

@@ -4,11 +4,9 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use freestone_base::text::FixedText;
 use freestone_sys::linux;
-use freestone_sys::linux::read_file::ReadFile;
 
-use super::build_id;
+use super::mapped;
 use super::table::{NAME, Site};
 use super::{BEGAN_NS, BEGAN_UNIX_NS, MEAN, TABLE};
 use crate::report::Out;
@@ -77,57 +75,15 @@ fn head(out: &mut dyn Write, ends: Ends, search: bool) -> Result<usize, fmt::Err
     Ok(sites)
 }
 
-/// The executable mappings as the kernel has them, each with its object's build id before it.
+/// The executable mappings, a line each.
 fn mappings(out: &mut dyn Write) -> fmt::Result {
-    const LINE: usize = 4096;
-    let Some(file) = ReadFile::open(c"/proc/self/maps") else { return Ok(()) };
-    let mut buffer = [0; LINE];
     let mut outcome = Ok(());
-    let mut base = Base { at: 0, name: FixedText::new() };
-    file.lines(&mut buffer, |line| {
+    mapped::each(|mapped| {
         if outcome.is_ok() {
-            outcome = mapping(out, line, &mut base);
+            outcome = writeln!(out, "map {mapped}");
         }
     });
     outcome
-}
-
-/// The beginning of the object whose mappings are being listed.
-struct Base {
-    at: usize,
-    name: FixedText<LONGEST_NAME>,
-}
-
-/// Names of files are compared up to so many bytes.
-const LONGEST_NAME: usize = 512;
-
-/// `START-END PERMISSIONS OFFSET DEVICE INODE      NAME`
-fn mapping(out: &mut dyn Write, line: &[u8], base: &mut Base) -> fmt::Result {
-    let Ok(line) = core::str::from_utf8(line) else { return Ok(()) };
-    let mut words = line.split_ascii_whitespace();
-    let (Some(range), Some(permissions), Some(offset), Some(_), Some(_)) =
-        (words.next(), words.next(), words.next(), words.next(), words.next())
-    else {
-        return Ok(());
-    };
-    // The name may have spaces.
-    let name = words.next().map_or("", |word| &line[word.as_ptr().addr() - line.as_ptr().addr()..]);
-    let begins = |name: &str| name.len() <= LONGEST_NAME && !name.is_empty();
-    if offset.bytes().all(|digit| digit == b'0') && begins(name) {
-        base.name.clear();
-        let _ = base.name.write_str(name);
-        let start = range.split('-').next().unwrap_or_default();
-        base.at = usize::from_str_radix(start, 16).unwrap_or(0);
-    }
-    if permissions.as_bytes().get(2) != Some(&b'x') {
-        return Ok(());
-    }
-    let mut id = [0; build_id::MOST];
-    let known = base.at != 0 && base.name.as_bytes() == name.as_bytes();
-    let len = if known { build_id::of(base.at, &mut id) } else { 0 };
-    write!(out, "map {range} {offset} ")?;
-    id[..len].iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
-    writeln!(out, "{} {name}", if len == 0 { "-" } else { "" })
 }
 
 /// A site with its figures and frames, the innermost first.

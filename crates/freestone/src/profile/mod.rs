@@ -20,6 +20,7 @@ mod array;
 mod build_id;
 mod dump;
 mod leaks;
+pub(crate) mod mapped;
 mod stranded;
 mod table;
 

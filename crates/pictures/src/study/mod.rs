@@ -124,6 +124,7 @@ pub struct Study {
     threads: HashMap<u32, Thread>,
     calls: u64,
     strangers: u64,
+    is_sampled: bool,
 }
 
 /// What a study found.
@@ -186,8 +187,15 @@ impl Study {
             threads: HashMap::new(),
             calls: 0,
             strangers: 0,
+            is_sampled: false,
             clock,
         }
+    }
+
+    /// A study of calls of which only some have a stack, each drawn for itself: a block that is resized by one that was not drawn is
+    /// none of those that its site stands for any more, else blocks with many resizes would count more than others.
+    pub fn sampled(self) -> Study {
+        Study { is_sampled: true, ..self }
     }
 
     /// Takes in the next call. O(1), and O(pages in use) at each of the [`FRAMES`] moments.
@@ -323,7 +331,7 @@ impl Study {
         block.grown += u32::from(size > block.size);
         block.size = size;
         let (site, weight) = self.site(event.stack);
-        if site != NOWHERE {
+        if site != NOWHERE || self.is_sampled {
             (block.site, block.weight) = (site, weight);
         }
         self.groups(&block).for_each(|(group, weight)| group.resized(copied as f64, grown, weight));

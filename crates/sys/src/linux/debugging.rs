@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use libc::{c_int, c_void};
 
 use super::errno::PreservedErrno;
+use super::fault::{self, Access};
 use super::{ANONYMOUS, RW, pointer};
 
 /// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE`, Linux 6.13: they take no mapping of their own.
@@ -120,18 +121,7 @@ pub fn append(path: &[u8], bytes: &[u8]) -> bool {
     written
 }
 
-/// An access that failed.
-#[derive(Clone, Copy, Debug)]
-pub struct Access {
-    /// Where to.
-    pub addr: usize,
-    /// The instruction.
-    pub instruction: usize,
-    /// Whether it was a write; `None` where the machine does not tell.
-    pub write: Option<bool>,
-}
-
-/// `fn(Access)`, or 0.
+/// `fn(&Access)`, or 0.
 static LISTENER: AtomicUsize = AtomicUsize::new(0);
 
 /// The actions that were there before.
@@ -144,7 +134,7 @@ static BEFORE: Before = Before(UnsafeCell::new(MaybeUninit::uninit()));
 
 /// Has `listener` called when an access by the program fails (SIGSEGV). Afterwards the signal takes its course as if this had not
 /// been. Once in a process; false when it cannot be.
-pub fn listen_to_faults(listener: fn(Access)) -> bool {
+pub fn listen_to_faults(listener: fn(&Access)) -> bool {
     let _preserved = PreservedErrno::new();
     if LISTENER.swap(listener as usize, Ordering::AcqRel) != 0 {
         return false;
@@ -162,35 +152,17 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     // SAFETY: set before the handler was.
     unsafe { libc::sigaction(signal, BEFORE.0.get().cast(), core::ptr::null_mut()) };
     // SAFETY: the kernel passes the signal's information.
-    let info = unsafe { &*info };
-    if info.si_code <= 0 {
+    if unsafe { (*info).si_code } <= 0 {
         // Not by an access, which would fail again: by somebody, and he wants it delivered.
         // SAFETY: numbers only.
         unsafe { libc::syscall(libc::SYS_tgkill, super::process_id(), super::thread_id(), signal) };
         return;
     }
-    // SAFETY: for this signal the address is there.
-    let addr = unsafe { info.si_addr() }.addr();
-    let (instruction, write) = machine_state(context.cast());
     let listener = LISTENER.load(Ordering::Acquire);
     // SAFETY: what was stored there is such a function.
-    let listener = unsafe { core::mem::transmute::<usize, fn(Access)>(listener) };
-    listener(Access { addr, instruction, write });
-}
-
-#[cfg(target_arch = "x86_64")]
-fn machine_state(context: *const libc::ucontext_t) -> (usize, Option<bool>) {
-    /// The bit of the page fault's error code that says "write".
-    const WRITE: i64 = 2;
-    // SAFETY: the kernel passes the context to a handler that asked for information.
-    let registers = unsafe { &(*context).uc_mcontext.gregs };
-    (registers[libc::REG_RIP as usize] as usize, Some(registers[libc::REG_ERR as usize] & WRITE != 0))
-}
-
-#[cfg(target_arch = "aarch64")]
-fn machine_state(context: *const libc::ucontext_t) -> (usize, Option<bool>) {
-    // SAFETY: the kernel passes the context to a handler that asked for information.
-    (unsafe { (*context).uc_mcontext.pc } as usize, None)
+    let listener = unsafe { core::mem::transmute::<usize, fn(&Access)>(listener) };
+    // SAFETY: from the kernel, for a refused access.
+    listener(&unsafe { fault::access(info, context) });
 }
 
 #[cfg(test)]

@@ -84,8 +84,12 @@ fn address(info: *mut libc::siginfo_t) -> usize {
     unsafe { info.si_addr() }.addr()
 }
 
+/// What was accessed, by which instruction, with which registers.
+///
+/// # Safety
+/// What the kernel passed to a handler of SIGSEGV that asked for information, while that runs; for a refused access.
 #[cfg(target_arch = "x86_64")]
-unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
+pub(super) unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
     // SAFETY: V1.
     let registers = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let register = |which: c_int| registers[which as usize] as usize;
@@ -100,9 +104,16 @@ unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn access(info: *mut libc::siginfo_t, _context: *mut c_void) -> Access {
-    Access { addr: address(info), write: None, pc: 0, sp: 0, bp: 0, bx: 0 }
+/// What was accessed, by which instruction, with which registers.
+///
+/// # Safety
+/// What the kernel passed to a handler of SIGSEGV that asked for information, while that runs; for a refused access.
+#[cfg(target_arch = "aarch64")]
+pub(super) unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) -> Access {
+    // SAFETY: V1.
+    let machine = unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    let (pc, sp, bp) = (machine.pc as usize, machine.sp as usize, machine.regs[29] as usize);
+    Access { addr: address(info), write: None, pc, sp, bp, bx: 0 }
 }
 
 /// Does what would have been done without us.

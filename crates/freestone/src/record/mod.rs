@@ -13,12 +13,16 @@
 //! in which it can have happened. A large block that is moved by its page tables gives up its old place before the new one
 //! is known; `Op::Moving` says so beforehand.
 //!
+//! Of some calls, drawn by lot, the stack is written, too: see [`stacks`].
+//!
 //! # Safety
 //!
 //! - R1: [`STATE`] is null or points at a [`State`] that stays mapped; zeros are a value of it.
 //! - R2: a lane's body is used by whoever set its lock, until he clears it.
 //! - R3: `[at, end)` of a body is a part of the mapped file that belongs to this lane alone, and ready to be written.
 #![allow(unsafe_code)]
+
+mod stacks;
 
 use core::cell::UnsafeCell;
 use core::fmt::Write;
@@ -27,7 +31,7 @@ use freestone_base::text::FixedText;
 use freestone_base::trace::sheet::{
     HEADER, LANES, MOST_COMMAND, OPEN, PROCESS_SHEET, PROCESS_WORDS, SHEET, SheetHeader,
 };
-use freestone_base::trace::{Event, Kind, Model, Op, ProcessWord, Scratch, Way};
+use freestone_base::trace::{Event, Kind, MOST_FRAMES, Model, Op, ProcessWord, Scratch, Way};
 use freestone_sys::linux::read_file::ReadFile;
 use freestone_sys::linux::tape::{self, Tape};
 use freestone_sys::linux::{self, control};
@@ -71,6 +75,7 @@ struct State {
     key: AtomicU64,
     threads: AtomicU32,
     last: Last,
+    code: stacks::Code,
     lanes: [Lane; LANES],
     known: [Known; THREADS],
 }
@@ -104,6 +109,7 @@ struct Body {
     end: usize,
     model: Model,
     code: Scratch,
+    lot: stacks::Lot,
 }
 
 /// Whether calls are recorded.
@@ -188,6 +194,7 @@ pub(crate) fn at_end() {
         && let Some(state) = state().filter(is_writing)
     {
         write(Op::End);
+        state.code.settle(state);
         state.compare_clocks();
     }
 }
@@ -291,6 +298,7 @@ impl State {
             (ProcessWord::FirstNs, ns),
             (ProcessWord::LastTicks, ticks),
             (ProcessWord::LastNs, ns),
+            (ProcessWord::StackEvery, config.record_sample.into()),
             (ProcessWord::CommandLen, command_len as u64),
         ] {
             self.process_word(word).store(value, Ordering::Relaxed);
@@ -388,15 +396,45 @@ impl Body {
                 self.put(state, Op::ThreadStart { tid: linux::thread_id() as u32 });
             }
         }
-        self.put(state, op);
+        let drawn = match op {
+            Op::Alloc { size, .. } | Op::Realloc { size, .. } => {
+                self.lot.is_drawn(start::config().record_sample.into(), size)
+            }
+            _ => false,
+        };
+        if drawn { self.put_with_stack(state, op) } else { self.put(state, op) }
+    }
+
+    /// Writes the stack of the caller, and the event that it belongs to right behind it.
+    #[inline(never)]
+    fn put_with_stack(&mut self, state: &State, op: Op) {
+        let mut frames = [0; MOST_FRAMES];
+        let frames = stacks::capture(&mut frames);
+        state.code.note(state, frames);
+        self.model.set_frames(frames);
+        if self.make_room(state, 2) {
+            // Nobody gets a number in between, a signal handler on top of this neither.
+            let number = state.last.0.fetch_add(2, Ordering::SeqCst) + 1;
+            self.put_as(state, number, Op::Stack);
+            self.put_as(state, number + 1, op);
+        }
     }
 
     fn put(&mut self, state: &State, op: Op) {
-        if self.end - self.at < Scratch::SIZE && !self.turn(state) {
-            return;
+        if self.make_room(state, 1) {
+            // In one order with all that others do, whose blocks these may be next.
+            let number = state.last.0.fetch_add(1, Ordering::SeqCst) + 1;
+            self.put_as(state, number, op);
         }
-        // In one order with all that others do, whose blocks these may be next.
-        let number = state.last.0.fetch_add(1, Ordering::SeqCst) + 1;
+    }
+
+    /// Sees to it that so many events fit; false where the trace ends.
+    #[inline]
+    fn make_room(&mut self, state: &State, events: usize) -> bool {
+        self.end - self.at >= events * Scratch::SIZE || self.turn(state)
+    }
+
+    fn put_as(&mut self, state: &State, number: u64, op: Op) {
         let event = Event { number, ticks: tape::ticks(), thread: self.thread, op };
         self.model.encode(&event, &mut self.code);
         let code = self.code.bytes();
