@@ -14,13 +14,14 @@ use std::process::Command;
 use freestone::{Freestone, Heap, raw};
 use freestone_testkit::{Global, Hunt, Mix, StressConfig, Subject, stress};
 
-const MODES: [&str; 6] = [
+const MODES: [&str; 7] = [
     "cache:cpu",
     "cache:thread",
     "cache:none",
     "cache:cpu,count:1",
     "cache:cpu,cache_bytes:4K",
     "cache:cpu,harden:1",
+    "cache:thread,harden:1,guard:64K,count:1",
 ];
 
 /// Runs `work` in a process of its own for each mode.
