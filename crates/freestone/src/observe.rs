@@ -229,7 +229,13 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
         return Drawn::NOBODY;
     }
     let any = Exponential(1.0 / together);
-    let at = if left == 0 { any.draw(&mut chance) } else { left };
+    // To guard at a mean distance of one byte means: every request, the smallest too.
+    let guard_all = mean_of(Observer::Guard) == 1;
+    let at = match left {
+        _ if guard_all => 1,
+        0 => any.draw(&mut chance),
+        left => left,
+    };
     let keep = |left: u64| {
         thread.countdown[turn].store(left.min(LONGEST) as i32, Ordering::Relaxed);
         // A countdown that an earlier turn left would be continued in a later one.
@@ -251,11 +257,14 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
         let share = 1.0 / mean as f64;
         let own = drawn.is_for_nobody() && lot < share;
         lot -= share;
-        if own || Exponential(mean as f64).draw(&mut chance) <= bytes - at {
+        if own
+            || guard_all && each == Observer::Guard
+            || Exponential(mean as f64).draw(&mut chance) <= bytes - at
+        {
             drawn = drawn.with(each);
         }
     }
-    keep(any.draw(&mut chance));
+    keep(if guard_all { 1 } else { any.draw(&mut chance) });
     chance.keep(&thread.chance);
     drawn
 }

@@ -11,7 +11,7 @@ use crate::pageheap::PageHeapStats;
 use crate::slow::{CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::Ordering;
-use crate::{profile, scavenge, watched};
+use crate::{guard, harden, profile, scavenge, watched};
 
 /// Figures of one size class, in blocks unless said otherwise.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,11 +73,15 @@ pub struct Stats {
 pub(crate) fn collect() -> Stats {
     let pages = LEVELS.pages.stats();
     let calls = counters::call_counts();
+    // What was freed and waits behind guards has a span, and is not live.
+    let (waiting, waiting_bytes) = [guard::waiting(), harden::waiting_large()]
+        .into_iter()
+        .fold((0, 0), |all, some| (all.0 + some.0, all.1 + some.1));
     let mut stats = Stats {
         requested_total: calls.large_requested,
         allocated_total: calls.large_requested,
-        large_blocks: pages.large_blocks,
-        large_bytes: pages.large,
+        large_blocks: pages.large_blocks.saturating_sub(waiting),
+        large_bytes: pages.large.saturating_sub(waiting_bytes),
         emergency_bytes: emergency::mapped_bytes(),
         calls,
         pages,
@@ -119,6 +123,7 @@ pub(crate) fn of_class(class: ClassId) -> ClassStats {
         stats.slabs += central.slabs;
         stats.free_in_slabs += central.free_in_slabs;
         stats.in_transfer += central.in_transfer;
+        stats.in_caches += harden::waiting(variant);
         let mut add = |region: Region| stats.in_caches += region.header(variant).len(variant);
         match start::mode() {
             Mode::Cpu => cpu::regions().for_each(&mut add),

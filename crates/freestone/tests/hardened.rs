@@ -69,6 +69,18 @@ fn commit() {
             // SAFETY: as above.
             black_box(unsafe { raw::realloc(block, 101) });
         }
+        "resize of aligned" => {
+            for size in [5000, 38, 700_000, 1] {
+                let layout = Layout::from_size_align(64, 4096).unwrap();
+                // SAFETY: the layout is not empty.
+                let block = unsafe { Freestone.alloc(layout) };
+                // SAFETY: live, and of this layout.
+                let block = unsafe { Freestone.realloc(block, layout, size) };
+                assert_eq!(block.addr() % 4096, 0, "{size}");
+                // SAFETY: live, and of the new layout.
+                unsafe { Freestone.dealloc(block, Layout::from_size_align(size, 4096).unwrap()) };
+            }
+        }
         "size after free" => {
             free(block);
             black_box(raw::usable_size(block));
@@ -82,7 +94,8 @@ fn commit() {
 fn run(conf: &str, case: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "commit", "--nocapture", "--test-threads=1"])
-        .env("FREESTONE_CONF", conf)
+        // What is not named is off, in whatever way the library was built.
+        .env("FREESTONE_CONF", format!("harden:0,{conf}"))
         .env("FREESTONE_TEST_FAULT", case)
         .output()
         .unwrap()
@@ -176,6 +189,8 @@ fn guarded_blocks_tell_who_had_them() {
         }
     }
     passes("guard:1", "nothing");
+    passes("guard:1", "resize of aligned");
+    passes("guard:1,harden:1", "resize of aligned");
     let text = said(&run("guard:1", "double free"));
     assert!(text.contains("\n  freed by thread") && text.matches("    0x").count() > 5, "{text}");
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use freestone::{Freestone, Options};
 use freestone_testkit::soon;
 
+/// What caches give up, yards of hardened mode keep.
 const BUDGET: usize = 1 << 20;
 
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-static freestone_conf: Options = Options::new(c"cache_bytes:1M,transfer:0");
+static freestone_conf: Options = Options::new(c"cache_bytes:1M,transfer:0,harden:0");
 
 /// Allocates a block and writes to it.
 fn block(layout: Layout) -> *mut u8 {

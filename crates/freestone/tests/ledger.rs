@@ -2,18 +2,23 @@
 //!
 //! # Safety
 //!
-//! Mappings are made, touched and unmapped within one function; nobody else has them.
+//! The symbol `freestone_conf` is an `Options`. Mappings are made, touched and unmapped within one function; nobody else has them.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use freestone::Freestone;
 use freestone::ledger::{self, Ledger, Line, Share};
+use freestone::{Freestone, Options};
 
 #[global_allocator]
 static ALLOCATOR: Freestone = Freestone;
+
+/// Hardened mode drops the contents of large blocks when they are freed: there would be no dirty pages to show.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static freestone_conf: Options = Options::new(c"harden:0");
 
 const MIB: usize = 1 << 20;
 

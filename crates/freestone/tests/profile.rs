@@ -60,7 +60,7 @@ fn function_of(site: &Site) -> usize {
     ];
     // The last that begins before the address, if that is near: others may lie between, but those are called by one of these.
     let around = |frame: u64| {
-        let before = known.into_iter().filter(|&start| (frame as usize).wrapping_sub(start) < 400);
+        let before = known.into_iter().filter(|&start| (frame as usize).wrapping_sub(start) < 800);
         before.max().filter(|&start| start != known[4])
     };
     site.frames.iter().rev().find_map(|&frame| around(frame)).unwrap_or(0)

@@ -22,18 +22,20 @@ const MODES: [&str; 6] = [
     "cache:cpu,cache_bytes:4K",
     "cache:cpu,harden:1",
 ];
+/// All that can be on at once. Too slow for every test.
+const MOST: &str = "cache:thread,harden:1,guard:64K,count:1";
 
 /// Runs `work` in a process of its own for each mode.
 fn in_every_mode(test: &str, work: impl FnOnce()) {
-    in_every_mode_with(test, "", work);
+    in_modes(&MODES, test, "", work);
 }
 
-/// The same with `further` options.
-fn in_every_mode_with(test: &str, further: &str, work: impl FnOnce()) {
+/// The same in these modes, with `further` options.
+fn in_modes(modes: &[&str], test: &str, further: &str, work: impl FnOnce()) {
     if std::env::var_os("FREESTONE_CONF").is_some() {
         return work();
     }
-    for mode in MODES {
+    for mode in modes {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env("FREESTONE_CONF", format!("{mode},{further}"))
@@ -201,7 +203,8 @@ fn threads_hand_blocks_to_each_other_and_come_and_go() {
 #[test]
 fn what_is_freed_can_be_returned_to_the_system() {
     // Else the allocator's own thread may come before the trim.
-    in_every_mode_with("what_is_freed_can_be_returned_to_the_system", "background:0", || {
+    let modes = [&MODES[..], &[MOST]].concat();
+    in_modes(&modes, "what_is_freed_can_be_returned_to_the_system", "background:0", || {
         let blocks: Vec<*mut u8> = (0..100_000).map(|n| raw::malloc(16 + n % 500)).collect();
         let used = freestone::stats().live_bytes;
         for block in blocks {

@@ -9,6 +9,7 @@
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
 use freestone_base::ClassId;
+use freestone_base::size_class::MALLOC_ALIGN;
 use freestone_sys::{System, linux};
 
 use super::marks::{self, Key};
@@ -166,6 +167,13 @@ fn wait(span: SpanRef) {
     }
 }
 
+/// Large blocks that wait, and the bytes of their spans. O(1).
+pub(super) fn waiting() -> (usize, usize) {
+    // Acquire: their records are complete. One that leaves meanwhile is counted as it is by then.
+    let spans = YARD.iter().filter_map(|place| SpanRef::from_ptr(place.load(Ordering::Acquire)));
+    spans.fold((0, 0), |(blocks, bytes), span| (blocks + 1, bytes + span.bytes()))
+}
+
 /// Returns all large blocks that wait. The gate has been entered.
 pub(super) fn empty_yard() {
     for place in &YARD {
@@ -180,7 +188,7 @@ pub(super) fn empty_yard() {
 pub(super) fn realloc(addr: usize, span: Option<SpanRef>, size: usize, align: usize) -> *mut u8 {
     let block: *mut u8 = with_exposed_provenance_mut(addr);
     let Some(span) = span.filter(|span| span.state() == SpanState::Large) else {
-        return realloc_foreign(block, size);
+        return realloc_foreign(block, size, align);
     };
     inspect(addr, span, Fault::UseAfterFree);
     let had = span.requested();
@@ -223,8 +231,8 @@ fn resize(span: SpanRef, had: usize, size: usize) -> bool {
     resized
 }
 
-/// A block of a first-class heap, of the emergency allocator, or of libc's own.
-fn realloc_foreign(block: *mut u8, size: usize) -> *mut u8 {
+/// A guarded block, or one of a first-class heap, of the emergency allocator, or of libc's own.
+fn realloc_foreign(block: *mut u8, size: usize, align: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let had = match slow::usable_size_of(addr) {
         0 if slow::is_guarded(addr) => 0,
@@ -234,7 +242,7 @@ fn realloc_foreign(block: *mut u8, size: usize) -> *mut u8 {
         },
         had => had,
     };
-    let to = front::malloc(size);
+    let to = if align > MALLOC_ALIGN { front::aligned(size, align) } else { front::malloc(size) };
     if to.is_null() {
         return null_mut();
     }

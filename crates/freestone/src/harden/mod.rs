@@ -405,6 +405,16 @@ pub(crate) fn empty_yards() {
     yard::empty(|class, block| CENTRALS[class.index()].give_back(class, &LEVELS.pages, &[block]));
 }
 
+/// Small blocks of `class` that wait in yards. O(caches).
+pub(crate) fn waiting(class: ClassId) -> usize {
+    if is_on() && SETTINGS.wait() > 0 { yard::waiting(class) } else { 0 }
+}
+
+/// Large blocks that wait, and their bytes. O(1).
+pub(crate) fn waiting_large() -> (usize, usize) {
+    large::waiting()
+}
+
 /// Returns what waits elsewhere: in the shared yard, and large blocks. The gate has been entered.
 pub(crate) fn empty_shared() {
     yard::empty_shared(|class, block| CENTRALS[class.index()].give_back(class, &LEVELS.pages, &[block]));

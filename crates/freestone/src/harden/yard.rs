@@ -81,14 +81,26 @@ pub(crate) fn open() {
 pub(super) fn empty(mut take: impl FnMut(ClassId, usize)) {
     let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return };
     for number in 0..cpu::count() {
-        let yard = yards.as_ptr().wrapping_add(number << YARD_SHIFT).cast::<AtomicUsize>();
         for class in ClassId::all() {
-            // SAFETY: Y1.
-            let words =
-                unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) };
-            take_words(class, words, &mut take);
+            take_words(class, words_of(yards, number, class), &mut take);
         }
     }
+}
+
+/// Blocks of `class` that wait in all yards. O(caches).
+pub(super) fn waiting(class: ClassId) -> usize {
+    let count = |words: &[AtomicUsize]| words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
+    let shared = count(&SHARED[class.index() * WORDS..][..WORDS]);
+    let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return shared };
+    let of_caches = (0..cpu::count()).map(|number| count(words_of(yards, number, class)));
+    shared + of_caches.sum::<usize>()
+}
+
+/// The words of a class in the yard of the cache of this number, which is below [`cpu::count`].
+fn words_of(yards: NonNull<u8>, number: usize, class: ClassId) -> &'static [AtomicUsize] {
+    let yard = yards.as_ptr().wrapping_add(number << YARD_SHIFT).cast::<AtomicUsize>();
+    // SAFETY: Y1.
+    unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) }
 }
 
 /// Takes all blocks out of the shared yard.
