@@ -74,6 +74,8 @@ struct State {
     end: AtomicUsize,
     key: AtomicU64,
     threads: AtomicU32,
+    /// One call in so many has its stack written; kept here because a signal handler may ask.
+    stack_every: AtomicU32,
     last: Last,
     code: stacks::Code,
     lanes: [Lane; LANES],
@@ -284,6 +286,7 @@ impl State {
         self.len.store(tape.len(), Ordering::Relaxed);
         self.end.store(PROCESS_SHEET, Ordering::Relaxed);
         self.key.store(key, Ordering::Relaxed);
+        self.stack_every.store(config.record_sample, Ordering::Relaxed);
         let parent = KEY.swap(key, Ordering::Relaxed);
         let forked_at = if parent == 0 { 0 } else { FORKED_AT.load(Ordering::Relaxed) };
         let mut command = [0; MOST_COMMAND];
@@ -398,7 +401,7 @@ impl Body {
         }
         let drawn = match op {
             Op::Alloc { size, .. } | Op::Realloc { size, .. } => {
-                self.lot.is_drawn(start::config().record_sample.into(), size)
+                self.lot.is_drawn(state.stack_every.load(Ordering::Relaxed).into(), size)
             }
             _ => false,
         };
