@@ -290,3 +290,46 @@ fn check_mark(mark: *const usize, seed: usize) {
     // SAFETY: the first word of a block that this thread holds.
     assert_eq!(unsafe { mark.read_volatile() }, seed, "a block had two holders");
 }
+
+#[test]
+fn blocks_taken_at_random_are_out_once_and_near_each_other() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let class = class_of(48).unwrap();
+    let span = heap.alloc_slab(class).expect("memory");
+    let (info, state) = (class_info(class), std::cell::Cell::new(1u32));
+    let random = || {
+        state.set(state.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        state.get().rotate_left(13)
+    };
+    let (mut order, mut some) = (Vec::new(), [0; 5]);
+    while span.free_blocks() > 0 {
+        let taken = slab::take_random(span, info, &mut some, random);
+        order.extend(some[..taken].iter().rev().map(|addr| (addr - span.first_block()) / info.size as usize));
+        slab::verify(span).expect("counts and hint agree with the bits");
+    }
+    assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), span.blocks());
+    assert!(order.iter().enumerate().all(|(at, block)| block / 8 == at / 8), "windows come in their order");
+    let starts: BTreeSet<_> = order.chunks(8).map(|window| window[0] % 8).collect();
+    assert_eq!(starts.len(), 8, "each place of a window comes first now and then");
+}
+
+#[test]
+fn what_is_no_live_block_is_not_put_back() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let class = class_of(48).unwrap();
+    let span = heap.alloc_slab(class).expect("memory");
+    let (info, size) = (class_info(class), class_info(class).size as usize);
+    let mut some = [0; 8];
+    assert_eq!(slab::take(span, info, &mut some), 8);
+    let first = span.first_block();
+    assert_eq!(slab::put(span, info, first + 1), Err(slab::Misuse::NotABlock));
+    assert_eq!(slab::put(span, info, first + 8 * size), Err(slab::Misuse::AlreadyFree));
+    // In a run, upwards and downwards: the one that is free is named.
+    let upwards = [first + 6 * size, first + 7 * size, first + 8 * size];
+    assert_eq!(slab::put_run(span, info, &upwards), Err((slab::Misuse::AlreadyFree, first + 8 * size)));
+    let below = [first + size, first, first.wrapping_sub(size)];
+    assert_eq!(slab::put_run(span, info, &below), Ok(2));
+    slab::verify(span).expect("counts and hint agree with the bits");
+}
