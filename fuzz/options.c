@@ -3,6 +3,7 @@
  * says anything but the allocator's own sentences is a find. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -78,7 +79,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     if (failed) find("cannot start OPTIONS_CHILD", "");
     int handle = (int)syscall(SYS_pidfd_open, child, 0), status = 0;
     struct pollfd ended = {handle, POLLIN, 0};
-    int in_time = poll(&ended, 1, SECONDS * 1000) == 1;
+    /* libFuzzer's own timer interrupts it now and then. */
+    int in_time;
+    while ((in_time = poll(&ended, 1, SECONDS * 1000)) < 0 && errno == EINTR) {}
+    in_time = in_time == 1;
     if (!in_time) kill(child, SIGKILL);
     waitpid(child, &status, 0);
     close(handle);
