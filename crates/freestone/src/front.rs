@@ -30,8 +30,9 @@ use crate::counters::Call;
 use crate::debug::{self, Told};
 use crate::harden;
 use crate::hot::HOT;
-use crate::observe;
+use crate::observe::{self, Request};
 use crate::slow::{self, LEVELS};
+use crate::start;
 use crate::sync::atomic::Ordering;
 
 #[inline(always)]
@@ -54,6 +55,16 @@ fn push(class: ClassId, block: *mut u8) -> bool {
     // SAFETY: F1: whoever handed the block out has set what is read here; F2. Acquire: the index before what `push`
     // reads beside it.
     unsafe { rseq::push(HOT.rseq_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
+}
+
+/// The same for a block whose class the page map tells, if it does.
+#[inline(always)]
+fn push_by_address(block: *mut u8) -> bool {
+    let map = LEVELS.pages.page_map();
+    match map.index_of(block.addr()) {
+        Some(page) => push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block),
+        None => false,
+    }
 }
 
 /// The same for who knows the class by the size of the block, and not whether it is watched.
@@ -118,6 +129,16 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn malloc_unusual(size: usize) -> *mut u8 {
+    if start::is_plain() {
+        slow::serve(class_of(size), size, MALLOC_ALIGN, false)
+    } else {
+        malloc_instrumented(size)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_instrumented(size: usize) -> *mut u8 {
     if harden::is_on() && !observe::is_on() {
         return harden::malloc(size);
     }
@@ -143,7 +164,8 @@ pub(crate) extern "C" fn malloc_due(size: usize) -> *mut u8 {
 
 /// malloc of a small block that was counted and is not due, for which the cache had none.
 pub(crate) extern "C" fn malloc_counted(size: usize) -> *mut u8 {
-    slow::allocate_unobserved(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
+    let (class, align, call) = (class_of(size), MALLOC_ALIGN, Call::Malloc);
+    slow::instrumented::allocate_counted(&Request { class, size, align, zeroed: false, call })
 }
 
 /// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
@@ -237,10 +259,7 @@ fn class_of_layout(size: usize, align: usize) -> ClassId {
 /// F2, or null.
 #[inline(always)]
 pub unsafe fn free(block: *mut u8) {
-    let map = LEVELS.pages.page_map();
-    if let Some(page) = map.index_of(block.addr())
-        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
-    {
+    if push_by_address(block) {
         return;
     }
     // SAFETY: F2.
@@ -253,10 +272,7 @@ pub unsafe fn free(block: *mut u8) {
 /// F2, or null; the block was asked for with `size` bytes.
 #[inline(always)]
 unsafe fn free_sized(block: *mut u8, size: usize) {
-    let map = LEVELS.pages.page_map();
-    if let Some(page) = map.index_of(block.addr())
-        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
-    {
+    if push_by_address(block) {
         return;
     }
     // SAFETY: F2.
@@ -269,14 +285,11 @@ unsafe fn free_sized(block: *mut u8, size: usize) {
 /// F2, or null.
 #[inline(always)]
 pub unsafe fn free_by(block: *mut u8, call: Call, size: Option<usize>, align: Option<usize>) {
-    let map = LEVELS.pages.page_map();
-    if let Some(page) = map.index_of(block.addr())
-        && push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block)
-    {
+    if push_by_address(block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release_told(block, Told { call, size, align }) }
+    unsafe { slow::release_told(block, None, &Told { call, size, align }) }
 }
 
 /// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
@@ -295,7 +308,7 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release_sized(block, class_of_aligned(size, align), size) }
+    unsafe { slow::release_told(block, class_of_aligned(size, align), &Told::sized(Call::Malloc, size)) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

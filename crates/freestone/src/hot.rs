@@ -29,8 +29,8 @@ pub struct Hot {
     pub(crate) observed: AtomicUsize,
     /// Offset from the thread pointer of the thread's countdown, while requests are observed.
     pub(crate) countdown: AtomicUsize,
-    /// Not 0 in hardened mode; looked at by slow paths only.
-    pub(crate) hardened: AtomicU8,
+    /// What is done beside serving, as bits (`start.rs`); looked at by slow paths only.
+    pub(crate) instruments: AtomicU8,
 }
 
 /// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
@@ -51,5 +51,5 @@ pub static HOT: Hot = Hot {
     sized_index: AtomicUsize::new(0),
     observed: AtomicUsize::new(0),
     countdown: AtomicUsize::new(0),
-    hardened: AtomicU8::new(0),
+    instruments: AtomicU8::new(0),
 };

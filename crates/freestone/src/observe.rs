@@ -28,7 +28,7 @@ use crate::hot::HOT;
 use crate::pageheap::SpanRef;
 use crate::start::{self, Mode};
 use crate::sync::Lock;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::tls::{self, ThreadState};
 use crate::{harden, profile, watched};
 
@@ -92,8 +92,6 @@ const NO_CACHE: usize = 1;
 static MEANS: [AtomicU64; OBSERVERS.len()] = [const { AtomicU64::new(0) }; OBSERVERS.len()];
 /// Which of a thread's two countdowns is in use. They take turns, so that one drawn by other means is not continued.
 static TURN: AtomicUsize = AtomicUsize::new(0);
-/// A block may be watched: a size does not tell the place of a block.
-static BY_ADDRESS: AtomicBool = AtomicBool::new(false);
 static SWITCH: Lock<()> = Lock::new(());
 
 /// Whether requests are observed.
@@ -105,7 +103,7 @@ pub(crate) fn is_on() -> bool {
 /// Whether a block's class must be looked up though its size is known, because it may be watched.
 #[inline]
 pub(crate) fn by_address() -> bool {
-    BY_ADDRESS.load(Ordering::Acquire)
+    start::watches()
 }
 
 /// Has `observer` draw requests at a mean distance of so many bytes, at most [`LONGEST_MEAN`], or none with 0. In a process that
@@ -142,7 +140,7 @@ pub(crate) fn uses_caches() -> bool {
 }
 
 fn begin() {
-    BY_ADDRESS.store(true, Ordering::Release);
+    start::set_watches(true);
     let cached = uses_caches();
     if cached {
         cpu::let_sized_frees(false);
@@ -167,7 +165,7 @@ pub(crate) fn open_sized_frees() {
     if uses_caches() {
         cpu::let_sized_frees(true);
     }
-    BY_ADDRESS.store(false, Ordering::Release);
+    start::set_watches(false);
 }
 
 /// Counts a request that passed no gate; `Some` when it has been served, by a watched block or out of the cache, from which a
@@ -175,14 +173,14 @@ pub(crate) fn open_sized_frees() {
 pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     let drawn = count(request.size);
     if !drawn.is_for_nobody()
-        && let Some(block) = crate::slow::allocate_watched(request, drawn)
+        && let Some(block) = crate::slow::instrumented::allocate_watched(request, drawn)
     {
         return Some(block);
     }
     if HOT.observed.load(Ordering::Acquire) > NO_CACHE
         && let Some(class) = request.class
     {
-        return crate::slow::from_cache(class, request);
+        return crate::slow::instrumented::from_cache(class, request);
     }
     None
 }

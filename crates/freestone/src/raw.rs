@@ -68,7 +68,7 @@ pub fn is_debugging() -> bool {
 #[cold]
 pub unsafe extern "C" fn delete_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_told(block, Told::nothing(Call::New)) }
+    unsafe { slow::release(block, None, Call::New) }
 }
 
 /// What the fast path of `operator delete[]` leaves.
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn delete_slow(block: *mut u8) {
 #[cold]
 pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_told(block, Told::nothing(Call::NewArray)) }
+    unsafe { slow::release(block, None, Call::NewArray) }
 }
 
 /// What the fast path of `operator delete` with a size leaves.
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
 #[cold]
 pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_told(block, Told { call: Call::New, size: Some(size), align: None }) }
+    unsafe { slow::release_told(block, None, &Told::sized(Call::New, size)) }
 }
 
 /// The same of an array.
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_told(block, Told { call: Call::NewArray, size: Some(size), align: None }) }
+    unsafe { slow::release_told(block, None, &Told::sized(Call::NewArray, size)) }
 }
 
 /// What the fast path of a free with a size leaves.
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { slow::release_sized(block, None, size) }
+    unsafe { slow::release_told(block, None, &Told::sized(Call::Malloc, size)) }
 }
 
 /// What the debug mode has to say in the end.

@@ -16,16 +16,19 @@
 //!   ends when it reaches the central list.
 #![allow(unsafe_code)]
 
+mod emptying;
+pub(crate) mod instrumented;
+
 use core::ptr::null_mut;
 
 use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
+pub(crate) use self::emptying::{empty_caches, empty_region, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
-use crate::cache::region::Region;
 use crate::cache::thread::{self, ThreadAccess};
-use crate::cache::{self, Access, SHORT_BATCH, cpu};
-use crate::central::{Effort, Room, SlabSource};
+use crate::cache::{self, Access};
+use crate::central::{Room, SlabSource};
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::deferred::Deferred;
@@ -33,7 +36,7 @@ use crate::gate::{self, Inside};
 use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
-use crate::observe::{Drawn, Observer, Request};
+use crate::observe::Request;
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -101,63 +104,40 @@ pub(crate) fn allocate(
     zeroed: bool,
     call: Call,
 ) -> *mut u8 {
-    if debug::is_on()
-        && let Some(block) = debug::allocate(size, align, call)
-    {
-        return block;
+    if start::is_plain() {
+        serve(class, size, align, zeroed)
+    } else {
+        instrumented::allocate(&Request { class, size, align, zeroed, call })
     }
-    let observed =
-        if observe::is_on() { observe::serve(&Request { class, size, align, zeroed, call }) } else { None };
-    let block = match observed {
-        Some(block) => block,
-        None => allocate_unobserved(class, size, align, zeroed, call),
-    };
-    if record::is_on() && call != Call::Inner {
-        record::on_alloc(call, size, align, zeroed, block);
-    }
-    block
 }
 
-/// The same for a request that is not observed, or was counted already.
-pub(crate) fn allocate_unobserved(
-    class: Option<ClassId>,
-    size: usize,
-    align: usize,
-    zeroed: bool,
-    call: Call,
-) -> *mut u8 {
-    let debugging = debug::is_on();
-    if debugging && let Some(block) = debug::allocate(size, align, call) {
-        return block;
-    }
-    cpu::shut();
-    if harden::is_on() {
-        return harden::allocate(size, align, zeroed, call);
-    }
+/// The same for a request that nobody wants to know of, where the allocator has started.
+#[inline]
+pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     if let Some(class) = class
         && start::mode() == Mode::Thread
-        && !start::sees_every_call()
         && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
     {
         return finish(block, size, zeroed);
     }
+    serve_inside(class, size, align, zeroed, None)
+}
+
+/// The same without a look into the caches, counted as a call or not. The allocator has started.
+#[inline(always)]
+fn serve_inside(
+    class: Option<ClassId>,
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    counted: Option<Call>,
+) -> *mut u8 {
     if size > isize::MAX as usize {
         return refused(size);
     }
     // The fast path has tried the class all the same: a class that never comes here stays empty.
     let class = class.filter(|_| size <= class_max());
     let Some(inside) = gate::enter_patiently() else { return allocate_elsewhere(class, size, align, zeroed) };
-    start::ensure();
-    if !debugging && debug::is_on() {
-        // This very request has started it.
-        drop(inside);
-        return allocate(class, size, align, zeroed, call);
-    }
-    if harden::is_on() {
-        // Since just now.
-        drop(inside);
-        return harden::allocate(size, align, zeroed, call);
-    }
     free_deferred();
     let block = match class {
         Some(class) => {
@@ -166,63 +146,15 @@ pub(crate) fn allocate_unobserved(
         }
         None => timed(|| large_or_reclaim(size, align, zeroed)),
     };
-    if start::counting() && block != 0 {
+    if let Some(call) = counted
+        && block != 0
+    {
         let bytes = if class.is_none() { usable_size_of(block) } else { 0 };
         counters::on_alloc(call, class.unwrap_or(ClassId::NONE), size, bytes);
     }
     drop(inside);
     look_after();
     if block == 0 { refused(size) } else { finish(block, size, zeroed && class.is_some()) }
-}
-
-/// Serves a request that was drawn by a watched block; `None` where that cannot be, and others would be.
-#[cold]
-#[inline(never)]
-pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u8> {
-    let &Request { size, align, zeroed, .. } = request;
-    if size > isize::MAX as usize {
-        return None;
-    }
-    let class = request.class.filter(|_| size <= class_max());
-    let inside = gate::enter()?;
-    start::ensure();
-    free_deferred();
-    let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
-    if guarded.is_none() && drawn.is_only_for(Observer::Guard) {
-        return None;
-    }
-    let addr = match (guarded, class) {
-        (Some(addr), _) => addr,
-        (None, Some(class)) => watched::take(class)?,
-        (None, None) => timed(|| large_or_reclaim(size, align, zeroed)),
-    };
-    if addr == 0 {
-        return None;
-    }
-    let mut bytes = 0;
-    let mut is_watched = true;
-    if (class.is_none() || guarded.is_some())
-        && let Some(span) = LEVELS.pages.page_map().span_of(addr)
-    {
-        bytes = usable_of_large(span);
-        is_watched = watched::mark_large(span, false, true);
-    }
-    if is_watched {
-        observe::on_watched(drawn, addr, size, class);
-    }
-    if start::counting() {
-        let class = class.filter(|_| guarded.is_none());
-        counters::on_alloc(request.call, class.unwrap_or(ClassId::NONE), size, bytes);
-    }
-    drop(inside);
-    look_after();
-    Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
-}
-
-/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
-pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
-    let block = CpuAccess::pop(CpuAccess::own_now(class));
-    (block != 0).then(|| finish(block, request.size, request.zeroed))
 }
 
 /// While calls are counted, times what would be slow without counting as well.
@@ -388,15 +320,6 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
         .unwrap_or(0)
 }
 
-/// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
-pub(crate) fn reclaim() {
-    empty_caches();
-    if harden::is_on() {
-        sweep_kept_slabs();
-    }
-    LEVELS.pages.purge_all();
-}
-
 /// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up, as always where the
 /// class has variants.
 ///
@@ -405,112 +328,75 @@ pub(crate) fn reclaim() {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call) {
+    if start::is_plain() {
+        release_plainly(block, class);
+    } else {
+        instrumented::release(block, class, &Told::nothing(call));
+    }
+}
+
+/// The same for a block of which the caller has told more than its address.
+///
+/// # Safety
+/// F2, or null.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn release_told(block: *mut u8, class: Option<ClassId>, told: &Told) {
+    if start::is_plain() {
+        release_plainly(block, class);
+    } else {
+        instrumented::release(block, class, told);
+    }
+}
+
+#[inline]
+fn release_plainly(block: *mut u8, class: Option<ClassId>) {
     if block.is_null() {
         return;
     }
     let addr = block.expose_provenance();
-    if debug::owns(addr) {
-        return debug::release(addr, Told::nothing(call));
-    }
-    if harden::is_on() {
-        return harden::release(addr, None, call);
-    }
-    let by_address = observe::by_address();
-    let class = class.filter(|_| !by_address).unwrap_or_else(|| class_at(addr));
-    if record::is_on() && call != Call::Inner {
-        record_free(addr, class);
-    }
-    // A sized free, which had to be looked up.
-    if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
-        return;
-    }
+    let class = class.unwrap_or_else(|| class_at(addr));
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
-        && !start::sees_every_call()
         && thread::with_own(|region| region.push(class, addr)) == Some(true)
     {
         return;
     }
-    let Some(inside) = gate::enter() else {
-        // A block of a first-class heap goes with its heap, which may be gone before anybody sees to a deferred free.
-        if !is_of_heap(addr) && !emergency::free(block) {
-            // SAFETY: F2; every block holds 8 bytes, aligned to 8.
-            unsafe { LEVELS.deferred.push(block) };
-        }
-        return;
-    };
-    start::ensure();
+    release_below(addr, class, Call::Inner);
+}
+
+/// Gives a block back without a look into the caches.
+#[inline(always)]
+fn release_below(addr: usize, class: ClassId, call: Call) {
+    let Some(inside) = gate::enter() else { return defer(addr) };
     free_deferred();
     release_inside(addr, class, call);
     drop(inside);
     look_after();
 }
 
-/// Has a free recorded, unless it is one of a first-class heap's blocks, which are not.
-#[cold]
-fn record_free(addr: usize, class: ClassId) {
-    if class != ClassId::NONE {
-        return record::on_free(addr);
-    }
-    match LEVELS.pages.page_map().span_of(addr) {
-        Some(span) if span.heap() != 0 => {}
-        Some(span) if span.state() == SpanState::Large && span.first_block() == addr => {
-            record::on_free_large(addr, span.usable_bytes());
-        }
-        _ => record::on_free(addr),
-    }
-}
-
-fn is_of_heap(addr: usize) -> bool {
-    LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0)
-}
-
-/// Gives a block back of which the caller has told more than its address.
-///
-/// # Safety
-/// F2, or null.
+/// Gives a block back for a thread that may not enter.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn release_told(block: *mut u8, told: Told) {
-    let addr = block.expose_provenance();
-    if debug::owns(addr) {
-        return debug::release(addr, told);
+fn defer(addr: usize) {
+    let block = core::ptr::with_exposed_provenance_mut(addr);
+    // A block of a first-class heap goes with its heap, which may be gone before anybody sees to a deferred free.
+    let of_heap = LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.heap() != 0);
+    if !of_heap && !emergency::free(block) {
+        // SAFETY: F2; every block holds 8 bytes, aligned to 8.
+        unsafe { LEVELS.deferred.push(block) };
     }
-    if harden::is_on() && !block.is_null() {
-        return harden::release(addr, told.size, Call::Malloc);
-    }
-    // SAFETY: the caller's promise.
-    unsafe { release(block, None, Call::Malloc) }
-}
-
-/// The same, where the caller says for which size and alignment he got the block.
-///
-/// # Safety
-/// F2; the class follows from both, or `class` says to look it up.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn release_sized(block: *mut u8, class: Option<ClassId>, size: usize) {
-    if debug::owns(block.expose_provenance()) {
-        let told = Told { call: Call::Malloc, size: Some(size), align: None };
-        return debug::release(block.expose_provenance(), told);
-    }
-    if harden::is_on() && !block.is_null() {
-        return harden::release(block.expose_provenance(), Some(size), Call::Malloc);
-    }
-    // SAFETY: the caller's promise.
-    unsafe { release(block, class, Call::Malloc) }
 }
 
 pub(crate) fn class_at(addr: usize) -> ClassId {
     LEVELS.pages.page_map().class_of(addr)
 }
 
+/// Gives a block back. The gate has been entered.
+#[inline]
 fn release_inside(addr: usize, class: ClassId, call: Call) {
-    if debug::owns(addr) {
-        return debug::release(addr, Told::nothing(call));
-    }
     if class == ClassId::NONE {
-        return release_large(addr, call);
+        return release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), call);
     }
     if start::counting() {
         counters::on_free(call, class, 0);
@@ -552,10 +438,6 @@ pub(crate) fn put_small(addr: usize, class: ClassId) {
     timed(|| centrals[class.index()].give_back(class, pages, &[addr]));
 }
 
-fn release_large(addr: usize, call: Call) {
-    release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), call);
-}
-
 /// Gives back what is in no slab of the global allocator; `span` is what the page map has for the address. The gate has been
 /// entered.
 pub(crate) fn release_unclassed(addr: usize, span: Option<SpanRef>, call: Call) {
@@ -593,17 +475,27 @@ pub(crate) fn shared_filling(class: ClassId) -> &'static AtomicPtr<Span> {
 }
 
 /// Does what could not be done where it was asked for. The gate has been entered.
+#[inline]
 pub(crate) fn free_deferred() {
     if !LEVELS.deferred.is_empty() {
-        LEVELS.deferred.take_all(|block| {
-            let addr = block.expose_provenance();
-            if harden::is_on() {
-                return harden::release_deferred(addr);
-            }
-            release_inside(addr, class_at(addr), Call::Malloc);
-        });
+        take_deferred();
     }
     heap::destroy_doomed();
+}
+
+#[cold]
+#[inline(never)]
+fn take_deferred() {
+    LEVELS.deferred.take_all(|block| {
+        let addr = block.expose_provenance();
+        if harden::is_on() {
+            return harden::release_deferred(addr);
+        }
+        if debug::owns(addr) {
+            return debug::release(addr, &Told::nothing(Call::Malloc));
+        }
+        release_inside(addr, class_at(addr), Call::Malloc);
+    });
 }
 
 /// Frees a block of our own, made by `front::alloc`. The gate has been entered.
@@ -615,6 +507,9 @@ pub(crate) fn release_record(block: *mut u8) {
     if harden::is_on() {
         return harden::release(addr, None, Call::Inner);
     }
+    if debug::owns(addr) {
+        return debug::release(addr, &Told::nothing(Call::Inner));
+    }
     release_inside(addr, class_at(addr), Call::Inner);
 }
 
@@ -625,17 +520,14 @@ pub(crate) fn libc_block_bytes(addr: usize) -> Option<usize> {
 
 /// Bytes that the block at `addr` holds; 0 when it is none of ours. O(1).
 pub(crate) fn usable_size_of(addr: usize) -> usize {
-    if harden::is_on()
-        && let Some(size) = harden::usable_size(addr)
+    if start::changes_blocks()
+        && let Some(size) = instrumented::usable_size(addr)
     {
         return size;
     }
     let class = class_at(addr);
     if class != ClassId::NONE {
         return class_info(class).size as usize;
-    }
-    if debug::owns(addr) {
-        return debug::usable_size(addr);
     }
     match LEVELS.pages.page_map().span_of(addr) {
         Some(span) if matches!(span.state(), SpanState::HeapSlab | SpanState::WatchedSlab) => {
@@ -670,11 +562,13 @@ pub(crate) fn is_guarded(addr: usize) -> bool {
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
-    if harden::is_on() {
-        return None;
-    }
-    if may_move && record::is_on() {
-        record::on_moving(addr);
+    if start::watches_resizes() {
+        if harden::is_on() {
+            return None;
+        }
+        if may_move && record::is_on() {
+            record::on_moving(addr);
+        }
     }
     let inside = gate::enter()?;
     let span = LEVELS.pages.page_map().span_of(addr)?;
@@ -696,69 +590,6 @@ pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Opti
     drop(inside);
     look_after();
     Some(core::ptr::with_exposed_provenance_mut(resized.first_block()))
-}
-
-/// Returns what one region holds to the central lists. The caller has the region to itself.
-pub(crate) fn empty_region(region: Region) {
-    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
-    for class in ClassId::all() {
-        let mut blocks = [0; SHORT_BATCH];
-        loop {
-            let taken = region.pop_batch(class, &mut blocks);
-            if taken == 0 {
-                break;
-            }
-            centrals[class.index()].give_back(class, pages, &blocks[..taken]);
-        }
-        let filling = &region.state().filling[class.index()];
-        // Central lists that never served are better left untouched.
-        if !filling.load(Ordering::Relaxed).is_null() {
-            centrals[class.index()].stop_filling(pages, filling);
-        }
-    }
-}
-
-/// Returns every cached block that can be reached to its slab. The gate has been entered.
-pub(crate) fn empty_caches() {
-    let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
-    match start::mode() {
-        Mode::Cpu => {
-            cpu::with_stopped(|| {
-                cpu::regions().for_each(empty_region);
-                if harden::is_on() {
-                    harden::empty_yards();
-                }
-            });
-        }
-        Mode::Thread => {
-            if let Some(access) = ThreadAccess::current(pages.system()) {
-                empty_region(access.region());
-            }
-        }
-        Mode::None => {}
-    }
-    if harden::is_on() {
-        harden::empty_shared();
-    }
-    for class in scavenge::served_classes() {
-        let central = &centrals[class.index()];
-        central.stop_filling(pages, &uncached[class.index()]);
-        central.drain(class, pages);
-    }
-}
-
-/// Returns the memory of all pages without live blocks in slabs that stay with their class; the bytes returned. The gate has
-/// been entered.
-pub(crate) fn sweep_kept_slabs() -> usize {
-    let mut purged = 0;
-    for class in scavenge::served_classes() {
-        // The first look finds out which slabs are at rest; nobody has to wait for that here.
-        for _ in 0..2 {
-            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX };
-            purged += CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort);
-        }
-    }
-    purged
 }
 
 /// Enters the gate, waiting for a fork to end. Only where nothing of libc's is held, as at a thread's end.

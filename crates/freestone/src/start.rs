@@ -6,6 +6,7 @@ use freestone_base::text::FixedText;
 use freestone_sys::linux::{self, control};
 
 use crate::cache::{cpu, thread};
+use crate::hot::HOT;
 use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
@@ -35,14 +36,23 @@ impl Mode {
 }
 
 static MODE: AtomicU8 = AtomicU8::new(0);
-/// What is done beside serving: [`COUNTS`], [`RECORDS`], [`HARDENED`], [`DEBUGS`].
-static WATCHING: AtomicU8 = AtomicU8::new(0);
-const COUNTS: u8 = 1;
-const RECORDS: u8 = 2;
-const HARDENED: u8 = 4;
-const DEBUGS: u8 = 8;
+
+// The bits of `HOT.instruments`: what is done beside serving. All but `WATCHES` are fixed when the allocator has started, before
+// any block is handed out by it.
+/// The allocator has started, and the others are true.
+const STARTED: u8 = 1;
+/// Every call is counted.
+const COUNTS: u8 = 2;
+/// Every call is recorded.
+const RECORDS: u8 = 4;
+/// Blocks have marks and canaries.
+const HARDENED: u8 = 8;
+/// Blocks have pages of their own.
+const DEBUGS: u8 = 16;
+/// A block may be watched, whose size does not tell its place.
+const WATCHES: u8 = 32;
+
 static CHECKING: AtomicBool = AtomicBool::new(false);
-static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Whether system calls were filtered when the allocator started: as a container's are, not those of a program in a cage of its own.
@@ -63,22 +73,68 @@ pub(crate) fn mode() -> Mode {
     }
 }
 
+/// Acquire: whoever sees the start sees what it has set.
+#[inline]
+fn instruments() -> u8 {
+    HOT.instruments.load(Ordering::Acquire)
+}
+
+/// Whether the allocator has started, and does nothing but serve.
+#[inline]
+pub(crate) fn is_plain() -> bool {
+    instruments() == STARTED
+}
+
 /// Whether every call is counted.
 #[inline]
 pub(crate) fn counting() -> bool {
-    WATCHING.load(Ordering::Relaxed) & COUNTS != 0
+    instruments() & COUNTS != 0
+}
+
+/// Whether the hardened mode is on.
+#[inline]
+pub(crate) fn hardened() -> bool {
+    instruments() & HARDENED != 0
+}
+
+/// Whether the debug mode is on.
+#[inline]
+pub(crate) fn debugging() -> bool {
+    instruments() & DEBUGS != 0
+}
+
+/// Whether a block may be watched.
+#[inline]
+pub(crate) fn watches() -> bool {
+    instruments() & WATCHES != 0
+}
+
+/// Has blocks be watched, or not any more.
+pub(crate) fn set_watches(watches: bool) {
+    // Release: who gets such a block finds this.
+    if watches {
+        HOT.instruments.fetch_or(WATCHES, Ordering::Release);
+    } else {
+        HOT.instruments.fetch_and(!WATCHES, Ordering::Release);
+    }
 }
 
 /// Whether a block that is resized where it lies must be told of.
 #[inline]
 pub(crate) fn watches_resizes() -> bool {
-    WATCHING.load(Ordering::Relaxed) != 0
+    instruments() & (COUNTS | RECORDS | HARDENED | DEBUGS) != 0
+}
+
+/// Whether blocks are not what their classes say.
+#[inline]
+pub(crate) fn changes_blocks() -> bool {
+    instruments() & (HARDENED | DEBUGS) != 0
 }
 
 /// Whether every call takes the slow path, because it is counted or recorded there.
 #[inline]
 pub(crate) fn sees_every_call() -> bool {
-    WATCHING.load(Ordering::Relaxed) & (COUNTS | RECORDS) != 0
+    instruments() & (COUNTS | RECORDS) != 0
 }
 
 /// Whether the slow path walks all invariants now and then.
@@ -102,14 +158,15 @@ pub(crate) fn elapsed_ns() -> u64 {
 }
 
 /// Whether the options have been read.
+#[inline]
 pub(crate) fn is_started() -> bool {
-    STARTED.load(Ordering::Acquire)
+    instruments() & STARTED != 0
 }
 
 /// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
 #[inline]
 pub(crate) fn report_may_be_wanted() -> bool {
-    if STARTED.load(Ordering::Acquire) { PROCESS.load(Ordering::Relaxed) != 0 } else { tune::is_set() }
+    if is_started() { PROCESS.load(Ordering::Relaxed) != 0 } else { tune::is_set() }
 }
 
 /// Whether a report is wanted in the end.
@@ -126,8 +183,7 @@ pub(crate) fn is_own_process() -> bool {
 /// the emergency allocator.
 #[inline]
 pub(crate) fn ensure() {
-    // Acquire pairs with the Release below: whoever sees the start sees the mode.
-    if !STARTED.load(Ordering::Acquire) {
+    if !is_started() {
         start();
     }
 }
@@ -135,10 +191,11 @@ pub(crate) fn ensure() {
 #[cold]
 fn start() {
     let mut config = CONFIG.lock();
-    if STARTED.load(Ordering::Relaxed) {
+    if is_started() {
         return;
     }
     *config = Config::read();
+    cpu::shut();
     OWNER.store(linux::process_id(), Ordering::Relaxed);
     FILTER.store(control::system_call_filter(), Ordering::Relaxed);
     if !config.report().is_empty() {
@@ -164,11 +221,10 @@ fn start() {
         | flag(record::is_on(), RECORDS)
         | flag(hardened, HARDENED)
         | flag(debug, DEBUGS);
-    WATCHING.store(watching, Ordering::Relaxed);
     if hardened {
         harden::start(&config.harden);
     }
-    STARTED.store(true, Ordering::Release);
+    HOT.instruments.store(STARTED | watching, Ordering::Release);
     if mode == Mode::Cpu && watching == 0 {
         cpu::open();
     }

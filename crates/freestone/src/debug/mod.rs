@@ -34,6 +34,7 @@ use freestone_sys::linux::fault::Access;
 use freestone_sys::{Linux, System};
 
 use crate::counters::Call;
+use crate::start;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use report::{Found, Report};
 use space::{Record, State};
@@ -42,7 +43,6 @@ use space::{Record, State};
 const CANARY_BYTES: usize = 64;
 const CANARY: u8 = 0xc5;
 
-static ON: AtomicBool = AtomicBool::new(false);
 static LEAKS: AtomicBool = AtomicBool::new(true);
 
 /// What the caller of a free said about the block.
@@ -60,12 +60,16 @@ impl Told {
     pub(crate) const fn nothing(call: Call) -> Told {
         Told { call, size: None, align: None }
     }
+
+    pub(crate) const fn sized(call: Call, size: usize) -> Told {
+        Told { call, size: Some(size), align: None }
+    }
 }
 
 /// Whether blocks are watched.
 #[inline]
 pub(crate) fn is_on() -> bool {
-    ON.load(Ordering::Relaxed)
+    start::debugging()
 }
 
 /// Whether the end of the process tells of leaks.
@@ -87,7 +91,6 @@ pub(crate) fn begin(directory: &[u8]) -> bool {
     trace::begin();
     // Refused: faults go unexplained.
     let _ = debugging::listen_to_faults(on_fault);
-    ON.store(true, Ordering::Release);
     true
 }
 
@@ -165,7 +168,7 @@ fn damage(record: &Record, first: usize) -> Option<(usize, bool)> {
 
 /// Gives a watched block back, or ends the process with a report.
 #[cold]
-pub(crate) fn release(addr: usize, told: Told) {
+pub(crate) fn release(addr: usize, told: &Told) {
     let Some((first, record)) = space::block_at(addr) else { never_was(addr) };
     if record.addr() != addr {
         Report::new(Found::InvalidFree, addr, record).present("freed").old().end();
@@ -185,7 +188,7 @@ pub(crate) fn release(addr: usize, told: Told) {
 }
 
 /// Tells of a free by the wrong function, size or alignment. Nothing is damaged, so the process goes on.
-fn check_told(record: &'static Record, addr: usize, told: Told) {
+fn check_told(record: &'static Record, addr: usize, told: &Told) {
     let mismatch = if Family::of(told.call) != Family::of(record.call()) && told.call != Call::Inner {
         Some(Found::WrongFunction { made: record.call(), freed: told.call })
     } else if let Some(size) = told.size.filter(|&size| size != record.size()) {
@@ -242,7 +245,7 @@ pub(crate) fn resize(addr: usize, size: usize, align: usize) -> *mut u8 {
     let from: *const u8 = core::ptr::with_exposed_provenance(addr);
     // SAFETY: the new block and the old one hold that many bytes each and are apart.
     unsafe { to.copy_from_nonoverlapping(from, record.size().min(size)) };
-    release(addr, Told::nothing(record.call()));
+    release(addr, &Told::nothing(record.call()));
     to
 }
 

@@ -34,11 +34,10 @@ use freestone_sys::System;
 
 use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
-use crate::cache::cpu::{self, CpuAccess};
+use crate::cache::cpu::CpuAccess;
 use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
 use crate::cache::thread;
 use crate::counters::{self, Call};
-use crate::hot::HOT;
 use crate::message::Fault;
 use crate::pageheap::{SpanRef, SpanState};
 use crate::slow::{self, CENTRALS, LEVELS};
@@ -52,14 +51,12 @@ pub(crate) use self::large::can_guard;
 /// Whether the mode is on. Acquire: whoever sees it on sees the settings.
 #[inline]
 pub(crate) fn is_on() -> bool {
-    HOT.hardened.load(Ordering::Acquire) != 0
+    start::hardened()
 }
 
 /// Turns the mode on, before the first block is handed out and after the kind of cache was chosen.
 pub(crate) fn start(chosen: &Harden) {
     let system = LEVELS.pages.system();
-    // Requests come here past `slow::allocate`, which does it else.
-    cpu::shut();
     LEVELS.pages.page_map().hide_classes();
     let policy = LEVELS.pages.policy();
     policy.set_marks();
@@ -76,7 +73,6 @@ pub(crate) fn start(chosen: &Harden) {
         yard::start(system);
     }
     SETTINGS.fix(chosen, system.random());
-    HOT.hardened.store(1, Ordering::Release);
 }
 
 /// What an address is.

@@ -79,10 +79,10 @@ impl Huge {
     }
 }
 
-/// Whether the first page of a piece lies in the span.
+/// Whether the first page of a piece lies in a span that is not so long that nobody may mean to touch all of it, as large blocks are.
 #[inline]
 pub(super) fn begins_piece(span: SpanRef) -> bool {
-    last_piece(span) >= span.first_page()
+    span.pages().0 <= PIECE / 2 && last_piece(span) >= span.first_page()
 }
 
 /// The first page of the piece in which the span ends.
@@ -92,13 +92,12 @@ fn last_piece(span: SpanRef) -> usize {
 }
 
 impl<S: System> PageHeap<S> {
-    /// Makes the piece that begins in a span just handed out a huge page, if that can be had and pays. Not for large
-    /// blocks, which nobody may mean to touch all over.
+    /// Makes the piece that begins in a span just handed out a huge page, if that can be had and pays.
     #[cold]
     pub(super) fn warm(&self, span: SpanRef) {
         // Guards are made of small pages, and stand on what has just been handed out.
         let auto = self.policy.huge_pages() == HugePages::Auto && !self.policy.guards();
-        if !auto || self.watch.limit() != usize::MAX || span.pages().0 > PIECE / 2 {
+        if !auto || self.watch.limit() != usize::MAX {
             return;
         }
         // The bits of a span in use stay what they were when it was handed out.

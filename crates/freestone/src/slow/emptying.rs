@@ -1,0 +1,85 @@
+//! What gives back what is free but kept: caches, slabs that stay with their class, the page heap's dirty pages.
+
+use core::sync::atomic::Ordering;
+
+use freestone_base::ClassId;
+
+use super::{CENTRALS, LEVELS, Levels};
+use crate::cache::region::Region;
+use crate::cache::thread::ThreadAccess;
+use crate::cache::{Access, SHORT_BATCH, cpu};
+use crate::central::Effort;
+use crate::start::{self, Mode};
+use crate::{harden, scavenge};
+
+/// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
+pub(crate) fn reclaim() {
+    empty_caches();
+    if harden::is_on() {
+        sweep_kept_slabs();
+    }
+    LEVELS.pages.purge_all();
+}
+
+/// Returns what one region holds to the central lists. The caller has the region to itself.
+pub(crate) fn empty_region(region: Region) {
+    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
+    for class in ClassId::all() {
+        let mut blocks = [0; SHORT_BATCH];
+        loop {
+            let taken = region.pop_batch(class, &mut blocks);
+            if taken == 0 {
+                break;
+            }
+            centrals[class.index()].give_back(class, pages, &blocks[..taken]);
+        }
+        let filling = &region.state().filling[class.index()];
+        // Central lists that never served are better left untouched.
+        if !filling.load(Ordering::Relaxed).is_null() {
+            centrals[class.index()].stop_filling(pages, filling);
+        }
+    }
+}
+
+/// Returns every cached block that can be reached to its slab. The gate has been entered.
+pub(crate) fn empty_caches() {
+    let (Levels { pages, uncached, .. }, centrals) = (&LEVELS, &CENTRALS);
+    match start::mode() {
+        Mode::Cpu => {
+            cpu::with_stopped(|| {
+                cpu::regions().for_each(empty_region);
+                if harden::is_on() {
+                    harden::empty_yards();
+                }
+            });
+        }
+        Mode::Thread => {
+            if let Some(access) = ThreadAccess::current(pages.system()) {
+                empty_region(access.region());
+            }
+        }
+        Mode::None => {}
+    }
+    if harden::is_on() {
+        harden::empty_shared();
+    }
+    for class in scavenge::served_classes() {
+        let central = &centrals[class.index()];
+        central.stop_filling(pages, &uncached[class.index()]);
+        central.drain(class, pages);
+    }
+}
+
+/// Returns the memory of all pages without live blocks in slabs that stay with their class; the bytes returned. The gate has
+/// been entered.
+pub(crate) fn sweep_kept_slabs() -> usize {
+    let mut purged = 0;
+    for class in scavenge::served_classes() {
+        // The first look finds out which slabs are at rest; nobody has to wait for that here.
+        for _ in 0..2 {
+            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX };
+            purged += CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort);
+        }
+    }
+    purged
+}
