@@ -1,7 +1,7 @@
 //! What others may do while spans are away: being purged or moved to, or giving up their addresses.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,14 +14,16 @@ use super::{checked, dirty_pages, holds, large, reads_as_zeros, write};
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// A system during whose next purge, release or move another thread acts. That thread may have to wait for it
-/// itself, so it is given a moment, not all the time it wants.
+/// A system during whose next purge, release or move another thread acts. It goes on when that thread is done, or, where the
+/// other has to wait for it in turn, a moment after that has said so.
 pub(super) struct Meanwhile {
     pub(super) simulated: Simulated,
     /// No mapping is made.
     full: AtomicBool,
     act: Mutex<Option<Act>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Who acts is about to wait for what it acts during.
+    waits: AtomicBool,
 }
 
 impl Meanwhile {
@@ -31,6 +33,7 @@ impl Meanwhile {
             full: AtomicBool::new(false),
             act: Mutex::default(),
             threads: Mutex::default(),
+            waits: AtomicBool::new(false),
         }
     }
 
@@ -51,6 +54,11 @@ impl Meanwhile {
         }
     }
 
+    /// Said by who acts, before it waits for what it acts during.
+    pub(super) fn about_to_wait(&self) {
+        self.waits.store(true, Relaxed);
+    }
+
     fn act(&self) {
         let Some(act) = self.act.lock().unwrap().take() else { return };
         let (done, finished) = channel::<()>();
@@ -59,7 +67,14 @@ impl Meanwhile {
             drop(done);
         });
         self.threads.lock().unwrap().push(thread);
-        let _ = finished.recv_timeout(Duration::from_millis(20));
+        let moment = Duration::from_millis(20);
+        // Done is when the channel is closed.
+        while finished.recv_timeout(moment) == Err(RecvTimeoutError::Timeout) {
+            if self.waits.swap(false, Relaxed) {
+                std::thread::sleep(moment);
+                break;
+            }
+        }
     }
 }
 
@@ -181,6 +196,7 @@ fn who_finds_no_memory_while_spans_are_away_waits_for_them() {
         let acted = meanwhile(&heap, move |heap| {
             heap.system().full.store(true, Relaxed);
             assert_eq!(freed.state(), SpanState::Away);
+            heap.system().about_to_wait();
             let span = heap.alloc_large((rest - 1) * PAGE_SIZE, 1, true).expect("memory comes back");
             assert_eq!(span.start(), start);
             // There is none left for a second one, and nothing to wait for.

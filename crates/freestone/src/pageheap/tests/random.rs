@@ -165,6 +165,7 @@ impl World {
             Step::Meanwhile(steps) => {
                 let world = self.clone();
                 self.heap.system().next(move || {
+                    world.heap.system().about_to_wait();
                     for step in steps {
                         world.take_step(step);
                         checked(&world.heap);
