@@ -168,6 +168,7 @@ fn look() -> Option<Look> {
         trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages);
     }
     let demand = LEVELS.pages.demand();
+    LEVELS.pages.watch().note_footprint(demand.used + demand.dirty);
     let mut history = HISTORY.lock();
     let next = history.next;
     history.peaks[next] = demand.peak;
@@ -244,10 +245,14 @@ fn sweep(idle: bool) -> bool {
 /// Whether an eighth of what is in use is free blocks in slabs.
 fn is_scattered() -> bool {
     let Some(inside) = gate::enter() else { return false };
-    let used = LEVELS.pages.demand_now().used << PAGE_SHIFT;
-    let scattered = free_in_slabs() > used / 8;
+    let scattered = much_is_free_in_slabs();
     drop(inside);
     scattered
+}
+
+/// The same, inside the gate.
+fn much_is_free_in_slabs() -> bool {
+    free_in_slabs() > (LEVELS.pages.demand_now().used << PAGE_SHIFT) / 8
 }
 
 /// Bytes of all free blocks in slabs. Inside the gate.
@@ -289,14 +294,21 @@ fn slice(most: usize) -> Option<usize> {
 
 /// Empties the caches that missed nothing since the last look but hold something; where memory is short, all. One that missed
 /// nothing since it was emptied gives up its bytes to others, as does one that took more than its own where those are wanted
-/// back. Whether there were any.
+/// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
+/// cached blocks keep many a slab from becoming whole. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
     if start::mode() != Mode::Cpu {
         return false;
     }
     let active = || cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0);
-    if !active().any(|region| short || is_idle(region) || cpu::has_too_much(region)) {
-        active().for_each(|region| region.state().seen.store(misses(region), Ordering::Relaxed));
+    let scattered = !short && much_is_free_in_slabs();
+    let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
+    let see = |region: Region| {
+        region.state().seen.store(misses(region), Ordering::Relaxed);
+        served_classes().for_each(|class| region.note_header(class));
+    };
+    if !active().any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region)) {
+        active().for_each(see);
         return false;
     }
     let emptied = cpu::with_stopped(|| {
@@ -311,8 +323,13 @@ fn empty_idle_caches(short: bool) -> bool {
                 slow::empty_region(region);
                 state.emptied.store(misses(region), Ordering::Relaxed);
                 emptied = true;
+            } else if scattered {
+                for class in served_classes().filter(|&class| region.is_at_rest(class)) {
+                    slow::empty_class(region, class);
+                    emptied = true;
+                }
             }
-            state.seen.store(misses(region), Ordering::Relaxed);
+            see(region);
         }
         emptied
     });

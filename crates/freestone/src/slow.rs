@@ -24,7 +24,7 @@ use core::ptr::null_mut;
 use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
-pub(crate) use self::emptying::{empty_caches, empty_region, reclaim, sweep_kept_slabs};
+pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access};

@@ -176,6 +176,8 @@ pub(crate) struct RegionState {
     /// Refills and flushes when the scavenger looked last, and when it emptied the region.
     pub(crate) seen: AtomicUsize,
     pub(crate) emptied: AtomicUsize,
+    /// The headers as the scavenger saw them last.
+    pub(crate) headers_seen: [AtomicU32; CLASS_COUNT],
     /// Free list of regions of threads that have ended (per-thread mode).
     pub(crate) next: AtomicPtr<u8>,
     /// The region that was made before this one (per-thread mode).
@@ -240,6 +242,17 @@ impl Region {
 
     pub(crate) fn header(self, class: ClassId) -> Header {
         Header(self.word(class).load(Ordering::Relaxed))
+    }
+
+    /// Whether the class's blocks are as many as when [`note_header`](Region::note_header) was called last, and some.
+    pub(crate) fn is_at_rest(self, class: ClassId) -> bool {
+        let header = self.header(class);
+        header.len(class) > 0 && self.state().headers_seen[class.index()].load(Ordering::Relaxed) == header.0
+    }
+
+    /// Keeps in mind how many blocks of the class there are.
+    pub(crate) fn note_header(self, class: ClassId) {
+        self.state().headers_seen[class.index()].store(self.header(class).0, Ordering::Relaxed);
     }
 
     /// The whole OS pages that hold nothing but slots: where they begin, and how long they are.

@@ -15,6 +15,8 @@ pub(crate) struct Watch {
     footprint: AtomicUsize,
     /// Pages in use or dirty below which it rings.
     low: AtomicUsize,
+    /// Pages in use or dirty beyond which it rings, and then again when there are a sixteenth more.
+    growth: AtomicUsize,
     /// The most pages that may be in use or dirty.
     limit: AtomicUsize,
     rung: AtomicBool,
@@ -28,6 +30,7 @@ impl Watch {
             dirty: AtomicUsize::new(FIRST_LOOK),
             footprint: AtomicUsize::new(usize::MAX),
             low: AtomicUsize::new(0),
+            growth: AtomicUsize::new(FIRST_LOOK),
             limit: AtomicUsize::new(usize::MAX),
             rung: AtomicBool::new(false),
         }
@@ -40,6 +43,10 @@ impl Watch {
         self.calls.store(calls.saturating_sub(1), Relaxed);
         let footprint = used + dirty;
         let unusual = footprint > self.footprint.load(Relaxed) || footprint < self.low.load(Relaxed);
+        if footprint > self.growth.load(Relaxed) {
+            self.note_footprint(footprint);
+            self.rung.store(true, Relaxed);
+        }
         if calls == 1 || dirty > self.dirty.load(Relaxed) || unusual {
             self.rung.store(true, Relaxed);
         }
@@ -58,6 +65,11 @@ impl Watch {
             self.low.store(low, Relaxed);
         }
         armed
+    }
+
+    /// So many pages are in use or dirty: rings when there are a sixteenth more.
+    pub(crate) fn note_footprint(&self, pages: usize) {
+        self.growth.store(pages + (pages / 16).max(FIRST_LOOK), Relaxed);
     }
 
     /// The most pages that may be in use or dirty; `usize::MAX` for any number.

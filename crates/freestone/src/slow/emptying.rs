@@ -23,21 +23,24 @@ pub(crate) fn reclaim() {
 
 /// Returns what one region holds to the central lists. The caller has the region to itself.
 pub(crate) fn empty_region(region: Region) {
-    let (pages, centrals) = (&LEVELS.pages, &CENTRALS);
-    for class in ClassId::all() {
-        let mut blocks = [0; SHORT_BATCH];
-        loop {
-            let taken = region.pop_batch(class, &mut blocks);
-            if taken == 0 {
-                break;
-            }
-            centrals[class.index()].give_back(class, pages, &blocks[..taken]);
+    ClassId::all().for_each(|class| empty_class(region, class));
+}
+
+/// The same of one class.
+pub(crate) fn empty_class(region: Region, class: ClassId) {
+    let (pages, central) = (&LEVELS.pages, &CENTRALS[class.index()]);
+    let mut blocks = [0; SHORT_BATCH];
+    loop {
+        let taken = region.pop_batch(class, &mut blocks);
+        if taken == 0 {
+            break;
         }
-        let filling = &region.state().filling[class.index()];
-        // Central lists that never served are better left untouched.
-        if !filling.load(Ordering::Relaxed).is_null() {
-            centrals[class.index()].stop_filling(pages, filling);
-        }
+        central.give_back(class, pages, &blocks[..taken]);
+    }
+    let filling = &region.state().filling[class.index()];
+    // Central lists that never served are better left untouched.
+    if !filling.load(Ordering::Relaxed).is_null() {
+        central.stop_filling(pages, filling);
     }
 }
 
