@@ -308,7 +308,18 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release_told(block, class_of_aligned(size, align), &Told::sized(Call::Malloc, size)) }
+    unsafe { dealloc_slow(block, class_of_aligned(size, align), size) }
+}
+
+/// What the fast path of [`dealloc`] leaves; out of line, so that the fast path needs no stack.
+///
+/// # Safety
+/// F2; the class follows from size and alignment.
+#[cold]
+#[inline(never)]
+unsafe fn dealloc_slow(block: *mut u8, class: Option<ClassId>, size: usize) {
+    // SAFETY: F2.
+    unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

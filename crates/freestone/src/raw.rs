@@ -35,6 +35,7 @@ use crate::{gate, harden, start};
 /// # Safety
 /// F2, or null.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn free_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::Malloc) }
@@ -66,6 +67,7 @@ pub fn is_debugging() -> bool {
 /// # Safety
 /// F2, or null.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn delete_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::New) }
@@ -76,6 +78,7 @@ pub unsafe extern "C" fn delete_slow(block: *mut u8) {
 /// # Safety
 /// F2, or null.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::NewArray) }
@@ -86,6 +89,7 @@ pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
 /// # Safety
 /// F2, or null; the block was asked for with `size` bytes.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::New, size)) }
@@ -96,6 +100,7 @@ pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
 /// # Safety
 /// F2, or null; the block was asked for with `size` bytes.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::NewArray, size)) }
@@ -106,6 +111,7 @@ pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
 /// # Safety
 /// F2, or null.
 #[cold]
+#[inline(never)]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::Malloc, size)) }

@@ -397,6 +397,7 @@ fn whoever_takes_clean_pages_returns_as_many_dirty_ones_beyond_the_limit() {
 fn the_bell_rings_for_dirty_pages_or_after_so_many_spans() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
+    heap.watch().note_footprint(1 << 20);
     let spans = [10, FIRST_LOOK, 10].map(|pages| large(&heap, pages));
     heap.free(spans[0]);
     assert!(!heap.watch().has_rung());
@@ -413,6 +414,25 @@ fn the_bell_rings_for_dirty_pages_or_after_so_many_spans() {
     let demand = heap.demand();
     assert!(demand.used == 10 && demand.peak == FIRST_LOOK + 20 && demand.dirty == FIRST_LOOK + 10);
     assert_eq!(heap.demand().peak, 10);
+}
+
+#[test]
+fn the_bell_rings_each_time_the_heap_has_grown_by_a_sixteenth() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    heap.watch().arm(0, usize::MAX);
+    heap.watch().note_footprint(0);
+    let mut rung_at = Vec::new();
+    for pages in 1..=40 * FIRST_LOOK {
+        large(&heap, 1);
+        if heap.watch().has_rung() {
+            rung_at.push(pages);
+            heap.watch().arm(0, usize::MAX);
+        }
+    }
+    assert_eq!(rung_at[..3], [1, 2, 3].map(|looks| looks * (FIRST_LOOK + 1)));
+    let beyond: Vec<_> = rung_at.windows(2).filter(|pair| pair[0] > 16 * FIRST_LOOK).collect();
+    assert!(!beyond.is_empty() && beyond.iter().all(|pair| pair[1] == pair[0] + pair[0] / 16 + 1));
 }
 
 #[test]
