@@ -8,6 +8,7 @@ use crate::table::SELF_CHECK;
 
 const SMALL: usize = 32;
 const MEDIUM: usize = 100_000;
+const LARGE: usize = 300_000;
 
 fn call(symbol: &CStr, arguments: [usize; 3]) -> usize {
     Function::named(symbol).call(arguments)
@@ -55,9 +56,11 @@ pub fn cases() -> Vec<Case> {
         makes("malloc_1000", c"malloc", || [1000, 0, 0]),
         makes("malloc_32k", c"malloc", || [32 << 10, 0, 0]),
         makes("malloc_100k", c"malloc", || [MEDIUM, 0, 0]),
+        makes("malloc_300k", c"malloc", || [LARGE, 0, 0]),
         frees("free_32", c"free", || [block_of(SMALL), 0, 0]),
         frees("free_32k", c"free", || [block_of(32 << 10), 0, 0]),
         frees("free_100k", c"free", || [block_of(MEDIUM), 0, 0]),
+        frees("free_300k", c"free", || [block_of(LARGE), 0, 0]),
         makes("calloc_32", c"calloc", || [1, SMALL, 0]),
         makes("realloc_in_place", c"realloc", || [block_of(64), 60, 0]),
         makes("aligned_alloc_64", c"aligned_alloc", || [64, 256, 0]),
