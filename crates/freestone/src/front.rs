@@ -113,8 +113,11 @@ pub fn malloc_by(size: usize, call: Call) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    if size > MAX_SMALL
-        && HOT.limit.load(Ordering::Acquire) != 0
+    if size <= MAX_SMALL {
+        if observe::serves_from_cache(size) {
+            return malloc_observed(size);
+        }
+    } else if HOT.limit.load(Ordering::Acquire) != 0
         && let Some(class) = class_of_medium(size)
     {
         let block = pop(class);
@@ -141,9 +144,6 @@ fn malloc_unusual(size: usize) -> *mut u8 {
 fn malloc_instrumented(size: usize) -> *mut u8 {
     if harden::is_on() && !observe::is_on() {
         return harden::malloc(size);
-    }
-    if size < HOT.observed.load(Ordering::Acquire) && observe::uses_caches() {
-        return malloc_observed(size);
     }
     slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
@@ -181,7 +181,7 @@ pub fn calloc(size: usize) -> *mut u8 {
     }
     // The page heap knows what is zero already.
     let class = if size > MAX_SMALL { None } else { class_of(size) };
-    slow::allocate(class, size, MALLOC_ALIGN, true, Call::Calloc)
+    alloc_slow(class, size, MALLOC_ALIGN, true, Call::Calloc)
 }
 
 /// An allocation with a Rust layout; `zeroed` as in [`calloc`]. The class follows from size and alignment
@@ -212,7 +212,22 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         return malloc_slow(size);
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
-    slow::allocate(class, size, align, zeroed, Call::Malloc)
+    alloc_slow(class, size, align, zeroed, Call::Malloc)
+}
+
+/// What the fast paths leave, whose tables are not malloc's.
+#[cold]
+#[inline(never)]
+fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    if let Some(own) = class
+        && observe::serves_from_cache(size)
+        && !observe::is_due(size)
+    {
+        let request = Request { class, size, align, zeroed, call };
+        let cached = slow::instrumented::from_cache(own, &request);
+        return cached.unwrap_or_else(|| slow::instrumented::allocate_counted(&request));
+    }
+    slow::allocate(class, size, align, zeroed, call)
 }
 
 fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
@@ -225,7 +240,7 @@ fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
         return block;
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
-    slow::allocate(class, size, align, zeroed, Call::Aligned)
+    alloc_slow(class, size, align, zeroed, Call::Aligned)
 }
 
 /// The fast half of [`aligned`]: null where it missed. `errno` is kept. O(1).
@@ -318,6 +333,10 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
 #[cold]
 #[inline(never)]
 unsafe fn dealloc_slow(block: *mut u8, class: Option<ClassId>, size: usize) {
+    // While a block may be watched, its address has to tell the class.
+    if !start::is_plain() && push_by_address(block) {
+        return;
+    }
     // SAFETY: F2.
     unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }
 }

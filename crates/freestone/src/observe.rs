@@ -100,6 +100,13 @@ pub(crate) fn is_on() -> bool {
     HOT.observed.load(Ordering::Relaxed) != 0
 }
 
+/// Whether requests are observed, and those of `size` bytes that are not due are served from the cache.
+#[inline]
+pub(crate) fn serves_from_cache(size: usize) -> bool {
+    let observed = HOT.observed.load(Ordering::Acquire);
+    size < observed && observed != NO_CACHE
+}
+
 /// Whether a block's class must be looked up though its size is known, because it may be watched.
 #[inline]
 pub(crate) fn by_address() -> bool {
@@ -186,7 +193,6 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
 }
 
 /// Counts a request down; true when its turn has come. `size` is below `HOT.observed`. O(1).
-#[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(crate) fn is_due(size: usize) -> bool {
     let thread = tls::current();
