@@ -4,6 +4,10 @@
 //! can empty themselves and go back to the page heap. A slab from which a cache is being filled is in no
 //! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line.
 //!
+//! Slabs only empty themselves if blocks come back to them. Most never do: what is freed waits in a cache, and is what the next
+//! request gets, wherever it lies. So a class of which much is free in slabs is *scattered*: it keeps nothing in transfer, and
+//! caches hold few of its blocks, until its sparse slabs are gone.
+//!
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
 pub(crate) mod slab;
@@ -80,10 +84,28 @@ pub(crate) fn shuffle() {
 
 const BUCKETS: usize = 8;
 
+/// A class is scattered when more than one in so many of its blocks lies free in a slab. Below an eighth, programs with steady
+/// sizes would pay as well.
+const SCATTERED_PART: usize = 12;
+/// The same where memory is dearer than time.
+const SCATTERED_PART_LEAN: usize = 32;
+/// Free bytes below which there is nothing to gain: so many parts of them make a megabyte.
+const SCATTERED_LEAST: usize = 1 << 20;
+
+/// Memory is dearer than time.
+static LEAN: AtomicBool = AtomicBool::new(false);
+
+/// Has classes count as scattered early, at the price of more misses.
+pub(crate) fn be_lean() {
+    LEAN.store(true, Ordering::Relaxed);
+}
+
 /// The central list of one class.
 #[repr(align(128))]
 pub(crate) struct Central {
     state: Lock<State>,
+    /// Whether the class was scattered when blocks came or went last.
+    scattered: AtomicBool,
 }
 
 struct State {
@@ -109,7 +131,8 @@ impl Central {
     pub(crate) const fn new() -> Central {
         let [partial, swept] = [const { [const { SpanList::new() }; BUCKETS] }; 2];
         let transfer = Transfer::new();
-        Central { state: Lock::new(State { partial, swept, slabs: 0, free_blocks: 0, transfer }) }
+        let state = Lock::new(State { partial, swept, slabs: 0, free_blocks: 0, transfer });
+        Central { state, scattered: AtomicBool::new(false) }
     }
 
     /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was
@@ -149,7 +172,15 @@ impl Central {
                 filling.store(null_mut(), Ordering::Relaxed);
             }
         }
+        self.scattered.store(state.is_scattered(info), Ordering::Relaxed);
         got
+    }
+
+    /// Whether much of the class is free in slabs, so that blocks should go back to theirs, and others come from the fullest. No
+    /// lock is taken.
+    #[inline]
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.scattered.load(Ordering::Relaxed)
     }
 
     /// Takes blocks back from a cache. A misused address ends the process with a message.
@@ -158,12 +189,14 @@ impl Central {
         let mut state = self.state.lock();
         if blocks.len() > 1
             && transfers()
+            && !self.is_scattered()
             && blocks.len() >= info.batch as usize / 2
             && state.transfer.put(info, blocks, || source.transfer_room(class))
         {
             return;
         }
         state.put_all(class, source, blocks);
+        self.scattered.store(state.is_scattered(info), Ordering::Relaxed);
     }
 
     /// Moves the blocks in transfer to their slabs, so that empty slabs go back.
@@ -245,6 +278,15 @@ impl Central {
 }
 
 impl State {
+    fn is_scattered(&self, info: &ClassInfo) -> bool {
+        let part = if LEAN.load(Ordering::Relaxed) { SCATTERED_PART_LEAN } else { SCATTERED_PART };
+        let (free, a_slab) = (self.free_blocks, info.blocks as usize);
+        // Two slabs' worth may be what is being filled, and chance.
+        free > 2 * a_slab
+            && free * part > self.slabs * a_slab
+            && free * part * info.size as usize > SCATTERED_LEAST
+    }
+
     fn fullest(&mut self) -> Option<SpanRef> {
         let lists = self.partial.iter_mut().zip(&mut self.swept);
         let span = lists.into_iter().find_map(|(partial, swept)| partial.pop().or_else(|| swept.pop()))?;
