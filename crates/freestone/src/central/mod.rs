@@ -91,6 +91,11 @@ const SCATTERED_PART: usize = 12;
 const SCATTERED_PART_LEAN: usize = 32;
 /// Free bytes below which there is nothing to gain: so many parts of them make a megabyte.
 const SCATTERED_LEAST: usize = 1 << 20;
+/// Most batches in a row that come, or go, while blocks are replaced. More mean that the program gives up what it has, or wants
+/// more: then slabs empty or fill by themselves.
+const REPLACED_RUN: u8 = 8;
+/// So many such runs make it likely that blocks are replaced.
+const REPLACED_RUNS: u8 = 4;
 
 /// Memory is dearer than time.
 static LEAN: AtomicBool = AtomicBool::new(false);
@@ -116,7 +121,34 @@ struct State {
     slabs: usize,
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
+    flow: Flow,
     transfer: Transfer,
+}
+
+/// Which way batches go.
+struct Flow {
+    /// They are fetched, else given back.
+    out: bool,
+    /// So many did so in a row.
+    run: u8,
+    /// Short runs before this one.
+    short: u8,
+}
+
+impl Flow {
+    fn note(&mut self, out: bool) {
+        if self.out == out {
+            self.run = self.run.saturating_add(1);
+        } else {
+            self.short = if self.run <= REPLACED_RUN { self.short.saturating_add(1) } else { 0 };
+            (self.out, self.run) = (out, 1);
+        }
+    }
+
+    /// Whether blocks come and go in turns.
+    fn is_both_ways(&self) -> bool {
+        self.run <= REPLACED_RUN && self.short >= REPLACED_RUNS
+    }
 }
 
 /// What a class's slabs hold, for the report.
@@ -131,7 +163,14 @@ impl Central {
     pub(crate) const fn new() -> Central {
         let [partial, swept] = [const { [const { SpanList::new() }; BUCKETS] }; 2];
         let transfer = Transfer::new();
-        let state = Lock::new(State { partial, swept, slabs: 0, free_blocks: 0, transfer });
+        let state = Lock::new(State {
+            partial,
+            swept,
+            slabs: 0,
+            free_blocks: 0,
+            flow: Flow { out: true, run: 0, short: 0 },
+            transfer,
+        });
         Central { state, scattered: AtomicBool::new(false) }
     }
 
@@ -147,6 +186,7 @@ impl Central {
     ) -> usize {
         let info = class_info(class);
         let mut state = self.state.lock();
+        state.flow.note(true);
         let mut got = state.transfer.take(out);
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
@@ -187,6 +227,7 @@ impl Central {
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         let info = class_info(class);
         let mut state = self.state.lock();
+        state.flow.note(false);
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
@@ -282,7 +323,8 @@ impl State {
         let part = if LEAN.load(Ordering::Relaxed) { SCATTERED_PART_LEAN } else { SCATTERED_PART };
         let (free, a_slab) = (self.free_blocks, info.blocks as usize);
         // Two slabs' worth may be what is being filled, and chance.
-        free > 2 * a_slab
+        self.flow.is_both_ways()
+            && free > 2 * a_slab
             && free * part > self.slabs * a_slab
             && free * part * info.size as usize > SCATTERED_LEAST
     }
