@@ -5,7 +5,7 @@
 //! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line.
 //!
 //! Slabs only empty themselves if blocks come back to them. Most never do: what is freed waits in a cache, and is what the next
-//! request gets, wherever it lies. So a class of which much is free in slabs is *scattered*: it keeps nothing in transfer, and
+//! request gets, wherever it lies. So a class of which much stays free in slabs is *scattered*: it keeps nothing in transfer, and
 //! caches hold few of its blocks, until its sparse slabs are gone.
 //!
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
@@ -84,8 +84,7 @@ pub(crate) fn shuffle() {
 
 const BUCKETS: usize = 8;
 
-/// A class is scattered when more than one in so many of its blocks lies free in a slab. Below an eighth, programs with steady
-/// sizes would pay as well.
+/// A class is sparse when more than one in so many of its blocks lies free in a slab; scattered, when it stays so.
 const SCATTERED_PART: usize = 12;
 /// The same where memory is dearer than time.
 const SCATTERED_PART_LEAN: usize = 32;
@@ -93,9 +92,7 @@ const SCATTERED_PART_LEAN: usize = 32;
 const SCATTERED_LEAST: usize = 1 << 20;
 /// Most batches in a row that come, or go, while blocks are replaced. More mean that the program gives up what it has, or wants
 /// more: then slabs empty or fill by themselves.
-const REPLACED_RUN: u8 = 8;
-/// So many such runs make it likely that blocks are replaced.
-const REPLACED_RUNS: u8 = 4;
+const REPLACED_RUN: u8 = 64;
 
 /// Memory is dearer than time.
 static LEAN: AtomicBool = AtomicBool::new(false);
@@ -122,6 +119,8 @@ struct State {
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
     flow: Flow,
+    /// Much was free in slabs when the scavenger looked last, and has been since.
+    stays_sparse: bool,
     transfer: Transfer,
 }
 
@@ -129,25 +128,14 @@ struct State {
 struct Flow {
     /// They are fetched, else given back.
     out: bool,
-    /// So many did so in a row.
+    /// So many did so in a row, since the scavenger looked last.
     run: u8,
-    /// Short runs before this one.
-    short: u8,
 }
 
 impl Flow {
     fn note(&mut self, out: bool) {
-        if self.out == out {
-            self.run = self.run.saturating_add(1);
-        } else {
-            self.short = if self.run <= REPLACED_RUN { self.short.saturating_add(1) } else { 0 };
-            (self.out, self.run) = (out, 1);
-        }
-    }
-
-    /// Whether blocks come and go in turns.
-    fn is_both_ways(&self) -> bool {
-        self.run <= REPLACED_RUN && self.short >= REPLACED_RUNS
+        self.run = if self.out == out { self.run.saturating_add(1) } else { 1 };
+        self.out = out;
     }
 }
 
@@ -168,7 +156,8 @@ impl Central {
             swept,
             slabs: 0,
             free_blocks: 0,
-            flow: Flow { out: true, run: 0, short: 0 },
+            flow: Flow { out: true, run: 0 },
+            stays_sparse: false,
             transfer,
         });
         Central { state, scattered: AtomicBool::new(false) }
@@ -212,7 +201,7 @@ impl Central {
                 filling.store(null_mut(), Ordering::Relaxed);
             }
         }
-        self.scattered.store(state.is_scattered(info), Ordering::Relaxed);
+        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
         got
     }
 
@@ -237,7 +226,7 @@ impl Central {
             return;
         }
         state.put_all(class, source, blocks);
-        self.scattered.store(state.is_scattered(info), Ordering::Relaxed);
+        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
     }
 
     /// Moves the blocks in transfer to their slabs, so that empty slabs go back.
@@ -254,6 +243,7 @@ impl Central {
     }
 
     /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any.
+    /// Notes whether the class is sparse.
     pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource) -> bool {
         let mut state = self.state.lock();
         let unused = state.transfer.unused();
@@ -264,6 +254,9 @@ impl Central {
             state.put_all(class, source, &batch[..taken]);
             left -= taken;
         }
+        state.stays_sparse = state.is_sparse(class_info(class));
+        state.flow.run = 0;
+        self.scattered.store(state.stays_sparse, Ordering::Relaxed);
         unused > 0
     }
 
@@ -319,14 +312,20 @@ impl Central {
 }
 
 impl State {
-    fn is_scattered(&self, info: &ClassInfo) -> bool {
+    /// Whether much of the class is free in slabs.
+    fn is_sparse(&self, info: &ClassInfo) -> bool {
         let part = if LEAN.load(Ordering::Relaxed) { SCATTERED_PART_LEAN } else { SCATTERED_PART };
         let (free, a_slab) = (self.free_blocks, info.blocks as usize);
         // Two slabs' worth may be what is being filled, and chance.
-        self.flow.is_both_ways()
-            && free > 2 * a_slab
+        free > 2 * a_slab
             && free * part > self.slabs * a_slab
             && free * part * info.size as usize > SCATTERED_LEAST
+    }
+
+    /// Whether the class is scattered, now that blocks came or went.
+    fn look_for_scatter(&mut self, info: &ClassInfo) -> bool {
+        self.stays_sparse = self.stays_sparse && self.is_sparse(info);
+        self.stays_sparse && self.flow.run <= REPLACED_RUN
     }
 
     fn fullest(&mut self) -> Option<SpanRef> {
