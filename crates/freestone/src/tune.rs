@@ -20,7 +20,7 @@ use freestone_base::text::FixedText;
 use freestone_sys::linux;
 
 use crate::knobs::{self, KNOBS};
-use crate::message;
+use crate::{central, message};
 pub(crate) use harden::Harden;
 
 /// Which caches stand in front of the central lists.
@@ -207,7 +207,10 @@ impl Config {
     fn take_profile(&mut self, profile: Profile) {
         let (cache_bytes, decay, dirty, transfer): (_, &[u8], &[u8], &[u8]) = match profile {
             Profile::Default => return,
-            Profile::Lean => (1 << 20, b"50", b"4M", b"0"),
+            Profile::Lean => {
+                central::be_lean();
+                (1 << 20, b"50", b"4M", b"0")
+            }
             Profile::Speed => (16 << 20, b"5000", b"1G", b"1"),
         };
         self.cache_bytes = Some(cache_bytes);

@@ -16,7 +16,7 @@ mod storm;
 mod tests;
 pub(crate) mod thread;
 
-use freestone_base::{ClassId, class_info};
+use freestone_base::{ClassId, ClassInfo, class_info};
 
 use self::region::{Header, NEAR, Region, capacity_limit};
 use crate::central::{Central, SlabSource};
@@ -29,6 +29,10 @@ pub(crate) const MAX_BATCH: usize = 256;
 pub(crate) const SHORT_BATCH: usize = 32;
 /// Blocks of a first refill: a class that is used once should not hold a batch.
 const FIRST_REFILL: usize = 4;
+
+/// Blocks that a cache holds of a scattered class. The more there are, the fewer of the freed blocks get back to their slabs
+/// before they serve again; the fewer, the more misses.
+const SCATTERED_MAX: usize = 16;
 
 /// Most blocks that wait in one cache for the caches that hand out their variant.
 const FOREIGN_MAX: usize = 256;
@@ -66,15 +70,22 @@ pub(crate) fn refill(
     let info = class_info(class);
     let state = access.region().state();
     state.refills.fetch_add(1, Ordering::Relaxed);
+    let central = &centrals[class.index()];
     let capacity = access.region().header(class).capacity(class);
     let want = capacity.max(FIRST_REFILL).min(info.batch as usize);
-    grow(access, centrals, source, class, want);
+    let most = wanted_at_most(central, info);
+    if capacity > most {
+        cut(access, class, most);
+    } else {
+        grow(access, centrals, source, class, want.min(most - capacity));
+    }
 
     // One block to hand out, and what finds room.
     let header = access.region().header(class);
-    let want = want.min(1 + header.capacity(class) - header.len(class));
+    let (capacity, room) = (header.capacity(class), header.capacity(class) - header.len(class));
+    // Only half of a cache that does not grow: it may as well be given blocks next.
+    let want = want.min(1 + room).min((1 + capacity / 2).max(FIRST_REFILL));
 
-    let central = &centrals[class.index()];
     if want <= SHORT_BATCH {
         fill::<SHORT_BATCH>(access, central, source, class, want)
     } else {
@@ -102,6 +113,23 @@ fn fill<const N: usize>(
     Some(block)
 }
 
+/// So many blocks of the class a cache should hold at most: few of a scattered class, whose blocks should go through their slabs.
+fn wanted_at_most(central: &Central, info: &ClassInfo) -> usize {
+    if central.is_scattered() { SCATTERED_MAX.min(info.batch as usize).max(FIRST_REFILL) } else { usize::MAX }
+}
+
+/// Cuts the capacity of a class down to `most` blocks, or to those that it holds.
+fn cut(access: impl Access, class: ClassId, most: usize) {
+    let region = access.region();
+    let header = region.header(class);
+    let most = most.max(header.len(class));
+    let over = header.capacity(class).saturating_sub(most);
+    if over > 0 && access.replace_header(class, header, header.with_capacity(class, most)) {
+        let bytes = over as isize * class_info(class).size as isize;
+        region.state().spare.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A push missed: makes room in the cache, or passes a batch on to the central list.
 pub(crate) fn flush(
     access: impl Access,
@@ -111,17 +139,23 @@ pub(crate) fn flush(
     block: usize,
 ) {
     let info = class_info(class);
+    let central = &centrals[class.index()];
     access.region().state().flushes.fetch_add(1, Ordering::Relaxed);
     // Only refills raise a capacity beyond a batch: a cache that frees what others allocate would fill for nothing.
-    if access.region().header(class).capacity(class) < info.batch as usize {
-        grow(access, centrals, source, class, info.batch as usize);
+    let (most, batch) = (wanted_at_most(central, info), info.batch as usize);
+    let capacity = access.region().header(class).capacity(class);
+    if capacity < batch.min(most) {
+        grow(access, centrals, source, class, batch.min(most - capacity));
         if access.push_batch(class, &[block]) == 1 {
             return;
         }
     }
+    if capacity > most {
+        empty::<MAX_BATCH>(access, central, source, class, block, MAX_BATCH.min(capacity - most / 2));
+        return cut(access, class, most);
+    }
     // Of a small cache only half: what was freed last is wanted first.
     let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);
-    let central = &centrals[class.index()];
     if most <= SHORT_BATCH {
         empty::<SHORT_BATCH>(access, central, source, class, block, most);
     } else {
@@ -152,7 +186,7 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
     let header = region.header(class);
     let capacity = header.capacity(class);
     let limit = if access.is_foreign(class) { FOREIGN_MAX } else { capacity_limit(class) };
-    let wanted = limit.min(capacity + by).saturating_sub(capacity);
+    let mut wanted = limit.min(capacity + by).saturating_sub(capacity);
     if wanted == 0 {
         return;
     }
@@ -161,6 +195,11 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
     if left < wanted as isize * size {
         left = spare.fetch_add(access.more_bytes(), Ordering::Relaxed);
         left = left.max(spare.load(Ordering::Relaxed));
+    }
+    if left < wanted as isize * size {
+        // What is taken from other classes they will want back: a little at a time, or all of them would do nothing else.
+        let little = (capacity / 4).max(FIRST_REFILL).max((left.max(0) / size) as usize);
+        wanted = wanted.min(little);
     }
     if left < wanted as isize * size {
         shrink_another(access, centrals, source, class, wanted as isize * size);
@@ -215,7 +254,7 @@ fn shrink_another(
             continue;
         }
         let info = class_info(victim);
-        let cut = capacity.min(info.batch as usize);
+        let cut = (capacity / 4).clamp(1, info.batch as usize);
         let room = capacity - header.len(victim);
         let mut over = cut.saturating_sub(room);
         while over > 0 {

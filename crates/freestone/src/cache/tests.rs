@@ -275,6 +275,33 @@ fn a_class_in_demand_takes_capacity_from_one_that_is_not() {
 }
 
 #[test]
+fn sparse_slabs_empty_themselves_though_freed_blocks_serve_again() {
+    let system = Simulated::new();
+    let mut subject = Subject::new(&system, 1 << 20, 0, 0);
+    let mut rng = Rng::new(3);
+    (0..2000).for_each(|_| assert!(subject.alloc(0, 2)));
+    (0..1500).for_each(|_| subject.free(0, 2, rng.below(2000)));
+    let class = class(2);
+    let slabs = || subject.centrals[class.index()].stats().slabs;
+    let (sparse, most) = (slabs(), class_info(class).blocks as usize);
+    assert!(sparse * most >= 1800, "{sparse} slabs are too few to begin with");
+    subject.centrals[class.index()].trim(class, &subject.heap);
+    // Now more requests, now more frees: so it is for each class in a program that replaces blocks of many.
+    for _ in 0..60_000 {
+        if rng.chance(500, 500 + subject.out[2].len()) {
+            assert!(subject.alloc(0, 2));
+        } else {
+            subject.free(0, 2, rng.below(500));
+        }
+    }
+    let slabs = subject.centrals[class.index()].stats().slabs;
+    let live = subject.out[2].len();
+    assert!(slabs * most < 1000, "{slabs} slabs for {live} blocks");
+    subject.check();
+    subject.end();
+}
+
+#[test]
 fn every_call_refused_loses_nothing() {
     let refused = fail_each(|n| {
         let system = Simulated::new();

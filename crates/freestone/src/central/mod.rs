@@ -4,6 +4,10 @@
 //! can empty themselves and go back to the page heap. A slab from which a cache is being filled is in no
 //! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line.
 //!
+//! Slabs only empty themselves if blocks come back to them. Most never do: what is freed waits in a cache, and is what the next
+//! request gets, wherever it lies. So a class of which much stays free in slabs is *scattered*: it keeps nothing in transfer, and
+//! caches hold few of its blocks, until its sparse slabs are gone.
+//!
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
 pub(crate) mod slab;
@@ -80,10 +84,30 @@ pub(crate) fn shuffle() {
 
 const BUCKETS: usize = 8;
 
+/// A class is sparse when more than one in so many of its blocks lies free in a slab; scattered, when it stays so.
+const SCATTERED_PART: usize = 12;
+/// The same where memory is dearer than time.
+const SCATTERED_PART_LEAN: usize = 32;
+/// Free bytes below which there is nothing to gain: so many parts of them make a megabyte.
+const SCATTERED_LEAST: usize = 1 << 20;
+/// Most batches in a row that come, or go, while blocks are replaced. More mean that the program gives up what it has, or wants
+/// more: then slabs empty or fill by themselves.
+const REPLACED_RUN: u8 = 64;
+
+/// Memory is dearer than time.
+static LEAN: AtomicBool = AtomicBool::new(false);
+
+/// Has classes count as scattered early, at the price of more misses.
+pub(crate) fn be_lean() {
+    LEAN.store(true, Ordering::Relaxed);
+}
+
 /// The central list of one class.
 #[repr(align(128))]
 pub(crate) struct Central {
     state: Lock<State>,
+    /// Whether the class was scattered when blocks came or went last.
+    scattered: AtomicBool,
 }
 
 struct State {
@@ -94,7 +118,25 @@ struct State {
     slabs: usize,
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
+    flow: Flow,
+    /// Much was free in slabs when the scavenger looked last, and has been since.
+    stays_sparse: bool,
     transfer: Transfer,
+}
+
+/// Which way batches go.
+struct Flow {
+    /// They are fetched, else given back.
+    out: bool,
+    /// So many did so in a row, since the scavenger looked last.
+    run: u8,
+}
+
+impl Flow {
+    fn note(&mut self, out: bool) {
+        self.run = if self.out == out { self.run.saturating_add(1) } else { 1 };
+        self.out = out;
+    }
 }
 
 /// What a class's slabs hold, for the report.
@@ -109,7 +151,16 @@ impl Central {
     pub(crate) const fn new() -> Central {
         let [partial, swept] = [const { [const { SpanList::new() }; BUCKETS] }; 2];
         let transfer = Transfer::new();
-        Central { state: Lock::new(State { partial, swept, slabs: 0, free_blocks: 0, transfer }) }
+        let state = Lock::new(State {
+            partial,
+            swept,
+            slabs: 0,
+            free_blocks: 0,
+            flow: Flow { out: true, run: 0 },
+            stays_sparse: false,
+            transfer,
+        });
+        Central { state, scattered: AtomicBool::new(false) }
     }
 
     /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was
@@ -124,6 +175,7 @@ impl Central {
     ) -> usize {
         let info = class_info(class);
         let mut state = self.state.lock();
+        state.flow.note(true);
         let mut got = state.transfer.take(out);
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
@@ -149,21 +201,32 @@ impl Central {
                 filling.store(null_mut(), Ordering::Relaxed);
             }
         }
+        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
         got
+    }
+
+    /// Whether much of the class is free in slabs, so that blocks should go back to theirs, and others come from the fullest. No
+    /// lock is taken.
+    #[inline]
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.scattered.load(Ordering::Relaxed)
     }
 
     /// Takes blocks back from a cache. A misused address ends the process with a message.
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         let info = class_info(class);
         let mut state = self.state.lock();
+        state.flow.note(false);
         if blocks.len() > 1
             && transfers()
+            && !self.is_scattered()
             && blocks.len() >= info.batch as usize / 2
             && state.transfer.put(info, blocks, || source.transfer_room(class))
         {
             return;
         }
         state.put_all(class, source, blocks);
+        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
     }
 
     /// Moves the blocks in transfer to their slabs, so that empty slabs go back.
@@ -180,6 +243,7 @@ impl Central {
     }
 
     /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any.
+    /// Notes whether the class is sparse.
     pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource) -> bool {
         let mut state = self.state.lock();
         let unused = state.transfer.unused();
@@ -190,6 +254,9 @@ impl Central {
             state.put_all(class, source, &batch[..taken]);
             left -= taken;
         }
+        state.stays_sparse = state.is_sparse(class_info(class));
+        state.flow.run = 0;
+        self.scattered.store(state.stays_sparse, Ordering::Relaxed);
         unused > 0
     }
 
@@ -245,6 +312,22 @@ impl Central {
 }
 
 impl State {
+    /// Whether much of the class is free in slabs.
+    fn is_sparse(&self, info: &ClassInfo) -> bool {
+        let part = if LEAN.load(Ordering::Relaxed) { SCATTERED_PART_LEAN } else { SCATTERED_PART };
+        let (free, a_slab) = (self.free_blocks, info.blocks as usize);
+        // Two slabs' worth may be what is being filled, and chance.
+        free > 2 * a_slab
+            && free * part > self.slabs * a_slab
+            && free * part * info.size as usize > SCATTERED_LEAST
+    }
+
+    /// Whether the class is scattered, now that blocks came or went.
+    fn look_for_scatter(&mut self, info: &ClassInfo) -> bool {
+        self.stays_sparse = self.stays_sparse && self.is_sparse(info);
+        self.stays_sparse && self.flow.run <= REPLACED_RUN
+    }
+
     fn fullest(&mut self) -> Option<SpanRef> {
         let lists = self.partial.iter_mut().zip(&mut self.swept);
         let span = lists.into_iter().find_map(|(partial, swept)| partial.pop().or_else(|| swept.pop()))?;
