@@ -1,0 +1,49 @@
+#!/bin/sh
+# The tests with sanitizers: sanitizers.sh address|thread|undefined [PACKAGE...]. Stable rustc brings the runtimes of its sanitizers but
+# not the option that turns them on; RUSTC_BOOTSTRAP has it take the option, in this command and nowhere else. The standard library
+# is not instrumented. `undefined` compiles the C and C++ programs of the conformance suite, and the fuzzer of sequences, with
+# clang's undefined-behaviour sanitizer. Needs clang (Debian: clang libclang-rt-14-dev). What is built lies apart from every other build.
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-address}
+[ $# -gt 0 ] && shift
+target=${CARGO_TARGET_DIR:-target}/sanitizers/$what
+triple=x86_64-unknown-linux-gnu
+
+# Library tests under a sanitizer of rustc's.
+rust() {
+    flags=$1
+    shift
+    [ $# -gt 0 ] || set -- freestone-base freestone-sys freestone freestone-trace freestone-profile freestone-testkit
+    for package in "$@"; do
+        echo "== $package"
+        RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" cargo test --quiet --lib --package "$package" --target $triple \
+            --target-dir "$target"
+    done
+}
+
+case $what in
+address)
+    export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
+    rust "-Zsanitizer=address" "$@"
+    ;;
+thread)
+    export TSAN_OPTIONS=halt_on_error=1
+    rust "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" "$@"
+    ;;
+undefined)
+    mkdir -p "$target"
+    target=$(cd "$target" && pwd)
+    for language in c c++; do
+        compiler=clang
+        [ $language = c++ ] && compiler=clang++
+        printf '#!/bin/sh\nexec %s -fsanitize=undefined -fno-sanitize=alignment -fsanitize-trap=all "$@"\n' $compiler >"$target/$language"
+        chmod +x "$target/$language"
+    done
+    CC="$target/c" CXX="$target/c++" cargo test --target-dir "$target" --package freestone-conformance
+    ;;
+*)
+    echo "there is no sanitizer $what: it may be address, thread or undefined" >&2
+    exit 2
+    ;;
+esac
