@@ -55,7 +55,7 @@ const MODES: [(&str, &str); 9] = [
     ("hardened", "harden:1"),
     ("sized alone", "harden_sized:1"),
     ("canary alone", "harden_canary:1"),
-    ("zero and check", "harden_zero:64K,harden_check:1"),
+    ("zero and check", "harden_zero:256K,harden_check:1"),
     ("wait alone", "harden_wait:8K"),
     ("shuffle alone", "harden_shuffle:1"),
     ("isolate alone", "harden_isolate:1"),

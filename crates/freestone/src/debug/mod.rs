@@ -85,6 +85,7 @@ pub(crate) fn begin(directory: &[u8]) -> bool {
         return false;
     }
     trace::begin();
+    debugging::learn_thread_ids();
     // Refused: faults go unexplained.
     let _ = debugging::listen_to_faults(on_fault);
     ON.store(true, Ordering::Release);

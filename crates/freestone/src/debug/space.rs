@@ -101,7 +101,7 @@ impl Record {
         self.align.store(align.trailing_zeros() as u8, Ordering::Relaxed);
         self.call.store(call as u8, Ordering::Relaxed);
         self.made_from.store(trace, Ordering::Relaxed);
-        self.made_by.store(linux::thread_id() as u32, Ordering::Relaxed);
+        self.made_by.store(debugging::thread_id() as u32, Ordering::Relaxed);
         self.serial.store(SERIAL.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         // Release pairs with the Acquire of `state`.
         self.state.store(State::Live as u8, Ordering::Release);
@@ -114,7 +114,7 @@ impl Record {
             return false;
         }
         self.freed_from.store(trace, Ordering::Relaxed);
-        self.freed_by.store(linux::thread_id() as u32, Ordering::Relaxed);
+        self.freed_by.store(debugging::thread_id() as u32, Ordering::Relaxed);
         true
     }
 

@@ -4,8 +4,9 @@ use core::fmt;
 
 use super::{parse_size, parse_switch};
 
-/// Blocks up to so many bytes are cleared when freed; longer ones are purged.
-const ZERO: usize = 64 << 10;
+/// Blocks up to so many bytes are cleared when freed: all that have a class. Purging them, and a fault for each of their pages
+/// later, takes ten times as long (`docs/design/hardened.md`).
+const ZERO: usize = 256 << 10;
 /// Bytes of one class that wait in one cache.
 const WAIT: usize = 8 << 10;
 

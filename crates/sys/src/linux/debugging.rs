@@ -87,6 +87,43 @@ pub unsafe fn open_many(addr: usize, len: usize, stride: usize, count: usize) ->
     (done..count).all(|index| unsafe { open(addr + index * stride, len) })
 }
 
+/// Where glibc keeps the kernel's number of a thread, from the thread pointer on; 0 where that was not found to be so.
+static THREAD_ID_AT: AtomicUsize = AtomicUsize::new(0);
+/// Where that is in the versions known.
+#[cfg(target_arch = "x86_64")]
+const GLIBC_THREAD_ID: usize = 0x2d0;
+
+/// Looks whether [`thread_id`] can do without a system call; by the first thread.
+pub fn learn_thread_ids() {
+    #[cfg(target_arch = "x86_64")]
+    if thread_word(GLIBC_THREAD_ID) as i32 == super::thread_id() {
+        THREAD_ID_AT.store(GLIBC_THREAD_ID, Ordering::Relaxed);
+    }
+}
+
+/// The kernel's number of this thread. In a child of a bare `clone`, its parent's.
+pub fn thread_id() -> i32 {
+    match THREAD_ID_AT.load(Ordering::Relaxed) {
+        0 => super::thread_id(),
+        #[cfg(target_arch = "x86_64")]
+        at => thread_word(at) as i32,
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => super::thread_id(),
+    }
+}
+
+/// A word of what libc keeps for the calling thread, which is longer than that.
+#[cfg(target_arch = "x86_64")]
+fn thread_word(at: usize) -> u32 {
+    let word: u32;
+    // SAFETY: reads a word behind the thread pointer, within libc's own record of the thread.
+    unsafe {
+        core::arch::asm!("mov {0:e}, dword ptr fs:[{1}]", out(reg) word, in(reg) at,
+            options(nostack, preserves_flags, readonly));
+    }
+    word
+}
+
 /// Drops what is in an open range and has every access fail from now on. False when the kernel refuses: it has no room for more
 /// mappings.
 ///
@@ -195,6 +232,14 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
 mod tests {
     use super::*;
     use crate::{Linux, System};
+
+    #[test]
+    fn each_thread_knows_its_number() {
+        learn_thread_ids();
+        let own = || assert_eq!(thread_id(), crate::linux::thread_id());
+        own();
+        std::thread::spawn(own).join().expect("it ends well");
+    }
 
     #[test]
     fn parts_are_opened_together() {
