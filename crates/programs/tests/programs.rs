@@ -32,8 +32,8 @@ impl Library {
     }
 }
 
-/// Jobs that are short in every mode: a program in C, one with threads, one in C++, an interpreter, a server.
-const IN_MODES: [&str; 5] = ["JOBS"; 5];
+/// Jobs that are short in every mode: programs in C and C++, with threads and forks, and an interpreter.
+const IN_MODES: [&str; 5] = ["loaded", "cpp-program", "cpp-refusal", "sqlite", "python-test-re"];
 
 /// The usual settings, behind them those of the modes.
 fn settings(library: &Path) -> Vec<Setting> {

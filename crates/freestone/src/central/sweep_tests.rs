@@ -73,6 +73,21 @@ fn pages_without_live_blocks_go_back_and_the_others_keep_their_contents() {
 }
 
 #[test]
+fn the_last_run_of_a_slab_goes_back_as_far_as_there_are_pages() {
+    const OS_PAGE: usize = 4096;
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let info = class_info(class_of(10_000).unwrap());
+    let (central, class, blocks) = filled(&heap, 10_000, info.blocks as usize);
+    central.give_back(class, &heap, &blocks[1..]);
+    let (kept, last) = (blocks[0] + info.size as usize, blocks[blocks.len() - 1] + info.size as usize);
+    let purged = swept(&central, class, &heap);
+    assert!(purged >= last / OS_PAGE * OS_PAGE - kept.next_multiple_of(OS_PAGE), "{purged}");
+    central.give_back(class, &heap, &blocks[..1]);
+    heap.verify().unwrap();
+}
+
+#[test]
 fn what_was_swept_serves_last_and_is_swept_again_once_blocks_came_back() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
