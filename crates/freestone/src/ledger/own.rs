@@ -49,8 +49,10 @@ impl Own {
         for range in LEVELS.pages.map_ranges().into_iter().filter(|&range| !within(range)) {
             self.add(residency, lines, Line::PageMap, range);
         }
-        for range in shadow::ranges() {
-            self.add(residency, lines, Line::PageMap, range);
+        if LEVELS.pages.policy().marks() {
+            for range in shadow::ranges(LEVELS.pages.page_map()) {
+                self.add(residency, lines, Line::PageMap, range);
+            }
         }
         match start::mode() {
             Mode::Cpu => self.add(residency, lines, Line::Regions, cpu::memory()),

@@ -68,12 +68,12 @@ pub(super) fn enter(map: &PageMap, system: &impl System, span: SpanRef, class: C
         return false;
     }
     for page in pages {
-        let at = (map.base() + page) * PAGE_SIZE;
-        let Some((mark, of_page)) = find(map, at) else { return false };
-        of_page.store(class.0, Relaxed);
+        let (chunk, page) = (chunk(page), page % PAGES);
+        // SAFETY: X1; one of the classes.
+        unsafe { &*chunk.wrapping_add(PAGES * MARKS + page) }.store(class.0, Relaxed);
         if info.size as usize <= DENSE {
             // SAFETY: X1: the marks of one page.
-            let marks = unsafe { core::slice::from_raw_parts(mark, MARKS) };
+            let marks = unsafe { core::slice::from_raw_parts(chunk.wrapping_add(page * MARKS), MARKS) };
             marks.iter().for_each(|mark| mark.store(0, Relaxed));
         }
     }
@@ -98,12 +98,11 @@ fn ensure(system: &impl System, number: usize) -> bool {
     true
 }
 
-/// Where the chunks lie, from a start to an end each.
-pub(crate) fn ranges() -> impl Iterator<Item = (usize, usize)> {
-    let starts = CHUNKS.iter().map(|chunk| chunk.load(Acquire).addr());
-    // Those of one window lie in a row.
-    let starts = starts.skip_while(|start| *start == 0).take_while(|start| *start != 0);
-    starts.map(|start| (start, start + CHUNK))
+/// Where the chunks lie for what `map` covers, from a start to an end each. O(chunks).
+pub(crate) fn ranges(map: &PageMap) -> impl Iterator<Item = (usize, usize)> {
+    let covered = map.len.load(Acquire).div_ceil(PAGES);
+    let starts = CHUNKS.iter().take(covered).map(|chunk| chunk.load(Acquire).addr());
+    starts.filter(|start| *start != 0).map(|start| (start, start + CHUNK))
 }
 
 #[cfg(test)]
