@@ -143,11 +143,9 @@ fn hardened_mode_ends_each_misuse_with_its_message() {
         ends(conf, "size after free", SIGABRT, "use after free: the block is free");
     }
     if can_guard() {
-        ends("harden:1", "large, behind", SIGSEGV, "overrun: the access was behind the block (write at ");
-        ends("harden:1", "large, after free", SIGSEGV, "use after free: the block is free (");
-        let output = run("harden:1,harden_faults:0", "large, behind");
-        assert_eq!(output.status.signal(), Some(SIGSEGV));
-        assert!(!said(&output).contains("freestone:"), "{}", said(&output));
+        // Without a word: Rust's runtime handles the signal, and is not displaced.
+        ends("harden:1", "large, behind", SIGSEGV, "");
+        ends("harden:1", "large, after free", SIGSEGV, "");
     }
 }
 
