@@ -274,11 +274,11 @@ mod tests {
         for words in (1..=40).chain([64, 513]) {
             let mut memory = block(8 * words);
             let at = memory.as_mut_ptr().expose_provenance();
-            for bit in 0..words {
-                memory[bit] = 1 << (bit % 64);
+            (0..words).for_each(|word| {
+                memory[word] = 1 << (word % 64);
                 assert!(!is_zero(at, 8 * words));
-                memory[bit] = 0;
-            }
+                memory[word] = 0;
+            });
             assert!(is_zero(at, 8 * words));
             memory.fill(u64::MAX);
             clear_all(at, 8 * words, 8 * words);
