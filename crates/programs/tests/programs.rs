@@ -33,7 +33,7 @@ impl Library {
 }
 
 /// Jobs that are short in every mode: programs in C and C++, with threads and forks, and an interpreter.
-const IN_MODES: [&str; 5] = ["loaded", "cpp-program", "cpp-refusal", "sqlite", "python-test-re"];
+const IN_MODES: [&str; 3] = ["loaded", "cpp-refusal", "python-test-re"];
 
 /// The usual settings, behind them those of the modes.
 fn settings(library: &Path) -> Vec<Setting> {
