@@ -49,6 +49,10 @@ enum Origin {
     System,
     /// A library from a package of the system.
     Package { file: &'static str, package: &'static str },
+    /// A library that comes with clang.
+    Clang { file: &'static str },
+    /// A folder of the workspace `peers/` with a library alone, and the crate that has the allocator in it.
+    Library { folder: &'static str, source: &'static str },
     /// A folder of the workspace `peers/`; the crate that has the allocator in it; a package that can stand in for the
     /// library.
     Crate { folder: &'static str, source: &'static str, stand_in: Option<(&'static str, &'static str)> },
@@ -104,6 +108,44 @@ const ALL: [Entry; 10] = [
     crate_entry("rusty-alloc", "rusty_alloc, in Rust", "rusty-alloc", "rusty_alloc"),
 ];
 
+/// Those that are made for safety, and take part only where they are asked for.
+const SECURE: [Entry; 5] = [
+    library_entry(
+        "hardened-malloc-light",
+        "hardened_malloc, its light configuration",
+        "hardened-malloc-light",
+        "hardened-malloc-sys",
+    ),
+    library_entry(
+        "hardened-malloc",
+        "hardened_malloc, its default configuration",
+        "hardened-malloc",
+        "hardened-malloc-sys",
+    ),
+    Entry {
+        name: "scudo",
+        about: "LLVM's Scudo, options as by default",
+        origin: Origin::Clang { file: "libclang_rt.scudo_standalone" },
+        environment: &[],
+    },
+    library_entry(
+        "mimalloc-secure",
+        "mimalloc 3 built with MI_SECURE=4",
+        "mimalloc-secure",
+        "libmimalloc-sys",
+    ),
+    library_entry("snmalloc-checks", "snmalloc with all its checks", "snmalloc-checks", "snmalloc-sys"),
+];
+
+const fn library_entry(
+    name: &'static str,
+    about: &'static str,
+    folder: &'static str,
+    source: &'static str,
+) -> Entry {
+    Entry { name, about, origin: Origin::Library { folder, source }, environment: &[] }
+}
+
 const fn crate_entry(
     name: &'static str,
     about: &'static str,
@@ -113,14 +155,19 @@ const fn crate_entry(
     Entry { name, about, origin: Origin::Crate { folder, source, stand_in: None }, environment: &[] }
 }
 
-/// The names of all peers, in the order of the tables.
+/// The names of all peers that take part unless told otherwise, in the order of the tables.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|entry| entry.name)
 }
 
+/// The names of the peers that are made for safety, in the order of the tables.
+pub fn secure() -> impl Iterator<Item = &'static str> {
+    SECURE.iter().map(|entry| entry.name)
+}
+
 /// The peer `name` in both forms; none if nobody is called so. `progress` hears which package is being built.
 pub fn find(name: &str, workshop: &Workshop, build: Build, progress: &mut dyn FnMut(&str)) -> Option<Peer> {
-    let entry = ALL.iter().find(|entry| entry.name == name)?;
+    let entry = ALL.iter().chain(&SECURE).find(|entry| entry.name == name)?;
     let peer = Peer {
         name: entry.name,
         about: entry.about,
@@ -140,6 +187,20 @@ pub fn find(name: &str, workshop: &Workshop, build: Build, progress: &mut dyn Fn
             version: system::package_version(package).unwrap_or_default(),
             preload: system::library(file).map_err(|reason| format!("{reason}: install {package}")),
             program: Err("there is no crate of it".into()),
+            ..peer
+        },
+        Origin::Clang { file } => {
+            let file = format!("{file}-{}.so", std::env::consts::ARCH);
+            let preload = system::clang_runtime(&file);
+            let version =
+                preload.as_ref().map_or(String::new(), |(_, version)| format!("of clang {version}"));
+            let program = Err("there is no crate of it".into());
+            Peer { version, preload: preload.map(|(path, _)| path), program, ..peer }
+        }
+        Origin::Library { folder, source } => Peer {
+            preload: workshop.preload(folder, build, progress),
+            version: workshop.version(folder, source),
+            program: Err("it is compared as a library alone".into()),
             ..peer
         },
         Origin::Crate { folder, source, stand_in } => {
@@ -179,22 +240,25 @@ mod tests {
 
     #[test]
     fn names_are_distinct() {
-        let mut all: Vec<_> = names().collect();
+        let mut all: Vec<_> = names().chain(secure()).collect();
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), names().count());
+        assert_eq!(all.len(), ALL.len() + SECURE.len());
     }
 
     #[test]
     fn every_folder_is_a_package_of_the_workspace() {
         let workshop = Workshop::of_this_repository();
-        for entry in &ALL {
-            if let Origin::Crate { folder, source, .. } = entry.origin {
-                let at = workshop.workspace().join(folder);
-                assert!(at.join("preload/Cargo.toml").is_file(), "{}", at.display());
-                assert!(at.join("rust/Cargo.toml").is_file(), "{}", at.display());
-                assert!(workshop.version(folder, source).contains(source), "{source} is not locked");
-            }
+        for entry in ALL.iter().chain(&SECURE) {
+            let (folder, source, program) = match entry.origin {
+                Origin::Crate { folder, source, .. } => (folder, source, true),
+                Origin::Library { folder, source } => (folder, source, false),
+                _ => continue,
+            };
+            let at = workshop.workspace().join(folder);
+            assert!(at.join("preload/Cargo.toml").is_file(), "{}", at.display());
+            assert_eq!(at.join("rust/Cargo.toml").is_file(), program, "{}", at.display());
+            assert!(workshop.version(folder, source).contains(source), "{source} is not locked");
         }
     }
 

@@ -139,6 +139,11 @@ const KEYS: &[Key] = &[
         meaning: "of it: look for writes to free blocks when they are handed out",
     },
     Key {
+        name: "harden_faults",
+        kind: Kind::Switch,
+        meaning: "of it: say what was reached where an access fails at a guard page",
+    },
+    Key {
         name: "harden_guards",
         kind: Kind::Switch,
         meaning: "of it: guard pages behind slabs and large blocks",

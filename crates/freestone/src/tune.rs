@@ -47,6 +47,7 @@ pub(crate) const FIXED: &[&str] = &[
     "harden",
     "harden_canary",
     "harden_check",
+    "harden_faults",
     "harden_guards",
     "harden_isolate",
     "harden_shuffle",

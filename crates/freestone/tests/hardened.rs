@@ -143,6 +143,7 @@ fn hardened_mode_ends_each_misuse_with_its_message() {
         ends(conf, "size after free", SIGABRT, "use after free: the block is free");
     }
     if can_guard() {
+        // Without a word: Rust's runtime handles the signal, and is not displaced.
         ends("harden:1", "large, behind", SIGSEGV, "");
         ends("harden:1", "large, after free", SIGSEGV, "");
     }

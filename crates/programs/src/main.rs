@@ -24,6 +24,8 @@ usage: freestone-programs COMMAND
   run [NAME...]        run jobs (default: all) plain and preloaded, and compare
       --lib PATH         the library to preload (default: $FREESTONE_LIB, or a release build)
       --conf LIST        under these options of Freestone alone, such as debug:1,debug_leaks:0
+      --modes            in the modes that look for misuse, hardened and debug
+      --patience N       a job may take N times its usual limit (with --modes 10, else 1)
       --full             the long form: gigabytes and minutes
   ledger [NAME...]     run jobs (default: fourteen different programs) and compare the sum of the ledger's
                        lines with what the kernel says is resident, for each process as it ends
@@ -103,24 +105,35 @@ struct Choice {
     scale: Scale,
     /// One setting, of these options of Freestone, in the place of the usual ones.
     conf: Option<String>,
+    /// The modes that look for misuse, in the place of the usual settings.
+    modes: bool,
+    /// How many times its usual limit a job may take.
+    patience: u32,
 }
 
 fn choice(mut arguments: lexopt::Parser, usual: Vec<&'static Job>) -> Result<Choice, Box<dyn Error>> {
     let mut jobs = Vec::new();
     let mut library = None;
     let mut conf = None;
+    let (mut modes, mut patience) = (false, None);
     let mut scale = Scale::from_environment()?;
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) => jobs.push(find(&name.string()?)?),
             Long("lib") => library = Some(library::checked(Path::new(&arguments.value()?))?),
             Long("conf") => conf = Some(arguments.value()?.string()?),
+            Long("modes") => modes = true,
+            Long("patience") => patience = Some(arguments.value()?.parse()?),
             Long("full") => scale = Scale::Full,
             other => return Err(other.unexpected().into()),
         }
     }
+    if modes && conf.is_some() {
+        return Err("--modes and --conf exclude each other".into());
+    }
     let library = library.map_or_else(library::find_or_build, Ok)?;
-    Ok(Choice { jobs: if jobs.is_empty() { usual } else { jobs }, library, scale, conf })
+    let patience = patience.unwrap_or(if modes { 10 } else { 1 });
+    Ok(Choice { jobs: if jobs.is_empty() { usual } else { jobs }, library, scale, conf, modes, patience })
 }
 
 fn refuse(mut arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
@@ -174,11 +187,11 @@ fn refuse(mut arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
 
 fn ledgers(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
     let usual = ledger::USUAL.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
-    let Choice { jobs, library, scale, conf } = choice(arguments, usual)?;
-    if conf.is_some() {
-        return Err("--conf is for run: the ledger sets its own".into());
+    let Choice { jobs, library, scale, conf, modes, patience } = choice(arguments, usual)?;
+    if conf.is_some() || modes {
+        return Err("--conf and --modes are for run: the ledger sets its own options".into());
     }
-    let session = Session::new(scale)?;
+    let session = Session::patient(scale, patience)?;
     let library = session.adopt(&library)?;
     println!("{:<18}{}", "job", ledger::heading());
     let (mut worst, mut failed) = (0.0f64, 0);
@@ -206,12 +219,13 @@ fn ledgers(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run(arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
-    let Choice { jobs: chosen, library, scale, conf } = choice(arguments, jobs::all())?;
-    let session = Session::new(scale)?;
+    let Choice { jobs: chosen, library, scale, conf, modes, patience } = choice(arguments, jobs::all())?;
+    let session = Session::patient(scale, patience)?;
     let library = session.adopt(&library)?;
     let settings = match conf {
         // As long as the command runs.
         Some(conf) => vec![Setting { options: Some(conf.leak()), ..Setting::preload("conf", &library) }],
+        None if modes => Setting::of_modes(&library),
         None => Setting::of_library(&library),
     };
     let (mut failed, mut skipped) = (0, 0);

@@ -11,11 +11,13 @@ use crate::job::{Failure, Job, Outcome, Scale};
 use crate::place::{Meter, Place};
 use crate::setting::Setting;
 
-/// Everything that the runs of one invocation share: a folder, removed at the end, and the scale.
+/// Everything that the runs of one invocation share: a folder, removed at the end, the scale, and how many times its usual
+/// time each job may take.
 #[derive(Debug)]
 pub struct Session {
     root: TempDir,
     scale: Scale,
+    patience: u32,
 }
 
 /// What a run yielded.
@@ -30,9 +32,14 @@ pub struct Run {
 impl Session {
     /// A session in a new folder below the system's temporary folder.
     pub fn new(scale: Scale) -> Outcome<Arc<Session>> {
+        Session::patient(scale, 1)
+    }
+
+    /// The same, for settings that are so many times as slow as the usual ones.
+    pub fn patient(scale: Scale, patience: u32) -> Outcome<Arc<Session>> {
         let root = tempfile::Builder::new().prefix("freestone-").tempdir()?;
         open_to_all(root.path())?;
-        Ok(Arc::new(Session { root, scale }))
+        Ok(Arc::new(Session { root, scale, patience }))
     }
 
     /// Copies a library to where every user can read it, and where no build replaces it while jobs run.
@@ -128,7 +135,7 @@ impl Bench {
     }
 
     fn place(&self, folder: &Path, inputs: &Path, setting: &Setting) -> Place {
-        let limit: Duration = self.job.limit(self.session.scale);
+        let limit: Duration = self.job.limit(self.session.scale) * self.session.patience;
         Place::new(folder, inputs, setting, self.session.scale, limit)
     }
 }

@@ -18,6 +18,9 @@ pub struct Setting {
 /// The two kinds of cache, each a setting under which every job must work.
 const CACHE_MODES: [(&str, &str); 2] = [("cpu", "cache:cpu"), ("thread", "cache:thread")];
 
+/// The modes that look for misuse: programs without a fault must not notice them.
+const MODES: [(&str, &str); 2] = [("hardened", "harden:1"), ("debug", "debug:1,debug_leaks:0")];
+
 impl Setting {
     /// The program as it is, with the allocator it came with.
     pub fn plain() -> Setting {
@@ -37,14 +40,15 @@ impl Setting {
             let name = file.trim_start_matches("lib").split('.').next().unwrap_or("preload");
             return vec![Setting::preload(name, library)];
         }
-        CACHE_MODES
-            .iter()
-            .map(|&(name, options)| Setting {
-                name: name.into(),
-                library: Some(library.into()),
-                options: Some(options),
-            })
-            .collect()
+        of_options(library, &CACHE_MODES)
+    }
+
+    /// Freestone's `library` in the modes that look for misuse; none if it is another allocator's.
+    pub fn of_modes(library: &Path) -> Vec<Setting> {
+        match library.file_name().is_some_and(|file| file.to_string_lossy().contains("freestone")) {
+            true => of_options(library, &MODES),
+            false => Vec::new(),
+        }
     }
 
     /// Makes `command` run under this setting.
@@ -74,6 +78,14 @@ impl Setting {
         }
         Err(format!("{} is not mapped in the process", library.display()))
     }
+}
+
+fn of_options(library: &Path, all: &[(&str, &'static str)]) -> Vec<Setting> {
+    let setting = |&(name, options): &(&str, &'static str)| Setting {
+        options: Some(options),
+        ..Setting::preload(name, library)
+    };
+    all.iter().map(setting).collect()
 }
 
 #[cfg(test)]

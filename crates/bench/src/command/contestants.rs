@@ -48,19 +48,24 @@ impl Runner {
 pub fn assemble(options: &Options) -> Result<Field, String> {
     let own = own_programs(options)?;
     let mut runners = Vec::new();
-    let known: Vec<&str> = peers::names().chain([FREESTONE]).collect();
-    let added: Vec<&str> = options.libraries.iter().map(|(name, _)| name.as_str()).collect();
+    let known: Vec<&str> = peers::names().chain(peers::secure()).chain([FREESTONE]).collect();
+    let libraries = options.libraries.iter().map(|(name, _)| name.as_str());
+    let added: Vec<&str> = libraries.chain(options.modes.iter().map(|(name, _)| name.as_str())).collect();
     let asked = options.peers.iter().flatten().chain(&options.without);
     if let Some(name) = asked.map(String::as_str).find(|name| !known.contains(name) && !added.contains(name))
     {
         return Err(format!("there is no allocator {name:?}; there are: {}", known.join(", ")));
     }
     if let Some(name) = added.iter().find(|name| known.contains(name)) {
-        return Err(format!("--lib {name}=…: that name is taken"));
+        return Err(format!("the name {name:?} is taken"));
     }
     let left_out = |name: &str| options.without.iter().any(|one| one == name);
-    for name in peers::names() {
-        let chosen = options.peers.as_ref().is_none_or(|chosen| chosen.iter().any(|one| one == name));
+    let usual: Vec<&str> = peers::names().collect();
+    for name in peers::names().chain(peers::secure()) {
+        let chosen = match &options.peers {
+            Some(chosen) => chosen.iter().any(|one| one == name),
+            None => usual.contains(&name),
+        };
         if chosen && !left_out(name) {
             add_peer(name, options, &own, &mut runners);
         }
@@ -73,6 +78,13 @@ pub fn assemble(options: &Options) -> Result<Field, String> {
     }
     if !left_out(FREESTONE) {
         runners.push(freestone(options, &own)?);
+    }
+    for (name, conf) in &options.modes {
+        let mut mode = freestone(options, &own)?;
+        mode.contestant.name.clone_from(name);
+        mode.contestant.version = conf.clone();
+        mode.environment = vec![("FREESTONE_CONF".into(), conf.clone())];
+        runners.push(mode);
     }
     for (name, path) in &options.libraries {
         let preload = Some(existing(path)?);

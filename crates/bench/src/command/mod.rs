@@ -6,6 +6,7 @@ mod growth;
 mod latency;
 mod list;
 mod memory;
+mod modes;
 mod options;
 mod peers;
 mod plot;
@@ -39,6 +40,9 @@ usage: freestone-bench COMMAND [options]
       --calls              also count system calls, in a run of their own
       --metric A,B         the tables to print: time, cpu, inner, peak, average, faults, switches, calls
                            (default time,peak)
+  modes [NAME...]        what each mode of Freestone costs, beside allocators made for safety (default: 20 workloads and
+                         10 programs, 7 rounds at scale 0.25)
+      --json FILE          also write every sample
   latency [NAME...]      the time of single calls: p50 to p99.99 and the worst
   growth [NAME...]       the cost of a call against live bytes and against threads
       --to X               largest live heap, as 500M or 10G (default 10G)
@@ -49,6 +53,7 @@ usage: freestone-bench COMMAND [options]
       --charts FOLDER      also draw the resident set over time
   table RESULT           the tables of a result again
       --metric A,B         as for run
+      --modes              the table of modes
       --markdown           for a document
       --into FILE          into the document FILE, between its marks
   compare A B            two results: what became faster or leaner, and whether that is more than noise
@@ -61,13 +66,15 @@ usage: freestone-bench COMMAND [options]
       --peer NAME          the allocator (default freestone)
       --out FILE           keep the profiler's file
 
-run, latency, growth, memory and profile also take:
-      --peers A,B          these peers only (default: all; glibc is also its own control)
+run, modes, latency, growth, memory and profile also take:
+      --peers A,B          these peers only (default: all but those made for safety; glibc is also its own control)
       --interface c|rust|both
                            preloaded under a C program, as global allocator of a Rust program, or both
-                           (default both; latency, growth, memory and profile: c)
+                           (default both; modes, latency, growth, memory and profile: c)
       --freestone FILE     the library to measure as freestone, instead of building it
       --lib NAME=FILE      one more library to measure; may be given several times
+      --mode NAME=CONF     Freestone with these options, besides its default (modes: instead of those usual there); may be
+                           given several times
       --without A,B        leave allocators out; freestone may be among them
       --scale X            the work of a run, 1 being about a second under glibc
       --threads N          threads of the workloads that have several
@@ -98,6 +105,7 @@ pub fn main() -> Done {
         "latency" => latency::main(arguments),
         "growth" => growth::main(arguments),
         "memory" => memory::main(arguments),
+        "modes" => modes::main(arguments),
         "table" => table::main(arguments),
         "compare" => compare::main(arguments),
         "plot" => plot::main(arguments),
@@ -108,7 +116,7 @@ pub fn main() -> Done {
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, table, compare, plot or profile"
+            "there is no command {other:?}: it may be list, peers, run, modes, latency, growth, memory, table, compare, plot or profile"
         )
         .into()),
     }

@@ -1,4 +1,4 @@
-//! The options that `run`, `latency`, `growth`, `memory` and `profile` share.
+//! The options that `run`, `modes`, `latency`, `growth`, `memory` and `profile` share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub struct Options {
     pub freestone: Option<PathBuf>,
     /// More libraries, with the names that tables give them.
     pub libraries: Vec<(String, PathBuf)>,
+    /// Modes of Freestone to measure besides its default: names, and options as in `FREESTONE_CONF`.
+    pub modes: Vec<(String, String)>,
     /// How often and how much.
     pub parameters: Parameters,
     /// Seconds after which a run counts as hung.
@@ -38,6 +40,7 @@ impl Options {
             interfaces: interfaces.to_vec(),
             freestone: None,
             libraries: Vec::new(),
+            modes: Vec::new(),
             parameters: Parameters { rounds: 5, scale: 1.0, threads: 0, seed: 1 },
             limit: 300.0,
             build: true,
@@ -57,6 +60,7 @@ impl Options {
             "interface" => self.interfaces = arguments.value()?.parse_with(interfaces)?,
             "freestone" => self.freestone = Some(arguments.value()?.into()),
             "lib" => self.libraries.push(arguments.value()?.parse_with(library)?),
+            "mode" => self.modes.push(arguments.value()?.parse_with(mode)?),
             "rounds" => self.parameters.rounds = arguments.value()?.parse_with(positive)?,
             "scale" => self.parameters.scale = arguments.value()?.parse_with(scale)?,
             "threads" => self.parameters.threads = arguments.value()?.parse_with(positive)?,
@@ -104,6 +108,15 @@ fn library(text: &str) -> Result<(String, PathBuf), &'static str> {
     }
 }
 
+fn mode(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, options)) if !name.is_empty() && options.contains(':') => {
+            Ok((name.into(), options.into()))
+        }
+        _ => Err("here it must be NAME=OPTION:VALUE,..., options as in FREESTONE_CONF"),
+    }
+}
+
 /// A number from 1 up.
 pub fn positive(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|number| *number > 0).ok_or("here it must be a whole number from 1 up")
@@ -148,13 +161,13 @@ mod tests {
 
     #[test]
     fn options_are_understood() {
-        let words =
-            ["--quick", "--rounds", "7", "--peers", "glibc, mimalloc3", "--interface=both", "--lib", "a=b=c"];
-        let options = parse(&words).unwrap();
+        let words = "--quick --rounds 7 --peers glibc,mimalloc3 --interface=both --lib a=b=c --mode m=harden:1,guard:8M";
+        let options = parse(&words.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!((options.parameters.rounds, options.parameters.scale), (7, 0.2));
         assert_eq!(options.peers.unwrap(), ["glibc", "mimalloc3"]);
         assert_eq!(options.interfaces.len(), 2);
         assert_eq!(options.libraries, [("a".to_string(), PathBuf::from("b=c"))]);
+        assert_eq!(options.modes, [("m".to_string(), "harden:1,guard:8M".to_string())]);
     }
 
     #[test]
@@ -163,6 +176,7 @@ mod tests {
             (["--rounds", "0"], "from 1 up"),
             (["--interface", "d"], "c, rust or both"),
             (["--lib", "x"], "NAME=FILE"),
+            (["--mode", "x=harden"], "NAME=OPTION:VALUE"),
             (["--scale", "-1"], "above 0"),
             (["--sclae", "1"], "run has no option --sclae;"),
         ] {

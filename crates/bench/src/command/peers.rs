@@ -18,7 +18,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         }
     }
     let workshop = Workshop::of_this_repository();
-    for name in peers::names() {
+    for name in peers::names().chain(peers::secure()) {
         let mut told = |package: &str| eprintln!("building {package} (if it is not up to date)");
         let Some(peer) = peers::find(name, &workshop, build, &mut told) else { continue };
         println!("{:<16} {}", peer.name, peer.about);

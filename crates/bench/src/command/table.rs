@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 
 use super::{Done, options};
 use crate::result::Results;
+use crate::result::modes;
 use crate::result::table::{self, Style};
 
 /// Between these lines of a document stands what was made from a result.
@@ -16,19 +17,23 @@ const MARKS: (&str, &str) = ("<!-- freestone-bench: begin -->", "<!-- freestone-
 pub fn main(mut arguments: lexopt::Parser) -> Done {
     let (mut result, mut into): (Option<PathBuf>, Option<PathBuf>) = (None, None);
     let mut metrics = table::USUAL.to_vec();
-    let mut markdown = false;
+    let (mut markdown, mut of_modes) = (false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(path) if result.is_none() => result = Some(path.into()),
             Long("into") => into = Some(arguments.value()?.into()),
             Long("metric") => metrics = options::metrics(arguments.value()?)?,
             Long("markdown") => markdown = true,
+            Long("modes") => of_modes = true,
             other => return Err(other.unexpected().into()),
         }
     }
     let results = Results::read(&result.ok_or("table of which RESULT?")?)?;
     let style = if markdown || into.is_some() { Style::Markdown } else { Style::of_stdout() };
-    let text = table::write(&results, &metrics, style);
+    let text = match of_modes {
+        true => modes::write(&results, style),
+        false => table::write(&results, &metrics, style),
+    };
     match into {
         None => print!("{text}"),
         Some(path) => insert(&path, &document(&results, &text))?,

@@ -8,6 +8,7 @@ pub mod growth;
 pub mod latency;
 pub mod machine;
 pub mod memory;
+pub mod modes;
 pub mod score;
 pub mod stats;
 pub mod table;

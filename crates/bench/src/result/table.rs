@@ -45,7 +45,7 @@ pub fn write(results: &Results, metrics: &[Metric], style: Style) -> String {
     text
 }
 
-fn head(results: &Results) -> String {
+pub(super) fn head(results: &Results) -> String {
     let Results { parameters, machine, date, revision, .. } = results;
     let scale = if parameters.scale == 1.0 { String::new() } else { format!(", scale {}", parameters.scale) };
     let revision = if revision.is_empty() { String::new() } else { format!(", revision {revision}") };
@@ -132,7 +132,7 @@ fn remarks(scores: &Scores) -> String {
     text
 }
 
-fn failures(results: &Results, style: Style) -> String {
+pub(super) fn failures(results: &Results, style: Style) -> String {
     let mut text = String::new();
     for row in &results.rows {
         for (name, cell) in &row.cells {
@@ -145,7 +145,7 @@ fn failures(results: &Results, style: Style) -> String {
     if text.is_empty() { text } else { format!("\nWithout figures:\n\n{text}") }
 }
 
-fn versions(results: &Results, style: Style) -> String {
+pub(super) fn versions(results: &Results, style: Style) -> String {
     let shown = results.contestants.iter().filter(|one| one.role != super::Role::Control);
     let rows: Vec<Vec<String>> = shown.map(|one| vec![one.name.clone(), one.version.clone()]).collect();
     let header = ["allocator".to_string(), "version".to_string()];

@@ -73,6 +73,24 @@ fn pages_without_live_blocks_go_back_and_the_others_keep_their_contents() {
 }
 
 #[test]
+fn the_last_run_of_a_slab_goes_back_as_far_as_there_are_pages() {
+    const OS_PAGE: usize = 4096;
+    const SLABS: usize = 20;
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let info = class_info(class_of(3000).unwrap());
+    let (size, in_slab) = (info.size as usize, info.blocks as usize);
+    let (central, class, blocks) = filled(&heap, 3000, SLABS * in_slab);
+    let (kept, freed): (Vec<_>, Vec<_>) = blocks.iter().enumerate().partition(|(n, _)| n % in_slab < 2);
+    let only = |blocks: Vec<(usize, &usize)>| blocks.into_iter().map(|(_, block)| *block).collect::<Vec<_>>();
+    central.give_back(class, &heap, &only(freed));
+    let purged = swept(&central, class, &heap);
+    assert!(purged >= SLABS * ((in_slab - 2) * size / OS_PAGE - 1) * OS_PAGE, "{purged}");
+    central.give_back(class, &heap, &only(kept));
+    heap.verify().unwrap();
+}
+
+#[test]
 fn what_was_swept_serves_last_and_is_swept_again_once_blocks_came_back() {
     let system = Simulated::new();
     let heap = Heap::new(&system);

@@ -89,6 +89,7 @@ pub(crate) fn begin(directory: &[u8]) -> bool {
         return false;
     }
     trace::begin();
+    debugging::learn_thread_ids();
     // Refused: faults go unexplained.
     let _ = debugging::listen_to_faults(on_fault);
     true
@@ -130,14 +131,14 @@ fn surroundings(record: &Record, first: usize) -> [core::ops::Range<usize>; 2] {
     [start..addr, addr + size..start + record.pages() * space::OS_PAGE]
 }
 
-/// The first byte in a range of a block's pages that is not `value`, searched by words where they are whole.
+/// The first byte in a range of a block's pages that is not `value`, searched by lines where they are whole.
 fn first_other(range: core::ops::Range<usize>, value: u8) -> Option<usize> {
-    const WORD: usize = size_of::<usize>();
-    let whole = usize::from_ne_bytes([value; WORD]);
+    const LINE: usize = 64;
+    let whole = u64::from_ne_bytes([value; 8]);
     let mut at = range.start;
     while at < range.end {
-        if at.is_multiple_of(WORD) && range.end - at >= WORD && cell(at).load(Ordering::Relaxed) == whole {
-            at += WORD;
+        if at.is_multiple_of(LINE) && range.end - at >= LINE && line_differs(at, whole) == 0 {
+            at += LINE;
             continue;
         }
         // SAFETY: G2: a page of a block that is not freed yet.
@@ -147,6 +148,13 @@ fn first_other(range: core::ops::Range<usize>, value: u8) -> Option<usize> {
         at += 1;
     }
     None
+}
+
+/// The bits in which the words of a line beside a block differ from `word`, all in one.
+fn line_differs(at: usize, word: u64) -> u64 {
+    // SAFETY: G2, as `first_other`; aligned. Whoever writes there meanwhile misuses memory, and is found now or later.
+    let words = unsafe { core::ptr::with_exposed_provenance::<[u64; 8]>(at).read_volatile() };
+    words.iter().fold(0, |bits, one| bits | one ^ word)
 }
 
 /// A byte beside the block that was written to, and whether it lies before the block: the nearest to its end, or the

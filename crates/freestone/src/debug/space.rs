@@ -25,6 +25,11 @@ const MOST: usize = 16 << 40;
 const LEAST: usize = 1 << 30;
 /// Dead tracts whose records are kept: 128 MiB of records at most.
 const KEPT: usize = 128;
+/// Blocks of one page for which room is opened at once. Behind the block made last, an access may lie in open pages so far;
+/// what it writes is found with the blocks that come there.
+const AHEAD: usize = 16;
+/// Pages from one such block to the next.
+const STRIDE: usize = 1 + gap(1);
 
 /// Set once, before the mode is on.
 static START: AtomicUsize = AtomicUsize::new(0);
@@ -40,6 +45,9 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// Pages below this one are mapped.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Single pages that are open, for the next blocks of one page: the first of them, and behind eight bits how many.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+const OPENED_COUNT: u64 = 0xff;
 /// The tracts that died last, each by its number plus one.
 static GRAVES: [AtomicU32; KEPT] = [const { AtomicU32::new(0) }; KEPT];
 static BURIED: AtomicUsize = AtomicUsize::new(0);
@@ -93,7 +101,7 @@ impl Record {
         self.align.store(align.trailing_zeros() as u8, Ordering::Relaxed);
         self.call.store(call as u8, Ordering::Relaxed);
         self.made_from.store(trace, Ordering::Relaxed);
-        self.made_by.store(linux::thread_id() as u32, Ordering::Relaxed);
+        self.made_by.store(debugging::thread_id() as u32, Ordering::Relaxed);
         self.serial.store(SERIAL.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         // Release pairs with the Acquire of `state`.
         self.state.store(State::Live as u8, Ordering::Release);
@@ -106,7 +114,7 @@ impl Record {
             return false;
         }
         self.freed_from.store(trace, Ordering::Relaxed);
-        self.freed_by.store(linux::thread_id() as u32, Ordering::Relaxed);
+        self.freed_by.store(debugging::thread_id() as u32, Ordering::Relaxed);
         true
     }
 
@@ -243,21 +251,70 @@ fn dead_pages(tract: usize) -> &'static AtomicU32 {
 }
 
 /// Closed pages behind a block of so many: enough for large strides to end in them.
-pub(super) fn gap(pages: usize) -> usize {
-    (pages / 16).clamp(1, 16)
+pub(super) const fn gap(pages: usize) -> usize {
+    match pages / 16 {
+        0 => 1,
+        1..16 => pages / 16,
+        _ => 16,
+    }
 }
 
 /// So many pages for a block, the first a multiple of `align` pages, behind them some that are closed. `None` when too much is live,
 /// no addresses are left, or the system refuses.
 pub(super) fn take(pages: usize, align: usize) -> Option<usize> {
     let live = LIVE.fetch_add(pages, Ordering::Relaxed) + pages;
-    let taken = if live <= LIVE_LIMIT.load(Ordering::Relaxed) { take_addresses(pages, align) } else { None };
+    let taken = match live <= LIVE_LIMIT.load(Ordering::Relaxed) {
+        true if (pages, align) == (1, 1) => take_page(),
+        true => take_and_open(pages, align),
+        false => None,
+    };
     if taken.is_none() {
         LIVE.fetch_sub(pages, Ordering::Relaxed);
     }
     taken
 }
 
+/// A page that is open already, or the first of several that are opened together.
+fn take_page() -> Option<usize> {
+    let taken = OPENED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |opened| {
+        (opened & OPENED_COUNT != 0).then(|| opened + ((STRIDE as u64) << 8) - 1)
+    });
+    if let Ok(opened) = taken {
+        return Some((opened >> 8) as usize);
+    }
+    let Some(first) = take_addresses(AHEAD * STRIDE, 1) else { return take_and_open(1, 1) };
+    // SAFETY: G2: pages that were just taken, and are mapped.
+    if !unsafe { debugging::open_many(address_of(first), OS_PAGE, STRIDE * OS_PAGE, AHEAD) } {
+        give_up_unused(first, AHEAD * STRIDE);
+        return None;
+    }
+    let (next, left) = (first + STRIDE, AHEAD - 1);
+    let stock = |opened: u64| (opened & OPENED_COUNT == 0).then_some((next as u64) << 8 | left as u64);
+    if OPENED.fetch_update(Ordering::AcqRel, Ordering::Acquire, stock).is_err() {
+        // Another thread was as far.
+        give_up_unused(next, left * STRIDE);
+    }
+    Some(first)
+}
+
+/// Closes pages of which no block was made.
+fn give_up_unused(first: usize, pages: usize) {
+    // SAFETY: G2: pages that were just taken. If the system refuses, they stay open, that is all.
+    unsafe { debugging::close(address_of(first), pages * OS_PAGE) };
+    bury(first..first + pages);
+}
+
+fn take_and_open(pages: usize, align: usize) -> Option<usize> {
+    let first = take_addresses(pages + gap(pages), align)?;
+    // SAFETY: G2: pages that were just taken.
+    if !unsafe { debugging::open(address_of(first), pages * OS_PAGE) } {
+        bury(first..first + pages + gap(pages));
+        return None;
+    }
+    Some(first)
+}
+
+/// So many pages, the first a multiple of `align` pages, which are mapped and closed.
 fn take_addresses(pages: usize, align: usize) -> Option<usize> {
     let all = PAGES.load(Ordering::Relaxed);
     // START is a multiple of a tract only: larger alignments go by the address.
@@ -265,15 +322,14 @@ fn take_addresses(pages: usize, align: usize) -> Option<usize> {
     let mut next = NEXT.load(Ordering::Relaxed);
     let (first, end) = loop {
         let first = (bias + next).next_multiple_of(align) - bias;
-        let end = first.checked_add(pages)?.checked_add(gap(pages)).filter(|&end| end <= all)?;
+        let end = first.checked_add(pages).filter(|&end| end <= all)?;
         match NEXT.compare_exchange_weak(next, end, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => break (first, end),
             Err(now) => next = now,
         }
     };
     bury(next..first);
-    // SAFETY: G2: pages that were just taken.
-    if !map_up_to(end) || !unsafe { debugging::open(address_of(first), pages * OS_PAGE) } {
+    if !map_up_to(end) {
         bury(first..end);
         return None;
     }

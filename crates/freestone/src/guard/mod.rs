@@ -23,7 +23,7 @@
 #![allow(unsafe_code)]
 
 mod record;
-mod report;
+pub(crate) mod report;
 
 use core::ptr::with_exposed_provenance_mut;
 
@@ -103,7 +103,7 @@ fn begin(mean: u64) {
     }
     if mean > 0 {
         CAN_GUARD.store(crate::harden::can_guard(system), Ordering::Relaxed);
-        linux::fault::look_at_faults(report::on_access);
+        linux::fault::look_at_faults(crate::harden::on_access, true);
     }
     observe::set(Observer::Guard, mean);
 }

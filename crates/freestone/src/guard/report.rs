@@ -11,9 +11,9 @@ use super::record::{FREED, Moment, Record, STACK};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{message, stack};
 
-/// What was done to a guarded block.
+/// What was done to a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     DoubleFree,
     InvalidFree,
     UseAfterFree,
@@ -41,12 +41,16 @@ pub(super) fn end(kind: Kind, record: &Record, at: usize) -> ! {
     control::abort()
 }
 
-/// Reports an access that the processor refused, if it was to a guarded block; the signal then takes its course. Takes no
-/// lock, allocates nothing.
-pub(super) fn on_access(access: &Access) {
-    /// Says it once: the access may be made again, and several threads may fault.
+/// Whether an access that was refused is the first to be reported: it may be made again, and several threads may fault.
+pub(crate) fn is_first() -> bool {
     static TOLD: AtomicBool = AtomicBool::new(false);
-    let Some(record) = super::find(access.addr) else { return };
+    !TOLD.swap(true, Ordering::Relaxed)
+}
+
+/// Reports an access that the processor refused, if it was to a guarded block, and returns whether it was; the signal then takes
+/// its course. Takes no lock, allocates nothing.
+pub(crate) fn on_access(access: &Access) -> bool {
+    let Some(record) = super::find(access.addr) else { return false };
     let kind = if record.state() == FREED {
         Kind::UseAfterFree
     } else if access.addr < record.addr() {
@@ -54,22 +58,41 @@ pub(super) fn on_access(access: &Access) {
     } else {
         Kind::Overrun
     };
-    if TOLD.swap(true, Ordering::Relaxed) {
-        return;
+    if is_first() {
+        let mut frames = [0; STACK];
+        let count = stack::capture_access(access, &mut frames);
+        tell(kind, record, access.addr, access.write, &frames[..count]);
     }
+    true
+}
+
+/// Tells of an access that was refused: to which block, of so many bytes at its address, or only in words to what; and from
+/// where.
+pub(crate) fn tell_access(kind: Kind, access: &Access, block: Result<(usize, usize), &str>) {
+    let mut line = FixedText::<320>::new();
+    let _ = begin_line(&mut line, kind, access.addr, access.write);
+    let _ = match block {
+        Ok((addr, size)) => place(&mut line, addr, size, access.addr),
+        Err(words) => write!(line, "{words})"),
+    };
+    message::say(&line);
     let mut frames = [0; STACK];
     let count = stack::capture_access(access, &mut frames);
-    tell(kind, record, access.addr, access.write, &frames[..count]);
+    tell_stack("here", linux::thread_id() as u32, &frames[..count]);
+}
+
+fn begin_line(line: &mut impl Write, kind: Kind, at: usize, write: Option<bool>) -> core::fmt::Result {
+    line.write_str(kind.words())?;
+    match write {
+        Some(write) => write!(line, " ({} at {at:#x}, ", if write { "write" } else { "read" }),
+        None => write!(line, " (at {at:#x}, "),
+    }
 }
 
 fn tell(kind: Kind, record: &Record, at: usize, write: Option<bool>, frames: &[usize]) {
     let mut line = FixedText::<320>::new();
-    let _ = line.write_str(kind.words());
-    let _ = match write {
-        Some(write) => write!(line, " ({} at {at:#x}, ", if write { "write" } else { "read" }),
-        None => write!(line, " (at {at:#x}, "),
-    };
-    let _ = place(&mut line, record, at);
+    let _ = begin_line(&mut line, kind, at, write);
+    let _ = place(&mut line, record.addr(), record.size(), at);
     message::say(&line);
     tell_stack("here", linux::thread_id() as u32, frames);
     tell_moment("allocated", &record.allocated);
@@ -79,8 +102,7 @@ fn tell(kind: Kind, record: &Record, at: usize, write: Option<bool>, frames: &[u
 }
 
 /// Where an address lies relative to a block.
-fn place(line: &mut impl Write, record: &Record, at: usize) -> core::fmt::Result {
-    let (addr, size) = (record.addr(), record.size());
+fn place(line: &mut impl Write, addr: usize, size: usize, at: usize) -> core::fmt::Result {
     if at < addr {
         write!(line, "{} bytes in front of", addr - at)?;
     } else if at >= addr + size {

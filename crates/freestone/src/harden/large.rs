@@ -51,7 +51,7 @@ fn key(span: SpanRef) -> Key {
 
 fn set_canary(span: SpanRef) {
     if SETTINGS.canary() {
-        marks::set(span.start(), span.requested(), capacity(span, span.requested()), key(span));
+        marks::set(span.start(), span.requested(), capacity(span, span.requested()), key(span), true);
     }
 }
 
@@ -268,7 +268,8 @@ pub(super) fn drop_contents(place: &Place, requested: usize) {
     let (addr, capacity) = (place.addr, place.capacity());
     let start = addr.next_multiple_of(os_page);
     let end = (addr + capacity) / os_page * os_page;
-    if start < end && LEVELS.pages.purge_unused(place.span, start, end - start) {
+    let span = LEVELS.pages.page_map().span_of(addr);
+    if start < end && span.is_some_and(|span| LEVELS.pages.purge_unused(span, start, end - start)) {
         let ends = [(addr, start), (end, addr + capacity)];
         for (from, to) in ends {
             // SAFETY: G2 of `mod.rs`.

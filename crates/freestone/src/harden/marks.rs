@@ -73,17 +73,16 @@ fn first_word(requested: usize, capacity: usize) -> (usize, u64) {
 }
 
 /// Writes the canary of a block of `capacity` bytes, at least 8, that is handed out for `requested`; returns its mark.
-/// O(1). Requires G1.
-#[inline]
-pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key) -> u8 {
+/// What stands before the canary, in the same word, is `kept`, or becomes zero. O(1). Requires G1.
+#[inline(always)]
+pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key, kept: bool) -> u8 {
     let slack = capacity - requested;
     if slack == 0 {
         return EXACT;
     }
     let (offset, program) = first_word(requested, capacity);
     let canary = key.at(offset);
-    // What belongs to the program is zero, or was not cleared: either way it is kept.
-    let kept = if program == 0 { 0 } else { read(block, offset) & program };
+    let kept = if kept { read(block, offset) & program } else { 0 };
     write(block, offset, kept | canary & !program);
     if slack > MOST {
         write(block, capacity - 8, key.at(capacity) ^ slack as u64);
@@ -120,12 +119,45 @@ pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key
     damage == 0
 }
 
+/// Two words of zeros at `offset`. G1; the offset is at most `capacity - 16`.
+#[inline(always)]
+fn clear_two(block: usize, offset: usize) {
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<[u64; 2]>(block + offset).write_unaligned([0; 2]) };
+}
+
+/// Takes the canary away, and what the program could write to: all of it reads as zeros then. O(requested). Requires G1.
+#[inline(always)]
+pub(crate) fn clear_all(block: usize, requested: usize, capacity: usize) {
+    // Calling libc's memset takes longer than these stores, which overlap where they must.
+    match capacity {
+        8 => write(block, 0, 0),
+        9..=32 => {
+            clear_two(block, 0);
+            clear_two(block, capacity - 16);
+        }
+        33..=64 => {
+            for offset in [0, 16] {
+                clear_two(block, offset);
+                clear_two(block, capacity - 16 - offset);
+            }
+        }
+        65..=SHORT => {
+            for offset in [0, 16, 32, 48] {
+                clear_two(block, offset);
+                clear_two(block, capacity - 16 - offset);
+            }
+        }
+        _ => clear(block, 0, requested, capacity),
+    }
+}
+
 /// Takes the canary away, and what the program could write to from byte `from` on: all of it reads as zeros then.
 /// O(bytes cleared). Requires G1.
 #[inline]
 pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize) {
     if capacity <= SHORT {
-        // Calling libc's memset takes longer than these stores; volatile, or they would become that call.
+        // Volatile, or the loop would become a call of libc's memset, which takes longer.
         for offset in (from / 8 * 8..capacity).step_by(8) {
             let kept =
                 if offset < from { read(block, offset) & ((1 << ((from - offset) * 8)) - 1) } else { 0 };
@@ -153,9 +185,33 @@ pub(crate) fn touch(block: usize, capacity: usize) {
     unsafe { &*last }.fetch_or(core::hint::black_box(0), Ordering::Relaxed);
 }
 
+/// Two words at `offset`, as one that is zero if both are. G1; the offset is at most `capacity - 16`.
+#[inline(always)]
+fn read_two(block: usize, offset: usize) -> u64 {
+    // SAFETY: G1.
+    let [one, other] = unsafe { with_exposed_provenance_mut::<[u64; 2]>(block + offset).read_unaligned() };
+    one | other
+}
+
 /// Whether a block of `capacity` bytes, a multiple of 8, reads as zeros. O(capacity). Requires G1.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_zero(block: usize, capacity: usize) -> bool {
+    let two = |offset| read_two(block, offset);
+    match capacity {
+        8 => read(block, 0) == 0,
+        9..=32 => two(0) | two(capacity - 16) == 0,
+        33..=64 => two(0) | two(16) | two(capacity - 32) | two(capacity - 16) == 0,
+        65..=SHORT => {
+            let begin = two(0) | two(16) | two(32) | two(48);
+            begin | two(capacity - 64) | two(capacity - 48) | two(capacity - 32) | two(capacity - 16) == 0
+        }
+        _ => is_zero_far(block, capacity),
+    }
+}
+
+/// The same of a longer block.
+#[inline(never)]
+fn is_zero_far(block: usize, capacity: usize) -> bool {
     let words = with_exposed_provenance_mut::<u64>(block);
     // SAFETY: G1: aligned to 8, and that long.
     let words = unsafe { core::slice::from_raw_parts(words, capacity / 8) };
@@ -180,7 +236,7 @@ mod tests {
                 let mut memory = block(capacity);
                 let at = memory.as_mut_ptr().expose_provenance();
                 let key = Key::new(0x1234_5678_9abc_def0, at);
-                let mark = set(at, requested, capacity, key);
+                let mark = set(at, requested, capacity, key, false);
                 assert!(is_live(mark) && is_whole(at, requested, capacity, key));
                 assert_eq!(super::requested(at, mark, capacity, key), Some(requested));
                 let slack = capacity - requested;
@@ -197,7 +253,7 @@ mod tests {
                         *byte = was;
                     }
                 }
-                clear(at, 0, requested, capacity);
+                clear_all(at, requested, capacity);
                 assert!(is_zero(at, capacity));
             }
         }
@@ -208,20 +264,25 @@ mod tests {
         let mut memory = block(16);
         let at = memory.as_mut_ptr().expose_provenance();
         memory[1] = 0x0011_2233_4455_6677;
-        set(at, 13, 16, Key::new(5, at));
+        set(at, 13, 16, Key::new(5, at), true);
         assert_eq!(memory[1] & 0xff_ffff_ffff, 0x33_4455_6677);
         assert!(memory[1] >> 40 & 0x80_8080 == 0x80_8080);
     }
 
     #[test]
-    fn a_single_bit_anywhere_is_not_zero() {
-        let mut memory = block(8 * 37);
-        let at = memory.as_mut_ptr().expose_provenance();
-        for (bit, _) in [0; 37].iter().enumerate() {
-            memory[bit] = 1 << bit;
-            assert!(!is_zero(at, 8 * 37));
-            memory[bit] = 0;
+    fn a_single_bit_anywhere_is_not_zero_and_is_cleared() {
+        for words in (1..=40).chain([64, 513]) {
+            let mut memory = block(8 * words);
+            let at = memory.as_mut_ptr().expose_provenance();
+            (0..words).for_each(|word| {
+                memory[word] = 1 << (word % 64);
+                assert!(!is_zero(at, 8 * words));
+                memory[word] = 0;
+            });
+            assert!(is_zero(at, 8 * words));
+            memory.fill(u64::MAX);
+            clear_all(at, 8 * words, 8 * words);
+            assert!(is_zero(at, 8 * words));
         }
-        assert!(is_zero(at, 8 * 37));
     }
 }

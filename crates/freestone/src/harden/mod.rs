@@ -20,6 +20,7 @@
 //!   block is this thread's own (G1 of `marks.rs`).
 #![allow(unsafe_code)]
 
+mod fault;
 mod large;
 mod marks;
 pub(crate) mod random;
@@ -35,17 +36,18 @@ use freestone_sys::System;
 use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
-use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
+use crate::cache::region::CLASSES_OFFSET;
 use crate::cache::thread;
 use crate::counters::{self, Call};
 use crate::message::Fault;
-use crate::pageheap::{SpanRef, SpanState};
+use crate::pageheap::{SpanRef, SpanState, shadow};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::tune::Harden;
 use crate::{central, gate};
 
+pub(crate) use self::fault::on_access;
 pub(crate) use self::large::can_guard;
 
 /// Whether the mode is on. Acquire: whoever sees it on sees the settings.
@@ -62,6 +64,9 @@ pub(crate) fn start(chosen: &Harden) {
     policy.set_marks();
     if chosen.guards() && large::can_guard(system) {
         policy.set_guards();
+        if chosen.faults() {
+            fault::listen();
+        }
     }
     if chosen.isolate() {
         central::keep_slabs();
@@ -75,13 +80,49 @@ pub(crate) fn start(chosen: &Harden) {
     SETTINGS.fix(chosen, system.random());
 }
 
-/// What an address is.
+/// What an address is that is no live block of a class.
 enum Found {
-    Block(Place),
+    /// Where a block begins that is not live; its mark.
+    Dead(ClassId, u8),
     /// Inside a slab, but not where a block begins.
     Inside(ClassId),
     /// In no slab of the global allocator.
     Elsewhere(Option<SpanRef>),
+}
+
+impl Found {
+    /// What lies at `addr`, which [`Place::find`] refused.
+    #[cold]
+    #[inline(never)]
+    fn at(addr: usize) -> Found {
+        let span = match LEVELS.pages.page_map().span_of(addr) {
+            Some(span) if span.is(SpanState::Slab) => span,
+            other => return Found::Elsewhere(other),
+        };
+        let class = span.class();
+        let offset = addr.wrapping_sub(span.first_block());
+        let (info, known) = (class_info(class), shadow::find(LEVELS.pages.page_map(), addr));
+        // Of an offset below the first block, which wraps round, or beyond the last, this is any number; but only that of the
+        // block that lies there passes both tests.
+        let block = info.block_at(offset);
+        match known {
+            Some((mark, _)) if block < span.blocks() && block * info.size as usize == offset => {
+                Found::Dead(class, mark.load(Ordering::Relaxed))
+            }
+            _ => Found::Inside(class),
+        }
+    }
+
+    /// Ends the process if a small block should lie at `addr`, by the fault of a block that was `freed` or one that is
+    /// `fresh`; else returns the span of what lies there.
+    fn elsewhere(addr: usize, freed: Fault, fresh: Fault) -> Option<SpanRef> {
+        match Found::at(addr) {
+            Found::Dead(class, FREED) => freed.abort(addr, class),
+            Found::Dead(class, _) => fresh.abort(addr, class),
+            Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
+            Found::Elsewhere(span) => span,
+        }
+    }
 }
 
 /// Where a block of a class lies, and what is noted about it.
@@ -89,36 +130,26 @@ struct Place {
     addr: usize,
     class: ClassId,
     info: &'static ClassInfo,
-    span: SpanRef,
-    block: usize,
+    mark: &'static AtomicU8,
 }
 
 impl Place {
-    #[inline]
-    fn find(addr: usize) -> Found {
-        let span = match LEVELS.pages.page_map().span_of(addr) {
-            Some(span) if span.is(SpanState::Slab) => span,
-            other => return Found::Elsewhere(other),
-        };
-        let class = span.class();
-        let info = class_info(class);
-        let offset = addr.wrapping_sub(span.first_block());
-        // An offset below the first block wraps round to one that no slab reaches.
-        let block = if offset < span.bytes() { info.block_at(offset) } else { usize::MAX };
-        if block >= span.blocks() || block * info.size as usize != offset {
-            return Found::Inside(class);
+    /// The live block at `addr`, and its mark; `None` where there is none, of a class.
+    #[inline(always)]
+    fn find(addr: usize) -> Option<(Place, u8)> {
+        let (mark, class) = shadow::find(LEVELS.pages.page_map(), addr)?;
+        let noted = mark.load(Ordering::Relaxed);
+        if !marks::is_live(noted) || !addr.is_multiple_of(MALLOC_ALIGN) {
+            return None;
         }
-        Found::Block(Place { addr, class, info, span, block })
+        // Whoever has a live block's address got it from somebody, which orders.
+        let class = ClassId(class.load(Ordering::Relaxed));
+        Some((Place { addr, class, info: class_info(class), mark }, noted))
     }
 
     #[inline]
     fn capacity(&self) -> usize {
         self.info.size as usize
-    }
-
-    #[inline]
-    fn mark(&self) -> &AtomicU8 {
-        &self.span.marks()[self.block]
     }
 
     #[inline]
@@ -148,11 +179,12 @@ impl Place {
         }
     }
 
-    /// Writes the canary for a request of `size` bytes, and the mark of a live block.
-    #[inline]
-    fn bring_to_life(&self, size: usize) {
-        let mark = marks::set(self.addr, size, self.capacity(), self.key());
-        self.mark().store(mark, Ordering::Relaxed);
+    /// Writes the canary for a request of `size` bytes, and the mark of a live block. The bytes before the canary stay as they
+    /// are if they are to be `kept`; else a few are zero afterwards.
+    #[inline(always)]
+    fn bring_to_life(&self, size: usize, kept: bool) {
+        let mark = marks::set(self.addr, size, self.capacity(), self.key(), kept);
+        self.mark.store(mark, Ordering::Relaxed);
     }
 }
 
@@ -179,10 +211,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
     match start::mode() {
         Mode::Cpu if room > MAX_SHARING || align > MALLOC_ALIGN => CpuAccess::pop(class),
         // The cache's own tables know its variant.
-        Mode::Cpu => {
-            let (table, least) = if align <= 8 { (WORDS_OFFSET, 0) } else { (CLASSES_OFFSET, align) };
-            CpuAccess::pop_at(table + room.max(least).div_ceil(8))
-        }
+        Mode::Cpu => CpuAccess::pop_at(CLASSES_OFFSET + room.max(align).div_ceil(8)),
         Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
         Mode::None => 0,
     }
@@ -200,6 +229,8 @@ pub(crate) fn allocate(size: usize, align: usize, zeroed: bool, call: Call) -> *
 
 #[inline(always)]
 fn serve(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    // No block begins elsewhere: the shadow has a mark for each such place.
+    let align = align.max(MALLOC_ALIGN);
     if size > isize::MAX as usize {
         return slow::refused(size);
     }
@@ -208,7 +239,11 @@ fn serve(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
         return large::allocate(size, align, zeroed, call);
     };
     let block = pop(class, room, align);
-    if block != 0 { hand_out(block, size, zeroed, call) } else { miss(class, size, align, zeroed, call) }
+    if block != 0 {
+        hand_out(block, class, size, zeroed, call)
+    } else {
+        miss(class, size, align, zeroed, call)
+    }
 }
 
 #[cold]
@@ -222,7 +257,7 @@ fn miss(class: ClassId, size: usize, align: usize, zeroed: bool, call: Call) -> 
     let block = slow::small_or_reclaim(class);
     drop(inside);
     slow::look_after();
-    if block == 0 { slow::refused(size) } else { hand_out(block, size, zeroed, call) }
+    if block == 0 { slow::refused(size) } else { hand_out(block, class, size, zeroed, call) }
 }
 
 /// The longest block, in bytes, that is looked at before its first use.
@@ -230,9 +265,13 @@ const MOST_FRESH: usize = 512;
 
 /// Makes a block that came from a cache the program's.
 #[inline(always)]
-fn hand_out(block: usize, size: usize, zeroed: bool, call: Call) -> *mut u8 {
-    let Found::Block(place) = Place::find(block) else { Fault::InvalidFree.abort(block, ClassId::NONE) };
-    match place.mark().load(Ordering::Relaxed) {
+fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call) -> *mut u8 {
+    let Some((mark, of_page)) = shadow::find(LEVELS.pages.page_map(), block) else {
+        Fault::InvalidFree.abort(block, class)
+    };
+    // Of whichever variant the block is, its size is that of the class.
+    let place = Place { addr: block, class, info: class_info(class), mark };
+    match place.mark.load(Ordering::Relaxed) {
         // Never handed out: to look at a long one would make pages resident that the program may not touch.
         FRESH => {
             if place.capacity() <= MOST_FRESH && place.is_cleared() && SETTINGS.check() {
@@ -255,9 +294,9 @@ fn hand_out(block: usize, size: usize, zeroed: bool, call: Call) -> *mut u8 {
         // SAFETY: G2, and the block holds `size` bytes.
         unsafe { to.write_bytes(0, size) };
     }
-    place.bring_to_life(size);
+    place.bring_to_life(size, false);
     if start::counting() {
-        counters::on_alloc(call, place.class, size, 0);
+        counters::on_alloc(call, ClassId(of_page.load(Ordering::Relaxed)), size, 0);
     }
     to
 }
@@ -265,15 +304,7 @@ fn hand_out(block: usize, size: usize, zeroed: bool, call: Call) -> *mut u8 {
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
 /// a block whose canary or size is not as it should be.
 pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
-    let place = match Place::find(addr) {
-        Found::Block(place) => place,
-        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
-        Found::Elsewhere(span) => return large::release(addr, span, size, call),
-    };
-    let mark = place.mark().load(Ordering::Relaxed);
-    if !marks::is_live(mark) {
-        place.fail(if mark == FREED { Fault::DoubleFree } else { Fault::InvalidFree });
-    }
+    let Some((place, mark)) = Place::find(addr) else { return release_elsewhere(addr, size, call) };
     let requested = place.inspect(mark);
     if let Some(size) = size
         && size != requested
@@ -284,13 +315,20 @@ pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
     if start::counting() {
         counters::on_free(call, place.class, 0);
     }
-    place.mark().store(FREED, Ordering::Relaxed);
+    place.mark.store(FREED, Ordering::Relaxed);
     if place.is_cleared() {
-        marks::clear(addr, 0, requested, place.capacity());
+        marks::clear_all(addr, requested, place.capacity());
     } else if SETTINGS.zero() > 0 {
         large::drop_contents(&place, requested);
     }
     hand_on(place.class, addr);
+}
+
+#[cold]
+#[inline(never)]
+fn release_elsewhere(addr: usize, size: Option<usize>, call: Call) {
+    let span = Found::elsewhere(addr, Fault::DoubleFree, Fault::InvalidFree);
+    large::release(addr, span, size, call);
 }
 
 /// Gives a block that was checked and cleared to the yard, and what comes out of it to the cache.
@@ -327,15 +365,15 @@ fn flush(class: ClassId, block: usize) {
 
 /// A block that was deferred has its turn. The gate has been entered.
 pub(crate) fn release_deferred(addr: usize) {
-    match Place::find(addr) {
-        Found::Block(place) if place.mark().load(Ordering::Relaxed) == FREED => {
+    match Found::at(addr) {
+        Found::Dead(class, FREED) => {
             // The link of the list stood there.
             // SAFETY: G2.
             unsafe { with_exposed_provenance_mut::<usize>(addr).write(0) };
-            slow::put_small(addr, place.class);
+            slow::put_small(addr, class);
         }
         // Blocks of a class come here only once they were checked.
-        Found::Block(place) => place.fail(Fault::DoubleFree),
+        Found::Dead(class, _) => Fault::DoubleFree.abort(addr, class),
         Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
         Found::Elsewhere(span) => large::release_inside(addr, span, Call::Malloc),
     }
@@ -345,19 +383,14 @@ pub(crate) fn release_deferred(addr: usize) {
 /// refused. O(1) within its class, else O(size).
 pub(crate) fn realloc(block: *mut u8, size: usize, align: usize) -> *mut u8 {
     let addr = block.expose_provenance();
-    let place = match Place::find(addr) {
-        Found::Block(place) => place,
-        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
-        Found::Elsewhere(span) => return large::realloc(addr, span, size, align),
+    let Some((place, mark)) = Place::find(addr) else {
+        let span = Found::elsewhere(addr, Fault::UseAfterFree, Fault::UseAfterFree);
+        return large::realloc(addr, span, size, align);
     };
-    let mark = place.mark().load(Ordering::Relaxed);
-    if !marks::is_live(mark) {
-        place.fail(Fault::UseAfterFree);
-    }
     let (had, capacity) = (place.inspect(mark), place.capacity());
     if room_for(size) <= capacity && size >= capacity / 2 {
         marks::clear(addr, had.min(size), had, capacity);
-        place.bring_to_life(size);
+        place.bring_to_life(size, true);
         if start::counting() {
             counters::on_realloc(true);
         }
@@ -384,15 +417,8 @@ fn move_to(block: *mut u8, had: usize, size: usize, align: usize) -> *mut u8 {
 /// The bytes that were asked for of the block at `addr`; `None` when it is no block of a class and no large one. O(1).
 pub(crate) fn usable_size(addr: usize) -> Option<usize> {
     match Place::find(addr) {
-        Found::Block(place) => {
-            let mark = place.mark().load(Ordering::Relaxed);
-            if !marks::is_live(mark) {
-                place.fail(Fault::UseAfterFree);
-            }
-            Some(place.inspect(mark))
-        }
-        Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
-        Found::Elsewhere(span) => large::usable_size(addr, span),
+        Some((place, mark)) => Some(place.inspect(mark)),
+        None => large::usable_size(addr, Found::elsewhere(addr, Fault::UseAfterFree, Fault::UseAfterFree)),
     }
 }
 

@@ -7,6 +7,7 @@ use freestone_sys::linux::residency::Residency;
 use crate::cache::region::REGION_SIZE;
 use crate::cache::{cpu, thread};
 use crate::instances::{CENTRALS, LEVELS};
+use crate::pageheap::shadow;
 use crate::start::{self, Mode};
 use crate::{counters, emergency, record};
 
@@ -47,6 +48,11 @@ impl Own {
         }
         for range in LEVELS.pages.map_ranges().into_iter().filter(|&range| !within(range)) {
             self.add(residency, lines, Line::PageMap, range);
+        }
+        if LEVELS.pages.policy().marks() {
+            for range in shadow::ranges(LEVELS.pages.page_map()) {
+                self.add(residency, lines, Line::PageMap, range);
+            }
         }
         match start::mode() {
             Mode::Cpu => self.add(residency, lines, Line::Regions, cpu::memory()),

@@ -13,7 +13,7 @@
 use freestone_sys::System;
 
 use super::list::SpanList;
-use super::span::{LINE, LINE_WORDS, MAX_MARKED_WORDS, SpanRef};
+use super::span::{LINE, LINE_WORDS, MAX_WORDS, SpanRef};
 use crate::sync::atomic::Ordering::Relaxed;
 
 const FIRST_CHUNK: usize = 64 << 10;
@@ -26,7 +26,7 @@ const MOST_PIECES: usize = 256;
 const PASS: usize = 128;
 /// Most unused records that are looked at, since nobody else can have the page heap meanwhile.
 const MOST_RECORDS: usize = 50_000;
-const MAX_LINES: usize = 1 + MAX_MARKED_WORDS / LINE_WORDS;
+const MAX_LINES: usize = 1 + MAX_WORDS / LINE_WORDS;
 
 /// Lines of a record with room for `words` bitmap words.
 pub(super) const fn lines_for(words: usize) -> usize {
@@ -116,7 +116,7 @@ impl MetaPool {
 
     /// A record with room for `words` words of bits and marks that describes nothing.
     pub(crate) fn record(&mut self, system: &impl System, words: usize) -> Option<SpanRef> {
-        debug_assert!(words <= MAX_MARKED_WORDS);
+        debug_assert!(words <= MAX_WORDS);
         let lines = lines_for(words);
         if let Some(span) = self.unused[lines].pop() {
             self.used += lines * LINE;

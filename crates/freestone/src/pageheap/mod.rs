@@ -29,6 +29,7 @@ mod pagemap;
 mod policy;
 mod purge;
 mod resize;
+pub(crate) mod shadow;
 mod span;
 mod state;
 mod verify;
@@ -245,23 +246,23 @@ impl<S: System> PageHeap<S> {
         let blocks = info.blocks as usize;
         let pages = info.slab_pages as usize + self.policy.guard_pages();
         let marked = state == SpanState::Slab && self.policy.marks();
-        let words = blocks.div_ceil(64) + if marked { blocks.div_ceil(8) } else { 0 };
         let span = self.take(pages, |op| {
-            let span = op.take(pages, 1, words)?;
+            let span = op.take(pages, 1, blocks.div_ceil(64))?;
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_slab(class, info.blocks);
             span.set_heap(heap);
             op.state.coloured += usize::from(op.policy.colours());
             span.set_colour(info.colour(op.state.coloured));
             span.fill_bitmap(blocks);
-            if marked {
-                span.clear_marks();
-            }
             op.put_to_use(span, state);
             Some(span)
         })?;
         if self.policy.guards() {
             self.open_guarded(span, info.slab_pages as usize * PAGE_SIZE);
+        }
+        if marked && !shadow::enter(&self.map, &self.system, span, class) {
+            self.free(span);
+            return None;
         }
         if marked && !span.is_zeroed() {
             self.clear_dirty(span, info.slab_pages as usize);

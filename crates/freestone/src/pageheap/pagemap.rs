@@ -93,6 +93,9 @@ impl Arrays {
 }
 
 impl PageMap {
+    /// Most pages of the window.
+    pub(super) const LAST_WINDOW: usize = LAST_WINDOW;
+
     /// A page map that covers nothing.
     pub(crate) const fn new() -> PageMap {
         PageMap {
@@ -130,6 +133,14 @@ impl PageMap {
     #[inline]
     pub(crate) fn span_of(&self, addr: usize) -> Option<SpanRef> {
         self.index_of(addr).and_then(|index| self.span_at(index))
+    }
+
+    /// The span that contains `addr`, also where it is entered on its first page alone; `None` for one that is longer than 8 GiB.
+    /// O(pages), no lock.
+    pub(crate) fn span_around(&self, addr: usize) -> Option<SpanRef> {
+        let index = self.index_of(addr)?;
+        let span = (index.saturating_sub(AHEAD)..=index).rev().find_map(|index| self.span_at(index))?;
+        (addr.wrapping_sub(span.start()) < span.bytes()).then_some(span)
     }
 
     /// The index in the window of the page of `addr`, if it is covered. O(1), no lock.
@@ -402,6 +413,9 @@ mod tests {
             }
             assert_eq!(map.dirty_word(0).load(Relaxed), 0b101);
         }
+        map.clear_ends(4, 5);
+        assert_eq!(map.span_around(1005 * PAGE_SIZE + 7), Some(span));
+        assert_eq!(map.span_around(1007 * PAGE_SIZE), None);
         map.leave_inside(span);
         assert!(map.span_of(1004 * PAGE_SIZE).is_none() && map.class_of(1004 * PAGE_SIZE) == ClassId::NONE);
         map.clear_ends(6, 3);

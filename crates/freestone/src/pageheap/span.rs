@@ -9,8 +9,7 @@
 //! that guards what it is about to do.
 //!
 //! Invariant P2: `lines` is set before a record is first handed out and never again, and `words` never exceeds
-//! the words that lie in those lines behind the header. In hardened mode a slab's record has lines for a mark of each block
-//! behind its bitmap, from its first use as a slab on.
+//! the words that lie in those lines behind the header.
 //!
 //! Accesses are relaxed: the lock of the page heap or of the span's class orders them.
 #![allow(unsafe_code)]
@@ -30,8 +29,6 @@ pub(crate) const LINE: usize = 64;
 pub(crate) const LINE_WORDS: usize = LINE / 8;
 /// Most bitmap words of a record: 4096 blocks.
 pub(crate) const MAX_WORDS: usize = 64;
-/// Most words of a record that has a mark for each block as well.
-pub(crate) const MAX_MARKED_WORDS: usize = MAX_WORDS + MAX_WORDS * 64 / 8;
 
 /// What a span is at present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -422,23 +419,6 @@ impl SpanRef {
         let first = unsafe { self.0.as_ptr().add(1) }.cast::<AtomicU64>();
         // SAFETY: P2: so many words lie behind the header, for ever, and they are atomics.
         unsafe { core::slice::from_raw_parts(first, words) }
-    }
-
-    /// The marks of a slab's blocks, in hardened mode. O(1).
-    #[inline]
-    pub(crate) fn marks(&self) -> &[AtomicU8] {
-        let words = self.words.load(Relaxed) as usize;
-        // SAFETY: one past the header stays within or at the end of the record's lines (P2).
-        let first = unsafe { self.0.as_ptr().add(1) }.cast::<AtomicU8>().wrapping_add(words * 8);
-        // SAFETY: P2: so many bytes lie behind the bitmap, for ever, and they are atomics.
-        unsafe { core::slice::from_raw_parts(first, self.blocks()) }
-    }
-
-    /// Sets the marks of all blocks to 0, where the record has room for them.
-    pub(super) fn clear_marks(self) {
-        let words = self.words.load(Relaxed) as usize;
-        assert!(words * 8 + self.blocks() <= (self.lines() - 1) * LINE);
-        self.marks().iter().for_each(|mark| mark.store(0, Relaxed));
     }
 
     /// Sets the first `blocks` bits of a bitmap just long enough for them.

@@ -14,8 +14,8 @@
 //!
 //! # Safety
 //!
-//! - U1: a word is read only at a multiple of 8, on a page that was found readable in the same capture, at or above the stack
-//!   pointer that the capture began with. Nobody unmaps a thread's stack under it.
+//! - U1: a word is read only at a multiple of 8, at or above the stack pointer that the capture began with, on the page of that,
+//!   on the first thread's stack, or on a page that was found readable in the same capture. Nobody unmaps a thread's stack under it.
 //! - U2: the tables of a loaded object are mapped and stay so while a frame of the object is on the stack.
 #![allow(unsafe_code)]
 
@@ -40,13 +40,29 @@ const LONGEST: usize = 16 << 20;
 /// The words of a stack, read with care (U1).
 pub(super) struct Words {
     lowest: usize,
+    /// What lies below this is readable without asking.
+    certain: usize,
     /// The page read last, or 1.
     page: usize,
 }
 
+/// Further below the first thread's first words than this, the kernel places other mappings.
+const FIRST_STACK: usize = 64 << 20;
+
 impl Words {
     fn above(lowest: usize) -> Words {
-        Words { lowest, page: 1 }
+        Words { lowest, certain: lowest, page: 1 }
+    }
+
+    /// The words of the stack that is in use, and whose pointer this is.
+    fn in_use(sp: usize) -> Words {
+        let first = linux::first_stack();
+        let certain = match first.checked_sub(sp) {
+            // The kernel has the first thread's stack grow without a gap.
+            Some(distance) if distance < FIRST_STACK => first,
+            _ => (sp | (PAGE - 1)) + 1,
+        };
+        Words { certain, ..Words::above(sp) }
     }
 
     /// The word at `at`, if it is on the stack.
@@ -55,7 +71,7 @@ impl Words {
             return None;
         }
         let page = at & !(PAGE - 1);
-        if page != self.page {
+        if at >= self.certain && page != self.page {
             if !linux::is_readable(at) {
                 return None;
             }
@@ -105,14 +121,16 @@ impl Frame {
 /// O(frames), and the first time an address is met, O(instructions of its rule + log of the object's functions).
 #[inline(never)]
 pub(crate) fn capture(skip: usize, out: &mut [usize]) -> usize {
-    capture_from(here(), skip, out)
+    let frame = here();
+    capture_from(frame, skip, Words::in_use(frame.sp), out)
 }
 
 /// The same for the place of an access that was refused, which is noted first.
 pub(crate) fn capture_access(access: &Access, out: &mut [usize]) -> usize {
     let Some((first, rest)) = out.split_first_mut() else { return 0 };
     *first = access.pc;
-    1 + capture_from(Frame { pc: access.pc, sp: access.sp, bp: access.bp, bx: access.bx }, 0, rest)
+    let frame = Frame { pc: access.pc, sp: access.sp, bp: access.bp, bx: access.bx };
+    1 + capture_from(frame, 0, Words::above(frame.sp), rest)
 }
 
 /// The object in which a return address lies: its name, empty for the program, and how far into it.
@@ -126,8 +144,7 @@ pub(crate) fn object_of(pc: usize) -> Option<(&'static CStr, usize)> {
     }
 }
 
-fn capture_from(mut frame: Frame, skip: usize, out: &mut [usize]) -> usize {
-    let mut words = Words::above(frame.sp);
+fn capture_from(mut frame: Frame, skip: usize, mut words: Words, out: &mut [usize]) -> usize {
     let (mut found, mut seen) = (0, 0);
     while found < out.len() && seen < MOST + skip {
         let Some(caller) = frame.caller(&mut words, seen > 0) else { break };

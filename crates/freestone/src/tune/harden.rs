@@ -4,8 +4,9 @@ use core::fmt;
 
 use super::{parse_size, parse_switch};
 
-/// Blocks up to so many bytes are cleared when freed; longer ones are purged.
-const ZERO: usize = 64 << 10;
+/// Blocks up to so many bytes are cleared when freed: all that have a class. Purging them, and a fault for each of their pages
+/// later, takes ten times as long (`docs/design/hardened.md`).
+const ZERO: usize = 256 << 10;
 /// Bytes of one class that wait in one cache.
 const WAIT: usize = 8 << 10;
 
@@ -15,6 +16,7 @@ pub(crate) struct Harden {
     all: bool,
     canary: Option<bool>,
     check: Option<bool>,
+    faults: Option<bool>,
     guards: Option<bool>,
     isolate: Option<bool>,
     shuffle: Option<bool>,
@@ -30,6 +32,7 @@ impl Harden {
         all: cfg!(all(feature = "harden", not(test))),
         canary: None,
         check: None,
+        faults: None,
         guards: None,
         isolate: None,
         shuffle: None,
@@ -44,6 +47,7 @@ impl Harden {
             b"harden" => return Some(parse_switch(value).map(|on| self.all = on)),
             b"harden_canary" => &mut self.canary,
             b"harden_check" => &mut self.check,
+            b"harden_faults" => &mut self.faults,
             b"harden_guards" => &mut self.guards,
             b"harden_isolate" => &mut self.isolate,
             b"harden_shuffle" => &mut self.shuffle,
@@ -76,6 +80,11 @@ impl Harden {
     /// Whether blocks are looked at for writes after free; without clearing there is nothing to look at.
     pub(crate) fn check(&self) -> bool {
         self.part(self.check) && self.zero() > 0
+    }
+
+    /// Whether faults at guard pages are reported.
+    pub(crate) fn faults(&self) -> bool {
+        self.faults.unwrap_or(true) && self.guards()
     }
 
     /// Whether there are guard pages.
@@ -153,6 +162,8 @@ mod tests {
         assert!(one.is_on() && one.canary() && !one.guards());
         assert_eq!((one.zero(), one.wait(), one.to_string().as_str()), (0, 0, " canary"));
         assert!(!chosen(&[("harden", "1"), ("harden_zero", "0")]).check());
+        assert!(chosen(&[("harden_guards", "1")]).faults() && !chosen(&[("harden_faults", "1")]).is_on());
+        assert!(!chosen(&[("harden", "1"), ("harden_faults", "0")]).faults());
     }
 
     #[test]

@@ -61,6 +61,69 @@ pub unsafe fn open(addr: usize, len: usize) -> bool {
     }
 }
 
+/// Opens several parts of a prepared range, each `len` bytes long, the first at `addr` and each `stride` bytes behind the last: by
+/// one system call, where the kernel has one for this (Linux 6.14). False when it refuses; some may be open then.
+///
+/// # Safety
+/// As for [`open`], for each.
+pub unsafe fn open_many(addr: usize, len: usize, stride: usize, count: usize) -> bool {
+    const MOST: usize = 64;
+    /// The calling process, in the place of a descriptor of one.
+    const SELF: c_int = -10000;
+    let _preserved = PreservedErrno::new();
+    let mut done = 0;
+    if count <= MOST && !BY_MAPPINGS.load(Ordering::Relaxed) {
+        let mut parts = [libc::iovec { iov_base: core::ptr::null_mut(), iov_len: len }; MOST];
+        for (index, part) in parts[..count].iter_mut().enumerate() {
+            part.iov_base = pointer(addr + index * stride);
+        }
+        // SAFETY: the caller's promise; the kernel reads as many descriptions as there are.
+        let bytes = unsafe {
+            libc::syscall(libc::SYS_process_madvise, SELF, parts.as_ptr(), count, GUARD_REMOVE, 0usize)
+        };
+        done = bytes.max(0) as usize / len;
+    }
+    // SAFETY: the caller's promise.
+    (done..count).all(|index| unsafe { open(addr + index * stride, len) })
+}
+
+/// Where glibc keeps the kernel's number of a thread, from the thread pointer on; 0 where that was not found to be so.
+static THREAD_ID_AT: AtomicUsize = AtomicUsize::new(0);
+/// Where that is in the versions known.
+#[cfg(target_arch = "x86_64")]
+const GLIBC_THREAD_ID: usize = 0x2d0;
+
+/// Looks whether [`thread_id`] can do without a system call; by the first thread.
+pub fn learn_thread_ids() {
+    #[cfg(target_arch = "x86_64")]
+    if thread_word(GLIBC_THREAD_ID) as i32 == super::thread_id() {
+        THREAD_ID_AT.store(GLIBC_THREAD_ID, Ordering::Relaxed);
+    }
+}
+
+/// The kernel's number of this thread. In a child of a bare `clone`, its parent's.
+pub fn thread_id() -> i32 {
+    match THREAD_ID_AT.load(Ordering::Relaxed) {
+        0 => super::thread_id(),
+        #[cfg(target_arch = "x86_64")]
+        at => thread_word(at) as i32,
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => super::thread_id(),
+    }
+}
+
+/// A word of what libc keeps for the calling thread, which is longer than that.
+#[cfg(target_arch = "x86_64")]
+fn thread_word(at: usize) -> u32 {
+    let word: u32;
+    // SAFETY: reads a word behind the thread pointer, within libc's own record of the thread.
+    unsafe {
+        core::arch::asm!("mov {0:e}, dword ptr fs:[{1}]", out(reg) word, in(reg) at,
+            options(nostack, preserves_flags, readonly));
+    }
+    word
+}
+
 /// Drops what is in an open range and has every access fail from now on. False when the kernel refuses: it has no room for more
 /// mappings.
 ///
@@ -169,6 +232,31 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
 mod tests {
     use super::*;
     use crate::{Linux, System};
+
+    #[test]
+    fn each_thread_knows_its_number() {
+        learn_thread_ids();
+        let own = || assert_eq!(thread_id(), crate::linux::thread_id());
+        own();
+        std::thread::spawn(own).join().expect("it ends well");
+    }
+
+    #[test]
+    fn parts_are_opened_together() {
+        const PARTS: usize = 40;
+        let system = Linux::new();
+        let at = system.reserve(2 * PARTS * 4096).expect("addresses");
+        // SAFETY: our own, which nobody uses.
+        assert!(unsafe { prepare(at, 2 * PARTS * 4096) });
+        // SAFETY: a part of it.
+        assert!(unsafe { open_many(at, 4096, 2 * 4096, PARTS) });
+        for page in 0..2 * PARTS {
+            let readable = read_memory(at + page * 4096, &mut [1; 16]) == 16;
+            assert_eq!(readable, page % 2 == 0, "page {page}");
+        }
+        // SAFETY: our own mapping.
+        unsafe { system.release(at, 2 * PARTS * 4096) }.expect("a mapping");
+    }
 
     #[test]
     fn memory_that_is_closed_cannot_be_read() {

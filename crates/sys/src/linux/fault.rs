@@ -40,8 +40,9 @@ static LOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 /// Has `look` called with each refused access of any thread, inside the signal handler, before the signal goes to whatever handled it
-/// until now. Once a process; false when the kernel refused. A handler that the program sets later replaces it.
-pub fn look_at_faults(look: fn(&Access)) -> bool {
+/// until now. Once a process; false when the kernel refused, or the signal is handled by somebody and that was not to be
+/// `displaced`. A handler that the program sets later replaces it.
+pub fn look_at_faults(look: fn(&Access), displaced: bool) -> bool {
     let _preserved = super::PreservedErrno::new();
     // Release: the handler finds the function (Acquire there).
     LOOK.store(look as *mut c_void, Ordering::Release);
@@ -54,6 +55,11 @@ pub fn look_at_faults(look: fn(&Access)) -> bool {
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: V1: first asked for the old action, which nobody reads yet.
     if unsafe { libc::sigaction(libc::SIGSEGV, core::ptr::null(), OLD.0.get().cast()) } != 0 {
+        return false;
+    }
+    // SAFETY: V1: written just before, by this thread.
+    if !displaced && unsafe { (*OLD.0.get().cast::<libc::sigaction>()).sa_sigaction } != libc::SIG_DFL {
+        INSTALLED.store(false, Ordering::Relaxed);
         return false;
     }
     // SAFETY: a valid action, whose function lives as long as this code.

@@ -5,6 +5,8 @@
 //! Each call passes a buffer of its own frame or a borrowed slice, with its true length.
 #![allow(unsafe_code)]
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use libc::{c_int, c_long, c_ulong, c_void};
 
 use super::errno::{Errno, PreservedErrno};
@@ -101,6 +103,18 @@ pub fn is_readable(addr: usize) -> bool {
     // SAFETY: the kernel reads where it can; no mask is set and none is returned.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NOTHING_KNOWN, addr, 0usize, SIGNAL_WORDS) };
     Errno::last() != Errno(libc::EFAULT)
+}
+
+/// An address near the first word of the first thread's stack, above all its frames; 0 where the kernel has not told.
+pub fn first_stack() -> usize {
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+    let known = KNOWN.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let found = auxiliary_value(libc::AT_RANDOM);
+    KNOWN.store(found, Ordering::Relaxed);
+    found
 }
 
 /// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave

@@ -1,0 +1,145 @@
+//! The shadow, in hardened mode: a *mark* for each place in the window where a block of a slab could begin, and the class of
+//! each page of slabs. An address leads to both by arithmetic and one pointer, without the record of its span.
+//!
+//! The window is shadowed in chunks, which are mapped when the first slab comes to lie there. In a chunk stand the marks,
+//! one for each 16 bytes, then the classes. All blocks of hardened mode begin at multiples of 16.
+//!
+//! # Safety
+//!
+//! Invariant X1: a chunk is mapped zeroed before its address is stored (Release; whoever looks one up loads it with Acquire,
+//! its partner), and is never unmapped; it holds atomics, for which zero is a valid value.
+#![allow(unsafe_code)]
+
+use core::ptr::{null_mut, with_exposed_provenance_mut};
+
+use freestone_base::size_class::MALLOC_ALIGN;
+use freestone_base::{ClassId, PAGE_SHIFT, PAGE_SIZE, class_info};
+use freestone_sys::System;
+
+use super::PageMap;
+use super::span::SpanRef;
+use crate::sync::atomic::{
+    AtomicPtr, AtomicU8,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+/// Pages of the window that a chunk shadows: 64 MiB.
+const PAGES: usize = (64 << 20) >> PAGE_SHIFT;
+/// Marks of a page.
+const MARKS: usize = PAGE_SIZE / MALLOC_ALIGN;
+/// Bytes of a chunk.
+const CHUNK: usize = PAGES * MARKS + PAGES;
+/// Blocks up to this size are marked so densely that their marks are cleared all at once.
+const DENSE: usize = 256;
+
+static CHUNKS: [AtomicPtr<AtomicU8>; PageMap::LAST_WINDOW / PAGES] =
+    [const { AtomicPtr::new(null_mut()) }; PageMap::LAST_WINDOW / PAGES];
+
+/// The chunk of page `index` of the window; null where there is none.
+#[inline]
+fn chunk(index: usize) -> *mut AtomicU8 {
+    CHUNKS.get(index / PAGES).map_or(null_mut(), |chunk| chunk.load(Acquire))
+}
+
+/// The mark of the place around `addr`, and the class of its page, where `map` covers it and slabs lie near it. O(1).
+#[inline(always)]
+pub(crate) fn find(map: &PageMap, addr: usize) -> Option<(&'static AtomicU8, &'static AtomicU8)> {
+    let index = map.index_of(addr)?;
+    let chunk = chunk(index);
+    if chunk.is_null() {
+        return None;
+    }
+    let page = index % PAGES;
+    let place = page * MARKS + addr % PAGE_SIZE / MALLOC_ALIGN;
+    // SAFETY: X1; below the classes.
+    let mark = unsafe { &*chunk.wrapping_add(place) };
+    // SAFETY: X1; one of the classes.
+    let class = unsafe { &*chunk.wrapping_add(PAGES * MARKS + page) };
+    Some((mark, class))
+}
+
+/// Has the marks of a new slab's blocks read as 0, and its pages show its class; false where the system refused memory.
+/// O(blocks).
+pub(super) fn enter(map: &PageMap, system: &impl System, span: SpanRef, class: ClassId) -> bool {
+    let info = class_info(class);
+    let first = map.index(span);
+    let pages = first..first + info.slab_pages as usize;
+    if !(pages.start / PAGES..=(pages.end - 1) / PAGES).all(|number| ensure(system, number)) {
+        return false;
+    }
+    for page in pages {
+        let (chunk, page) = (chunk(page), page % PAGES);
+        // SAFETY: X1; one of the classes.
+        unsafe { &*chunk.wrapping_add(PAGES * MARKS + page) }.store(class.0, Relaxed);
+        if info.size as usize <= DENSE {
+            // SAFETY: X1: the marks of one page.
+            let marks = unsafe { core::slice::from_raw_parts(chunk.wrapping_add(page * MARKS), MARKS) };
+            marks.iter().for_each(|mark| mark.store(0, Relaxed));
+        }
+    }
+    if info.size as usize > DENSE {
+        let blocks = (0..info.blocks as usize).map(|block| span.first_block() + block * info.size as usize);
+        blocks.filter_map(|at| find(map, at)).for_each(|(mark, _)| mark.store(0, Relaxed));
+    }
+    true
+}
+
+/// Whether there is a chunk of this number, made if need be.
+fn ensure(system: &impl System, number: usize) -> bool {
+    let Some(chunk) = CHUNKS.get(number) else { return false };
+    if !chunk.load(Acquire).is_null() {
+        return true;
+    }
+    let Ok(at) = system.map(CHUNK) else { return false };
+    if chunk.compare_exchange(null_mut(), with_exposed_provenance_mut(at), AcqRel, Acquire).is_err() {
+        // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
+        let _ = unsafe { system.release(at, CHUNK) };
+    }
+    true
+}
+
+/// Where the chunks lie for what `map` covers, from a start to an end each. O(chunks).
+pub(crate) fn ranges(map: &PageMap) -> impl Iterator<Item = (usize, usize)> {
+    let covered = map.len.load(Acquire).div_ceil(PAGES);
+    let starts = CHUNKS.iter().take(covered).map(|chunk| chunk.load(Acquire).addr());
+    starts.filter(|start| *start != 0).map(|start| (start, start + CHUNK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PageHeap, SpanState};
+    use super::*;
+    use freestone_base::size_class::class_of_medium;
+    use freestone_base::{MAX_SMALL, class_of_aligned};
+    use freestone_sys::sim::Simulated;
+
+    #[test]
+    fn every_block_that_is_marked_begins_where_a_mark_is() {
+        let small = (0..=MAX_SMALL).step_by(8).filter_map(|size| class_of_aligned(size, MALLOC_ALIGN));
+        let medium = (MAX_SMALL + 1..256 << 10).step_by(PAGE_SIZE).filter_map(class_of_medium);
+        for class in small.chain(medium) {
+            assert!(class_info(class).size.is_multiple_of(MALLOC_ALIGN as u32), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn each_block_of_a_slab_has_a_mark_of_its_own_and_its_class() {
+        let heap = PageHeap::new(Simulated::new());
+        let class = class_of_aligned(48, MALLOC_ALIGN).unwrap();
+        let span = heap.alloc_slab(class).unwrap();
+        assert!(enter(&heap.map, &heap.system, span, class) && span.is(SpanState::Slab));
+        let size = class_info(class).size as usize;
+        let places: Vec<usize> = (0..span.blocks()).map(|block| span.first_block() + block * size).collect();
+        for (number, &at) in places.iter().enumerate() {
+            let (mark, of_page) = find(&heap.map, at).unwrap();
+            assert_eq!((mark.swap((number % 200) as u8 + 1, Relaxed), of_page.load(Relaxed)), (0, class.0));
+        }
+        for (number, &at) in places.iter().enumerate() {
+            assert_eq!(find(&heap.map, at).unwrap().0.load(Relaxed), (number % 200) as u8 + 1);
+            assert_eq!(find(&heap.map, at + 16).unwrap().0.load(Relaxed), 0);
+        }
+        assert!(enter(&heap.map, &heap.system, span, class));
+        assert!(places.iter().all(|&at| find(&heap.map, at).unwrap().0.load(Relaxed) == 0));
+        assert!(find(&heap.map, 16).is_none());
+    }
+}
