@@ -7,6 +7,7 @@ mod latency;
 mod list;
 mod memory;
 mod options;
+mod overhead;
 mod peers;
 mod plot;
 mod profile;
@@ -47,10 +48,16 @@ usage: freestone-bench COMMAND [options]
                          a spike, in an emptied database: a table against the goals
       --json FILE          also write every figure and the resident set over time
       --charts FOLDER      also draw the resident set over time
+  overhead [NAME...]     what Freestone's instruments cost: nothing, a heap profile, a recording, one with stacks
+      --json FILE          also write every sample
+      --rounds N           rounds (default 7)
+      --stacks A,B         recordings with the stacks of one call in so many (default 16,32)
+      --metric A,B         as for run (default cpu,time)
   table RESULT           the tables of a result again
       --metric A,B         as for run
       --markdown           for a document
       --into FILE          into the document FILE, between its marks
+      --only A,B           of an overhead, these instruments
   compare A B            two results: what became faster or leaner, and whether that is more than noise
       --contestant NAME    whose figures (default freestone)
       --absolute           as they are, not in terms of glibc's of the same run
@@ -61,7 +68,7 @@ usage: freestone-bench COMMAND [options]
       --peer NAME          the allocator (default freestone)
       --out FILE           keep the profiler's file
 
-run, latency, growth, memory and profile also take:
+run, latency, growth, memory, overhead and profile also take:
       --peers A,B          these peers only (default: all; glibc is also its own control)
       --interface c|rust|both
                            preloaded under a C program, as global allocator of a Rust program, or both
@@ -98,6 +105,7 @@ pub fn main() -> Done {
         "latency" => latency::main(arguments),
         "growth" => growth::main(arguments),
         "memory" => memory::main(arguments),
+        "overhead" => overhead::main(arguments),
         "table" => table::main(arguments),
         "compare" => compare::main(arguments),
         "plot" => plot::main(arguments),
@@ -108,7 +116,7 @@ pub fn main() -> Done {
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, table, compare, plot or profile"
+            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, overhead, table, compare, plot or profile"
         )
         .into()),
     }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 
 use super::{Done, options};
-use crate::result::Results;
 use crate::result::table::{self, Style};
+use crate::result::{Results, overhead};
 
 /// Between these lines of a document stands what was made from a result.
 const MARKS: (&str, &str) = ("<!-- freestone-bench: begin -->", "<!-- freestone-bench: end -->");
@@ -15,20 +15,27 @@ const MARKS: (&str, &str) = ("<!-- freestone-bench: begin -->", "<!-- freestone-
 /// Runs the subcommand.
 pub fn main(mut arguments: lexopt::Parser) -> Done {
     let (mut result, mut into): (Option<PathBuf>, Option<PathBuf>) = (None, None);
-    let mut metrics = table::USUAL.to_vec();
-    let mut markdown = false;
+    let mut metrics = None;
+    let (mut markdown, mut only) = (false, Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(path) if result.is_none() => result = Some(path.into()),
             Long("into") => into = Some(arguments.value()?.into()),
-            Long("metric") => metrics = options::metrics(arguments.value()?)?,
+            Long("metric") => metrics = Some(options::metrics(arguments.value()?)?),
             Long("markdown") => markdown = true,
+            Long("only") => only = options::words(arguments.value()?)?,
             other => return Err(other.unexpected().into()),
         }
     }
     let results = Results::read(&result.ok_or("table of which RESULT?")?)?;
     let style = if markdown || into.is_some() { Style::Markdown } else { Style::of_stdout() };
-    let text = table::write(&results, &metrics, style);
+    let text = match overhead::is_about(&results) {
+        true => overhead::write(&results, metrics.as_deref().unwrap_or(&overhead::USUAL), &only, style)?,
+        false if only.is_empty() => {
+            table::write(&results, metrics.as_deref().unwrap_or(&table::USUAL), style)
+        }
+        false => return Err("--only is for the result of an overhead".into()),
+    };
     match into {
         None => print!("{text}"),
         Some(path) => insert(&path, &document(&results, &text))?,

@@ -45,7 +45,7 @@ pub fn write(results: &Results, metrics: &[Metric], style: Style) -> String {
     text
 }
 
-fn head(results: &Results) -> String {
+pub(super) fn head(results: &Results) -> String {
     let Results { parameters, machine, date, revision, .. } = results;
     let scale = if parameters.scale == 1.0 { String::new() } else { format!(", scale {}", parameters.scale) };
     let revision = if revision.is_empty() { String::new() } else { format!(", revision {revision}") };
