@@ -106,9 +106,14 @@ pub(crate) fn allocate(
     {
         return block;
     }
-    let observed =
-        if observe::is_on() { observe::serve(&Request { class, size, align, zeroed, call }) } else { None };
-    let block = match observed {
+    let served = if observe::is_on() {
+        observe::serve(&Request { class, size, align, zeroed, call })
+    } else if start::only_records() && !harden::is_on() {
+        class.filter(|_| size <= class_max()).and_then(|class| from_cache(class, size, zeroed))
+    } else {
+        None
+    };
+    let block = match served {
         Some(block) => block,
         None => allocate_unobserved(class, size, align, zeroed, call),
     };
@@ -219,10 +224,10 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
 }
 
-/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
-pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
+/// Serves an observed or a recorded request, which a shut gate kept from it, out of the CPU's cache.
+pub(crate) fn from_cache(class: ClassId, size: usize, zeroed: bool) -> Option<*mut u8> {
     let block = CpuAccess::pop(CpuAccess::own_now(class));
-    (block != 0).then(|| finish(block, request.size, request.zeroed))
+    (block != 0).then(|| finish(block, size, zeroed))
 }
 
 /// While calls are counted, times what would be slow without counting as well.
@@ -420,8 +425,9 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
     if record::is_on() && call != Call::Inner {
         record_free(addr, class);
     }
-    // A sized free, which had to be looked up.
-    if by_address && class != ClassId::NONE && observe::uses_caches() && CpuAccess::push(class, addr) {
+    // A sized free, which had to be looked up; or any that came here only to be recorded.
+    let cached = by_address && observe::uses_caches() || start::only_records();
+    if cached && class != ClassId::NONE && CpuAccess::push(class, addr) {
         return;
     }
     if class != ClassId::NONE

@@ -81,6 +81,12 @@ pub(crate) fn sees_every_call() -> bool {
     WATCHING.load(Ordering::Relaxed) & (COUNTS | RECORDS) != 0
 }
 
+/// Whether calls take the slow path only to be recorded, and could use the CPUs' caches as the fast path would.
+#[inline]
+pub(crate) fn only_records() -> bool {
+    WATCHING.load(Ordering::Relaxed) & (COUNTS | RECORDS) == RECORDS && is_started() && mode() == Mode::Cpu
+}
+
 /// Whether the slow path walks all invariants now and then.
 #[inline]
 pub(crate) fn checking() -> bool {
