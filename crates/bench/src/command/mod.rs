@@ -12,6 +12,7 @@ mod peers;
 mod plot;
 mod profile;
 mod progress;
+mod ranks;
 mod rows;
 mod run;
 mod table;
@@ -53,6 +54,8 @@ usage: freestone-bench COMMAND [options]
       --rounds N           rounds (default 7)
       --stacks A,B         recordings with the stacks of one call in so many (default 16,32)
       --metric A,B         as for run (default cpu,time)
+  ranks [NAME...]        programs under five allocators, and replays of their traces on the same: do they rank them alike?
+      --json FILE          also write every sample
   table RESULT           the tables of a result again
       --metric A,B         as for run
       --markdown           for a document
@@ -68,7 +71,7 @@ usage: freestone-bench COMMAND [options]
       --peer NAME          the allocator (default freestone)
       --out FILE           keep the profiler's file
 
-run, latency, growth, memory, overhead and profile also take:
+run, latency, growth, memory, overhead, ranks and profile also take:
       --peers A,B          these peers only (default: all; glibc is also its own control)
       --interface c|rust|both
                            preloaded under a C program, as global allocator of a Rust program, or both
@@ -106,6 +109,7 @@ pub fn main() -> Done {
         "growth" => growth::main(arguments),
         "memory" => memory::main(arguments),
         "overhead" => overhead::main(arguments),
+        "ranks" => ranks::main(arguments),
         "table" => table::main(arguments),
         "compare" => compare::main(arguments),
         "plot" => plot::main(arguments),
@@ -116,7 +120,7 @@ pub fn main() -> Done {
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, overhead, table, compare, plot or profile"
+            "there is no command {other:?}: it may be list, peers, run, latency, growth, memory, overhead, ranks, table, compare, plot or profile"
         )
         .into()),
     }

@@ -1,4 +1,4 @@
-//! The options that `run`, `latency`, `growth`, `memory`, `overhead` and `profile` share.
+//! The options that `run`, `latency`, `growth`, `memory`, `overhead`, `ranks` and `profile` share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

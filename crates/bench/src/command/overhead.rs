@@ -102,8 +102,8 @@ fn rows(names: &[String], interfaces: &[Interface]) -> Result<Vec<(&'static str,
     Ok(found)
 }
 
-/// A row, ready to run; nothing, and a word on stderr, where it cannot be made ready.
-fn job(
+/// A row, ready to run, also one that is no row of the table; nothing, and a word on stderr, where it cannot be made ready.
+pub fn job(
     &(name, interface): &(&'static str, Interface),
     options: &Options,
     bench_c: &Path,

@@ -9,6 +9,7 @@ pub mod latency;
 pub mod machine;
 pub mod memory;
 pub mod overhead;
+pub mod ranks;
 pub mod score;
 pub mod stats;
 pub mod table;
