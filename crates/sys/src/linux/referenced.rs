@@ -3,9 +3,13 @@
 //! The kernel tells so of mappings only, not of single pages. But a page whose advice differs from its neighbours' is a mapping of its
 //! own: so pages are *set apart*, and `Referenced` of [`mappings`](super::mappings) is then each one's.
 //!
+//! A processor that has a page's translation at hand does not look at the page table, and notes nothing there; nor does the kernel make it
+//! forget translations when it clears the notes. So all are dropped then, as the kernel does where more pages than a
+//! few lose a permission.
+//!
 //! # Safety
 //!
-//! - Each call passes terminated strings and bytes of its own frame.
+//! - Each call passes terminated strings, bytes of its own frame, or a mapping made here, which nobody else knows.
 //! - The advice given concerns reading ahead and the order in which pages are swapped out; it changes no contents.
 #![allow(unsafe_code)]
 
@@ -46,7 +50,33 @@ pub fn forget_references() -> bool {
     };
     let Ok(file) = Descriptor::from(file) else { return false };
     // SAFETY: one byte of a constant.
-    outcome(unsafe { libc::syscall(libc::SYS_write, file.0, c"1".as_ptr(), 1) }).is_ok()
+    let written = outcome(unsafe { libc::syscall(libc::SYS_write, file.0, c"1".as_ptr(), 1) });
+    written.is_ok() && drop_translations()
+}
+
+/// Has every processor forget the translations of this process's addresses.
+fn drop_translations() -> bool {
+    /// More than any kernel drops one by one.
+    const PAGES: usize = 1040;
+    let page = super::process::auxiliary_value(libc::AT_PAGESZ).max(4096);
+    let len = PAGES * page;
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let none: libc::c_long = -1;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let mapped = unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, access, flags, none, 0usize) };
+    let Ok(at) = outcome(mapped) else { return false };
+    // In huge pages it would be few.
+    // SAFETY: the mapping made above.
+    unsafe { libc::syscall(libc::SYS_madvise, at, len, libc::MADV_NOHUGEPAGE) };
+    for place in (at..at + len).step_by(page) {
+        // SAFETY: within the mapping made above.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u8>(place).write_volatile(1) };
+    }
+    // SAFETY: the mapping made above, which is only given back from now on.
+    let dropped = unsafe { libc::syscall(libc::SYS_mprotect, at, len, libc::PROT_READ) };
+    // SAFETY: the mapping made above.
+    unsafe { libc::syscall(libc::SYS_munmap, at, len) };
+    outcome(dropped).is_ok()
 }
 
 #[cfg(test)]
