@@ -154,7 +154,7 @@ Runs CMD on the allocator as `freestone run` does, and writes every call that it
 in a few bytes each. The program takes up to twice as long. Nothing is lost when a process is killed or forks.
 
   -o, --output FILE    the trace (CMD.trace)
-      --stacks N       one call in N, and large ones more often, with its stack (16); 1: all, which takes long; 0: none
+      --stacks N       one call in N, and large ones more often, with its stack (32); 1: all, which takes long; 0: none
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
   -q, --quiet          say nothing at the end

@@ -212,7 +212,7 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
     let scratch = Scratch::new("planted");
     let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
     let (trace, html) = (scratch.path("service.trace"), scratch.path("service.html"));
-    for stacks in ["16", "1"] {
+    for stacks in ["32", "1"] {
         let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "4000"];
         let recorded = output(&arguments);
         assert!(recorded.status.success(), "{}", text(&recorded.stderr));
@@ -235,7 +235,7 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
             let near = &finding[..till.min(900)];
             assert!(near.contains(&expected), "{kind} is not at {expected}: {near}");
         }
-        assert_eq!(page.contains("figures by call site are estimates"), stacks == "16");
+        assert_eq!(page.contains("figures by call site are estimates"), stacks == "32");
     }
 }
 

@@ -17,6 +17,7 @@ use super::overhead::job;
 use super::progress::Progress;
 use super::rows::Job;
 use super::run::Rounds;
+use crate::measure::Sample;
 use crate::result::ranks::{self, Figure};
 use crate::result::table::Style;
 use crate::result::{Interface, Role, Row};
@@ -50,7 +51,9 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     let field = contestants::assemble(&options)?;
     let command = contestants::freestone_command(&options, &field)?;
     let folder = tempfile::Builder::new().prefix("freestone-bench-").tempdir()?;
-    let jobs = jobs(&names, &options, &field, folder.path())?;
+    // The peak is that of the largest process: what a client holds meanwhile is in no trace.
+    let jobs: Vec<Job> =
+        jobs(&names, &options, &field, folder.path())?.into_iter().map(Job::followed).collect();
     let mut traces = Vec::new();
     for job in &jobs {
         eprintln!("recording {}", job.name);
@@ -63,7 +66,9 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         folder: folder.path(),
         json: json.as_deref(),
     };
-    let mut results = rounds.run(false, |cell, sample, _| cell.samples.push(sample))?;
+    let mut results = rounds.run(false, |cell, sample, _| {
+        cell.samples.push(Sample { course: Vec::new(), ..sample });
+    })?;
     let mut progress = Progress::new(jobs.len());
     for (row, trace) in results.rows.iter_mut().zip(&traces) {
         progress.show(&format!("replaying {}", row.name));
