@@ -1,6 +1,6 @@
 #!/bin/sh
-# Coverage-guided fuzzing with clang's libFuzzer: run.sh TARGET [SECONDS [FREESTONE_CONF]], where TARGET is sequences, options or
-# traces. Needs clang and its runtime (Debian: clang libclang-rt-14-dev). The code under test is instrumented by a flag of stable
+# Coverage-guided fuzzing with clang's libFuzzer: run.sh TARGET [SECONDS [FREESTONE_CONF]], where TARGET is sequences, options,
+# traces or profiles. Needs clang and its runtime (Debian: clang libclang-rt-14-dev). The code under test is instrumented by a flag of stable
 # rustc; what is built lies apart from every other build, and what is found in TARGET's folder there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,9 +12,9 @@ target=${CARGO_TARGET_DIR:-target}/fuzz
 triple=x86_64-unknown-linux-gnu
 case $what in
 sequences | options) package="--package freestone-malloc" archive=libfreestone_malloc.a ;;
-traces) package="--manifest-path fuzz/traces/Cargo.toml" archive=libfuzz_traces.a ;;
+traces | profiles) package="--manifest-path fuzz/$what/Cargo.toml" archive=libfuzz_$what.a ;;
 *)
-    echo "there is no target $what: it may be sequences, options or traces" >&2
+    echo "there is no target $what: it may be sequences, options, traces or profiles" >&2
     exit 2
     ;;
 esac
@@ -40,7 +40,7 @@ options)
     export OPTIONS_CHILD="$work/child"
     set -- -max_len=400 -only_ascii=1 -dict="$root/fuzz/options.dict"
     ;;
-traces)
+traces | profiles)
     clang -g -O1 -fsanitize=fuzzer -o "$work/fuzzer" "$archive"
     set -- -max_len=4096 -rss_limit_mb=4096
     ;;

@@ -112,12 +112,13 @@ Shows a heap profile: who holds the memory, by call site. FILE comes from `frees
 heap_profile:DIR, or from freestone::profile::write in a Rust program. Of a process that was started by
 `freestone run --control`, or with FREESTONE_CONF=control:1, it is taken at this moment; `freestone ctl PID profile start` begins one.
 
-  -m, --measure WHAT   live (bytes, the default), allocated, peak, stranded, lost; or live-blocks, allocated-blocks,
-                       peak-blocks, lost-blocks
+  -m, --measure WHAT   live (bytes, the default), allocated, peak, stranded, lost, idle; or live-blocks, allocated-blocks,
+                       peak-blocks, lost-blocks, idle-blocks
   -f, --format HOW     top (a list of functions, the default), leaks (call sites with their stacks), folded (a stack a line),
                        lines (the same with source lines), svg (a flame graph), pprof (a gzipped file), raw
   -o, --output FILE    write to FILE; without --format, how follows from its name: .svg, .pb.gz, .folded, .heap, else top
   -b, --base FILE      show what has changed since the profile in FILE
+      --idle SECONDS   of a process: watch for so long which live blocks are read or written, and show the others
   -n, --top N          the N largest (40)
   -h, --help
 
@@ -153,7 +154,7 @@ Runs CMD on the allocator as `freestone run` does, and writes every call that it
 in a few bytes each. The program takes up to twice as long. Nothing is lost when a process is killed or forks.
 
   -o, --output FILE    the trace (CMD.trace)
-      --stacks N       one call in N, and large ones more often, with its stack (16); 1: all, which takes long; 0: none
+      --stacks N       one call in N, and large ones more often, with its stack (32); 1: all, which takes long; 0: none
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
   -q, --quiet          say nothing at the end

@@ -35,7 +35,7 @@ const FORMATS: [(&str, Format); 7] = [
     ("raw", Format::Raw),
 ];
 
-const MEASURES: [(&str, Measure); 9] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("live", Measure::LiveBytes),
     ("live-blocks", Measure::LiveObjects),
     ("allocated", Measure::AllocatedBytes),
@@ -45,6 +45,8 @@ const MEASURES: [(&str, Measure); 9] = [
     ("stranded", Measure::StrandedBytes),
     ("lost", Measure::LostBytes),
     ("lost-blocks", Measure::LostObjects),
+    ("idle", Measure::IdleBytes),
+    ("idle-blocks", Measure::IdleObjects),
 ];
 
 /// The options of `freestone profile`.
@@ -58,13 +60,15 @@ pub struct ProfileOptions {
     pub format: Format,
     pub measure: Measure,
     pub most: usize,
+    /// Of a process: how long to watch which blocks are touched, first.
+    pub idle: Option<Duration>,
 }
 
 /// Understands what follows `freestone profile`; `None`: the help is wanted.
 pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, String> {
     let text = |error: lexopt::Error| error.to_string();
     let (mut input, mut base, mut output, mut format) = (None, None, None, None);
-    let (mut measure, mut most) = (Measure::LiveBytes, 40);
+    let (mut measure, mut most, mut idle) = (None, 40, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Short('h') | Long("help") => return Ok(None),
@@ -72,7 +76,7 @@ pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, Str
                 format = Some(chosen("--format", &shown(&parser.value().map_err(text)?), &FORMATS)?);
             }
             Short('m') | Long("measure") => {
-                measure = chosen("--measure", &shown(&parser.value().map_err(text)?), &MEASURES)?;
+                measure = Some(chosen("--measure", &shown(&parser.value().map_err(text)?), &MEASURES)?);
             }
             Short('b') | Long("base") => base = Some(parser.value().map_err(text)?.into()),
             Short('o') | Long("output") => output = Some(PathBuf::from(parser.value().map_err(text)?)),
@@ -80,12 +84,18 @@ pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, Str
                 let word = shown(&parser.value().map_err(text)?);
                 most = word.parse().map_err(|_| format!("--top cannot be '{word}'; it takes a number"))?;
             }
+            Long("idle") => {
+                let word = shown(&parser.value().map_err(text)?);
+                let seconds = word.parse::<f64>().ok().filter(|seconds| (0.001..1e6).contains(seconds));
+                let seconds = seconds.ok_or(format!("--idle cannot be '{word}'; it takes seconds"))?;
+                idle = Some(Duration::from_secs_f64(seconds));
+            }
             Value(word) if input.is_none() => input = Some(PathBuf::from(word)),
             other => {
                 return Err(crate::args::unknown(
                     other,
                     "freestone profile",
-                    &["format", "measure", "base", "output", "top", "help"],
+                    &["format", "measure", "base", "output", "top", "idle", "help"],
                 ));
             }
         }
@@ -93,7 +103,9 @@ pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, Str
     let input = input
         .ok_or("freestone profile: of what? Say `freestone profile FILE`, or PID of a running process")?;
     let format = format.or_else(|| output.as_deref().map(format_for)).unwrap_or(Format::Top);
-    Ok(Some(ProfileOptions { input, base, output, format, measure, most }))
+    let usual = if idle.is_some() { Measure::IdleBytes } else { Measure::LiveBytes };
+    let measure = measure.unwrap_or(usual);
+    Ok(Some(ProfileOptions { input, base, output, format, measure, most, idle }))
 }
 
 fn chosen<T: Copy>(option: &str, word: &str, all: &[(&'static str, T)]) -> Result<T, String> {
@@ -135,8 +147,13 @@ pub fn run(options: &ProfileOptions) -> ExitCode {
 fn perform(options: &ProfileOptions) -> Result<(), String> {
     let lost = matches!(options.measure, Measure::LostBytes | Measure::LostObjects)
         || options.format == Format::Leaks;
-    let text = text_of(&options.input, lost)?;
-    let base = options.base.as_deref().map(|base| text_of(base, false)).transpose()?;
+    let look = match options.idle {
+        Some(time) => Look::Idle(time),
+        None if lost => Look::Lost,
+        None => Look::Nothing,
+    };
+    let text = text_of(&options.input, look)?;
+    let base = options.base.as_deref().map(|base| text_of(base, Look::Nothing)).transpose()?;
     let made = make(&text, base.as_deref(), options.format, options.measure, options.most)?;
     put(&made, options.output.as_deref(), options.format)
 }
@@ -144,15 +161,35 @@ fn perform(options: &ProfileOptions) -> Result<(), String> {
 /// A dump may be long, and the process busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The profile's text: of a file, or else of the process with that number, which looks for lost blocks first if they are wanted.
-fn text_of(input: &Path, lost: bool) -> Result<String, String> {
+/// What a process is to look for before it tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Look {
+    Nothing,
+    Lost,
+    /// What nobody touches for so long.
+    Idle(Duration),
+}
+
+/// The profile's text: of a file, or else of the process with that number, which looks for what is wanted first.
+fn text_of(input: &Path, look: Look) -> Result<String, String> {
     let name = input.display();
     if !input.exists()
         && let Ok(pid) = input.to_string_lossy().parse::<u32>()
     {
-        return Process::find(pid)?
-            .control()?
-            .ask_within(if lost { "profile leaks" } else { "profile dump" }, PATIENCE);
+        let process = Process::find(pid)?;
+        let ask = |request| process.control()?.ask_within(request, PATIENCE);
+        return match look {
+            Look::Nothing => ask("profile dump"),
+            Look::Lost => ask("profile leaks"),
+            Look::Idle(time) => {
+                ask("profile idle begin")?;
+                std::thread::sleep(time);
+                ask("profile idle end")
+            }
+        };
+    }
+    if matches!(look, Look::Idle(_)) {
+        return Err(format!("--idle is for a running process; {name} is a file"));
     }
     let bytes = fs::read(input).map_err(|error| format!("cannot read {name}: {error}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{name} is no heap profile of Freestone (it is not text)"))
@@ -189,6 +226,9 @@ pub fn make(
     }
     if matches!(measure, Measure::LostBytes | Measure::LostObjects) && !profile.reachability {
         return Err("it was not looked for lost blocks: run the program with `freestone run --leaks`".into());
+    }
+    if matches!(measure, Measure::IdleBytes | Measure::IdleObjects) && profile.untouched_ns.is_none() {
+        return Err("it was not watched what is touched: `freestone profile PID --idle SECONDS` does".into());
     }
     Ok(match format {
         Format::Top => profile.top(measure, most).into(),
@@ -259,6 +299,7 @@ mod tests {
             ("a -m lvie", "Did you mean 'live'? It takes live, live-blocks"),
             ("a -f pdf", "It takes top, leaks"),
             ("a --top many", "it takes a number"),
+            ("1 --idle long", "it takes seconds"),
             ("a b", "takes no argument"),
         ] {
             let message = parsed(line).unwrap_err();
@@ -270,7 +311,10 @@ mod tests {
                 .contains("no heap profile")
         );
         assert!(make(TEXT, None, Format::Top, Measure::LostBytes, 1).unwrap_err().contains("--leaks"));
-        assert!(text_of(Path::new("/no/such/file"), false).unwrap_err().contains("cannot read"));
+        assert!(make(TEXT, None, Format::Top, Measure::IdleBytes, 1).unwrap_err().contains("--idle"));
+        let file = Path::new("/no/such/file");
+        assert!(text_of(file, Look::Nothing).unwrap_err().contains("cannot read"));
+        assert!(text_of(file, Look::Idle(PATIENCE)).unwrap_err().contains("running process"));
     }
 
     #[test]

@@ -85,6 +85,11 @@ pub struct Ledger {
     pub lines: BTreeMap<String, u64>,
 }
 
+/// A sum; the largest number where a damaged file's figures come to more than that.
+fn sum(parts: impl IntoIterator<Item = u64>) -> u64 {
+    parts.into_iter().fold(0, u64::saturating_add)
+}
+
 impl Ledger {
     /// The bytes in one line.
     pub fn line(&self, line: Line) -> u64 {
@@ -93,7 +98,7 @@ impl Ledger {
 
     /// The sum of all lines of one share.
     pub fn share(&self, share: Share) -> u64 {
-        Line::ALL.into_iter().filter(|line| line.share() == share).map(|line| self.line(line)).sum()
+        sum(Line::ALL.into_iter().filter(|line| line.share() == share).map(|line| self.line(line)))
     }
 }
 
@@ -142,7 +147,7 @@ pub struct Calls {
 impl Calls {
     /// All calls together; those in place are a part of `realloc`, those refused of their kinds.
     pub fn total(&self) -> u64 {
-        self.malloc + self.calloc + self.realloc + self.aligned + self.free
+        sum([self.malloc, self.calloc, self.realloc, self.aligned, self.free])
     }
 }
 
@@ -183,7 +188,7 @@ impl Class {
 
     /// Blocks in the program's hands, from where the others lie.
     pub fn live_blocks(&self) -> u64 {
-        self.capacity().saturating_sub(self.free_in_slabs + self.in_caches + self.in_transfer)
+        self.capacity().saturating_sub(sum([self.free_in_slabs, self.in_caches, self.in_transfer]))
     }
 
     /// Bytes of the blocks handed out, from start to end.
@@ -236,12 +241,12 @@ pub struct Pages {
 impl Pages {
     /// Bookkeeping: all that is neither a slab, nor a large block, nor a free span.
     pub fn bookkeeping(&self) -> u64 {
-        self.metadata + self.page_map
+        sum([self.metadata, self.page_map])
     }
 
     /// All memory of the heap that may be resident.
     pub fn in_use(&self) -> u64 {
-        self.slabs + self.large + self.free_dirty + self.bookkeeping()
+        sum([self.slabs, self.large, self.free_dirty, self.bookkeeping()])
     }
 }
 
@@ -271,7 +276,7 @@ pub struct System {
 impl System {
     /// All calls together.
     pub fn calls(&self) -> u64 {
-        self.map + self.commit + self.purge + self.release + self.remap + self.other
+        sum([self.map, self.commit, self.purge, self.release, self.remap, self.other])
     }
 }
 

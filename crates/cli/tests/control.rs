@@ -227,3 +227,40 @@ fn numbers_that_are_no_processes_are_answered() {
     assert!(text(&freestone(&["top", "--help"]).stdout).starts_with("freestone top"));
     assert!(text(&freestone(&["help", "ctl"]).stdout).starts_with("freestone ctl"));
 }
+
+#[test]
+fn what_nobody_touches_is_told_from_what_is_read() {
+    const SCRIPT: &str = "import select, sys\ninput()\nforgotten = [bytearray(3000) for _ in range(10000)]\n\
+        read = [bytearray(3000) for _ in range(10000)]\nprint('ready', flush=True)\n\
+        while not select.select([sys.stdin], [], [], 0.02)[0]:\n    sum(b[0] + b[1500] + b[2999] for b in read)\n";
+    if !Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: there is no /usr/bin/python3");
+    }
+    let script = format!("exec /usr/bin/python3 -c \"{SCRIPT}\"");
+    let Some(mut program) = Program::start(&["--control"], &script) else { return };
+    if !program.is_open() {
+        return program.end();
+    }
+    assert!(program.ctl(&["profile", "start", "16K"]).status.success());
+    use std::io::Write;
+    program.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(program.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+    let pid = program.pid.to_string();
+    let told = freestone(&["profile", "--idle", "1", "-f", "raw", &pid]);
+    if text(&told.stderr).contains("does not tell") {
+        eprintln!("skipped: {}", text(&told.stderr));
+        return program.end();
+    }
+    let figure = |line: &str, place: usize| line.split(' ').nth(place).unwrap().parse::<f64>().unwrap();
+    let sum = |word: &str, place: usize| {
+        let lines = text(&told.stdout).lines().filter(|line| line.starts_with(word));
+        lines.map(|line| figure(line, place)).sum::<f64>()
+    };
+    let (live, idle) = (sum("site ", 7), sum("idle ", 2));
+    assert!(live > 50e6 && (0.4..0.65).contains(&(idle / live)), "{idle} of {live}: {}", text(&told.stderr));
+    let list = freestone(&["profile", "--idle", "0.3", &pid]);
+    assert!(text(&list.stdout).contains("that nobody touched"), "{}", text(&list.stdout));
+    program.end();
+}

@@ -213,7 +213,7 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
     let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
     let (trace, html) = (scratch.path("service.trace"), scratch.path("service.html"));
     for stacks in ["16", "1"] {
-        let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "4000"];
+        let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "10000"];
         let recorded = output(&arguments);
         assert!(recorded.status.success(), "{}", text(&recorded.stderr));
         let done = output(&["report", "-o", &html, &trace]);
@@ -248,7 +248,7 @@ fn figures_by_site_are_estimates_of_the_exact_ones() {
     assert!(recorded.status.success(), "{}", text(&recorded.stderr));
     let trace = Trace::open(Path::new(&path)).unwrap();
     let process = &trace.processes()[0];
-    assert_eq!(process.stack_every, 16);
+    assert_eq!(process.stack_every, 32);
     let mut calls = trace.calls(0).unwrap();
     let (mut has_stack, mut drawn, mut weighed, mut all) = (false, 0u64, 0.0, 0u64);
     while let Some(timed) = calls.next() {
@@ -268,7 +268,7 @@ fn figures_by_site_are_estimates_of_the_exact_ones() {
         }
     }
     // Six standard deviations of so many draws.
-    let off = 6.0 * 16.0 * (drawn as f64).sqrt();
+    let off = 6.0 * 32.0 * (drawn as f64).sqrt();
     assert!((weighed - all as f64).abs() < off, "{weighed} for {all} calls, by {drawn}");
     let lists = trace.mappings(0).unwrap();
     assert!(!lists.is_empty() && lists[0].lines().any(|line| line.contains("/service")), "{lists:?}");

@@ -224,7 +224,7 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
         && !observe::is_due(size)
     {
         let request = Request { class, size, align, zeroed, call };
-        let cached = slow::instrumented::from_cache(own, &request);
+        let cached = slow::instrumented::from_cache(own, size, zeroed);
         return cached.unwrap_or_else(|| slow::instrumented::allocate_counted(&request));
     }
     slow::allocate(class, size, align, zeroed, call)

@@ -187,7 +187,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     if HOT.observed.load(Ordering::Acquire) > NO_CACHE
         && let Some(class) = request.class
     {
-        return crate::slow::instrumented::from_cache(class, request);
+        return crate::slow::instrumented::from_cache(class, request.size, request.zeroed);
     }
     None
 }

@@ -137,6 +137,12 @@ pub(crate) fn sees_every_call() -> bool {
     instruments() & (COUNTS | RECORDS) != 0
 }
 
+/// Whether calls take the slow path only to be recorded, and could use the CPUs' caches as the fast path would.
+#[inline]
+pub(crate) fn only_records() -> bool {
+    instruments() & (COUNTS | RECORDS) == RECORDS && mode() == Mode::Cpu
+}
+
 /// Whether the slow path walks all invariants now and then.
 #[inline]
 pub(crate) fn checking() -> bool {

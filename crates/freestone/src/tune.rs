@@ -127,7 +127,7 @@ impl Config {
         cache_bytes: None,
         harden: Harden::DEFAULT,
         leaks: false,
-        record_sample: 16,
+        record_sample: 32,
         report: Directory::NONE,
         record: Directory::NONE,
         heap_profile: Directory::NONE,

@@ -194,8 +194,12 @@ impl Profile {
 
     /// What is worth a column: what was not looked for is left out.
     fn measures(&self) -> Vec<Measure> {
-        let lost = |measure: &Measure| matches!(measure, Measure::LostBytes | Measure::LostObjects);
-        Measure::ALL.into_iter().filter(|measure| self.reachability || !lost(measure)).collect()
+        let is_known = |measure: &Measure| match measure {
+            Measure::LostBytes | Measure::LostObjects => self.reachability,
+            Measure::IdleBytes | Measure::IdleObjects => self.untouched_ns.is_some(),
+            _ => true,
+        };
+        Measure::ALL.into_iter().filter(is_known).collect()
     }
 
     fn pprof_mappings(&self, strings: &mut Strings) -> Vec<Mapping> {

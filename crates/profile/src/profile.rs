@@ -23,10 +23,14 @@ pub enum Measure {
     LostObjects,
     /// Bytes in live blocks that nothing leads to.
     LostBytes,
+    /// Live blocks that nobody touched while that was watched.
+    IdleObjects,
+    /// Bytes in live blocks that nobody touched while that was watched.
+    IdleBytes,
 }
 
 /// How many there are.
-const MEASURES: usize = 9;
+const MEASURES: usize = 11;
 
 impl Measure {
     /// All, in the order in which a pprof file has them.
@@ -40,6 +44,8 @@ impl Measure {
         Measure::StrandedBytes,
         Measure::LostObjects,
         Measure::LostBytes,
+        Measure::IdleObjects,
+        Measure::IdleBytes,
     ];
 
     /// The type and the unit as pprof files name them; the first four are those of every heap profile.
@@ -54,6 +60,8 @@ impl Measure {
             Measure::StrandedBytes => ("stranded_space", "bytes"),
             Measure::LostObjects => ("lost_objects", "count"),
             Measure::LostBytes => ("lost_space", "bytes"),
+            Measure::IdleObjects => ("idle_objects", "count"),
+            Measure::IdleBytes => ("idle_space", "bytes"),
         }
     }
 
@@ -69,6 +77,8 @@ impl Measure {
             Measure::StrandedBytes => "free bytes that live blocks keep from going back",
             Measure::LostObjects => "live blocks that nothing leads to",
             Measure::LostBytes => "bytes in live blocks that nothing leads to",
+            Measure::IdleObjects => "live blocks that nobody touched meanwhile",
+            Measure::IdleBytes => "bytes in live blocks that nobody touched meanwhile",
         }
     }
 
@@ -143,6 +153,8 @@ pub struct Profile {
     pub duration_ns: u64,
     /// Whether it was looked for blocks that nothing leads to.
     pub reachability: bool,
+    /// For how long it was watched which blocks are touched, in nanoseconds, where it was.
+    pub untouched_ns: Option<u64>,
     /// Executable mappings.
     pub mappings: Vec<crate::Mapping>,
     /// All places that stacks lead through.

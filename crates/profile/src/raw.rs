@@ -24,6 +24,8 @@ pub struct Raw {
     pub ended: bool,
     /// Whether it was looked for blocks that nothing leads to.
     pub reachability: bool,
+    /// For how long it was watched which blocks are touched, in nanoseconds, where it was.
+    pub untouched_ns: Option<u64>,
     /// Executable mappings.
     pub mappings: Vec<Mapping>,
     /// Call sites.
@@ -64,6 +66,8 @@ pub struct Site {
     pub peak: (f64, f64),
     /// Live, but nothing leads to them.
     pub lost: (f64, f64),
+    /// Live, and touched by nobody while that was watched.
+    pub idle: (f64, f64),
     /// Free bytes of slabs that the live blocks keep from going back.
     pub stranded: f64,
     /// Return addresses, the innermost first.
@@ -137,6 +141,12 @@ impl Raw {
             "dropped" => self.dropped = number(rest)?,
             "ended" => self.ended = number::<u8>(rest)? != 0,
             "reachability" => self.reachability = number::<u8>(rest)? != 0,
+            "untouched" => self.untouched_ns = Some(number(rest)?),
+            "idle" => {
+                let site = self.sites.last_mut().ok_or("idle blocks of no site")?;
+                let (objects, bytes) = rest.split_once(' ').ok_or("a figure is missing")?;
+                site.idle = (figure(objects)?, figure(bytes)?);
+            }
             "map" => self.mappings.push(mapping(rest)?),
             "site" => self.sites.push(site(rest)?),
             "end" => {
@@ -215,13 +225,9 @@ fn site(text: &str) -> Result<Site, String> {
     let mut word = || words.next().ok_or_else(|| "a site has too few figures".to_string());
     let thread = thread_name(word()?)?;
     let (samples, live_samples) = (number(word()?)?, number(word()?)?);
-    let mut figure = || -> Result<f64, String> {
-        let value: f64 = number(word()?)?;
-        if value.is_finite() { Ok(value) } else { Err("a figure is no finite number".into()) }
-    };
-    let mut sum = || -> Result<(f64, f64), String> { Ok((figure()?, figure()?)) };
+    let mut sum = || -> Result<(f64, f64), String> { Ok((figure(word()?)?, figure(word()?)?)) };
     let (allocated, live, peak, lost) = (sum()?, sum()?, sum()?, sum()?);
-    let stranded = figure()?;
+    let stranded = figure(word()?)?;
     let frames = frames
         .split(' ')
         .filter(|frame| !frame.is_empty())
@@ -230,7 +236,13 @@ fn site(text: &str) -> Result<Site, String> {
     if frames.len() > MOST_FRAMES {
         return Err(format!("a stack has {} frames, more than can be", frames.len()));
     }
-    Ok(Site { thread, samples, live_samples, allocated, live, peak, lost, stranded, frames })
+    let idle = (0.0, 0.0);
+    Ok(Site { thread, samples, live_samples, allocated, live, peak, lost, idle, stranded, frames })
+}
+
+fn figure(word: &str) -> Result<f64, String> {
+    let value: f64 = number(word)?;
+    if value.is_finite() { Ok(value) } else { Err("a figure is no finite number".into()) }
 }
 
 /// The name of a thread, in which `%` and two digits stand for a byte.
@@ -298,6 +310,18 @@ mod tests {
         assert!(
             Raw::parse("freestone-heap-profile 9\n").unwrap_err().to_string().contains("another version")
         );
+    }
+
+    #[test]
+    fn what_was_idle_belongs_to_the_site_before_it() {
+        let text = TEXT.replace("site %", "idle 1.50 30\nsite %").replace("ended 1", "untouched 77\nended 1");
+        let raw = Raw::parse(&text).unwrap();
+        assert_eq!(
+            (raw.untouched_ns, raw.sites[0].idle, raw.sites[1].idle),
+            (Some(77), (1.5, 30.0), (0.0, 0.0))
+        );
+        let early = Raw::parse(&text.replace("map 1000", "idle 1 1\nmap 1000")).unwrap();
+        assert!(early.damage.unwrap().to_string().contains("idle blocks of no site"));
     }
 
     #[test]

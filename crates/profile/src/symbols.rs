@@ -45,6 +45,7 @@ impl Symbols {
             began_ns: raw.began_ns,
             duration_ns: raw.duration_ns,
             reachability: raw.reachability,
+            untouched_ns: raw.untouched_ns,
             ..Profile::default()
         };
         let mut places = Places::new(raw.mappings.clone());
@@ -172,6 +173,8 @@ fn stack_of(site: &Site, locations: Vec<usize>) -> Stack {
         (Measure::StrandedBytes, site.stranded),
         (Measure::LostObjects, site.lost.0),
         (Measure::LostBytes, site.lost.1),
+        (Measure::IdleObjects, site.idle.0),
+        (Measure::IdleBytes, site.idle.1),
     ] {
         stack.set(measure, value);
     }

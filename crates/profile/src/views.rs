@@ -136,8 +136,10 @@ impl Profile {
 
     /// What is left at the end, call site by call site, the largest first, each with its stack.
     pub fn leaks(&self, most: usize) -> String {
-        let (bytes, objects) = match self.reachability {
-            true => (Measure::LostBytes, Measure::LostObjects),
+        let looked = self.reachability || self.untouched_ns.is_some();
+        let (bytes, objects) = match looked {
+            true if self.reachability => (Measure::LostBytes, Measure::LostObjects),
+            true => (Measure::IdleBytes, Measure::IdleObjects),
             false => (Measure::LiveBytes, Measure::LiveObjects),
         };
         let mut stacks: Vec<&Stack> =
@@ -149,7 +151,7 @@ impl Profile {
             amount(self.total(bytes), bytes),
             self.total(objects)
         );
-        if self.reachability {
+        if looked {
             let live = amount(self.total(Measure::LiveBytes), bytes);
             let _ = write!(text, ", of {live} that live");
         }

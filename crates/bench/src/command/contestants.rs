@@ -159,6 +159,18 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The command `freestone`, brought up to date like the programs of `field`, beside which it lies.
+pub fn freestone_command(options: &Options, field: &Field) -> Result<PathBuf, String> {
+    if options.build {
+        cargo_build("freestone-cli", &target_folder())?;
+    }
+    let path = field.bench_c.with_file_name("freestone");
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("there is no {}: leave out --no-build", path.display())),
+    }
+}
+
 /// The folder with the workloads' programs and Freestone's library: the release build, brought up to date; without building,
 /// the folder of this program.
 fn own_programs(options: &Options) -> Result<PathBuf, String> {

@@ -35,5 +35,8 @@ pub fn main(arguments: lexopt::Parser) -> Done {
     }
     let redis = program::emptied();
     println!("     {:<18} {}", redis.name, redis.about);
+    println!("\nFor `overhead`, beside rows from above:\n");
+    let gxx = program::gxx();
+    println!("     {:<18} {}", gxx.name, gxx.about);
     Ok(ExitCode::SUCCESS)
 }

@@ -8,10 +8,12 @@ mod list;
 mod memory;
 mod modes;
 mod options;
+mod overhead;
 mod peers;
 mod plot;
 mod profile;
 mod progress;
+mod ranks;
 mod rows;
 mod run;
 mod table;
@@ -51,11 +53,19 @@ usage: freestone-bench COMMAND [options]
                          a spike, in an emptied database: a table against the goals
       --json FILE          also write every figure and the resident set over time
       --charts FOLDER      also draw the resident set over time
+  overhead [NAME...]     what Freestone's instruments cost: nothing, a heap profile, a recording, one with stacks
+      --json FILE          also write every sample
+      --rounds N           rounds (default 7)
+      --stacks A,B         recordings with the stacks of one call in so many (default 16,32)
+      --metric A,B         as for run (default cpu,time)
+  ranks [NAME...]        programs under five allocators, and replays of their traces on the same: do they rank them alike?
+      --json FILE          also write every sample
   table RESULT           the tables of a result again
       --metric A,B         as for run
       --modes              the table of modes
       --markdown           for a document
       --into FILE          into the document FILE, between its marks
+      --only A,B           of an overhead, these instruments
   compare A B            two results: what became faster or leaner, and whether that is more than noise
       --contestant NAME    whose figures (default freestone)
       --absolute           as they are, not in terms of glibc's of the same run
@@ -66,7 +76,7 @@ usage: freestone-bench COMMAND [options]
       --peer NAME          the allocator (default freestone)
       --out FILE           keep the profiler's file
 
-run, modes, latency, growth, memory and profile also take:
+run, modes, latency, growth, memory, overhead, ranks and profile also take:
       --peers A,B          these peers only (default: all but those made for safety; glibc is also its own control)
       --interface c|rust|both
                            preloaded under a C program, as global allocator of a Rust program, or both
@@ -106,6 +116,8 @@ pub fn main() -> Done {
         "growth" => growth::main(arguments),
         "memory" => memory::main(arguments),
         "modes" => modes::main(arguments),
+        "overhead" => overhead::main(arguments),
+        "ranks" => ranks::main(arguments),
         "table" => table::main(arguments),
         "compare" => compare::main(arguments),
         "plot" => plot::main(arguments),
@@ -116,7 +128,7 @@ pub fn main() -> Done {
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "there is no command {other:?}: it may be list, peers, run, modes, latency, growth, memory, table, compare, plot or profile"
+            "there is no command {other:?}: it may be list, peers, run, modes, latency, growth, memory, overhead, ranks, table, compare, plot or profile"
         )
         .into()),
     }

@@ -1,4 +1,4 @@
-//! The options that `run`, `modes`, `latency`, `growth`, `memory` and `profile` share.
+//! The options that `run`, `modes`, `latency`, `growth`, `memory`, `overhead`, `ranks` and `profile` share.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,7 +87,8 @@ pub fn metrics(text: OsString) -> Result<Vec<Metric>, lexopt::Error> {
     Ok(metrics?)
 }
 
-fn words(text: OsString) -> Result<Vec<String>, lexopt::Error> {
+/// The words of a list separated by commas.
+pub fn words(text: OsString) -> Result<Vec<String>, lexopt::Error> {
     let text = text.string()?;
     Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(String::from).collect())
 }

@@ -6,37 +6,49 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 
 use super::{Done, options};
-use crate::result::Results;
-use crate::result::modes;
+use crate::result::score::Metric;
 use crate::result::table::{self, Style};
+use crate::result::{Results, modes, overhead, ranks};
 
-/// Between these lines of a document stands what was made from a result.
-const MARKS: (&str, &str) = ("<!-- freestone-bench: begin -->", "<!-- freestone-bench: end -->");
+/// Between these lines of a document stands what was made from a result of one kind; `kind` has a space before it, or is empty.
+fn marks(kind: &str) -> (String, String) {
+    (format!("<!-- freestone-bench{kind}: begin -->"), format!("<!-- freestone-bench{kind}: end -->"))
+}
 
 /// Runs the subcommand.
 pub fn main(mut arguments: lexopt::Parser) -> Done {
     let (mut result, mut into): (Option<PathBuf>, Option<PathBuf>) = (None, None);
-    let mut metrics = table::USUAL.to_vec();
-    let (mut markdown, mut of_modes) = (false, false);
+    let mut metrics = None;
+    let (mut markdown, mut of_modes, mut only) = (false, false, Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(path) if result.is_none() => result = Some(path.into()),
             Long("into") => into = Some(arguments.value()?.into()),
-            Long("metric") => metrics = options::metrics(arguments.value()?)?,
+            Long("metric") => metrics = Some(options::metrics(arguments.value()?)?),
             Long("markdown") => markdown = true,
             Long("modes") => of_modes = true,
+            Long("only") => only = options::words(arguments.value()?)?,
             other => return Err(other.unexpected().into()),
         }
     }
     let results = Results::read(&result.ok_or("table of which RESULT?")?)?;
     let style = if markdown || into.is_some() { Style::Markdown } else { Style::of_stdout() };
-    let text = match of_modes {
-        true => modes::write(&results, style),
-        false => table::write(&results, &metrics, style),
+    if !only.is_empty() && !overhead::is_about(&results) {
+        return Err("--only is for the result of an overhead".into());
+    }
+    let metrics = |usual: &[Metric]| metrics.clone().unwrap_or_else(|| usual.to_vec());
+    let (kind, text) = if of_modes {
+        ("", modes::write(&results, style))
+    } else if overhead::is_about(&results) {
+        (" overhead", overhead::write(&results, &metrics(&overhead::USUAL), &only, style)?)
+    } else if ranks::is_about(&results) {
+        (" ranks", ranks::write(&results, style))
+    } else {
+        ("", table::write(&results, &metrics(&table::USUAL), style))
     };
     match into {
         None => print!("{text}"),
-        Some(path) => insert(&path, &document(&results, &text))?,
+        Some(path) => insert(&path, &marks(kind), &document(&results, &text))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,19 +61,19 @@ fn document(results: &Results, text: &str) -> String {
 }
 
 /// Replaces what stands between the marks of the file at `path`.
-fn insert(path: &Path, text: &str) -> Result<(), String> {
+fn insert(path: &Path, marks: &(String, String), text: &str) -> Result<(), String> {
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let old = std::fs::read_to_string(path).map_err(told)?;
-    let new = between_marks(&old, text).ok_or_else(|| {
-        format!("{} lacks the lines {} and {}, in this order", path.display(), MARKS.0, MARKS.1)
+    let new = between_marks(&old, marks, text).ok_or_else(|| {
+        format!("{} lacks the lines {} and {}, in this order", path.display(), marks.0, marks.1)
     })?;
     std::fs::write(path, new).map_err(told)
 }
 
-fn between_marks(old: &str, text: &str) -> Option<String> {
-    let (before, rest) = old.split_once(MARKS.0)?;
-    let (_, after) = rest.split_once(MARKS.1)?;
-    Some(format!("{before}{}\n\n{text}\n\n{}{after}", MARKS.0, MARKS.1))
+fn between_marks(old: &str, (begin, end): &(String, String), text: &str) -> Option<String> {
+    let (before, rest) = old.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{text}\n\n{end}{after}"))
 }
 
 #[cfg(test)]
@@ -79,10 +91,11 @@ mod tests {
 
     #[test]
     fn only_what_stands_between_the_marks_changes() {
-        let old = format!("a\n{}\nold\n{}\nb\n", MARKS.0, MARKS.1);
-        let new = between_marks(&old, "new").unwrap();
-        assert_eq!(new, format!("a\n{}\n\nnew\n\n{}\nb\n", MARKS.0, MARKS.1));
-        assert_eq!(between_marks(&new, "new").unwrap(), new);
-        assert_eq!(between_marks("nothing", "new"), None);
+        let marks = marks("");
+        let old = format!("a\n{}\nold\n{}\nb\n", marks.0, marks.1);
+        let new = between_marks(&old, &marks, "new").unwrap();
+        assert_eq!(new, format!("a\n{}\n\nnew\n\n{}\nb\n", marks.0, marks.1));
+        assert_eq!(between_marks(&new, &marks, "new").unwrap(), new);
+        assert_eq!(between_marks(&new, &super::marks(" ranks"), "new"), None);
     }
 }

@@ -9,6 +9,8 @@ pub mod latency;
 pub mod machine;
 pub mod memory;
 pub mod modes;
+pub mod overhead;
+pub mod ranks;
 pub mod score;
 pub mod stats;
 pub mod table;
@@ -88,8 +90,10 @@ pub enum Role {
     Subject,
     /// An allocator to compare with.
     Peer,
-    /// A peer a second time: the differences between the two are the noise.
+    /// One of them a second time: the differences between the two are the noise.
     Control,
+    /// The library under test with one of its instruments at work.
+    Instrument,
 }
 
 /// An allocator in the run.

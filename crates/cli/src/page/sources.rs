@@ -122,16 +122,18 @@ fn heap_profile(text: &str, sources: &mut Sources) -> Result<Vec<Measure>, Strin
         .iter()
         .map(|stack| sources.stacks.enter(profile.frames(stack).rev().map(trace::label)))
         .collect();
-    const ORDER: [profile::Measure; 9] = [
+    const ORDER: [profile::Measure; 11] = [
         profile::Measure::LiveBytes,
         profile::Measure::AllocatedBytes,
         profile::Measure::PeakBytes,
         profile::Measure::StrandedBytes,
         profile::Measure::LostBytes,
+        profile::Measure::IdleBytes,
         profile::Measure::LiveObjects,
         profile::Measure::AllocatedObjects,
         profile::Measure::PeakObjects,
         profile::Measure::LostObjects,
+        profile::Measure::IdleObjects,
     ];
     let measured = ORDER.into_iter().filter(|&measure| profile.total(measure) > 0.0);
     let measures = measured.map(|measure| Measure {

@@ -143,6 +143,9 @@ pub fn parse_orders(mut parser: lexopt::Parser) -> Result<Command, String> {
 pub fn play(orders: &Orders) -> ExitCode {
     let performance = Performance { plan: &orders.plan, exact: orders.exact };
     let played = match &orders.kit {
+        Some(name) if name == backend::NOTHING => {
+            backend::Nothing::new().and_then(|nothing| backend::With::with(performance, &nothing))
+        }
         Some(name) => {
             backend::with_kit(name, performance).unwrap_or_else(|| Err(format!("the kit has no {name}")))
         }
@@ -191,6 +194,8 @@ struct Original {
     calls: u64,
     seconds: f64,
     peak_live: u64,
+    /// What the timed runs of a player gave whose allocator costs nothing.
+    own: Vec<Played>,
     /// How the trace ends, unless it is whole, and what else there is to say.
     remarks: Vec<String>,
 }
@@ -224,7 +229,7 @@ fn replay(options: &Options) -> Result<(), String> {
     let process = options.process.unwrap_or_else(|| largest(&trace));
     let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
     let bar = Bar::new(options.quiet);
-    let (original, exact, free) = plans(options, &trace, process, &dir, &bar)?;
+    let (mut original, exact, free) = plans(options, &trace, process, &dir, &bar)?;
     drop(trace);
     let mut entries: Vec<Entry> = chosen
         .into_iter()
@@ -237,19 +242,25 @@ fn replay(options: &Options) -> Result<(), String> {
         }
     }
     let several = entries.len();
+    let nothing = Contestant {
+        name: "the player itself".into(),
+        way: Way::Kit(backend::NOTHING.into()),
+        conf: Conf::default(),
+    };
     for round in 0..options.rounds {
+        let what = format!("round {} of {}", round + 1, options.rounds);
         // Another begins in each round.
         for place in 0..several {
             let entry = &mut entries[(place + round) % several];
             if entry.failure.is_some() {
                 continue;
             }
-            let what = format!("round {} of {}", round + 1, options.rounds);
             match perform(&free, false, &entry.contestant, &bar, &what) {
                 Ok(played) => entry.timed.push(played),
                 Err(message) => entry.failure = Some(message),
             }
         }
+        original.own.extend(perform(&free, false, &nothing, &bar, &what));
     }
     bar.clear();
     if let Some(path) = &options.svg {
@@ -351,6 +362,7 @@ fn plans(
         calls: plan.call_count(),
         seconds,
         peak_live: plan.peak_bytes(),
+        own: Vec::new(),
         remarks: Vec::new(),
     };
     remark(&mut original.remarks, &plan, &ending, unknown, doubled);

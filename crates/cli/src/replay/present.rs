@@ -16,6 +16,11 @@ fn processors(entry: &Entry) -> Vec<f64> {
     entry.timed.iter().map(|played| played.user + played.system).collect()
 }
 
+/// What the player takes for itself: wall and processor time, of each round.
+fn own(original: &Original) -> (Vec<f64>, Vec<f64>) {
+    original.own.iter().map(|played| (played.wall, played.user + played.system)).unzip()
+}
+
 fn of(entry: &Entry, figure: impl Fn(&Played) -> f64) -> f64 {
     median(&entry.timed.iter().map(figure).collect::<Vec<f64>>())
 }
@@ -93,6 +98,14 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
     }
     text.push('\n');
     text.push_str(&words(entries));
+    let (wall, processor) = own(original);
+    if !wall.is_empty() {
+        text.push_str(&format!(
+            "Of each time the player itself takes {}, of the processor's {}.\n",
+            seconds(median(&wall)),
+            seconds(median(&processor))
+        ));
+    }
     text.push_str(
         "\nTime: from the first call to the last, without the program's own work. At start: what is resident of an empty\n\
          process with the allocator; peak, mean, at end: beyond that. Waste: what is resident beyond the start when most\n\
@@ -179,6 +192,8 @@ pub fn json(original: &Original, entries: &[Entry]) -> String {
         "calls": original.calls,
         "seconds": original.seconds,
         "peak_live": original.peak_live,
+        "player_time_s": own(original).0,
+        "player_processor_s": own(original).1,
         "remarks": original.remarks,
         "allocators": rows,
     });

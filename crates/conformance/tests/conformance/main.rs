@@ -73,7 +73,10 @@ fn run_case(suite: &Suite, program: usize, case: &str, setting: &Setting) -> Res
     }
     let library = suite.library()?;
     let executable = suite.executable(program, setting.linkage)?;
-    let mut environment = vec![("FREESTONE_CONF", setting.conf.as_ref())];
+    // What the environment has is added: every rule holds with an instrument at work, too.
+    let further = std::env::var("FREESTONE_CONF").map(|conf| format!(",{conf}")).unwrap_or_default();
+    let conf = format!("{}{further}", setting.conf);
+    let mut environment = vec![("FREESTONE_CONF", conf.as_ref())];
     if setting.linkage == Linkage::Preload {
         environment.push(("FREESTONE_LIB", library.shared.as_os_str()));
         environment.push(("LD_PRELOAD", library.shared.as_os_str()));

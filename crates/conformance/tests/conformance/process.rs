@@ -12,6 +12,8 @@ use libtest_mimic::{Completion, Failed};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// The same where options were added, which may make every call slower.
+const LONGER_LIMIT: Duration = Duration::from_secs(60);
 /// The exit status by which a case says that it does not apply here; the same in `conformance.h`.
 const SKIPPED: i32 = 77;
 
@@ -43,6 +45,10 @@ pub fn list(program: &Path) -> Result<Vec<String>, Failed> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
+fn time_limit() -> Duration {
+    if std::env::var_os("FREESTONE_CONF").is_some() { LONGER_LIMIT } else { TIME_LIMIT }
+}
+
 fn unique() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -53,7 +59,9 @@ fn unique() -> usize {
 fn judge(ended: Result<ExitStatus, String>, output: &str) -> Result<Completion, Failed> {
     let status = match ended {
         Ok(status) => status,
-        Err(threads) => return Err(format!("still running after {TIME_LIMIT:?}\n{threads}{output}").into()),
+        Err(threads) => {
+            return Err(format!("still running after {:?}\n{threads}{output}", time_limit()).into());
+        }
     };
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(Completion::Completed),
@@ -68,7 +76,7 @@ fn judge(ended: Result<ExitStatus, String>, output: &str) -> Result<Completion, 
 
 /// The status at the end, or what each thread was doing when the time was over.
 fn wait(child: &mut Child) -> Result<ExitStatus, String> {
-    let deadline = Instant::now() + TIME_LIMIT;
+    let deadline = Instant::now() + time_limit();
     let mut pause = Duration::from_micros(200);
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {

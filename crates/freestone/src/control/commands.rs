@@ -69,7 +69,7 @@ pub(super) fn answer(request: &[u8], page: &Page<'_>, reply: &mut Reply) {
     }
 }
 
-/// `profile start [BYTES]`, `stop`, `dump`, `leaks`, or nothing: how it stands.
+/// `profile start [BYTES]`, `stop`, `dump`, `leaks`, `idle begin`, `idle end`, or nothing: how it stands.
 fn profile_of(words: &str, reply: &mut Reply) {
     let (word, rest) = words.split_once(' ').unwrap_or((words, ""));
     match (word, rest.trim_ascii()) {
@@ -99,13 +99,24 @@ fn profile_of(words: &str, reply: &mut Reply) {
             let _ = profile::write_with_lost(reply);
             return;
         }
-        ("dump" | "leaks", "") => {
+        ("idle", "begin") if profile::was_begun() => {
+            let Some(pages) = profile::watch_touches() else {
+                return reply.fail(format_args!("the kernel does not tell which pages are touched"));
+            };
+            let _ = writeln!(reply, "{pages} pages are watched; `profile idle end` tells");
+            return;
+        }
+        ("idle", "end") if profile::was_begun() => {
+            let _ = profile::write_with_idle(reply);
+            return;
+        }
+        ("dump" | "leaks", "") | ("idle", "begin" | "end") => {
             return reply.fail(format_args!("no profile was started; `profile start` does"));
         }
         ("", _) => {}
         _ => {
             return reply.fail(format_args!(
-                "profile takes start [BYTES], stop, dump or leaks, or nothing to say how it stands"
+                "profile takes start [BYTES], stop, dump, leaks, idle begin or idle end, or nothing to say how it stands"
             ));
         }
     }
@@ -132,7 +143,11 @@ fn help(_: &Page<'_>, out: &mut Reply) -> fmt::Result {
     for command in COMMANDS {
         writeln!(out, "{:<16}{}", command.name, command.meaning)?;
     }
-    writeln!(out, "{:<16}the heap profile: start [BYTES], stop, dump, leaks", "profile")?;
+    writeln!(
+        out,
+        "{:<16}the heap profile: start [BYTES], stop, dump, leaks, idle begin, idle end",
+        "profile"
+    )?;
     writeln!(out, "{SET:<16}change an option while the program runs")
 }
 
@@ -190,7 +205,7 @@ mod tests {
             (&b"set check=maybe"[..], "it takes 0 or 1"),
             (b"set check", "NAME=VALUE"),
             (b"set", "NAME=VALUE"),
-            (b"profile begin", "start [BYTES], stop, dump or leaks"),
+            (b"profile begin", "start [BYTES], stop, dump, leaks, idle begin or idle end"),
             (b"profile start many", "a number of bytes"),
             (b"profile start 1G", "must be 1 to"),
             (b"set nothing=1", "there is no knob 'nothing'"),

@@ -19,7 +19,7 @@ use crate::{gate, start};
 /// # Errors
 /// Those of `out`; or the allocator cannot be entered: the process forks at this moment, or the caller is a signal handler.
 pub fn write(out: &mut dyn Write) -> fmt::Result {
-    write_with(out, Ends::No, false)
+    write_with(out, Ends::No, Search::Nothing)
 }
 
 /// The same after a search for live samples that nothing leads to any more: the last figures of each site. The search is conservative
@@ -29,7 +29,24 @@ pub fn write(out: &mut dyn Write) -> fmt::Result {
 /// # Errors
 /// As [`write()`].
 pub fn write_with_lost(out: &mut dyn Write) -> fmt::Result {
-    write_with(out, Ends::No, true)
+    write_with(out, Ends::No, Search::Lost)
+}
+
+/// The same with what of the live blocks nobody has touched since [`watch_touches`](super::watch_touches), which ends the watch; without
+/// such figures where there is none.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with_idle(out: &mut dyn Write) -> fmt::Result {
+    write_with(out, Ends::No, Search::Idle)
+}
+
+/// What is looked for among the live samples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Nothing,
+    Lost,
+    Idle,
 }
 
 /// Whether the process ends.
@@ -39,18 +56,18 @@ enum Ends {
     No,
 }
 
-fn write_with(out: &mut dyn Write, ends: Ends, search: bool) -> fmt::Result {
+fn write_with(out: &mut dyn Write, ends: Ends, search: Search) -> fmt::Result {
     let sites = head(out, ends, search)?;
     mappings(out)?;
     for number in 0..sites {
-        site(out, number)?;
+        site(out, number, search == Search::Idle)?;
     }
     // A file that was cut has no such line.
     writeln!(out, "end {sites}")
 }
 
 /// Sums up, writes the first lines, and returns how many sites there are.
-fn head(out: &mut dyn Write, ends: Ends, search: bool) -> Result<usize, fmt::Error> {
+fn head(out: &mut dyn Write, ends: Ends, search: Search) -> Result<usize, fmt::Error> {
     let inside = gate::enter_patiently().ok_or(fmt::Error)?;
     let mut table = TABLE.lock();
     table.sum_live();
@@ -59,7 +76,8 @@ fn head(out: &mut dyn Write, ends: Ends, search: bool) -> Result<usize, fmt::Err
     let (sites, dropped) = (table.sites.len(), table.dropped);
     drop(table);
     drop(inside);
-    let lost = search.then(super::leaks::find);
+    let lost = (search == Search::Lost).then(super::leaks::find);
+    let idle = if search == Search::Idle { super::idle::find() } else { None };
     let duration = linux::monotonic_ns().saturating_sub(BEGAN_NS.load(Ordering::Relaxed));
     writeln!(out, "freestone-heap-profile 1")?;
     writeln!(out, "mean {}", MEAN.load(Ordering::Relaxed))?;
@@ -71,6 +89,9 @@ fn head(out: &mut dyn Write, ends: Ends, search: bool) -> Result<usize, fmt::Err
     writeln!(out, "ended {}", u8::from(ends == Ends::Yes))?;
     if let Some(lost) = lost {
         writeln!(out, "reachability {}", u8::from(lost))?;
+    }
+    if let Some(ns) = idle {
+        writeln!(out, "untouched {ns}")?;
     }
     Ok(sites)
 }
@@ -86,8 +107,8 @@ fn mappings(out: &mut dyn Write) -> fmt::Result {
     outcome
 }
 
-/// A site with its figures and frames, the innermost first.
-fn site(out: &mut dyn Write, number: usize) -> fmt::Result {
+/// A site with its figures and frames, the innermost first; behind it what of it is idle.
+fn site(out: &mut dyn Write, number: usize, with_idle: bool) -> fmt::Result {
     let mut frames = [0; MOST];
     let site = {
         let _inside = gate::enter_patiently().ok_or(fmt::Error)?;
@@ -108,7 +129,11 @@ fn site(out: &mut dyn Write, number: usize) -> fmt::Result {
     }
     write!(out, " {stranded:.0} :")?;
     frames[..site.frames.min(MOST)].iter().try_for_each(|frame| write!(out, " {frame:x}"))?;
-    writeln!(out)
+    writeln!(out)?;
+    if with_idle && site.idle.objects > 0.0 {
+        writeln!(out, "idle {:.2} {:.0}", site.idle.objects, site.idle.bytes)?;
+    }
+    Ok(())
 }
 
 /// A thread's name in one word: what is no letter, digit or common sign is written as `%` and two digits.
@@ -130,7 +155,8 @@ fn name(out: &mut dyn Write, thread: &[u8; NAME]) -> fmt::Result {
 /// `lost`; false, with `errno`, when it cannot be written.
 pub fn write_file(path: &CStr, lost: bool) -> bool {
     let Some(mut out) = Out::create_at(path.to_bytes_with_nul()) else { return false };
-    let written = write_with(&mut out, Ends::No, lost);
+    let search = if lost { Search::Lost } else { Search::Nothing };
+    let written = write_with(&mut out, Ends::No, search);
     out.flush();
     if written.is_err() {
         linux::Errno(libc::EBUSY).set();
@@ -148,7 +174,8 @@ pub fn write_at_exit() {
     if !config.heap_profile().is_empty()
         && let Some(mut out) = Out::create(config.heap_profile(), "heap")
     {
-        let _ = write_with(&mut out, Ends::Yes, config.leaks);
+        let search = if config.leaks { Search::Lost } else { Search::Nothing };
+        let _ = write_with(&mut out, Ends::Yes, search);
         out.flush();
     }
 }

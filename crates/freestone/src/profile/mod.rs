@@ -19,6 +19,7 @@
 mod array;
 mod build_id;
 mod dump;
+mod idle;
 mod leaks;
 pub(crate) mod mapped;
 mod stranded;
@@ -36,7 +37,8 @@ use crate::{gate, slow, stack};
 
 #[doc(hidden)]
 pub use dump::write_at_exit;
-pub use dump::{write, write_file, write_with_lost};
+pub use dump::{write, write_file, write_with_idle, write_with_lost};
+pub use idle::watch as watch_touches;
 use table::{Block, Table};
 
 /// The mean distance between two samples unless told otherwise, in requested bytes.

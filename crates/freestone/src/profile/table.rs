@@ -48,6 +48,8 @@ pub(super) struct Site {
     pub(super) stranded: f64,
     /// Of the live ones, those that nothing leads to any more, where that was looked for.
     pub(super) lost: Sum,
+    /// Of the live ones, what lies on pages that nobody touched for a while, where that was looked for.
+    pub(super) idle: Sum,
 }
 
 /// A live sample.

@@ -2,9 +2,9 @@
 //!
 //! The fast paths' gates stay closed then, as they do while calls are counted, so recording costs nothing where it is off.
 //! A call is written by the thread that made it, into a *lane*: a sheet of the file, mapped, that the thread has to itself for a
-//! moment. Each thread has its lane by a hash; one that finds it taken, by another thread or by itself in the midst of an
-//! event that a signal interrupted, takes the next. So nobody waits for anybody, and as many sheets are open as there
-//! are threads at work.
+//! moment. The first threads have lanes of their own, which they take and leave without a locked instruction; the others have
+//! theirs by a hash. One that finds its lane taken, by another thread or by itself in the midst of an event that a signal
+//! interrupted, takes the next. So nobody waits for anybody, and as many sheets are open as there are threads at work.
 //!
 //! What was written lies in the file, whatever becomes of the process. Everything that the recorder knows lies in memory
 //! that a child of fork finds empty, however it was forked: it begins a file of its own with its first call.
@@ -18,7 +18,9 @@
 //! # Safety
 //!
 //! - R1: [`STATE`] is null or points at a [`State`] that stays mapped; zeros are a value of it.
-//! - R2: a lane's body is used by whoever set its lock, until he clears it.
+//! - R2: a lane's body is used by whoever set its lock, until he clears it. Of a lane that has an owner, nobody but the thread
+//!   with that pointer sets it. No two threads that live have the same pointer, and one that follows another with the same
+//!   has been started after the other's end.
 //! - R3: `[at, end)` of a body is a part of the mapped file that belongs to this lane alone, and ready to be written.
 #![allow(unsafe_code)]
 
@@ -26,6 +28,7 @@ mod stacks;
 
 use core::cell::UnsafeCell;
 use core::fmt::Write;
+use core::sync::atomic::compiler_fence;
 
 use freestone_base::text::FixedText;
 use freestone_base::trace::sheet::{
@@ -46,6 +49,8 @@ use crate::{message, start};
 const THREADS: usize = 1 << 15;
 /// The longest file: addresses only, the disk holds what was written.
 const LONGEST: usize = 64 << 30;
+/// So many lanes, the first ones, are for one thread each; the others are shared.
+const OWN_LANES: usize = LANES / 2;
 /// Every so many events the clocks are compared anew, so that times are right whenever the process ends.
 const COMPARE_EVERY: u64 = 256;
 
@@ -94,6 +99,8 @@ struct Known {
 
 #[repr(align(128))]
 struct Lane {
+    /// The thread pointer of whom the lane belongs to, and to those that come after him with the same; 0: nobody.
+    owner: AtomicUsize,
     lock: AtomicU32,
     body: UnsafeCell<Body>,
 }
@@ -223,22 +230,44 @@ fn write(op: Op) {
     // SAFETY: R2.
     let body = unsafe { &mut *lane.body.get() };
     body.write(state, pointer, op);
-    // Release: the next one finds the body as it is now (Acquire in `take_lane`).
+    // Release: the next one finds the body as it is now (Acquire in `take_shared`).
     lane.lock.store(0, Ordering::Release);
 }
 
 impl State {
+    #[inline]
     fn take_lane(&self, pointer: usize) -> &Lane {
-        let mut place = spread(pointer);
+        /// Owners whose hashes meet lie this close together.
+        const TRIES: usize = 4;
+        let place = spread(pointer);
+        for n in 0..TRIES {
+            let lane = &self.lanes[(place + n) % OWN_LANES];
+            let owner = lane.owner.load(Ordering::Relaxed);
+            if owner != pointer && (owner != 0 || !lane.is_claimed_by(pointer)) {
+                continue;
+            }
+            if lane.lock.load(Ordering::Relaxed) != 0 {
+                break;
+            }
+            // No exchange: a signal handler that comes in between has left again when this goes on.
+            lane.lock.store(1, Ordering::Relaxed);
+            compiler_fence(Ordering::Acquire);
+            return lane;
+        }
+        self.take_shared(place)
+    }
+
+    #[inline(never)]
+    fn take_shared(&self, mut place: usize) -> &Lane {
         let mut tried = 0;
         loop {
-            let lane = &self.lanes[place % LANES];
+            let lane = &self.lanes[OWN_LANES + place % (LANES - OWN_LANES)];
             if lane.lock.swap(1, Ordering::Acquire) == 0 {
                 return lane;
             }
             place += 1;
             tried += 1;
-            if tried % LANES == 0 {
+            if tried % (LANES - OWN_LANES) == 0 {
                 control::yield_now();
             }
         }
@@ -386,6 +415,14 @@ impl State {
         }
         // More at a time than are told apart.
         (0, false)
+    }
+}
+
+impl Lane {
+    /// Makes the lane the thread's own, if it is nobody's.
+    #[cold]
+    fn is_claimed_by(&self, pointer: usize) -> bool {
+        self.owner.compare_exchange(0, pointer, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -41,8 +41,14 @@ pub(crate) fn allocate(request: &Request) -> *mut u8 {
     {
         return block;
     }
-    let observed = if observe::is_on() { observe::serve(request) } else { None };
-    let block = observed.unwrap_or_else(|| allocate_counted(request));
+    let served = if observe::is_on() {
+        observe::serve(request)
+    } else if start::only_records() {
+        class.filter(|_| size <= class_max()).and_then(|class| from_cache(class, size, zeroed))
+    } else {
+        None
+    };
+    let block = served.unwrap_or_else(|| allocate_counted(request));
     if record::is_on() && call != Call::Inner {
         record::on_alloc(call, size, align, zeroed, block);
     }
@@ -106,10 +112,10 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     Some(finish(addr, size, zeroed && (class.is_some() || guarded.is_some())))
 }
 
-/// Serves an observed request, which a shut gate kept from it, out of the CPU's cache.
-pub(crate) fn from_cache(class: ClassId, request: &Request) -> Option<*mut u8> {
+/// Serves an observed or a recorded request, which a shut gate kept from it, out of the CPU's cache.
+pub(crate) fn from_cache(class: ClassId, size: usize, zeroed: bool) -> Option<*mut u8> {
     let block = CpuAccess::pop(CpuAccess::own_now(class));
-    (block != 0).then(|| finish(block, request.size, request.zeroed))
+    (block != 0).then(|| finish(block, size, zeroed))
 }
 
 /// Gives a block back, of which the caller has told this much.
@@ -136,15 +142,17 @@ pub(super) fn release(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if record::is_on() && told.call != Call::Inner {
         record_free(addr, class);
     }
-    if class != ClassId::NONE && !start::sees_every_call() {
-        // A sized free, which had to be looked up.
-        if by_address && start::mode() == Mode::Cpu && CpuAccess::push(class, addr) {
-            return;
-        }
-        if start::mode() == Mode::Thread && thread::with_own(|region| region.push(class, addr)) == Some(true)
-        {
-            return;
-        }
+    // A sized free, which had to be looked up; or any that came here only to be recorded.
+    let cached = by_address && observe::uses_caches() || start::only_records();
+    if cached && class != ClassId::NONE && CpuAccess::push(class, addr) {
+        return;
+    }
+    if class != ClassId::NONE
+        && start::mode() == Mode::Thread
+        && !start::sees_every_call()
+        && thread::with_own(|region| region.push(class, addr)) == Some(true)
+    {
+        return;
     }
     release_below(addr, class, told.call);
 }

@@ -109,7 +109,8 @@ fn gcc(place: &mut Place) -> Outcome {
     Ok(())
 }
 
-const SOURCE: &str = include_str!("scripts/work.cpp");
+/// A C++ program that includes much of the standard library.
+pub const SOURCE: &str = include_str!("scripts/work.cpp");
 
 fn gxx(place: &mut Place) -> Outcome {
     compile_cpp(place, "g++")

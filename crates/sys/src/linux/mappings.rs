@@ -18,6 +18,8 @@ pub struct Mapping {
     pub kind: MappingKind,
     /// Resident.
     pub resident: usize,
+    /// Resident, and read or written since [`forget_references`](super::referenced::forget_references).
+    pub referenced: usize,
     /// Resident, but given up: the kernel may take it.
     pub lazily_freed: usize,
 }
@@ -130,6 +132,8 @@ pub fn mappings(buffer: &mut [u8], detail: Detail, mut visit: impl FnMut(&Mappin
         let Some(mapping) = &mut current else { return };
         if let Some(bytes) = kilobytes(line, b"Rss:") {
             mapping.resident = bytes;
+        } else if let Some(bytes) = kilobytes(line, b"Referenced:") {
+            mapping.referenced = bytes;
         } else if let Some(bytes) = kilobytes(line, b"LazyFree:") {
             mapping.lazily_freed = bytes;
         }

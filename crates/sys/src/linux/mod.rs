@@ -22,6 +22,7 @@ mod membarrier;
 pub mod pressure;
 pub mod process;
 pub mod read_file;
+pub mod referenced;
 pub mod residency;
 mod rseq;
 pub mod scratch;

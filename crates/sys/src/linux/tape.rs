@@ -12,7 +12,13 @@ use core::ffi::CStr;
 use super::errno::{Errno, PreservedErrno};
 use super::shared::{Descriptor, outcome, remove_file};
 
-/// A file mapped for writing from its beginning, far beyond its end: it takes as much of the disk as was [made ready](Tape::ready).
+/// So much of a tape is opened at once.
+const STEP: usize = 4 << 20;
+
+/// A file mapped from its beginning, far beyond its end: it takes as much of the disk as was [made ready](Tape::ready).
+///
+/// Only what is about to be written may be accessed: who has all memory of the process locked (`mlockall`) would have the kernel
+/// fill the whole file otherwise.
 ///
 /// No descriptor stays open, which the program might close or take for its own. A child of fork does not inherit the mapping, and a
 /// core dump does not hold it.
@@ -24,14 +30,17 @@ pub struct Tape {
 
 impl Tape {
     /// Creates the file, which must not exist yet, for this user alone, and maps `most` bytes of it, or as much as the limits
-    /// of the process allow.
+    /// of the process allow: of a limit on addresses an eighth, since the program has to do with what is left.
     pub fn create(path: &CStr, most: usize) -> Result<Tape, Errno> {
         let _preserved = PreservedErrno::new();
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         // SAFETY: a terminated string; the mode goes with O_CREAT.
         let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) };
         let file = Descriptor::from(file)?;
-        let mut len = most.min(file_size_limit());
+        let addresses = limit(libc::RLIMIT_AS);
+        let most =
+            if addresses == usize::MAX { most } else { most.min((addresses / 8).next_multiple_of(1 << 20)) };
+        let mut len = most.min(limit(libc::RLIMIT_FSIZE));
         let mapped = loop {
             match map(&file, len) {
                 Err(Errno(libc::ENOMEM | libc::EFBIG | libc::EINVAL)) if len > 1 << 20 => len /= 2,
@@ -73,6 +82,14 @@ impl Tape {
         if at.checked_add(len).is_none_or(|end| end > self.len) {
             return false;
         }
+        // What others have opened is opened again, which costs next to nothing: nobody has to wait for anybody.
+        let (from, to) = (at / STEP * STEP, (at + len).next_multiple_of(STEP).min(self.len));
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: M1, a part of the mapping.
+        let opened = unsafe { libc::syscall(libc::SYS_mprotect, self.base + from, to - from, access) };
+        if outcome(opened).is_err() {
+            return false;
+        }
         // SAFETY: M1, a part of the mapping.
         let done =
             unsafe { libc::syscall(libc::SYS_madvise, self.base + at, len, libc::MADV_POPULATE_WRITE) };
@@ -92,7 +109,7 @@ impl Tape {
 fn map(file: &Descriptor, len: usize) -> Result<usize, Errno> {
     // SAFETY: a descriptor that is open.
     outcome(unsafe { libc::syscall(libc::SYS_ftruncate, file.0, len) })?;
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+    let (protection, flags) = (libc::PROT_NONE, libc::MAP_SHARED | libc::MAP_NORESERVE);
     // SAFETY: a new mapping at an address of the kernel's choice.
     let base =
         outcome(unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, protection, flags, file.0, 0usize) })?;
@@ -103,11 +120,11 @@ fn map(file: &Descriptor, len: usize) -> Result<usize, Errno> {
     Ok(base)
 }
 
-/// The longest file that this process may make; beyond it lies a signal.
-fn file_size_limit() -> usize {
+/// A limit of this process, in bytes: beyond that on files lies a signal.
+fn limit(resource: libc::__rlimit_resource_t) -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours and of the type that the call fills.
-    let returned = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    let returned = unsafe { libc::getrlimit(resource, &mut limit) };
     if returned == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { usize::MAX }
 }
 

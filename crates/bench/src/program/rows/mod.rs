@@ -11,6 +11,7 @@ mod start;
 
 use super::Program;
 
+pub use compilers::GXX;
 pub use emptied::EMPTIED;
 
 /// All families, in the order in which they are listed.
