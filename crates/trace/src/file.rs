@@ -119,6 +119,8 @@ impl<S: Source> Trace<S> {
                 Kind::Process => {
                     let payload = self.payload(index)?;
                     match payload {
+                        // One without anything in it says nothing, and is not packed.
+                        Ok(payload) if payload.is_empty() => {}
                         Ok(payload) => self.processes[place].describe(&payload),
                         Err(damage) => drop(self.damage.get_or_insert(damage)),
                     }

@@ -1,7 +1,7 @@
 //! Traces that are whole, cut, damaged, hostile.
 
-use freestone_base::trace::sheet::{HEADER, OPEN, SHEET};
-use freestone_base::trace::{Event, Kind, Model, Scratch, SheetHeader};
+use freestone_base::trace::sheet::{HEADER, OPEN, PROCESS_WORDS, SHEET};
+use freestone_base::trace::{Event, Kind, Model, ProcessWord, Scratch, SheetHeader};
 use freestone_trace::{Call, Ending, Op, ProcessInfo, Trace, TraceError, TraceWriter, Way, pack};
 
 /// A program of two threads that allocates and frees; its trace, and its peak of live bytes.
@@ -135,6 +135,33 @@ fn hostile_sheets_do_no_harm() {
             let _ = read(&packed);
         }
     }
+}
+
+/// Packing drops a sheet with nothing in it; what another says of the process stands, before and after.
+#[test]
+fn an_empty_sheet_does_not_take_back_what_is_known_of_a_process() {
+    let mut payload = [0; PROCESS_WORDS * 8];
+    payload[ProcessWord::Stopped as usize * 8] = 1;
+    let header = |length, used| SheetHeader {
+        kind: Kind::Process,
+        length,
+        used,
+        process: 1,
+        lane: 0,
+        place: 0,
+        number: 0,
+        ticks: 0,
+        thread: 1,
+        check: 0,
+    };
+    let mut bytes = header((HEADER + payload.len()) as u32, OPEN).bytes().to_vec();
+    bytes.extend(payload);
+    bytes.extend(header(HEADER as u32, OPEN).bytes());
+    let trace = Trace::new(bytes.as_slice()).unwrap();
+    assert!(trace.processes()[0].stopped);
+    let mut packed = Vec::new();
+    pack(&trace, &mut packed).unwrap();
+    assert!(packed.len() < bytes.len() && Trace::new(packed.as_slice()).unwrap().processes()[0].stopped);
 }
 
 /// Two lanes of one process, open as at a kill, with a sheet that was given out and not begun between them.
