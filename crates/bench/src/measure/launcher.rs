@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn a_program_is_followed() {
         let mut command = Command::new("/bin/sleep");
-        command.arg("0.05");
+        // Long enough for a few samples on a busy machine, too.
+        command.arg("0.5");
         let mut orders = orders(&command, 20.0);
         orders.follow = true;
         let course = launch(&orders).unwrap().sample.course;
