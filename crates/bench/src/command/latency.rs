@@ -1,10 +1,8 @@
 //! `latency`: the time of single calls.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use freestone_bench::{Workload, workload};
-use lexopt::prelude::*;
 
 use super::Done;
 use super::contestants::{self, CONTROL};
@@ -14,21 +12,9 @@ use super::run::Rounds;
 use crate::result::{Interface, Latency, latency};
 
 /// Runs the subcommand.
-pub fn main(mut arguments: lexopt::Parser) -> Done {
+pub fn main(arguments: lexopt::Parser) -> Done {
     let mut options = Options::new(&[Interface::C]);
-    let mut names = Vec::new();
-    let mut json: Option<PathBuf> = None;
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Value(name) => names.push(name.string()?),
-            Long("json") => json = Some(arguments.value()?.into()),
-            Long(name) => {
-                let name = name.to_string();
-                options.take("latency", &name, &mut arguments)?;
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
+    let (names, json) = options.take_all("latency", arguments)?;
     let workloads = timed(&names)?;
     let mut field = contestants::assemble(&options)?;
     // The noise of single calls shows in their own distribution.

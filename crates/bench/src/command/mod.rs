@@ -62,7 +62,6 @@ usage: freestone-bench COMMAND [options]
       --json FILE          also write every sample
   table RESULT           the tables of a result again
       --metric A,B         as for run
-      --modes              the table of modes
       --markdown           for a document
       --into FILE          into the document FILE, between its marks
       --only A,B           of an overhead, these instruments

@@ -1,10 +1,8 @@
 //! `modes`: what each of Freestone's modes costs, beside allocators that are made for safety, in one run.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use freestone_bench::peers;
-use lexopt::prelude::*;
 
 use super::Done;
 use super::contestants::{self, GLIBC};
@@ -63,23 +61,11 @@ const MODES: [(&str, &str); 9] = [
 ];
 
 /// Runs the subcommand.
-pub fn main(mut arguments: lexopt::Parser) -> Done {
+pub fn main(arguments: lexopt::Parser) -> Done {
     let mut options = Options::new(&[Interface::C]);
     options.parameters.rounds = 7;
     options.parameters.scale = 0.25;
-    let mut names: Vec<String> = Vec::new();
-    let mut json: Option<PathBuf> = None;
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Value(name) => names.push(name.string()?),
-            Long("json") => json = Some(arguments.value()?.into()),
-            Long(name) => {
-                let name = name.to_string();
-                options.take("modes", &name, &mut arguments)?;
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
+    let (mut names, json) = options.take_all("modes", arguments)?;
     if names.is_empty() {
         names = ROWS.map(String::from).into();
     }

@@ -47,6 +47,27 @@ impl Options {
         }
     }
 
+    /// Takes all arguments of a `command` that has names, `--json FILE` and the shared options: the names and the file.
+    pub fn take_all(
+        &mut self,
+        command: &str,
+        mut arguments: lexopt::Parser,
+    ) -> Result<(Vec<String>, Option<PathBuf>), lexopt::Error> {
+        let (mut names, mut json) = (Vec::new(), None);
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Value(name) => names.push(name.string()?),
+                Long("json") => json = Some(arguments.value()?.into()),
+                Long(name) => {
+                    let name = name.to_string();
+                    self.take(command, &name, &mut arguments)?;
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok((names, json))
+    }
+
     /// Takes the long option `name`; refuses one that is not among the shared ones, since `command` has no other left.
     pub fn take(
         &mut self,

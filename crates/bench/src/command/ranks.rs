@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use freestone_bench::program;
-use lexopt::prelude::*;
 use serde::Deserialize;
 
 use super::Done;
@@ -29,22 +28,10 @@ const ROWS: [&str; 3] = ["redis", "gcc", "tokio-service"];
 const PEERS: [&str; 4] = [GLIBC, "jemalloc", "mimalloc2", "gperftools"];
 
 /// Runs the subcommand.
-pub fn main(mut arguments: lexopt::Parser) -> Done {
+pub fn main(arguments: lexopt::Parser) -> Done {
     let mut options = Options::new(&[Interface::C]);
     options.peers = Some(PEERS.map(String::from).to_vec());
-    let mut names: Vec<String> = Vec::new();
-    let mut json: Option<PathBuf> = None;
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Value(name) => names.push(name.string()?),
-            Long("json") => json = Some(arguments.value()?.into()),
-            Long(name) => {
-                let name = name.to_string();
-                options.take("ranks", &name, &mut arguments)?;
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
+    let (names, json) = options.take_all("ranks", arguments)?;
     if options.interfaces != [Interface::C] {
         return Err("ranks: a trace is replayed by the C interface".into());
     }

@@ -19,14 +19,13 @@ fn marks(kind: &str) -> (String, String) {
 pub fn main(mut arguments: lexopt::Parser) -> Done {
     let (mut result, mut into): (Option<PathBuf>, Option<PathBuf>) = (None, None);
     let mut metrics = None;
-    let (mut markdown, mut of_modes, mut only) = (false, false, Vec::new());
+    let (mut markdown, mut only) = (false, Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(path) if result.is_none() => result = Some(path.into()),
             Long("into") => into = Some(arguments.value()?.into()),
             Long("metric") => metrics = Some(options::metrics(arguments.value()?)?),
             Long("markdown") => markdown = true,
-            Long("modes") => of_modes = true,
             Long("only") => only = options::words(arguments.value()?)?,
             other => return Err(other.unexpected().into()),
         }
@@ -37,8 +36,8 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         return Err("--only is for the result of an overhead".into());
     }
     let metrics = |usual: &[Metric]| metrics.clone().unwrap_or_else(|| usual.to_vec());
-    let (kind, text) = if of_modes {
-        ("", modes::write(&results, style))
+    let (kind, text) = if modes::is_about(&results) {
+        (" modes", modes::write(&results, style))
     } else if overhead::is_about(&results) {
         (" overhead", overhead::write(&results, &metrics(&overhead::USUAL), &only, style)?)
     } else if ranks::is_about(&results) {

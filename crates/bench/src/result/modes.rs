@@ -23,6 +23,11 @@ struct Cost {
     to_libc: Option<f64>,
 }
 
+/// Whether the result is one of `modes`.
+pub fn is_about(results: &Results) -> bool {
+    results.arguments.first().is_some_and(|command| command == "modes")
+}
+
 /// The table of `results`; who failed in a row is named below it, and does not count there.
 pub fn write(results: &Results, style: Style) -> String {
     let scores = [Metric::Time, Metric::Peak].map(|metric| Scores::new(results, Interface::C, metric));
