@@ -17,7 +17,7 @@ use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +28,12 @@ use super::plan::{ALL, Deed, Field, HEADER, Step, THREAD, WORDS};
 const AHEAD: u32 = 4096;
 /// Looks at the memory on the way.
 pub const SAMPLES: u64 = 2000;
-/// Times that a thread looks for its turn before it sleeps or lets others run.
+/// Times that a thread looks for its turn before it sleeps.
 const PATIENCE: u32 = 100;
+/// With the times that it lets others run instead, where that is enough.
+const PAST_PATIENCE: u32 = PATIENCE + 20;
+/// How long a thread sleeps that is too far ahead, or waits for a block that another one has yet to take.
+const NAP: Duration = Duration::from_micros(20);
 
 /// What a player found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -295,7 +299,7 @@ impl Stage {
     #[inline]
     fn step(&self, step: Step, backend: &impl Backend) -> Option<(u64, u64)> {
         if step.deed == Deed::Pause {
-            std::thread::sleep(std::time::Duration::from_micros(step.size));
+            std::thread::sleep(Duration::from_micros(step.size));
             return Some((0, 0));
         }
         let slot = self.slots.get(step.slot as usize)?;
@@ -371,13 +375,14 @@ fn touch(block: *mut u8, from: usize, to: usize) {
     }
 }
 
-/// Lets time pass: little at first, then others run.
+/// Lets time pass: little at first, then others run, then asleep. A thread that only yielded would have its waiting counted as processor time of the
+/// replay, more of it the more idle the machine is.
 fn pause(looked: &mut u32) {
     *looked += 1;
-    if *looked < PATIENCE {
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
+    match *looked {
+        ..PATIENCE => std::hint::spin_loop(),
+        ..PAST_PATIENCE => std::thread::yield_now(),
+        _ => std::thread::sleep(NAP),
     }
 }
 
