@@ -11,6 +11,7 @@ use super::contestants::{self, CONTROL, Field};
 use super::options::{self, Options};
 use super::rows::Job;
 use super::run::Rounds;
+use crate::result::table::Style;
 use crate::result::{Point, growth};
 
 /// The workload that grows in threads; all others grow in live bytes.
@@ -58,8 +59,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         json: json.as_deref(),
     };
     let results = rounds.run(false, |cell, sample, _| cell.samples.push(sample))?;
-    println!("Medians of {} interleaved rounds; {}", options.parameters.rounds, results.machine.line());
-    print!("{}", growth::write(&results));
+    print!("{}", growth::write(&results, Style::of_stdout()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use super::contestants::{self, CONTROL};
 use super::options::Options;
 use super::rows::Job;
 use super::run::Rounds;
+use crate::result::table::Style;
 use crate::result::{Interface, Latency, latency};
 
 /// Runs the subcommand.
@@ -42,8 +43,7 @@ pub fn main(arguments: lexopt::Parser) -> Done {
             cell.latency.entry((*kind).into()).or_default().push(latency);
         }
     })?;
-    println!("Medians of {} interleaved rounds; {}", options.parameters.rounds, results.machine.line());
-    print!("{}", latency::write(&results));
+    print!("{}", latency::write(&results, Style::of_stdout()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ use lexopt::prelude::*;
 use super::{Done, options};
 use crate::result::score::Metric;
 use crate::result::table::{self, Style};
-use crate::result::{Results, modes, overhead, ranks};
+use crate::result::{Results, growth, latency, modes, overhead, ranks};
 
 /// Between these lines of a document stands what was made from a result of one kind; `kind` has a space before it, or is empty.
 fn marks(kind: &str) -> (String, String) {
@@ -42,6 +42,10 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
         (" overhead", overhead::write(&results, &metrics(&overhead::USUAL), &only, style)?)
     } else if ranks::is_about(&results) {
         (" ranks", ranks::write(&results, style))
+    } else if latency::is_about(&results) {
+        (" latency", latency::write(&results, style))
+    } else if growth::is_about(&results) {
+        (" growth", growth::write(&results, style))
     } else {
         ("", table::write(&results, &metrics(&table::USUAL), style))
     };

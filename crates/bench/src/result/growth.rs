@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::stats::median;
+use super::table::{self, Style, aligned, markdown};
 use super::{Cell, Interface, Results, Role, Row};
 
 /// The curves of one workload.
@@ -79,35 +80,36 @@ fn cost(cell: &Cell) -> Option<f64> {
     median(&each.collect::<Option<Vec<f64>>>().filter(|_| cell.failure.is_none())?)
 }
 
+/// Whether the result is one of `growth`.
+pub fn is_about(results: &Results) -> bool {
+    results.rows.iter().any(|row| row.point.is_some())
+}
+
 /// The curves as tables.
-pub fn write(results: &Results) -> String {
-    let mut text = String::new();
+pub fn write(results: &Results, style: Style) -> String {
+    let mut text = format!("{}\n", table::head(results));
     for growth in curves(results) {
-        let _ = writeln!(
-            text,
-            "\n{}, {} interface: {}\nnanoseconds of a call",
-            growth.name, growth.interface, growth.about
-        );
-        let _ = write!(text, "{:>12}", growth.axis);
-        for line in &growth.lines {
-            let _ = write!(text, "{:>16}", line.name);
-        }
-        text.push('\n');
+        let heading = format!("{}, {} interface: nanoseconds of a call", growth.name, growth.interface);
+        let _ = writeln!(text, "\n{}\n{}\n", table::heading(&heading, style), growth.about);
+        let names = growth.lines.iter().map(|line| line.name.clone());
+        let header: Vec<String> = std::iter::once(growth.axis.clone()).chain(names).collect();
+        let mut lines: Vec<Vec<String>> = Vec::new();
         for value in values(results, &growth) {
-            let _ = write!(text, "{:>12}", short(value));
-            for line in &growth.lines {
-                let cost = line.points.iter().find(|(at, _)| *at == value);
-                let _ = write!(text, "{:>16}", cost.map_or("–".into(), |(_, cost)| format!("{cost:.1}")));
-            }
-            text.push('\n');
+            let cost = |line: &Line| line.points.iter().find(|(at, _)| *at == value).map(|(_, cost)| *cost);
+            let cells =
+                growth.lines.iter().map(|line| cost(line).map_or("–".into(), |cost| format!("{cost:.1}")));
+            lines.push(std::iter::once(short(value)).chain(cells).collect());
         }
-        let _ = write!(text, "{:>12}", "most/least");
-        for line in &growth.lines {
-            let _ = write!(text, "{:>16}", line.rise().map_or("–".into(), |rise| format!("{rise:.2}")));
-        }
-        text.push('\n');
+        let rises =
+            growth.lines.iter().map(|line| line.rise().map_or("–".into(), |rise| format!("{rise:.2}")));
+        lines.push(std::iter::once("most/least".into()).chain(rises).collect());
+        text += &match style {
+            Style::Markdown => markdown(&header, &lines),
+            _ => aligned(&[vec![String::new(); header.len()], header], &lines, 1),
+        };
     }
-    text
+    text += &table::failures(results, style);
+    text + &table::versions(results, style)
 }
 
 fn values(results: &Results, growth: &Growth) -> Vec<f64> {
@@ -166,9 +168,11 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_point() {
-        let text = write(&example());
-        assert!(text.contains("         10G"), "{text}");
+        let text = write(&example(), Style::Plain);
+        assert!(text.contains("\n10G "), "{text}");
         assert_eq!(text.matches("most/least").count(), 2);
+        let text = write(&example(), Style::Markdown);
+        assert!(text.contains("\n| 10G | ") && text.contains("\n| most/least | "), "{text}");
     }
 
     #[test]

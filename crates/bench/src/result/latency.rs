@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use freestone_bench::Histogram;
 
-use super::stats::median;
-use super::{Cell, Latency, Results, Role, Row};
+use super::stats::{geometric_mean, median};
+use super::table::{self, Style, aligned, emphasise, folded, markdown, ratio};
+use super::{Cell, Interface, Latency, Results, Role, Row};
 
 /// The columns of the table: a heading, and the part of all calls that stay within the figure.
 pub const COLUMNS: [(&str, f64); 5] =
@@ -50,15 +51,119 @@ pub fn kinds(row: &Row) -> Vec<String> {
     kinds
 }
 
-/// The tables of all rows with latencies; nothing if there are none.
-pub fn write(results: &Results) -> String {
-    let mut text = String::new();
-    for row in &results.rows {
-        for kind in kinds(row) {
-            write_one(results, row, &kind, &mut text);
+/// Whether the result is one of `latency`.
+pub fn is_about(results: &Results) -> bool {
+    results.rows.iter().any(|row| row.cells.values().any(|cell| !cell.latency.is_empty()))
+}
+
+/// The figures: on a terminal those of each row and kind of call by themselves, then all of them side by side.
+pub fn write(results: &Results, style: Style) -> String {
+    let mut text = format!("{}\n", table::head(results));
+    if style != Style::Markdown {
+        for row in &results.rows {
+            for kind in kinds(row) {
+                write_one(results, row, &kind, &mut text);
+            }
         }
     }
-    text
+    for interface in results.interfaces() {
+        side_by_side(&Field::of(results, interface), interface, style, &mut text);
+    }
+    text += &table::failures(results, style);
+    text + &table::versions(results, style)
+}
+
+/// Everybody's figures under one interface.
+struct Field<'a> {
+    /// Contestants, and whether each is a peer.
+    names: Vec<(&'a str, bool)>,
+    /// A row and a kind of call, and for each contestant the figures of [`COLUMNS`], if it has them.
+    lines: Vec<(String, Vec<Option<Vec<f64>>>)>,
+}
+
+impl Field<'_> {
+    fn of(results: &Results, interface: Interface) -> Field<'_> {
+        let shown = results.shown(interface);
+        let mut lines = Vec::new();
+        for row in results.rows.iter().filter(|row| row.interface == interface) {
+            for kind in kinds(row) {
+                let figures = |name: &str| {
+                    let cell = row.cells.get(name)?;
+                    COLUMNS.iter().map(|(_, part)| percentile(cell, &kind, *part)).collect()
+                };
+                lines.push((
+                    format!("{}, {kind}", row.name),
+                    shown.iter().map(|one| figures(&one.name)).collect(),
+                ));
+            }
+        }
+        Field { names: shown.iter().map(|one| (one.name.as_str(), one.role == Role::Peer)).collect(), lines }
+    }
+
+    /// The least of a column among the peers of a line.
+    fn best(&self, line: &[Option<Vec<f64>>], column: usize) -> f64 {
+        let peers = line.iter().zip(&self.names).filter(|(_, (_, is_peer))| *is_peer);
+        peers.filter_map(|(all, _)| Some(all.as_ref()?[column])).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The geometric mean over the lines of what a contestant has in a column, in terms of the best peer, and the lines where it is
+    /// at most that.
+    fn standing(&self, place: usize, column: usize) -> Option<(f64, usize)> {
+        let ratios: Vec<f64> = self
+            .lines
+            .iter()
+            .filter_map(|(_, line)| Some(line[place].as_ref()?[column] / self.best(line, column)))
+            .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+            .collect();
+        Some((geometric_mean(&ratios)?, ratios.iter().filter(|ratio| **ratio <= 1.0).count()))
+    }
+}
+
+fn side_by_side(field: &Field, interface: Interface, style: Style, text: &mut String) {
+    let heading = format!(
+        "All {} rows and kinds of call, {interface} interface: geometric mean in terms of the best peer of each (and where at most that)",
+        field.lines.len()
+    );
+    let _ = writeln!(text, "\n{}\n", table::heading(&heading, style));
+    let header: Vec<String> =
+        ["allocator"].iter().copied().chain(COLUMNS.map(|(name, _)| name)).map(String::from).collect();
+    let standing = |place: usize, column: usize| {
+        let (mean, won) = field.standing(place, column)?;
+        Some(format!("{} ({won})", ratio(mean)))
+    };
+    let body = field.names.iter().enumerate().map(|(place, (name, _))| {
+        let cells = (0..COLUMNS.len()).map(|column| standing(place, column).unwrap_or("–".into()));
+        std::iter::once(name.to_string()).chain(cells).collect()
+    });
+    *text += &written(&header, &body.collect::<Vec<Vec<String>>>(), style);
+    for column in [2, COLUMNS.len() - 1] {
+        let heading = format!("{}: nanoseconds, {interface} interface", COLUMNS[column].0);
+        let _ = writeln!(text, "\n{}\n", table::heading(&heading, style));
+        let header: Vec<String> = std::iter::once("row, call")
+            .chain(field.names.iter().map(|(name, _)| *name))
+            .map(String::from)
+            .collect();
+        let rows = field.lines.iter().map(|(name, line)| {
+            let least = line.iter().flatten().map(|all| all[column]).fold(f64::INFINITY, f64::min);
+            let cells = line.iter().map(|all| match all.as_ref().map(|all| all[column]) {
+                Some(value) if value <= least => emphasise(&format!("{value:.0}"), style),
+                Some(value) => format!("{value:.0}"),
+                None => "–".into(),
+            });
+            std::iter::once(name.clone()).chain(cells).collect()
+        });
+        *text += &written(&header, &rows.collect::<Vec<Vec<String>>>(), style);
+    }
+}
+
+fn written(header: &[String], lines: &[Vec<String>], style: Style) -> String {
+    match style {
+        Style::Markdown => markdown(header, lines),
+        _ => {
+            let (above, below) = folded(header);
+            aligned(&[above, below], lines, 0)
+        }
+    }
 }
 
 fn write_one(results: &Results, row: &Row, kind: &str, text: &mut String) {
@@ -136,10 +241,13 @@ mod tests {
             }
             cell.latency.insert("free".into(), vec![latency]);
         }
-        let text = write(&results);
+        let text = write(&results, Style::Plain);
         assert!(text.contains("row-0, free, C interface"), "{text}");
         assert!(text.contains("freestone: p99.9 2.00, worst 2.00 times"), "{text}");
         assert!(!text.contains("again"), "{text}");
-        assert_eq!(write(&example(1, 1)), "");
+        assert!(is_about(&results) && !is_about(&example(1, 1)));
+        let text = write(&results, Style::Markdown);
+        assert!(text.contains("| freestone | 2.00 (0) | 2.00 (0) | 2.00 (0) |"), "{text}");
+        assert!(text.contains("| glibc | 1.00 (1) |") && text.contains("| row-0, free | **2** |"), "{text}");
     }
 }

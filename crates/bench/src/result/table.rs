@@ -180,6 +180,11 @@ pub(super) fn emphasise(text: &str, style: Style) -> String {
     }
 }
 
+/// The line above a table.
+pub(super) fn heading(text: &str, style: Style) -> String {
+    if style == Style::Markdown { emphasise(text, style) } else { text.to_string() }
+}
+
 /// The columns a text takes in a terminal.
 fn width(text: &str) -> usize {
     text.replace(BOLD.0, "").replace(BOLD.1, "").chars().count()
