@@ -19,7 +19,8 @@ use freestone_base::trace::sheet::{HEADER, SHEET};
 use freestone_base::trace::{Kind, MOST_FRAMES, SheetHeader, stack_counts};
 use freestone_sys::linux;
 
-use super::{State, write_header};
+use super::State;
+use super::file::write_header;
 use crate::chance::{self, Exponential};
 use crate::profile::mapped;
 use crate::stack;
