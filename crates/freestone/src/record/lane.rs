@@ -14,6 +14,8 @@ use freestone_sys::linux::{self, control, tape};
 
 use super::file::write_header;
 use super::{Last, State, THREADS, stacks};
+use crate::cache::cpu;
+use crate::stack;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sync::one_thread;
 use crate::tls::{self, ThreadState};
@@ -22,6 +24,27 @@ use crate::tls::{self, ThreadState};
 const OWN_LANES: usize = LANES / 2;
 /// Every so many events the clocks are compared anew, so that times are right whenever the process ends.
 const COMPARE_EVERY: u64 = 256;
+
+/// To look at the clock takes as long as all else about an event. Where so many looks in a row found hardly any time gone, two
+/// calls in three take over the time of the look before, unless the thread has waited or been interrupted meanwhile.
+const CALM: u32 = 8;
+const TIMELESS: u32 = 2;
+/// Ticks of some 0.2 µs that are hardly any.
+const CLOSE_TICKS: u64 = 4;
+
+/// `ThreadState::recorded` of a thread that has a number; and of one that has not been on its processor all the time since its last
+/// event.
+const KNOWN: u8 = 1;
+const RESUMED: u8 = 2;
+
+/// Notes whether the thread has waited or been interrupted since its last call. To be called before it uses a cache.
+#[inline(always)]
+pub(super) fn note_absence() {
+    let thread = tls::current();
+    if cpu::was_away() && thread.recorded.load(Ordering::Relaxed) == KNOWN {
+        thread.recorded.store(RESUMED, Ordering::Relaxed);
+    }
+}
 
 /// A thread's number, by its thread pointer. Only that thread reads and writes it.
 pub(super) struct Known {
@@ -51,6 +74,10 @@ pub(super) struct Body {
     model: Model,
     code: Scratch,
     lot: stacks::Lot,
+    /// Of the thread that wrote last.
+    own_stack: stack::Own,
+    /// Looks at the clock that found hardly any time gone, as far as they count.
+    calm: u32,
 }
 
 impl State {
@@ -96,7 +123,7 @@ impl State {
     #[cold]
     fn number_of(&self, pointer: usize, thread: &ThreadState) -> (u32, bool) {
         // Where a thread ends, another may begin with the same pointer; but its own state is fresh.
-        let is_fresh = thread.recorded.swap(1, Ordering::Relaxed) == 0;
+        let is_fresh = thread.recorded.swap(KNOWN, Ordering::Relaxed) == 0;
         let start = spread(pointer);
         for n in 0..THREADS {
             let known = &self.known[(start + n) % THREADS];
@@ -167,7 +194,7 @@ impl Body {
     #[inline(always)]
     pub(super) fn write(&mut self, state: &State, pointer: usize, op: Op) {
         let thread = tls::current();
-        if self.pointer != pointer || thread.recorded.load(Ordering::Relaxed) == 0 {
+        if self.pointer != pointer || thread.recorded.load(Ordering::Relaxed) != KNOWN {
             self.meet(state, pointer, thread);
         }
         let drawn = match op {
@@ -188,10 +215,15 @@ impl Body {
         }
     }
 
-    /// Another thread than last time writes, or one that is not known yet.
+    /// Another thread than last time writes, or one that is not known yet or did something else meanwhile.
     #[cold]
     #[inline(never)]
     fn meet(&mut self, state: &State, pointer: usize, thread: &ThreadState) {
+        self.calm = 0;
+        if self.pointer == pointer && thread.recorded.load(Ordering::Relaxed) == RESUMED {
+            return thread.recorded.store(KNOWN, Ordering::Relaxed);
+        }
+        self.own_stack = stack::Own::UNKNOWN;
         let (number, is_new) = state.number_of(pointer, thread);
         (self.pointer, self.thread) = (pointer, number);
         if is_new {
@@ -203,7 +235,7 @@ impl Body {
     #[inline(never)]
     fn put_with_stack(&mut self, state: &State, op: Op) {
         let mut frames = [0; MOST_FRAMES];
-        let frames = stacks::capture(&mut frames);
+        let frames = stacks::capture(&mut frames, &mut self.own_stack);
         state.code.note(state, frames);
         self.model.set_frames(frames);
         if self.make_room(state, 2) {
@@ -229,7 +261,8 @@ impl Body {
             return;
         }
         let number = state.last.take(1);
-        let Some(short) = self.model.encode_short(number, tape::ticks(), self.thread, frequent) else {
+        let ticks = self.ticks();
+        let Some(short) = self.model.encode_short(number, ticks, self.thread, frequent) else {
             return self.put_as(state, number, op);
         };
         let at = core::ptr::with_exposed_provenance_mut::<u64>(self.at);
@@ -238,6 +271,19 @@ impl Body {
         unsafe { at.write_unaligned(short.bits.to_le()) };
         self.at += short.len;
         self.compare_sometimes(state, number);
+    }
+
+    /// The time, as of now or, where calls follow each other closely, as of one of the last calls.
+    #[inline(always)]
+    fn ticks(&mut self) -> u64 {
+        if self.calm > CALM && self.calm <= CALM + TIMELESS {
+            self.calm += 1;
+            return self.model.ticks();
+        }
+        let ticks = tape::ticks();
+        let is_close = ticks.saturating_sub(self.model.ticks()) <= CLOSE_TICKS;
+        self.calm = if is_close { self.calm.min(CALM) + 1 } else { 0 };
+        ticks
     }
 
     #[inline(always)]

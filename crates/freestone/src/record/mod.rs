@@ -125,9 +125,16 @@ fn on_other_alloc(call: Call, size: u64, align: usize, zeroed: bool, addr: u64) 
     write(if addr == 0 { Op::Refused { way, size } } else { Op::Alloc { way, size, addr } });
 }
 
+/// A request is about to be served.
+#[inline(always)]
+pub(crate) fn before_alloc() {
+    lane::note_absence();
+}
+
 /// A block is about to be freed.
 #[inline(never)]
 pub(crate) fn on_free(addr: usize) {
+    lane::note_absence();
     write_frequent(Op::Free { addr: addr as u64 });
 }
 
