@@ -356,7 +356,7 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
 #[inline(never)]
 unsafe fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
     // While a block may be watched, its address has to tell the class.
-    if !start::is_plain() && push_by_address(block) {
+    if start::watches() && push_by_address(block) {
         return;
     }
     // SAFETY: F2.

@@ -175,6 +175,7 @@ macro_rules! pop_counted {
 
 /// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
 /// counted down, and popped as the fast path does unless its turn has come.
+#[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
     core::arch::naked_asm!(
@@ -227,12 +228,13 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
 ///
 /// # Safety
 /// F2 of `front.rs`; the class follows from the layout.
+#[cold]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
     core::arch::naked_asm!(
         ".cfi_startproc",
-        "cmp byte ptr [rip + {hot} + {instruments}], {plain}",
-        "je {slow}",
+        "test byte ptr [rip + {hot} + {instruments}], {watches}",
+        "jz {slow}",
         "mov rax, rdi",
         "shr rax, {page_shift}",
         "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -258,7 +260,7 @@ pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, class: u8, size: 
         levels = sym crate::instances::LEVELS,
         slow = sym crate::front::dealloc_slow,
         instruments = const offset_of!(Hot, instruments),
-        plain = const crate::start::PLAIN,
+        watches = const crate::start::WATCHES,
         page_shift = const Numbers::PAGE_SHIFT,
         base_page = const Numbers::BASE_PAGE,
         len = const Numbers::LEN,

@@ -50,13 +50,9 @@ const HARDENED: u8 = 8;
 /// Blocks have pages of their own.
 const DEBUGS: u8 = 16;
 /// A block may be watched, whose size does not tell its place.
-const WATCHES: u8 = 32;
+pub(crate) const WATCHES: u8 = 32;
 /// Requests are observed.
 const OBSERVES: u8 = 64;
-
-/// `HOT.instruments` where nothing is done but serving.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const PLAIN: u8 = STARTED;
 
 static CHECKING: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
