@@ -43,14 +43,17 @@ impl Piece {
     /// No byte at all for 0.
     #[inline(always)]
     fn or_nothing(number: u64) -> Piece {
-        // Bits of the number: the place of the highest one in twice the number and 1.
-        let bits = 63 - (2 * number + 1).leading_zeros();
-        Piece::of(number, (bits + 6) / 7)
+        Piece::of(number, if number == 0 { 0 } else { Piece::bytes_of(number) })
     }
 
     #[inline(always)]
     fn new(number: u64) -> Piece {
-        Piece::of(number, (63 - (number | 1).leading_zeros()) / 7 + 1)
+        Piece::of(number, Piece::bytes_of(number))
+    }
+
+    #[inline(always)]
+    fn bytes_of(number: u64) -> u32 {
+        (63 - (number | 1).leading_zeros()) / 7 + 1
     }
 
     #[inline(always)]
