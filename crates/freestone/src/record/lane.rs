@@ -17,6 +17,7 @@ use super::{Last, State, THREADS, stacks};
 use crate::cache::cpu;
 use crate::stack;
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+#[cfg(target_arch = "x86_64")]
 use crate::sync::one_thread;
 use crate::tls::{self, ThreadState};
 
