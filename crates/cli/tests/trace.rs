@@ -274,6 +274,29 @@ fn figures_by_site_are_estimates_of_the_exact_ones() {
     assert!(!lists.is_empty() && lists[0].lines().any(|line| line.contains("/service")), "{lists:?}");
 }
 
+/// What the pprof tool itself makes of our file, where Go has brought it along.
+#[test]
+fn the_pprof_tool_names_the_call_sites_of_a_profile() {
+    let scratch = Scratch::new("pprof");
+    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let path = scratch.path("service.pb.gz");
+    let arguments = ["run", "-q", "--conf", "sample:1K", "--profile", &path, "--", &program, "2000"];
+    let profiled = output(&arguments);
+    assert!(profiled.status.success(), "{}", text(&profiled.stderr));
+    for (measure, function) in [("inuse_space", "remember_request"), ("alloc_objects", "parse_fields")] {
+        let mut tool = Command::new("go");
+        tool.args(["tool", "pprof", "-top", "-cum", "-sample_index", measure, &path]);
+        tool.env("PPROF_TMPDIR", &scratch.0).env("HOME", &scratch.0).env("GOFLAGS", "-mod=mod");
+        let Ok(told) = tool.output() else { return eprintln!("skipped: there is no Go") };
+        let (said, complaint) = (text(&told.stdout), text(&told.stderr));
+        if complaint.contains("no such tool") {
+            return eprintln!("skipped: this Go has no pprof");
+        }
+        assert!(told.status.success() && said.contains(&format!("Type: {measure}")), "{said}{complaint}");
+        assert!(said.lines().any(|line| line.split_whitespace().last() == Some(function)), "{said}");
+    }
+}
+
 #[test]
 fn a_file_that_cannot_grow_ends_the_trace_and_not_the_program() {
     if !has_library() {

@@ -149,7 +149,7 @@ fn malloc_instrumented(size: usize) -> *mut u8 {
 }
 
 #[cfg(target_arch = "x86_64")]
-use crate::front_c::malloc_observed;
+use crate::front_c::{alloc_missed, dealloc_missed, malloc_observed};
 
 /// malloc of a small block while requests are observed.
 #[cfg(not(target_arch = "x86_64"))]
@@ -208,11 +208,32 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
             return block;
         }
     }
-    if size > MAX_SMALL && !zeroed {
-        return malloc_slow(size);
+    if !zeroed {
+        return if size > MAX_SMALL { malloc_slow(size) } else { alloc_missed(size, align) };
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
     alloc_slow(class, size, align, zeroed, Call::Malloc)
+}
+
+/// What the fast path of [`alloc`] leaves, of a small block.
+#[cfg(not(target_arch = "x86_64"))]
+#[cold]
+#[inline(never)]
+fn alloc_missed(size: usize, align: usize) -> *mut u8 {
+    alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
+}
+
+/// [`alloc`] of a small block where nobody observes, or its turn has come: it is counted there.
+#[cfg(target_arch = "x86_64")]
+pub(crate) extern "C" fn alloc_due(size: usize, align: usize) -> *mut u8 {
+    slow::allocate(class_of_aligned(size, align), size, align, false, Call::Malloc)
+}
+
+/// [`alloc`] of a small block that was counted and is not due, for which the cache had none.
+#[cfg(target_arch = "x86_64")]
+pub(crate) extern "C" fn alloc_counted(size: usize, align: usize) -> *mut u8 {
+    let (class, call) = (class_of_aligned(size, align), Call::Malloc);
+    slow::instrumented::allocate_counted(&Request { class, size, align, zeroed: false, call })
 }
 
 /// What the fast paths leave, whose tables are not malloc's.
@@ -323,22 +344,33 @@ pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
         return;
     }
     // SAFETY: F2.
-    unsafe { dealloc_slow(block, class_of_aligned(size, align), size) }
+    unsafe { dealloc_missed(block, class_of_layout(size, align).0, size) }
 }
 
 /// What the fast path of [`dealloc`] leaves; out of line, so that the fast path needs no stack.
 ///
 /// # Safety
 /// F2; the class follows from size and alignment.
+#[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_slow(block: *mut u8, class: Option<ClassId>, size: usize) {
+unsafe fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
     // While a block may be watched, its address has to tell the class.
-    if !start::is_plain() && push_by_address(block) {
+    if start::watches() && push_by_address(block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }
+    unsafe { dealloc_slow(block, class, size) }
+}
+
+/// What even that leaves.
+///
+/// # Safety
+/// F2; the class follows from size and alignment.
+#[cold]
+pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, class: u8, size: usize) {
+    // SAFETY: F2.
+    unsafe { slow::release_told(block, Some(ClassId(class)), &Told::sized(Call::Malloc, size)) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

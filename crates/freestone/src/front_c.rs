@@ -1,5 +1,5 @@
 //! The fast paths of C's `malloc` and `free` as whole functions in assembly (x86-64), for whoever defines the symbols; and
-//! what takes malloc's place while requests are observed.
+//! what takes the place of malloc and of Rust's calls while requests are observed.
 //!
 //! The same steps as in `front.rs`, without what a compiler adds around inline assembly: no result tested twice, no
 //! register saved, a miss leaves by a jump with the arguments still in place. `docs/design/fast-path.md` explains both
@@ -8,6 +8,7 @@
 //! # Safety
 //!
 //! As `front.rs`, and Q1, Q2 of `cache/rseq.rs`, R2 and R3 of `cache/region.rs`.
+#![allow(unsafe_code)]
 
 use core::mem::offset_of;
 
@@ -149,6 +150,125 @@ pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
         regions = const Numbers::REGIONS,
         region_shift = const Numbers::REGION_SHIFT,
         classes = const Numbers::CLASSES,
+        headers = const Numbers::HEADERS,
+    )
+}
+
+/// The pop of a counted request: of the class in `rcx`, where `class` puts it, else to `empty`. The request's size and alignment stay
+/// where they are, in `rdi` and `rsi`.
+macro_rules! pop_counted {
+    ($($class:literal)?) => {
+        concat!(
+            crate::rseq_descriptor!(), "\n",
+            crate::begin_sequence!("r10"), "\n",
+            $($class, "\n",)?
+            "movzx eax, word ptr [r9 + rcx*4 + {headers}]
+            mov rax, qword ptr [r9 + rax*8]
+            test rax, rax
+            jz {counted}
+            dec word ptr [r9 + rcx*4 + {headers}]
+            55:
+            ret"
+        )
+    };
+}
+
+/// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
+/// counted down, and popped as the fast path does unless its turn has come.
+#[cold]
+#[unsafe(naked)]
+pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "cmp rdi, qword ptr [rip + {hot} + {observed}]",
+        "jae {due}",
+        "mov rdx, qword ptr [rip + {hot} + {countdown}]",
+        "mov eax, dword ptr fs:[rdx]",
+        "lea ecx, [rdi + 1]",
+        "sub eax, ecx",
+        "jle {due}",
+        "mov dword ptr fs:[rdx], eax",
+        "lea r11, [rdi + 7]",
+        "cmp rsi, 8",
+        "ja 3f",
+        "shr r11, 3",
+        "cmp rdi, {sharing}",
+        "ja 2f",
+        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {words}]"),
+        "2:",
+        "lea rcx, [rip + {word_classes}]",
+        "movzx ecx, byte ptr [rcx + r11]",
+        pop_counted!(),
+        "3:", // of 16 bytes at least
+        "lea rcx, [rsi + 7]",
+        "cmp rdi, rsi",
+        "cmovb r11, rcx",
+        "shr r11, 3",
+        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {classes}]"),
+        ".cfi_endproc",
+        hot = sym crate::hot::HOT,
+        due = sym crate::front::alloc_due,
+        counted = sym crate::front::alloc_counted,
+        word_classes = sym freestone_base::size_class::WORD_CLASS_TABLE,
+        observed = const offset_of!(Hot, observed),
+        countdown = const offset_of!(Hot, countdown),
+        sharing = const freestone_base::MAX_SHARING,
+        rseq_index = const Numbers::RSEQ_INDEX,
+        rseq_cs = const Numbers::RSEQ_CS,
+        regions = const Numbers::REGIONS,
+        region_shift = const Numbers::REGION_SHIFT,
+        words = const region::WORDS_OFFSET,
+        classes = const Numbers::CLASSES,
+        headers = const Numbers::HEADERS,
+    )
+}
+
+/// What the fast path of Rust's `dealloc` leaves, which goes by the size: while a block may be watched, its address has to tell
+/// the class.
+///
+/// # Safety
+/// F2 of `front.rs`; the class follows from the layout.
+#[cold]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "test byte ptr [rip + {hot} + {instruments}], {watches}",
+        "jz {slow}",
+        "mov rax, rdi",
+        "shr rax, {page_shift}",
+        "sub rax, qword ptr [rip + {levels} + {base_page}]",
+        "cmp rax, qword ptr [rip + {levels} + {len}]",
+        "jae {slow}",
+        "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
+        "movzx ecx, byte ptr [rcx + rax]",
+        "mov rax, rdx", // the size
+        crate::rseq_descriptor!(),
+        crate::begin_sequence!("r11"),
+        "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
+        "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
+        "jae 2f",
+        "mov qword ptr [r9 + r10*8 + 8], rdi",
+        "inc word ptr [r9 + rcx*4 + {headers}]",
+        "55:",
+        "ret",
+        "2:",
+        "mov rdx, rax",
+        "jmp {slow}",
+        ".cfi_endproc",
+        hot = sym crate::hot::HOT,
+        levels = sym crate::instances::LEVELS,
+        slow = sym crate::front::dealloc_slow,
+        instruments = const offset_of!(Hot, instruments),
+        watches = const crate::start::WATCHES,
+        page_shift = const Numbers::PAGE_SHIFT,
+        base_page = const Numbers::BASE_PAGE,
+        len = const Numbers::LEN,
+        page_classes = const Numbers::PAGE_CLASSES,
+        rseq_index = const Numbers::RSEQ_INDEX,
+        rseq_cs = const Numbers::RSEQ_CS,
+        regions = const Numbers::REGIONS,
+        region_shift = const Numbers::REGION_SHIFT,
         headers = const Numbers::HEADERS,
     )
 }

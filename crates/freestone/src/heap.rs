@@ -23,7 +23,7 @@ use crate::pageheap::{SpanList, SpanRef, SpanState};
 use crate::slow::{self, LEVELS};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicPtr, Ordering};
-use crate::{front, gate, start};
+use crate::{front, gate, record, start, tls};
 
 struct Record {
     state: Lock<State>,
@@ -232,8 +232,18 @@ fn doom(heap: &Record) {
 }
 
 /// Destroys the heaps that could not be destroyed where they were dropped. The gate has been entered.
+#[inline]
 pub(crate) fn destroy_doomed() {
-    if DOOMED.load(Ordering::Relaxed).is_null() {
+    if !DOOMED.load(Ordering::Relaxed).is_null() {
+        destroy_all_doomed();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn destroy_all_doomed() {
+    // The allocator's own thread does not, where calls are recorded: what is freed here is one.
+    if record::is_on() && tls::current().is_cacheless() {
         return;
     }
     let mut next = DOOMED.swap(null_mut(), Ordering::Acquire);

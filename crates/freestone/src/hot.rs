@@ -24,8 +24,8 @@ pub struct Hot {
     /// As `rseq_index`, for who frees by size: of a field that reads -1 while a block may be watched, which only its address
     /// tells.
     pub(crate) sized_index: AtomicUsize,
-    /// Zero unless requests are observed. Then those below this many bytes may try the per-CPU cache, once they are
-    /// counted: see `observe.rs`.
+    /// Zero unless requests are observed and use the per-CPU caches. Then those below this many bytes may try them, once they
+    /// are counted: see `observe.rs`.
     pub(crate) observed: AtomicUsize,
     /// Offset from the thread pointer of the thread's countdown, while requests are observed.
     pub(crate) countdown: AtomicUsize,

@@ -85,9 +85,6 @@ const LONGEST: u64 = i32::MAX as u64;
 /// The longest mean distance between two samples, in bytes.
 pub(crate) const LONGEST_MEAN: u64 = LONGEST / 16;
 
-/// `HOT.observed` where requests never try a cache by themselves.
-const NO_CACHE: usize = 1;
-
 /// Mean distances in bytes, by observer; 0: does not observe.
 static MEANS: [AtomicU64; OBSERVERS.len()] = [const { AtomicU64::new(0) }; OBSERVERS.len()];
 /// Which of a thread's two countdowns is in use. They take turns, so that one drawn by other means is not continued.
@@ -97,14 +94,13 @@ static SWITCH: Lock<()> = Lock::new(());
 /// Whether requests are observed.
 #[inline]
 pub(crate) fn is_on() -> bool {
-    HOT.observed.load(Ordering::Relaxed) != 0
+    start::observes()
 }
 
 /// Whether requests are observed, and those of `size` bytes that are not due are served from the cache.
 #[inline]
 pub(crate) fn serves_from_cache(size: usize) -> bool {
-    let observed = HOT.observed.load(Ordering::Acquire);
-    size < observed && observed != NO_CACHE
+    size < HOT.observed.load(Ordering::Acquire)
 }
 
 /// Whether a block's class must be looked up though its size is known, because it may be watched.
@@ -153,8 +149,9 @@ fn begin() {
         cpu::let_sized_frees(false);
     }
     // Release: who is drawn finds the frees by size shut.
-    HOT.observed.store(if cached { MAX_SMALL + 1 } else { NO_CACHE }, Ordering::Release);
+    start::set_observes(true);
     if cached {
+        HOT.observed.store(MAX_SMALL + 1, Ordering::Release);
         cpu::let_requests(false);
     }
 }
@@ -164,6 +161,7 @@ fn end() {
         cpu::let_requests(true);
     }
     HOT.observed.store(0, Ordering::Release);
+    start::set_observes(false);
     watched::settle(open_sized_frees);
 }
 
@@ -184,7 +182,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     {
         return Some(block);
     }
-    if HOT.observed.load(Ordering::Acquire) > NO_CACHE
+    if HOT.observed.load(Ordering::Acquire) != 0
         && let Some(class) = request.class
     {
         return crate::slow::instrumented::from_cache(class, request.size, request.zeroed);

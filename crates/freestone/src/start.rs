@@ -37,7 +37,7 @@ impl Mode {
 
 static MODE: AtomicU8 = AtomicU8::new(0);
 
-// The bits of `HOT.instruments`: what is done beside serving. All but `WATCHES` are fixed when the allocator has started, before
+// The bits of `HOT.instruments`: what is done beside serving. All but `WATCHES` and `OBSERVES` are fixed when the allocator has started, before
 // any block is handed out by it.
 /// The allocator has started, and the others are true.
 const STARTED: u8 = 1;
@@ -50,7 +50,9 @@ const HARDENED: u8 = 8;
 /// Blocks have pages of their own.
 const DEBUGS: u8 = 16;
 /// A block may be watched, whose size does not tell its place.
-const WATCHES: u8 = 32;
+pub(crate) const WATCHES: u8 = 32;
+/// Requests are observed.
+const OBSERVES: u8 = 64;
 
 static CHECKING: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -109,13 +111,28 @@ pub(crate) fn watches() -> bool {
     instruments() & WATCHES != 0
 }
 
+/// Whether requests are observed.
+#[inline]
+pub(crate) fn observes() -> bool {
+    instruments() & OBSERVES != 0
+}
+
 /// Has blocks be watched, or not any more.
 pub(crate) fn set_watches(watches: bool) {
-    // Release: who gets such a block finds this.
-    if watches {
-        HOT.instruments.fetch_or(WATCHES, Ordering::Release);
+    set(WATCHES, watches);
+}
+
+/// Has requests be observed, or not any more.
+pub(crate) fn set_observes(observes: bool) {
+    set(OBSERVES, observes);
+}
+
+fn set(instrument: u8, on: bool) {
+    // Release: who gets a watched block finds this.
+    if on {
+        HOT.instruments.fetch_or(instrument, Ordering::Release);
     } else {
-        HOT.instruments.fetch_and(!WATCHES, Ordering::Release);
+        HOT.instruments.fetch_and(!instrument, Ordering::Release);
     }
 }
 

@@ -51,6 +51,11 @@ impl ThreadState {
         }
         self.stage.store(STAGE_ENDED, Ordering::Relaxed);
     }
+
+    /// Whether it is that of a thread that uses no cache, as the allocator's own does not.
+    pub(crate) fn is_cacheless(&self) -> bool {
+        self.stage.load(Ordering::Relaxed) == STAGE_ENDED
+    }
 }
 
 /// `ThreadState::stage` of a thread that registers nothing any more.

@@ -15,7 +15,7 @@
 //! order of their numbers, never show a block handed out that was not free, and what is missing is a gap in the numbers.
 //!
 //! A sheet begins anew with its own [`Model`]: a damaged one takes none of the others along. It is full of zeros before it is
-//! written, and the tag of an event, which is never zero, is stored last. So a trace needs no end: a process that is
+//! written, and the tag of an event, which is never zero, is stored last, or all of a short event at once. So a trace needs no end: a process that is
 //! killed leaves behind all that it had written.
 
 pub mod event;
@@ -23,7 +23,7 @@ mod model;
 pub mod sheet;
 
 pub use event::{Event, MOST_FRAMES, Op, Scratch, Way, stack_counts};
-pub use model::{Broken, Model, Next};
+pub use model::{Broken, Frequent, Model, Next, Short};
 pub use sheet::{Kind, ProcessWord, SheetHeader};
 
 /// The version of the format. It changes whenever older readers would read something wrong.

@@ -15,6 +15,9 @@
 //! from that. One that is given back was often handed out not long ago: a table of the most recent blocks, by a hash of their
 //! address, says it in a byte. All addresses are divided by eight, which every block's can be.
 
+mod short;
+
+pub use self::short::{Frequent, Short};
 use super::event::{Event, MOST_FRAMES, Op, Scratch, Way};
 
 const SLOTS: usize = 64;

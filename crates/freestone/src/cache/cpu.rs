@@ -204,6 +204,16 @@ pub(crate) fn forget_number() {
     }
 }
 
+/// Whether the kernel has taken the calling thread off its processor, or brought it a signal, since its last use of a cache: it then
+/// clears the announcement. Where there is none, always.
+#[inline(always)]
+pub(crate) fn was_away() -> bool {
+    let at = tls::thread_pointer().wrapping_add(HOT.rseq_cs.load(Ordering::Relaxed));
+    let announcement = core::ptr::with_exposed_provenance::<AtomicUsize>(at);
+    // SAFETY: Q1 of rseq.rs: a field of an area that every thread has, or, before that is known, of libc's own thread block.
+    unsafe { &*announcement }.load(Ordering::Relaxed) == 0
+}
+
 /// How far below the thread pointer libc's area lies; 0 where it lies above.
 pub(crate) fn area_depth() -> usize {
     (AREA.load(Ordering::Relaxed) as isize).min(0).unsigned_abs()

@@ -19,7 +19,8 @@ use freestone_base::trace::sheet::{HEADER, SHEET};
 use freestone_base::trace::{Kind, MOST_FRAMES, SheetHeader, stack_counts};
 use freestone_sys::linux;
 
-use super::{State, write_header};
+use super::State;
+use super::file::write_header;
 use crate::chance::{self, Exponential};
 use crate::profile::mapped;
 use crate::stack;
@@ -63,12 +64,12 @@ impl Lot {
     }
 }
 
-/// The stack of the caller, the innermost first.
+/// The stack of the caller, on a thread of which `own` is known, the innermost first.
 #[inline(never)]
-pub(super) fn capture(frames: &mut [u64; MOST_FRAMES]) -> &[u64] {
+pub(super) fn capture<'a>(frames: &'a mut [u64; MOST_FRAMES], own: &mut stack::Own) -> &'a [u64] {
     const OWN_FRAMES: usize = 2;
     let mut addresses = [0; MOST_FRAMES];
-    let count = stack::capture(OWN_FRAMES, &mut addresses);
+    let count = stack::capture_own(OWN_FRAMES, &mut addresses, own);
     for (frame, address) in frames.iter_mut().zip(addresses) {
         *frame = address as u64;
     }

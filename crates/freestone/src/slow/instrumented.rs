@@ -44,6 +44,7 @@ pub(crate) fn allocate(request: &Request) -> *mut u8 {
     let served = if observe::is_on() {
         observe::serve(request)
     } else if start::only_records() {
+        record::before_alloc();
         class.filter(|_| size <= class_max()).and_then(|class| from_cache(class, size, zeroed))
     } else {
         None

@@ -15,7 +15,8 @@
 //! # Safety
 //!
 //! - U1: a word is read only at a multiple of 8, at or above the stack pointer that the capture began with, on the page of that,
-//!   on the first thread's stack, or on a page that was found readable in the same capture. Nobody unmaps a thread's stack under it.
+//!   on the first thread's stack, on a page that was found readable in the same capture, or on one of a thread's [`Own`] stack. Nobody
+//!   unmaps a thread's stack under it.
 //! - U2: the tables of a loaded object are mapped and stay so while a frame of the object is on the stack.
 #![allow(unsafe_code)]
 
@@ -29,6 +30,8 @@ mod rules;
 use core::ffi::CStr;
 
 use freestone_sys::linux::{self, fault::Access};
+
+use crate::tls;
 
 /// Most frames that are looked at: the innermost.
 pub(crate) const MOST: usize = 128;
@@ -44,6 +47,37 @@ pub(super) struct Words {
     certain: usize,
     /// The page read last, or 1.
     page: usize,
+}
+
+/// So much of a thread's own stack is looked at page by page at most.
+const LONGEST_OWN: usize = 1 << 20;
+
+/// What is known of a thread's own stack, at whose top libc keeps the thread's data: from here up to the thread pointer each page was
+/// found readable. Who captures often keeps it for the thread, and need not ask the kernel each time.
+pub(crate) struct Own {
+    /// 0: nothing yet; the highest address: the pages do not lie side by side.
+    lowest: usize,
+}
+
+impl Own {
+    /// Nothing is known.
+    pub(crate) const UNKNOWN: Own = Own { lowest: 0 };
+
+    /// Whether `sp` lies on the stack that is known, which may become known here.
+    fn reaches(&mut self, sp: usize, top: usize) -> bool {
+        if sp > top || top - sp > LONGEST_OWN || self.lowest == usize::MAX {
+            return false;
+        }
+        if self.lowest == 0 {
+            self.lowest = top & !(PAGE - 1);
+        }
+        let page = sp & !(PAGE - 1);
+        if page < self.lowest {
+            let readable = (page..self.lowest).step_by(PAGE).all(linux::is_readable);
+            self.lowest = if readable { page } else { usize::MAX };
+        }
+        self.lowest <= page
+    }
 }
 
 /// Further below the first thread's first words than this, the kernel places other mappings.
@@ -123,6 +157,18 @@ impl Frame {
 pub(crate) fn capture(skip: usize, out: &mut [usize]) -> usize {
     let frame = here();
     capture_from(frame, skip, Words::in_use(frame.sp), out)
+}
+
+/// The same for who captures often, on one thread.
+#[inline(never)]
+pub(crate) fn capture_own(skip: usize, out: &mut [usize], own: &mut Own) -> usize {
+    let frame = here();
+    let mut words = Words::in_use(frame.sp);
+    let top = tls::thread_pointer();
+    if words.certain <= (frame.sp | (PAGE - 1)) + 1 && own.reaches(frame.sp, top) {
+        words.certain = top & !(PAGE - 1);
+    }
+    capture_from(frame, skip, words, out)
 }
 
 /// The same for the place of an access that was refused, which is noted first.
@@ -218,6 +264,24 @@ mod tests {
     fn the_end_of_a_thread_is_its_first_frame() {
         let frames = std::thread::spawn(|| deep(3, &mut [0; MOST])).join().unwrap();
         assert!((5..60).contains(&frames), "{frames}");
+    }
+
+    #[test]
+    fn a_thread_finds_the_same_whether_its_stack_is_known_or_not() {
+        let thread = std::thread::spawn(|| {
+            let mut own = Own::UNKNOWN;
+            for _ in 0..3 {
+                let (mut asked, mut known) = ([0; MOST], [0; MOST]);
+                let frames = capture(0, &mut asked);
+                assert_eq!(capture_own(0, &mut known, &mut own), frames);
+                assert_eq!(asked[1..], known[1..]);
+                assert!(own.lowest != 0 && own.lowest != usize::MAX);
+            }
+        });
+        thread.join().unwrap();
+        let mut own = Own::UNKNOWN;
+        assert!(!own.reaches(PAGE, PAGE - 8) && !own.reaches(PAGE, PAGE + LONGEST_OWN + 8));
+        assert!(!own.reaches(PAGE, 3 * PAGE) && own.lowest == usize::MAX);
     }
 
     #[test]
