@@ -176,6 +176,12 @@ pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize
     }
 }
 
+/// Has `len` bytes at `addr` read as zeros. O(len). Requires G1 of the range.
+pub(crate) fn scrub(addr: usize, len: usize) {
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<u8>(addr).write_bytes(0, len) };
+}
+
 /// Writes to the end of a block without changing it, so that its page is made for writing at once: were it read first,
 /// that would cost a page fault more. O(1). Requires G1.
 #[inline]

@@ -25,6 +25,7 @@ mod large;
 mod marks;
 pub(crate) mod random;
 mod settings;
+mod warm;
 pub(crate) mod yard;
 
 use core::ptr::{null_mut, with_exposed_provenance_mut};
@@ -435,6 +436,17 @@ pub(crate) fn waiting(class: ClassId) -> usize {
 /// Large blocks that wait, and their bytes. O(1).
 pub(crate) fn waiting_large() -> (usize, usize) {
     large::waiting()
+}
+
+/// What the scavenger does at each look: takes the memory of large blocks that were kept and are not asked for, or of `all`
+/// that are kept. Whether any is left. The gate has been entered.
+pub(crate) fn age(all: bool) -> bool {
+    is_on() && large::age(all)
+}
+
+/// Bytes of freed large blocks that keep their memory.
+pub(crate) fn held() -> usize {
+    warm::held()
 }
 
 /// Returns what waits elsewhere: in the shared yard, and large blocks. The gate has been entered.
