@@ -2,6 +2,8 @@
  * Freestone promises it. The cases with "between" mask the signal around calls and hold for all. */
 #include "conformance.h"
 
+#include <setjmp.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 enum { RING = 64 };
@@ -303,4 +305,54 @@ CASE_FREESTONE(bug01_handler_forks) {
     arm_timer_once(0);
     for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
     CHECK_THAT(forks_of_handler > 20, "%d forks", forks_of_handler);
+}
+
+static sigjmp_buf out_of_fault;
+
+static void leave_fault(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info, (void)context;
+    siglongjmp(out_of_fault, 1);
+}
+
+static void end_well(int number) {
+    (void)number;
+    _exit(0);
+}
+
+static void fault_plainly(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = end_well;
+    /* More often than the allocator can remember. */
+    for (int i = 0; i < 200; i++) CHECK(sigaction(SIGSEGV, &action, NULL) == 0);
+    *(volatile char *)hide((void *)16) = 1;
+    _exit(3);
+}
+
+/* A handler of faults that a mode of the allocator has set before is not seen, and is in nobody's way. */
+CASE(a_handler_of_faults_is_the_programs_own) {
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    CHECK(sigaction(SIGSEGV, NULL, &old) == 0 && old.sa_handler == SIG_DFL);
+    action.sa_sigaction = leave_fault;
+    action.sa_flags = SA_SIGINFO;
+    sigaddset(&action.sa_mask, SIGUSR1);
+    CHECK(sigaction(SIGSEGV, &action, &old) == 0 && old.sa_handler == SIG_DFL);
+    CHECK(sigaction(SIGSEGV, NULL, &old) == 0 && old.sa_sigaction == leave_fault);
+    CHECK((old.sa_flags & SA_SIGINFO) && sigismember(&old.sa_mask, SIGUSR1));
+    volatile int survived = 0;
+    char *p = hide(aligned_alloc(4096, MIB));
+    REQUIRE(p);
+    CHECK(mprotect(p, 4096, PROT_NONE) == 0);
+    if (sigsetjmp(out_of_fault, 1) == 0) {
+        *(volatile char *)(p + 5) = 1;
+    } else {
+        survived = 1;
+    }
+    CHECK(survived && mprotect(p, 4096, PROT_READ | PROT_WRITE) == 0);
+    free(p);
+    in_child(fault_plainly);
+    action.sa_handler = SIG_DFL;
+    action.sa_flags = 0;
+    CHECK(sigaction(SIGSEGV, &action, &old) == 0 && old.sa_sigaction == leave_fault);
 }

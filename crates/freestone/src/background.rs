@@ -41,7 +41,7 @@ use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone, one_thread};
 use crate::tls::ThreadState;
-use crate::{control, gate, limit, pressure, scavenge, start, tls};
+use crate::{control, gate, harden, limit, pressure, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -164,7 +164,7 @@ fn consider() {
     let lived_ns = now.saturating_sub(first);
     // Whoever holds a lock is inside, or fork would not wait for him.
     let Some(inside) = gate::enter() else { return };
-    let dirty = LEVELS.pages.demand_now().dirty;
+    let dirty = LEVELS.pages.demand_now().dirty + (harden::held() >> PAGE_SHIFT);
     let scattered = if dirty < AT_ONCE { scavenge::to_sweep() >> PAGE_SHIFT } else { 0 };
     drop(inside);
     let most = dirty.max(scattered);

@@ -32,7 +32,7 @@ use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::{gate, limit};
+use crate::{gate, harden, limit};
 
 /// Looks for which pages that were in use count as wanted.
 const WINDOWS: usize = 2;
@@ -178,8 +178,9 @@ fn look() -> Option<Look> {
     if demand.dirty <= FIRST_LOOK {
         LEVELS.pages.trim_metadata();
     }
+    let kept = harden::age(short);
     drop(inside);
-    let moved = emptied || trimmed;
+    let moved = emptied || trimmed || kept;
     if short {
         return Some(Look { moved, excess: demand.dirty, waits: false });
     }

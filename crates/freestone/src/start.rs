@@ -99,6 +99,12 @@ pub(crate) fn hardened() -> bool {
     instruments() & HARDENED != 0
 }
 
+/// Whether the hardened mode is on, and the debug mode is not.
+#[inline]
+pub(crate) fn only_hardened() -> bool {
+    instruments() & (HARDENED | DEBUGS) == HARDENED
+}
+
 /// Whether the debug mode is on.
 #[inline]
 pub(crate) fn debugging() -> bool {

@@ -51,6 +51,22 @@ fn commit() {
             (0..2_000).for_each(|_| free(raw::malloc(100)));
         }
         "large, behind" => write(large.wrapping_add(1_100_000), 1),
+        // Those that were freed serve again, longer and shorter than before.
+        "large, again" | "large, again, behind" => {
+            let mut last = large;
+            for size in (0..120).map(|n| 300_000 + n * 7_919 % 900_000) {
+                free(last);
+                last = black_box(raw::malloc(size));
+                // SAFETY: live, and that long; hardened mode hands it out zeroed.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(last, size) };
+                assert!(bytes.iter().all(|&byte| byte == 0), "{size}");
+                bytes.fill(0xa5);
+            }
+            if case == "large, again, behind" {
+                write(last.wrapping_add(raw::usable_size(last).next_multiple_of(4096)), 1);
+            }
+            free(last);
+        }
         "large, after free" => {
             free(large);
             write(large, 1);
@@ -132,6 +148,7 @@ fn can_guard() -> bool {
 fn hardened_mode_ends_each_misuse_with_its_message() {
     for conf in ["harden:1", "harden:1,cache:thread", "harden:1,cache:none", "harden:1,harden_guards:0"] {
         passes(conf, "nothing");
+        passes(conf, "large, again");
         ends(conf, "double free", SIGABRT, "double free: the block is free already");
         ends(conf, "double free of large", SIGABRT, "double free: the block is free already");
         ends(conf, "inside", SIGABRT, "invalid free: the address is not the start of a block");
@@ -146,6 +163,7 @@ fn hardened_mode_ends_each_misuse_with_its_message() {
         // Without a word: Rust's runtime handles the signal, and is not displaced.
         ends("harden:1", "large, behind", SIGSEGV, "");
         ends("harden:1", "large, after free", SIGSEGV, "");
+        ends("harden:1", "large, again, behind", SIGSEGV, "");
     }
 }
 

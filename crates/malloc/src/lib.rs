@@ -3,7 +3,8 @@
 //! Here are the symbols and the rules of C, POSIX, glibc and C++ about them, nothing else; the allocator is the crate
 //! `freestone`. One file a family: `c.rs` the C standard and POSIX, `glibc.rs` glibc's extensions, `sized.rs` the sized calls of
 //! C23 and jemalloc, `cxx.rs`, `base.rs` and `unwind.rs` the operators of C++, `exit.rs` the report at the end,
-//! `control.rs` what lets others attach, `limits.rs` the limits on memory, `dlopen.rs` libraries that look past us.
+//! `control.rs` what lets others attach, `limits.rs` the limits on memory, `dlopen.rs` libraries that look past us,
+//! `sigaction.rs` programs that handle SIGSEGV.
 //!
 //! No `std`: the library starts nothing, needs no constructor, and maps little. A panic would be a bug; it ends
 //! the process without unwinding into C.
@@ -21,6 +22,8 @@ mod limits;
 #[cfg(not(test))]
 mod panic;
 mod profile;
+#[cfg(target_env = "gnu")]
+mod sigaction;
 mod sized;
 mod unwind;
 mod vfork;

@@ -42,7 +42,13 @@ const STATIC_PROGRAMS: [&str; 9] = [
 
 const BUGS: usize = 15;
 
+/// The variable by which the suite tells itself to overflow its stack.
+const OVERFLOW: &str = "FREESTONE_TEST_OVERFLOW";
+
 fn main() -> ExitCode {
+    if std::env::var_os(OVERFLOW).is_some() {
+        return ExitCode::from(overflow(0) as u8);
+    }
     let arguments = Arguments::from_args();
     let suite = match Suite::scan() {
         Ok(suite) => Arc::new(suite),
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         }
     };
     let mut trials = vec![every_bug_has_a_case(&suite), programs_list_what_the_sources_name(&suite)];
+    trials.push(rust_tells_of_a_stack_overflow(&suite));
     for setting in &SETTINGS {
         for (index, program) in suite.programs.iter().enumerate() {
             if setting.linkage != Linkage::Preload && !STATIC_PROGRAMS.contains(&program.name.as_str()) {
@@ -116,5 +123,32 @@ fn programs_list_what_the_sources_name(suite: &Arc<Suite>) -> Trial {
             }
         }
         Ok(Completion::Completed)
+    })
+}
+
+/// Takes more of the stack with each call, for ever.
+fn overflow(depth: u64) -> u64 {
+    let taken = std::hint::black_box([depth; 64]);
+    if depth == u64::MAX { 0 } else { overflow(depth + 1) + taken[1] }
+}
+
+/// Rust's runtime handles SIGSEGV only where nobody does: it must not see the handler of hardened mode.
+fn rust_tells_of_a_stack_overflow(suite: &Arc<Suite>) -> Trial {
+    let suite = Arc::clone(suite);
+    Trial::test("suite::rust_tells_of_a_stack_overflow", move || {
+        let library = suite.library()?;
+        for conf in ["harden:1", "guard:8M", "cache:cpu"] {
+            let output = std::process::Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
+                .env(OVERFLOW, "1")
+                .env("FREESTONE_CONF", conf)
+                .env("LD_PRELOAD", &library.shared)
+                .output()
+                .map_err(|e| e.to_string())?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            if !text.contains("has overflowed its stack") {
+                return Err(format!("{conf}: {}: {text}", output.status).into());
+            }
+        }
+        Ok(())
     })
 }

@@ -299,11 +299,16 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// Takes a block from the class that stands at byte `at` of the cache's region, which lies in one of its tables of
-    /// classes; 0 when there is none. O(1).
-    pub(crate) fn pop_at(at: usize) -> usize {
+    /// As [`pop`](CpuAccess::pop), with the block that the next one would take, or 0. O(1).
+    pub(crate) fn pop_and_peek(class: ClassId) -> (usize, usize) {
+        // SAFETY: as `pop`.
+        unsafe { rseq::pop_and_peek(INDEX.load(Ordering::Relaxed), class.index()) }
+    }
+
+    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes. O(1).
+    pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize) {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
-        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+        unsafe { rseq::pop_and_peek_at(INDEX.load(Ordering::Relaxed), at) }
     }
 
     /// Exchanges a word of the cache's yard, which lies at byte `at`, for `block`; [`rseq::NO_YARD`] where the thread has

@@ -131,6 +131,58 @@ pub(crate) unsafe fn pop_at(index: usize, at: usize) -> usize {
     block
 }
 
+/// As [`pop`], with the block below the one taken, which the next call would take; zero where there is none. O(1).
+///
+/// # Safety
+/// As [`pop`].
+#[inline(always)]
+pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) {
+    let (block, next): (usize, usize);
+    // SAFETY: Q1, Q2; the slots read lie in the region (R2): below a block at least the sentinel does. The commit keeps R2.
+    unsafe {
+        sequence!(index;
+            "movzx {next:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {block}, qword ptr [{t} + {next}*8]",
+            "test {block}, {block}",
+            "jz 55f",
+            "mov {next}, qword ptr [{t} + {next}*8 - 8]",
+            "dec word ptr [{t} + {class}*4 + {headers}]";
+            class = in(reg) class,
+            next = out(reg) next,
+            block = out(reg) block,
+            options(nostack)
+        );
+    }
+    (block, next)
+}
+
+/// As [`pop_at`], with the block below the one taken, which the next call would take; zero where there is none. O(1).
+///
+/// # Safety
+/// As [`pop_at`].
+#[inline(always)]
+pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize) {
+    let (block, next): (usize, usize);
+    // SAFETY: as `pop_and_peek`.
+    unsafe {
+        sequence!(index;
+            "movzx {class:e}, byte ptr [{t} + {at}]",
+            "movzx {next:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {block}, qword ptr [{t} + {next}*8]",
+            "test {block}, {block}",
+            "jz 55f",
+            "mov {next}, qword ptr [{t} + {next}*8 - 8]",
+            "dec word ptr [{t} + {class}*4 + {headers}]";
+            at = in(reg) at,
+            class = out(reg) _,
+            next = out(reg) next,
+            block = out(reg) block,
+            options(nostack)
+        );
+    }
+    (block, next)
+}
+
 /// Puts `block` on top of `class`; false when it is full. O(1).
 ///
 /// # Safety

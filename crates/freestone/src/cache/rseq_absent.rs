@@ -17,6 +17,14 @@ pub(crate) fn pop_at(_index: usize, _at: usize) -> usize {
     0
 }
 
+pub(crate) fn pop_and_peek(_index: usize, _class: usize) -> (usize, usize) {
+    (0, 0)
+}
+
+pub(crate) fn pop_and_peek_at(_index: usize, _at: usize) -> (usize, usize) {
+    (0, 0)
+}
+
 pub(crate) fn push(_index: usize, _class: usize, _block: usize) -> bool {
     false
 }

@@ -55,6 +55,9 @@ pub(crate) fn on_access(access: &Access) -> bool {
         Kind::UseAfterFree
     } else if access.addr < record.addr() {
         Kind::Underrun
+    } else if access.addr < record.addr() + record.size() {
+        // It is the program that forbids access to its own block.
+        return true;
     } else {
         Kind::Overrun
     };

@@ -49,14 +49,23 @@ fn around(span: SpanRef, at: usize) -> Option<Told> {
         SpanState::Large if span.is_waiting() => {
             Some((Kind::UseAfterFree, Ok((span.first_block(), span.requested()))))
         }
+        // An access to a block may fail because the program wants it to.
+        SpanState::Large | SpanState::Slab if at < end_of_blocks(span) => None,
         SpanState::Large | SpanState::Slab => {
-            let block = last_block(span).filter(|(addr, size)| at >= addr + size);
-            Some((Kind::Overrun, block.ok_or("behind the last block of a slab, which is free")))
+            Some((Kind::Overrun, last_block(span).ok_or("behind the last block of a slab, which is free")))
         }
         SpanState::Free | SpanState::Recent | SpanState::Away => {
             Some((Kind::UseAfterFree, Err("in memory that belongs to no block")))
         }
         _ => None,
+    }
+}
+
+/// Where the guard pages of a span in use can begin at the earliest.
+fn end_of_blocks(span: SpanRef) -> usize {
+    match span.state() {
+        SpanState::Slab => span.first_block() + span.blocks() * class_info(span.class()).size as usize,
+        _ => span.first_block() + span.requested(),
     }
 }
 

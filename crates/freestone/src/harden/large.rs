@@ -1,4 +1,4 @@
-//! Hardened mode's large blocks: guarded behind, guarded whole while they wait and while they are free.
+//! Hardened mode's large blocks: guarded behind, out of reach while they wait and while they are free.
 //!
 //! # Safety
 //!
@@ -14,7 +14,7 @@ use freestone_sys::{System, linux};
 
 use super::marks::{self, Key};
 use super::settings::SETTINGS;
-use super::{Place, move_to, random, room_for};
+use super::{Place, move_to, random, room_for, warm};
 use crate::counters::{self, Call};
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanRef, SpanState};
@@ -23,11 +23,11 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::{emergency, front, gate, start};
 
 /// Large blocks that wait.
-const WAITING: usize = 64;
+pub(super) const WAITING: usize = 64;
 /// Longer ones, in bytes, do not: their addresses would be missed. Free, they are guarded all the same.
 const MOST: usize = 32 << 20;
 
-static YARD: [AtomicPtr<Span>; WAITING] = [const { AtomicPtr::new(null_mut()) }; WAITING];
+static YARD: [warm::Place; WAITING] = [const { AtomicPtr::new(null_mut()) }; WAITING];
 
 /// Whether the kernel makes guard pages without mappings of their own.
 pub(crate) fn can_guard(system: &impl System) -> bool {
@@ -56,6 +56,10 @@ fn set_canary(span: SpanRef) {
 }
 
 fn take(size: usize, align: usize, zeroed: bool, spare: usize) -> Option<SpanRef> {
+    if let Some(span) = warm::take(size, align, zeroed, spare) {
+        set_canary(span);
+        return Some(span);
+    }
     let span = LEVELS.pages.alloc_large(room_for(size).checked_add(spare)?, align, zeroed)?;
     if spare > 0 && SETTINGS.guards() {
         LEVELS.pages.resize(span, room_for(size), false);
@@ -152,35 +156,51 @@ pub(super) fn release_inside(addr: usize, span: Option<SpanRef>, call: Call) {
     }
 }
 
-/// Has a freed large block wait, without memory.
+/// Has a freed large block wait, forbidden or without memory.
 fn wait(span: SpanRef) {
-    if LEVELS.pages.close(span) {
+    let kept = warm::keep(span);
+    if !kept && LEVELS.pages.close(span) {
         span.note_closed();
     }
     if SETTINGS.wait() == 0 || span.bytes() > MOST {
-        return LEVELS.pages.free(span);
+        return leave(span.as_ptr());
     }
-    // AcqRel: what was done to the span before it came here is done before the page heap gets it.
-    let out = YARD[random::below(WAITING)].swap(span.as_ptr(), Ordering::AcqRel);
-    if let Some(out) = SpanRef::from_ptr(out) {
-        LEVELS.pages.free(out);
+    let places = if kept { warm::places(span, WAITING) } else { WAITING };
+    // AcqRel: what was done to the span before it came here is done before anybody else gets it.
+    leave(YARD[random::below(places)].swap(span.as_ptr(), Ordering::AcqRel));
+}
+
+/// The large block of this record, if it is one, waits no more.
+pub(super) fn leave(span: *mut Span) {
+    match SpanRef::from_ptr(span) {
+        Some(span) if span.is_kept() => warm::shelve(span),
+        Some(span) => LEVELS.pages.free(span),
+        None => {}
     }
 }
 
-/// Large blocks that wait, and the bytes of their spans. O(1).
-pub(super) fn waiting() -> (usize, usize) {
+/// Large blocks in such places, and the bytes of their spans.
+pub(super) fn count(places: &[warm::Place]) -> (usize, usize) {
     // Acquire: their records are complete. One that leaves meanwhile is counted as it is by then.
-    let spans = YARD.iter().filter_map(|place| SpanRef::from_ptr(place.load(Ordering::Acquire)));
+    let spans = places.iter().filter_map(|place| SpanRef::from_ptr(place.load(Ordering::Acquire)));
     spans.fold((0, 0), |(blocks, bytes), span| (blocks + 1, bytes + span.bytes()))
 }
 
-/// Returns all large blocks that wait. The gate has been entered.
+/// Large blocks that wait or are kept, and the bytes of their spans. O(1).
+pub(super) fn waiting() -> (usize, usize) {
+    let (waiting, standing) = (count(&YARD), warm::standing());
+    (waiting.0 + standing.0, waiting.1 + standing.1)
+}
+
+/// Returns all large blocks that wait or are kept. The gate has been entered.
 pub(super) fn empty_yard() {
-    for place in &YARD {
-        if let Some(span) = SpanRef::from_ptr(place.swap(null_mut(), Ordering::AcqRel)) {
-            LEVELS.pages.free(span);
-        }
-    }
+    YARD.iter().for_each(|place| leave(place.swap(null_mut(), Ordering::AcqRel)));
+    warm::empty();
+}
+
+/// What the scavenger does at each look: see [`warm::age`].
+pub(super) fn age(all: bool) -> bool {
+    warm::age(&YARD, all)
 }
 
 /// realloc of what is in no slab.

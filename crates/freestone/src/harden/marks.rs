@@ -5,7 +5,7 @@
 //!
 //! # Safety
 //!
-//! G1: whoever calls these functions has the block to himself, all of its `capacity` bytes, aligned to 8: it is being handed
+//! G1: whoever calls these functions has the block to himself, all of its `capacity` bytes, aligned to 16: it is being handed
 //! out or given up. What misuse may have put there is only ever compared.
 #![allow(unsafe_code)]
 
@@ -65,32 +65,47 @@ fn write(block: usize, offset: usize, word: u64) {
     unsafe { with_exposed_provenance_mut::<u64>(block + offset).write_unaligned(word) }
 }
 
-/// Where the first word with canary bytes lies, and which of its bits belong to the program.
-#[inline]
-fn first_word(requested: usize, capacity: usize) -> (usize, u64) {
-    let offset = requested.min(capacity - 8);
-    (offset, (1 << ((requested - offset) * 8)) - 1)
+/// Slack up to this many bytes is canary all through, in the block's last sixteen bytes.
+const NEAR: usize = 16;
+
+/// Which of the last sixteen bytes are slack: those from byte `slack` of this table on.
+static SLACKS: [u8; 2 * NEAR] = {
+    let mut slacks = [0; 2 * NEAR];
+    let mut at = NEAR;
+    while at < slacks.len() {
+        slacks[at] = 0xff;
+        at += 1;
+    }
+    slacks
+};
+
+/// The words of the mask of a slack of at most [`NEAR`].
+#[inline(always)]
+fn near(slack: usize) -> [u64; 2] {
+    let mask = SLACKS.get(slack..).and_then(|rest| rest.first_chunk::<NEAR>()).unwrap_or(&[0; NEAR]);
+    let [low, high] = [mask.first_chunk::<8>(), mask.last_chunk::<8>()];
+    [low, high].map(|word| word.map_or(0, |word| u64::from_ne_bytes(*word)))
 }
 
-/// Writes the canary of a block of `capacity` bytes, at least 8, that is handed out for `requested`; returns its mark.
-/// What stands before the canary, in the same word, is `kept`, or becomes zero. O(1). Requires G1.
+/// Writes the canary of a block of `capacity` bytes, a multiple of 16, that is handed out for `requested`; returns its mark.
+/// What stands before the canary, in the last sixteen bytes, is `kept`, or becomes zero. O(1). Requires G1.
 #[inline(always)]
 pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key, kept: bool) -> u8 {
     let slack = capacity - requested;
-    if slack == 0 {
-        return EXACT;
+    if slack <= NEAR {
+        let offset = capacity - NEAR;
+        let before = if kept { [read(block, offset), read(block, offset + 8)] } else { [0; 2] };
+        let [low, high] = near(slack);
+        write(block, offset, before[0] & !low | key.0 & low);
+        write(block, offset + 8, before[1] & !high | key.0 & high);
+        return EXACT + slack as u8;
     }
-    let (offset, program) = first_word(requested, capacity);
-    let canary = key.at(offset);
-    let kept = if kept { read(block, offset) & program } else { 0 };
-    write(block, offset, kept | canary & !program);
+    write(block, requested, key.at(requested));
     if slack > MOST {
-        write(block, capacity - 8, key.at(capacity) ^ slack as u64);
+        write(block, capacity - 8, key.0 ^ slack as u64);
         return FAR;
     }
-    if slack > 8 {
-        write(block, capacity - 8, key.at(capacity));
-    }
+    write(block, capacity - 8, key.0);
     EXACT + slack as u8
 }
 
@@ -100,7 +115,7 @@ pub(crate) fn requested(block: usize, mark: u8, capacity: usize, key: Key) -> Op
     if mark != FAR {
         return Some(capacity - (mark - EXACT) as usize);
     }
-    let slack = (read(block, capacity - 8) ^ key.at(capacity)) as usize;
+    let slack = (read(block, capacity - 8) ^ key.0) as usize;
     (slack > MOST && slack <= capacity).then(|| capacity - slack)
 }
 
@@ -108,13 +123,14 @@ pub(crate) fn requested(block: usize, mark: u8, capacity: usize, key: Key) -> Op
 #[inline]
 pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key) -> bool {
     let slack = capacity - requested;
-    if slack == 0 {
-        return true;
+    if slack <= NEAR {
+        let offset = capacity - NEAR;
+        let [low, high] = near(slack);
+        return (read(block, offset) ^ key.0) & low | (read(block, offset + 8) ^ key.0) & high == 0;
     }
-    let (offset, program) = first_word(requested, capacity);
-    let mut damage = (read(block, offset) ^ key.at(offset)) & !program;
-    if slack > 8 && slack <= MOST {
-        damage |= read(block, capacity - 8) ^ key.at(capacity);
+    let mut damage = read(block, requested) ^ key.at(requested);
+    if slack <= MOST {
+        damage |= read(block, capacity - 8) ^ key.0;
     }
     damage == 0
 }
@@ -130,25 +146,21 @@ fn clear_two(block: usize, offset: usize) {
 #[inline(always)]
 pub(crate) fn clear_all(block: usize, requested: usize, capacity: usize) {
     // Calling libc's memset takes longer than these stores, which overlap where they must.
-    match capacity {
-        8 => write(block, 0, 0),
-        9..=32 => {
-            clear_two(block, 0);
-            clear_two(block, capacity - 16);
+    if capacity <= 32 {
+        clear_two(block, 0);
+        clear_two(block, capacity - 16);
+    } else if capacity <= 64 {
+        for offset in [0, 16] {
+            clear_two(block, offset);
+            clear_two(block, capacity - 16 - offset);
         }
-        33..=64 => {
-            for offset in [0, 16] {
-                clear_two(block, offset);
-                clear_two(block, capacity - 16 - offset);
-            }
+    } else if capacity <= SHORT {
+        for offset in [0, 16, 32, 48] {
+            clear_two(block, offset);
+            clear_two(block, capacity - 16 - offset);
         }
-        65..=SHORT => {
-            for offset in [0, 16, 32, 48] {
-                clear_two(block, offset);
-                clear_two(block, capacity - 16 - offset);
-            }
-        }
-        _ => clear(block, 0, requested, capacity),
+    } else {
+        clear(block, 0, requested, capacity);
     }
 }
 
@@ -176,6 +188,25 @@ pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize
     }
 }
 
+/// Has `len` bytes at `addr` read as zeros. O(len). Requires G1 of the range.
+pub(crate) fn scrub(addr: usize, len: usize) {
+    // SAFETY: G1.
+    unsafe { with_exposed_provenance_mut::<u8>(addr).write_bytes(0, len) };
+}
+
+/// Has the processor fetch what lies at `addr`, where that is memory; nothing else happens in any case.
+#[inline(always)]
+pub(crate) fn prefetch(addr: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(addr)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = addr;
+}
+
 /// Writes to the end of a block without changing it, so that its page is made for writing at once: were it read first,
 /// that would cost a page fault more. O(1). Requires G1.
 #[inline]
@@ -193,19 +224,19 @@ fn read_two(block: usize, offset: usize) -> u64 {
     one | other
 }
 
-/// Whether a block of `capacity` bytes, a multiple of 8, reads as zeros. O(capacity). Requires G1.
+/// Whether a block of `capacity` bytes, a multiple of 16, reads as zeros. O(capacity). Requires G1.
 #[inline(always)]
 pub(crate) fn is_zero(block: usize, capacity: usize) -> bool {
     let two = |offset| read_two(block, offset);
-    match capacity {
-        8 => read(block, 0) == 0,
-        9..=32 => two(0) | two(capacity - 16) == 0,
-        33..=64 => two(0) | two(16) | two(capacity - 32) | two(capacity - 16) == 0,
-        65..=SHORT => {
-            let begin = two(0) | two(16) | two(32) | two(48);
-            begin | two(capacity - 64) | two(capacity - 48) | two(capacity - 32) | two(capacity - 16) == 0
-        }
-        _ => is_zero_far(block, capacity),
+    if capacity <= 32 {
+        two(0) | two(capacity - 16) == 0
+    } else if capacity <= 64 {
+        two(0) | two(16) | two(capacity - 32) | two(capacity - 16) == 0
+    } else if capacity <= SHORT {
+        let begin = two(0) | two(16) | two(32) | two(48);
+        begin | two(capacity - 64) | two(capacity - 48) | two(capacity - 32) | two(capacity - 16) == 0
+    } else {
+        is_zero_far(block, capacity)
     }
 }
 
@@ -231,8 +262,10 @@ mod tests {
 
     #[test]
     fn every_byte_behind_the_request_is_watched_near_it_and_at_the_end() {
-        for capacity in [8, 16, 24, 48, 256, 512, 4096] {
-            for requested in [0, 1, 7, 8, capacity / 2, capacity - 8, capacity - 7, capacity - 1] {
+        for capacity in [16, 32, 48, 64, 256, 512, 4096] {
+            for requested in
+                (0..capacity).filter(|size| *size < 40 || size + 40 > capacity || *size == capacity / 2)
+            {
                 let mut memory = block(capacity);
                 let at = memory.as_mut_ptr().expose_provenance();
                 let key = Key::new(0x1234_5678_9abc_def0, at);
@@ -271,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_single_bit_anywhere_is_not_zero_and_is_cleared() {
-        for words in (1..=40).chain([64, 513]) {
+        for words in (2..=40).step_by(2).chain([64, 514]) {
             let mut memory = block(8 * words);
             let at = memory.as_mut_ptr().expose_provenance();
             (0..words).for_each(|word| {

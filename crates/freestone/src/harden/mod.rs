@@ -25,6 +25,7 @@ mod large;
 mod marks;
 pub(crate) mod random;
 mod settings;
+mod warm;
 pub(crate) mod yard;
 
 use core::ptr::{null_mut, with_exposed_provenance_mut};
@@ -209,9 +210,17 @@ fn class_for(room: usize, align: usize) -> Option<ClassId> {
 #[inline]
 fn pop(class: ClassId, room: usize, align: usize) -> usize {
     match start::mode() {
-        Mode::Cpu if room > MAX_SHARING || align > MALLOC_ALIGN => CpuAccess::pop(class),
-        // The cache's own tables know its variant.
-        Mode::Cpu => CpuAccess::pop_at(CLASSES_OFFSET + room.max(align).div_ceil(8)),
+        Mode::Cpu => {
+            let (block, next) = if room > MAX_SHARING || align > MALLOC_ALIGN {
+                CpuAccess::pop_and_peek(class)
+            } else {
+                // The cache's own tables know its variant.
+                CpuAccess::pop_and_peek_at(CLASSES_OFFSET + room.max(align).div_ceil(8))
+            };
+            // It will be looked at all over before it is handed out.
+            marks::prefetch(next);
+            block
+        }
         Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
         Mode::None => 0,
     }
@@ -296,14 +305,28 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
     }
     place.bring_to_life(size, false);
     if start::counting() {
-        counters::on_alloc(call, ClassId(of_page.load(Ordering::Relaxed)), size, 0);
+        count_alloc(call, ClassId(of_page.load(Ordering::Relaxed)), size);
     }
     to
+}
+
+#[cold]
+#[inline(never)]
+fn count_alloc(call: Call, class: ClassId, size: usize) {
+    counters::on_alloc(call, class, size, 0);
+}
+
+#[cold]
+#[inline(never)]
+fn count_free(call: Call, class: ClassId) {
+    counters::on_free(call, class, 0);
 }
 
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
 /// a block whose canary or size is not as it should be.
 pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
+    // Where its canary stands is known only once its mark has come from memory; both can come at once.
+    marks::prefetch(addr);
     let Some((place, mark)) = Place::find(addr) else { return release_elsewhere(addr, size, call) };
     let requested = place.inspect(mark);
     if let Some(size) = size
@@ -313,7 +336,7 @@ pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
         Fault::WrongSize.abort_sized(addr, requested, size);
     }
     if start::counting() {
-        counters::on_free(call, place.class, 0);
+        count_free(call, place.class);
     }
     place.mark.store(FREED, Ordering::Relaxed);
     if place.is_cleared() {
@@ -334,8 +357,8 @@ fn release_elsewhere(addr: usize, size: Option<usize>, call: Call) {
 /// Gives a block that was checked and cleared to the yard, and what comes out of it to the cache.
 #[inline]
 fn hand_on(class: ClassId, addr: usize) {
-    let wait = SETTINGS.wait();
-    let block = if wait == 0 { addr } else { yard::exchange(class, addr, wait) };
+    let places = SETTINGS.places(class);
+    let block = if places == 0 { addr } else { yard::exchange(class, addr, places) };
     if block == 0 {
         return;
     }
@@ -435,6 +458,17 @@ pub(crate) fn waiting(class: ClassId) -> usize {
 /// Large blocks that wait, and their bytes. O(1).
 pub(crate) fn waiting_large() -> (usize, usize) {
     large::waiting()
+}
+
+/// What the scavenger does at each look: takes the memory of large blocks that were kept and are not asked for, or of `all`
+/// that are kept. Whether any is left. The gate has been entered.
+pub(crate) fn age(all: bool) -> bool {
+    is_on() && large::age(all)
+}
+
+/// Bytes of freed large blocks that keep their memory.
+pub(crate) fn held() -> usize {
+    warm::held()
 }
 
 /// Returns what waits elsewhere: in the shared yard, and large blocks. The gate has been entered.

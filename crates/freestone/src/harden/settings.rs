@@ -6,9 +6,11 @@
 //! allocator.
 #![allow(unsafe_code)]
 
+use freestone_base::{CLASS_COUNT, ClassId};
 use freestone_sys::linux;
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use super::yard;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::tune::Harden;
 
 /// The page that is protected, in bytes: where the system's are longer, it is not.
@@ -26,6 +28,8 @@ pub(crate) struct Settings {
     check: AtomicBool,
     sized: AtomicBool,
     guards: AtomicBool,
+    /// Blocks of each class that wait in a yard; 0: none.
+    places: [AtomicU8; CLASS_COUNT],
 }
 
 const _: () = assert!(size_of::<Settings>() == PAGE);
@@ -39,6 +43,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     check: AtomicBool::new(false),
     sized: AtomicBool::new(false),
     guards: AtomicBool::new(false),
+    places: [const { AtomicU8::new(0) }; CLASS_COUNT],
 };
 
 impl Settings {
@@ -51,6 +56,11 @@ impl Settings {
         self.check.store(chosen.check(), Ordering::Relaxed);
         self.sized.store(chosen.sized(), Ordering::Relaxed);
         self.guards.store(chosen.guards(), Ordering::Relaxed);
+        if chosen.wait() > 0 {
+            for class in ClassId::all() {
+                self.places[class.index()].store(yard::places(class, chosen.wait()) as u8, Ordering::Relaxed);
+            }
+        }
         let page = core::ptr::from_ref(self);
         // Where that is refused, everything else still holds.
         // SAFETY: a page of our own, of which nothing else is a part and which nobody stores to any more.
@@ -72,6 +82,12 @@ impl Settings {
     #[inline]
     pub(super) fn wait(&self) -> usize {
         self.wait.load(Ordering::Relaxed)
+    }
+
+    /// Blocks of `class` that wait in a yard; 0 where none do.
+    #[inline]
+    pub(super) fn places(&self, class: ClassId) -> usize {
+        self.places[class.index()].load(Ordering::Relaxed) as usize
     }
 
     #[inline]

@@ -48,15 +48,14 @@ pub(super) fn start(system: &impl System) {
 }
 
 /// Blocks of `class` that may wait in one yard, by the bytes that may.
-#[inline]
-fn places(class: ClassId, bytes: usize) -> usize {
+pub(super) fn places(class: ClassId, bytes: usize) -> usize {
     class_info(class).block_at(bytes).clamp(1, WORDS)
 }
 
-/// Has a freed block wait; returns the one that it pushed out, or 0. `bytes` may wait of each class. O(1).
+/// Has a freed block wait in one of so many places; returns the one that it pushed out, or 0. O(1).
 #[inline]
-pub(super) fn exchange(class: ClassId, block: usize, bytes: usize) -> usize {
-    let word = class.index() * WORDS + random::below(places(class, bytes));
+pub(super) fn exchange(class: ClassId, block: usize, places: usize) -> usize {
+    let word = class.index() * WORDS + random::below(places);
     if start::mode() == Mode::Cpu {
         let old = CpuAccess::exchange(&YARDS, word * 8, block);
         if old != NO_YARD {

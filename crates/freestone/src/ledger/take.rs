@@ -181,6 +181,11 @@ impl Work {
     fn span(&mut self, seen: &Seen) {
         match seen.state {
             SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab => self.slab(seen),
+            // Freed, in hardened mode, and kept for the next.
+            SpanState::Large if seen.span.is_waiting() => {
+                let all = self.residency.bytes(seen.start, seen.end);
+                self.add(Line::FreeDirty, all);
+            }
             SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge => {
                 let end = (seen.span.first_block() + seen.span.requested()).clamp(seen.start, seen.end);
                 let all = self.residency.bytes(seen.start, seen.end);

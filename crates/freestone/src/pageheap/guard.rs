@@ -24,10 +24,16 @@ impl<S: System> PageHeap<S> {
         self.guard_behind(span, bytes);
     }
 
-    /// Guards what a span in use has behind its first `bytes` bytes.
-    fn guard_behind(&self, span: SpanRef, bytes: usize) {
+    /// Guards what a span in use has behind its first `bytes` bytes; whether it can be.
+    pub(crate) fn guard_behind(&self, span: SpanRef, bytes: usize) -> bool {
         // SAFETY: pages of a span in use that belong to no block (H1).
-        let _ = unsafe { self.system.guard(span.start() + bytes, span.bytes() - bytes) };
+        unsafe { self.system.guard(span.start() + bytes, span.bytes() - bytes) }.is_ok()
+    }
+
+    /// Makes what guards stand from byte `from` of a span in use to byte `to` accessible.
+    pub(crate) fn unguard(&self, span: SpanRef, from: usize, to: usize) {
+        // SAFETY: pages of the owner's span (H1).
+        let _ = unsafe { self.system.unguard(span.start() + from, to - from) };
     }
 
     /// Drops what a span in use held, and guards it whole where there are guards; whether it reads as zeros when it is opened

@@ -143,6 +143,12 @@ impl PageMap {
         (addr.wrapping_sub(span.start()) < span.bytes()).then_some(span)
     }
 
+    /// What would be the index of the page of `addr`, were all covered. O(1), no lock.
+    #[inline]
+    pub(super) fn place_of(&self, addr: usize) -> usize {
+        (addr >> PAGE_SHIFT).wrapping_sub(self.base_page.load(Relaxed))
+    }
+
     /// The index in the window of the page of `addr`, if it is covered. O(1), no lock.
     #[inline]
     pub(crate) fn index_of(&self, addr: usize) -> Option<usize> {

@@ -44,7 +44,8 @@ fn chunk(index: usize) -> *mut AtomicU8 {
 /// The mark of the place around `addr`, and the class of its page, where `map` covers it and slabs lie near it. O(1).
 #[inline(always)]
 pub(crate) fn find(map: &PageMap, addr: usize) -> Option<(&'static AtomicU8, &'static AtomicU8)> {
-    let index = map.index_of(addr)?;
+    // Of a page that the map does not cover there is no chunk, or zeros in one.
+    let index = map.place_of(addr);
     let chunk = chunk(index);
     if chunk.is_null() {
         return None;

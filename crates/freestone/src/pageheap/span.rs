@@ -118,7 +118,7 @@ pub(crate) struct Span {
 const _: () = assert!(size_of::<Span>() == LINE);
 
 /// Whether a span begins and ends between OS pages: only then can the system handle all of it alone.
-pub(super) fn is_whole_os_pages(span: SpanRef, os_page: usize) -> bool {
+pub(crate) fn is_whole_os_pages(span: SpanRef, os_page: usize) -> bool {
     span.start().is_multiple_of(os_page) && span.bytes().is_multiple_of(os_page)
 }
 
@@ -234,6 +234,22 @@ impl Span {
     /// Notes that a large block that waits holds nothing any more, and reads as zeros once it is opened.
     pub(crate) fn note_closed(&self) {
         self.filling.store(2, Relaxed);
+    }
+
+    /// Notes that a large block that waits keeps what it holds, and cannot be reached.
+    pub(crate) fn note_kept(&self) {
+        self.filling.store(4, Relaxed);
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.filling.load(Relaxed) == 4 && self.state().is_large()
+    }
+
+    /// A large block that waited serves again, not known to read as zeros.
+    pub(crate) fn end_waiting(&self) {
+        self.set_zeroed(false);
+        self.filling.store(0, Relaxed);
     }
 
     /// Notes that a watched large block stands between guard pages, under this number; `None`: no more.

@@ -121,8 +121,18 @@ pub(crate) fn from_cache(class: ClassId, size: usize, zeroed: bool) -> Option<*m
 
 /// Gives a block back, of which the caller has told this much.
 #[cold]
-#[inline(never)]
+#[inline]
 pub(super) fn release(block: *mut u8, class: Option<ClassId>, told: &Told) {
+    if start::only_hardened() && !block.is_null() {
+        harden::release(block.expose_provenance(), told.size, told.call);
+    } else {
+        release_otherwise(block, class, told);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn release_otherwise(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if block.is_null() {
         return;
     }

@@ -2,14 +2,15 @@
 //!
 //! # Safety
 //!
-//! V1: the old action is written once, before the handler can run, and only read afterwards. What the kernel passes to a
-//! handler is valid while it runs. An old handler is called as the kernel would.
+//! V1: an action that is passed on to is written before the number of its place is stored (Release; the handler loads it with
+//! Acquire), by whoever holds `CHANGING`, and not written again until `PLACES` later ones are. What the kernel passes to a handler is
+//! valid while it runs. An old handler is called as the kernel would.
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// An access that the processor refused, and the registers that lead to the caller's frame.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +29,18 @@ pub struct Access {
     pub bx: usize,
 }
 
-struct Old(UnsafeCell<MaybeUninit<libc::sigaction>>);
+struct Old([UnsafeCell<MaybeUninit<libc::sigaction>>; PLACES]);
 
 // SAFETY: V1.
 unsafe impl Sync for Old {}
 
-static OLD: Old = Old(UnsafeCell::new(MaybeUninit::uninit()));
+/// Places for actions, taken in turn: a handler that is reading one has this many changes to go on.
+const PLACES: usize = 64;
+
+static OLD: Old = Old([const { UnsafeCell::new(MaybeUninit::uninit()) }; PLACES]);
+/// The place of the action that is passed on to.
+static LATEST: AtomicUsize = AtomicUsize::new(0);
+static CHANGING: AtomicBool = AtomicBool::new(false);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static LOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -54,16 +61,61 @@ pub fn look_at_faults(look: fn(&Access), displaced: bool) -> bool {
     action.sa_sigaction = handle as Handler as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: V1: first asked for the old action, which nobody reads yet.
-    if unsafe { libc::sigaction(libc::SIGSEGV, core::ptr::null(), OLD.0.get().cast()) } != 0 {
+    if unsafe { libc::sigaction(libc::SIGSEGV, core::ptr::null(), OLD.0[0].get().cast()) } != 0 {
         return false;
     }
-    // SAFETY: V1: written just before, by this thread.
-    if !displaced && unsafe { (*OLD.0.get().cast::<libc::sigaction>()).sa_sigaction } != libc::SIG_DFL {
+    if !displaced && latest().sa_sigaction != libc::SIG_DFL {
         INSTALLED.store(false, Ordering::Relaxed);
         return false;
     }
     // SAFETY: a valid action, whose function lives as long as this code.
     unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, core::ptr::null_mut()) == 0 }
+}
+
+/// The action that is passed on to.
+fn latest() -> libc::sigaction {
+    let place = LATEST.load(Ordering::Acquire) % PLACES;
+    // SAFETY: V1: the first was written before the handler was installed.
+    unsafe { OLD.0[place].get().cast::<libc::sigaction>().read() }
+}
+
+/// What the program should do with an action that it asks the system for or wants to set for SIGSEGV.
+pub enum Wanted {
+    /// What it asked for.
+    Itself,
+    /// This instead, which passes on to what it wanted.
+    Instead(libc::sigaction),
+}
+
+/// Whether an action of SIGSEGV's, as the system told it, is the handler that looks at faults.
+pub fn is_ours(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == handle as Handler as usize
+}
+
+/// What the action of SIGSEGV would be without us, where the system told this one.
+pub fn without_us(told: libc::sigaction) -> libc::sigaction {
+    if is_ours(&told) { latest() } else { told }
+}
+
+/// The program sets an action of SIGSEGV while ours is in place: from now on ours passes on to that, with its mask and its flags.
+pub fn pass_on_to(action: &libc::sigaction) -> Wanted {
+    let plain = action.sa_sigaction != libc::SIG_IGN && action.sa_flags & libc::SA_RESETHAND == 0;
+    // Somebody changes it at this moment, perhaps below this signal handler.
+    if !plain || is_ours(action) || CHANGING.swap(true, Ordering::Acquire) {
+        return Wanted::Itself;
+    }
+    let next = LATEST.load(Ordering::Relaxed).wrapping_add(1);
+    // SAFETY: V1: `CHANGING` was not set, and the handler reads the place before.
+    unsafe { OLD.0[next % PLACES].get().cast::<libc::sigaction>().write(*action) };
+    LATEST.store(next, Ordering::Release);
+    CHANGING.store(false, Ordering::Release);
+    let mut ours = *action;
+    ours.sa_sigaction = handle as Handler as usize;
+    ours.sa_flags |= libc::SA_SIGINFO;
+    if action.sa_sigaction == libc::SIG_DFL {
+        ours.sa_flags |= libc::SA_ONSTACK | libc::SA_NODEFER;
+    }
+    Wanted::Instead(ours)
 }
 
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -122,17 +174,31 @@ pub(super) unsafe fn access(info: *mut libc::siginfo_t, context: *mut c_void) ->
     Access { addr: address(info), write: None, pc, sp, bp, bx: 0 }
 }
 
+/// Sets an action past what interposes: the system's own function.
+///
+/// # Safety
+/// A valid action.
+unsafe fn set(signal: c_int, action: &libc::sigaction) -> c_int {
+    #[cfg(target_env = "gnu")]
+    unsafe extern "C" {
+        #[link_name = "__sigaction"]
+        fn sigaction(signal: c_int, action: *const libc::sigaction, old: *mut libc::sigaction) -> c_int;
+    }
+    #[cfg(not(target_env = "gnu"))]
+    use libc::sigaction;
+    // SAFETY: the caller's promise.
+    unsafe { sigaction(signal, &raw const *action, core::ptr::null_mut()) }
+}
+
 /// Does what would have been done without us.
 unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void, code: c_int) {
-    let old = OLD.0.get().cast::<libc::sigaction>();
-    // SAFETY: V1: written before the handler was installed.
-    let old = unsafe { &*old };
+    let old = &latest();
     match old.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
             // The access is made again when this returns, and then ends the process; an ignored one as well, as the kernel
             // has it.
             // SAFETY: a valid action.
-            unsafe { libc::sigaction(signal, &raw const *old, core::ptr::null_mut()) };
+            unsafe { set(signal, old) };
             if code <= 0 {
                 // SAFETY: no precondition.
                 unsafe { libc::raise(signal) };

@@ -48,7 +48,7 @@ pub use process::{
     thread_ns, unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
-pub use touched::touched_end;
+pub use touched::{each_run, touched_end};
 
 use crate::counters::{CallKind, Counters};
 use crate::{MoveRefused, Moved, Refused, System, SystemCalls};

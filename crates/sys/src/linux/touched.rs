@@ -1,4 +1,4 @@
-//! How far a range of memory was touched.
+//! How far a range of memory was touched, and where.
 //!
 //! # Safety
 //!
@@ -34,6 +34,28 @@ pub fn touched_end(start: usize, end: usize, page: usize) -> usize {
     start
 }
 
+/// Calls `visit` for each run of OS pages between `start` and `end`, both multiples of `page`, that are all resident or all
+/// not, in order, with its start, its end and which. Where the system does not tell, all are. What is not resident may lie in
+/// swap space. O(pages).
+pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usize, usize, bool)) {
+    let _preserved = PreservedErrno::new();
+    let mut resident = [0u8; AT_ONCE];
+    let mut from = start;
+    while from < end {
+        let pages = ((end - from) / page).min(AT_ONCE);
+        // SAFETY: whole pages, and a byte for each of them.
+        let told = unsafe { libc::syscall(libc::SYS_mincore, from, pages * page, resident.as_mut_ptr()) };
+        if outcome(told).is_err() {
+            resident.fill(1);
+        }
+        for run in resident[..pages].chunk_by(|one, next| one & 1 == next & 1) {
+            let to = from + run.len() * page;
+            visit(from, to, run[0] & 1 != 0);
+            from = to;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +77,30 @@ mod tests {
         assert_eq!(touched_end(at + 64, at + len - 100, 4096), at + len - 100);
         // Not mapped: nothing is told.
         assert_eq!(touched_end(4096, 8192, 4096), 8192);
+    }
+
+    #[test]
+    fn runs_tell_what_is_resident() {
+        let system = crate::Linux::new();
+        let len = 9 << 20;
+        let at = system.map(len).unwrap();
+        system.ask_for_huge_pages(at, len, false);
+        let runs = || {
+            let mut runs = Vec::new();
+            each_run(at, at + len, 4096, |from, to, resident| runs.push((from - at, to - at, resident)));
+            runs
+        };
+        assert!(runs().iter().all(|run| !run.2));
+        for place in [0, 4096, 5 << 20, len - 1] {
+            // SAFETY: mapped above.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(at + place).write(1) };
+        }
+        let resident: Vec<_> = runs().into_iter().filter(|run| run.2).collect();
+        let expected = [(0, 8192), (5 << 20, (5 << 20) + 4096), (len - 4096, len)];
+        assert_eq!(resident, expected.map(|(from, to)| (from, to, true)));
+        assert!(runs().windows(2).all(|pair| pair[0].1 == pair[1].0));
+        let mut told = Vec::new();
+        each_run(4096, 8192, 4096, |from, to, resident| told.push((from, to, resident)));
+        assert_eq!(told, [(4096, 8192, true)]);
     }
 }
