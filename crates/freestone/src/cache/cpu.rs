@@ -289,7 +289,7 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// Takes a block from the class that stands at byte `at` of the cache's region, which lies in one of its tables of
+    /// Takes a block from the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region, in one of its tables of
     /// classes; 0 when there is none. O(1).
     pub(crate) fn pop_at(at: usize) -> usize {
         // SAFETY: as `pop`; the callers pass offsets within the tables.

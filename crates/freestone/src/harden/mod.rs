@@ -36,7 +36,7 @@ use freestone_sys::System;
 use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
-use crate::cache::region::CLASSES_OFFSET;
+use crate::cache::region::CLASSES_BEHIND;
 use crate::cache::thread;
 use crate::counters::{self, Call};
 use crate::message::Fault;
@@ -211,7 +211,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
     match start::mode() {
         Mode::Cpu if room > MAX_SHARING || align > MALLOC_ALIGN => CpuAccess::pop(class),
         // The cache's own tables know its variant.
-        Mode::Cpu => CpuAccess::pop_at(CLASSES_OFFSET + room.max(align).div_ceil(8)),
+        Mode::Cpu => CpuAccess::pop_at(CLASSES_BEHIND + room.max(align).div_ceil(8)),
         Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
         Mode::None => 0,
     }
