@@ -121,6 +121,13 @@ mod x86_64 {
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
+        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
+        ["inc dword ptr [r9 + rcx*4 + 8]"]
+    }
+    variant! { malloc_half free_half
+        ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
+         "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
+        ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
         ["test rax, rax" "jz 9f" "dec word ptr [r9 + rcx*4 + 8]"]
         ["inc word ptr [r9 + rcx*4 + 8]"]
     }
@@ -135,22 +142,22 @@ mod x86_64 {
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["imul r9d, dword ptr fs:[rdx], 0x80000"]
-        ["test rax, rax" "jz 9f" "dec word ptr [r9 + rcx*4 + 8]"]
-        ["inc word ptr [r9 + rcx*4 + 8]"]
+        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
+        ["inc dword ptr [r9 + rcx*4 + 8]"]
     }
     variant! { malloc_carried free_carried
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
         ["cmp rax, 1" "adc word ptr [r9 + rcx*4 + 8], -1" "test rax, rax" "jz 9f"]
-        ["inc word ptr [r9 + rcx*4 + 8]"]
+        ["inc dword ptr [r9 + rcx*4 + 8]"]
     }
     variant! { malloc_one_offset free_one_offset
         ["mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8" "/* {rseq_index} */"]
         ["movsxd r9, dword ptr fs:[rsi + 16]" "shl r9, 19"]
-        ["test rax, rax" "jz 9f" "dec word ptr [r9 + rcx*4 + 8]"]
-        ["inc word ptr [r9 + rcx*4 + 8]"]
+        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
+        ["inc dword ptr [r9 + rcx*4 + 8]"]
     }
 
     impl Place {
@@ -198,6 +205,7 @@ mod x86_64 {
         let variant = |name, malloc, free| Variant { name, malloc, free, least: [f64::MAX; 2] };
         let mut variants = [
             variant("as it is", malloc_now, free_now),
+            variant("commit of 16 bits", malloc_half, free_half),
             variant("commit by a separate addition and a store", malloc_stored, free_stored),
             variant("number times size of a region by one imul", malloc_multiplied, free_multiplied),
             variant("pop without a branch, by adc", malloc_carried, free_carried),

@@ -20,20 +20,22 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
+use core::hint::{assert_unchecked, select_unpredictable};
 
-use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
+use freestone_base::size_class::{MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
-use crate::cache::region::{CLASSES_OFFSET, WORDS_OFFSET};
+use crate::cache::region::CLASSES_BEHIND;
 use crate::cache::rseq;
 use crate::counters::Call;
 use crate::debug::{self, Told};
 use crate::harden;
 use crate::hot::HOT;
 use crate::observe::{self, Request};
+use crate::page_class;
 use crate::slow::{self, LEVELS};
 use crate::start;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 #[inline(always)]
 fn pop(class: ClassId) -> *mut u8 {
@@ -42,19 +44,25 @@ fn pop(class: ClassId) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(block)
 }
 
-/// Pops from the class that the cache's own table names for a size that has passed the gate: its variant.
+/// Pops from the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region: its own variant.
 #[inline(always)]
-fn pop_for(table: usize, size: usize) -> *mut u8 {
+fn pop_at(at: usize) -> *mut u8 {
     // SAFETY: F1: a gate was open, so the allocator has started; the tables reach as far as the gate lets sizes through.
-    let block = unsafe { rseq::pop_at(HOT.rseq_index.load(Ordering::Relaxed), table + ((size + 7) >> 3)) };
+    let block = unsafe { rseq::pop_at(HOT.rseq_index.load(Ordering::Relaxed), at) };
     core::ptr::with_exposed_provenance_mut(block)
 }
 
+/// The same for a size of malloc's that has passed the gate.
 #[inline(always)]
-fn push(class: ClassId, block: *mut u8) -> bool {
+fn pop_for(size: usize) -> *mut u8 {
+    pop_at(CLASSES_BEHIND + ((size + 7) >> 3))
+}
+
+#[inline(always)]
+fn push(index: &AtomicUsize, class: usize, block: *mut u8) -> bool {
     // SAFETY: F1: whoever handed the block out has set what is read here; F2. Acquire: the index before what `push`
     // reads beside it.
-    unsafe { rseq::push(HOT.rseq_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
+    unsafe { rseq::push(index.load(Ordering::Acquire), class, block.expose_provenance()) }
 }
 
 /// The same for a block whose class the page map tells, if it does.
@@ -62,30 +70,16 @@ fn push(class: ClassId, block: *mut u8) -> bool {
 fn push_by_address(block: *mut u8) -> bool {
     let map = LEVELS.pages.page_map();
     match map.index_of(block.addr()) {
-        Some(page) => push(ClassId(map.class_entry(page).load(Ordering::Relaxed)), block),
+        Some(page) => push(&HOT.rseq_index, map.class_entry(page).load(Ordering::Relaxed) as usize, block),
         None => false,
     }
-}
-
-/// The same for who knows the class by the size of the block, and not whether it is watched.
-#[inline(always)]
-fn push_sized(class: ClassId, block: *mut u8) -> bool {
-    // SAFETY: as `push`.
-    unsafe { rseq::push(HOT.sized_index.load(Ordering::Acquire), class.index(), block.expose_provenance()) }
-}
-
-/// The class in one of the two tables, for a size that has passed the gate.
-#[inline(always)]
-fn class_in(table: &'static [u8], size: usize) -> ClassId {
-    // SAFETY: the callers let through only sizes up to MAX_SMALL, which is what the tables cover.
-    ClassId(unsafe { *table.get_unchecked((size + 7) >> 3) })
 }
 
 /// malloc: `size` bytes, aligned to 16 (to 8 up to 8 bytes); null when memory is refused. O(1).
 #[inline(always)]
 pub fn malloc(size: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop_for(CLASSES_OFFSET, size);
+        let block = pop_for(size);
         if !block.is_null() {
             return block;
         }
@@ -97,7 +91,7 @@ pub fn malloc(size: usize) -> *mut u8 {
 #[inline(always)]
 pub fn malloc_by(size: usize, call: Call) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop_for(CLASSES_OFFSET, size);
+        let block = pop_for(size);
         if !block.is_null() {
             return block;
         }
@@ -172,7 +166,7 @@ pub(crate) extern "C" fn malloc_counted(size: usize) -> *mut u8 {
 #[inline(always)]
 pub fn calloc(size: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
-        let block = pop_for(CLASSES_OFFSET, size);
+        let block = pop_for(size);
         if !block.is_null() {
             // SAFETY: the block is ours, at least `size` bytes long.
             unsafe { block.write_bytes(0, size) };
@@ -192,14 +186,8 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     if align > MALLOC_ALIGN {
         return alloc_over_aligned(size, align, zeroed);
     }
-    if size < HOT.limit.load(Ordering::Acquire) {
-        let block = if size > MAX_SHARING {
-            pop(class_of_layout(size, align))
-        } else if align <= 8 {
-            pop_for(WORDS_OFFSET, size)
-        } else {
-            pop_for(CLASSES_OFFSET, if size < align { align } else { size })
-        };
+    if size <= MAX_SMALL && rseq::is_open() {
+        let block = pop_at(entry_of(size, align));
         if !block.is_null() {
             if zeroed {
                 // SAFETY: the block is ours, at least `size` bytes long.
@@ -271,7 +259,7 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
         // A multiple of the alignment, which every block of its class has then if it is below a line.
         let rounded = (size.max(1) + align - 1) & !(align - 1);
         if rounded <= MAX_SHARING {
-            return pop_for(CLASSES_OFFSET, rounded);
+            return pop_for(rounded);
         }
         if let Some(class) = class_of_aligned(size, align) {
             return pop(class);
@@ -280,13 +268,19 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
     core::ptr::null_mut()
 }
 
+/// The place of such a layout's class, of 16 bytes of alignment at most, in any table of classes.
 #[inline(always)]
-fn class_of_layout(size: usize, align: usize) -> ClassId {
-    if align <= 8 {
-        class_in(&WORD_CLASS_TABLE, size)
-    } else {
-        class_in(&CLASS_TABLE, if size < align { align } else { size })
-    }
+fn slot_of(size: usize, align: usize) -> usize {
+    if align <= 8 { (size + 7) >> 3 } else { (size + 15) >> 4 << 1 }
+}
+
+/// Where such a layout's class stands in a region, in bytes from `WORDS_OFFSET`. Chosen without a branch, which would be
+/// foreseen wrongly half of the time where sizes come in no order. Beyond the first, whose classes have variants, both
+/// tables are the same.
+#[inline(always)]
+fn entry_of(size: usize, align: usize) -> usize {
+    let slot = slot_of(size, align);
+    slot + select_unpredictable(slot > MAX_SHARING / 8, CLASSES_BEHIND, 0)
 }
 
 /// free. Null is allowed. O(1).
@@ -302,20 +296,7 @@ pub unsafe fn free(block: *mut u8) {
     unsafe { slow::release(block, None, Call::Malloc) }
 }
 
-/// [`free`] of a block whose size the caller states; hardened and debug mode compare it. O(1).
-///
-/// # Safety
-/// F2, or null; the block was asked for with `size` bytes.
-#[inline(always)]
-unsafe fn free_sized(block: *mut u8, size: usize) {
-    if push_by_address(block) {
-        return;
-    }
-    // SAFETY: F2.
-    unsafe { crate::raw::free_sized_slow(block, size) }
-}
-
-/// The same, for who has told by which function, of which size and alignment.
+/// [`free`] for who has told by which function, of which size and alignment.
 ///
 /// # Safety
 /// F2, or null.
@@ -328,49 +309,84 @@ pub unsafe fn free_by(block: *mut u8, call: Call, size: Option<usize>, align: Op
     unsafe { slow::release_told(block, None, &Told { call, size, align }) }
 }
 
-/// Frees a block that [`alloc`] gave for this layout, without looking it up where the layout tells the class. O(1).
+/// Whether the class of a block that [`alloc`] gave follows from its layout alone: it has no variants, and does not take longer to
+/// work out than to look up.
+#[inline(always)]
+fn tells_class(size: usize, align: usize) -> bool {
+    size.wrapping_sub(MAX_SHARING + 1) < MAX_SMALL - MAX_SHARING && align <= MALLOC_ALIGN
+}
+
+/// The class of such a layout. The alignment changes nothing: all classes above `MAX_SHARING` have 16 bytes of it.
+#[inline(always)]
+fn told_class(size: usize) -> usize {
+    WORD_CLASS_TABLE[((size + 7) >> 3).min(WORD_CLASS_TABLE.len() - 1)] as usize
+}
+
+/// The class by which a block of this layout is freed: the page map's; where that shows none, what the layout tells. Both are the same
+/// where the layout tells it, and the compiler is told so: it leaves the look-up out where it knows the layout. Where it does
+/// not, nothing depends on the size, since a branch on sizes in no order would be foreseen wrongly half of the time.
+///
+/// # Safety
+/// As [`dealloc`].
+#[inline(always)]
+unsafe fn class_to_free(block: *mut u8, size: usize, align: usize) -> usize {
+    let shown = page_class::of(block);
+    let told = tells_class(size, align);
+    let class = if shown == ClassId::NONE.index() {
+        // Read whether it serves or not: the compiler would ask for the size before all else.
+        let class = told_class(size);
+        if told { class } else { shown }
+    } else {
+        shown
+    };
+    // SAFETY: a block of such a layout was taken from that class, so its page shows this class or, where blocks may be watched
+    // and for one of the emergency allocator's, none.
+    unsafe { assert_unchecked(!told || class == told_class(size)) };
+    class
+}
+
+/// Frees a block that [`alloc`] gave for this layout, without looking it up where the compiler knows a layout that tells the class.
+/// O(1).
 ///
 /// # Safety
 /// F2; the layout is that of the allocation.
 #[inline(always)]
 pub unsafe fn dealloc(block: *mut u8, layout: Layout) {
     let (size, align) = (layout.size(), layout.align());
-    if align > MALLOC_ALIGN || size > MAX_SMALL || size <= MAX_SHARING {
-        // Its class takes longer to work out than to look up, or does not follow from the layout alone.
-        // SAFETY: F2.
-        return unsafe { free_sized(block, size) };
-    }
-    if push_sized(class_of_layout(size, align), block) {
+    // SAFETY: the caller's promise.
+    let class = unsafe { class_to_free(block, size, align) };
+    if push(&HOT.sized_index, class, block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { dealloc_missed(block, class_of_layout(size, align).0, size) }
+    unsafe { dealloc_missed(block, size, align) }
 }
 
 /// What the fast path of [`dealloc`] leaves; out of line, so that the fast path needs no stack.
 ///
 /// # Safety
-/// F2; the class follows from size and alignment.
+/// F2; size and alignment are the allocation's.
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
+unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
     // While a block may be watched, its address has to tell the class.
     if start::watches() && push_by_address(block) {
         return;
     }
     // SAFETY: F2.
-    unsafe { dealloc_slow(block, class, size) }
+    unsafe { dealloc_slow(block, size, align) }
 }
 
 /// What even that leaves.
 ///
 /// # Safety
-/// F2; the class follows from size and alignment.
+/// F2; size and alignment are the allocation's.
 #[cold]
-pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, class: u8, size: usize) {
+pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
+    let class = if tells_class(size, align) { class_of_aligned(size, align) } else { None };
     // SAFETY: F2.
-    unsafe { slow::release_told(block, Some(ClassId(class)), &Told::sized(Call::Malloc, size)) }
+    unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }
 }
 
 /// memalign: `size` bytes at `align`, a power of two, never less than malloc's. O(1) up to 8 KiB of alignment.

@@ -98,7 +98,7 @@ macro_rules! define_malloc {
                 "mov rax, qword ptr [r9 + r10*8]",
                 "test rax, rax",
                 "jz {slow}",
-                "dec word ptr [r9 + rcx*4 + {headers}]",
+                "dec dword ptr [r9 + rcx*4 + {headers}]",
                 "55:",
                 "ret",
                 ".cfi_endproc",
@@ -137,7 +137,7 @@ pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
         "mov rax, qword ptr [r9 + r10*8]",
         "test rax, rax",
         "jz {counted}",
-        "dec word ptr [r9 + rcx*4 + {headers}]",
+        "dec dword ptr [r9 + rcx*4 + {headers}]",
         "55:",
         "ret",
         ".cfi_endproc",
@@ -227,10 +227,10 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
 /// the class.
 ///
 /// # Safety
-/// F2 of `front.rs`; the class follows from the layout.
+/// F2 of `front.rs`; size and alignment are the allocation's.
 #[cold]
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, class: u8, size: usize) {
+pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "test byte ptr [rip + {hot} + {instruments}], {watches}",
@@ -242,7 +242,7 @@ pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, class: u8, size: 
         "jae {slow}",
         "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
         "movzx ecx, byte ptr [rcx + rax]",
-        "mov rax, rdx", // the size
+        "mov rax, rdx", // the alignment
         crate::rseq_descriptor!(),
         crate::begin_sequence!("r11"),
         "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
@@ -308,7 +308,7 @@ macro_rules! define_free {
                 "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
                 "jae {slow}",
                 "mov qword ptr [r9 + r10*8 + 8], rdi",
-                "inc word ptr [r9 + rcx*4 + {headers}]",
+                "inc dword ptr [r9 + rcx*4 + {headers}]",
                 "55:",
                 "ret",
                 ".cfi_endproc",

@@ -21,7 +21,7 @@ pub struct Hot {
     pub(crate) rseq_index: AtomicUsize,
     /// Null before the first request. Region of cache 0; before it lies the region of -1, all zeros. Swapped for zeros while the caches are stopped.
     pub(crate) regions: AtomicPtr<u8>,
-    /// As `rseq_index`, for who frees by size: of a field that reads -1 while a block may be watched, which only its address
+    /// As `rseq_index`, for who frees with a layout: of a field that reads -1 while a block may be watched, which only its address
     /// tells.
     pub(crate) sized_index: AtomicUsize,
     /// Zero unless requests are observed and use the per-CPU caches. Then those below this many bytes may try them, once they

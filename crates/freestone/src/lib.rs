@@ -42,6 +42,7 @@ pub mod limit;
 mod message;
 mod observe;
 mod oom;
+mod page_class;
 mod pageheap;
 mod pressure;
 pub mod profile;

@@ -53,6 +53,18 @@ pub(crate) const WORDS_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
 const SHARING_SIZES: usize = MAX_SHARING / 8 + 1;
 /// Where the class of each small size lies, in units of 8 bytes.
 pub(crate) const CLASSES_OFFSET: usize = WORDS_OFFSET + SHARING_SIZES;
+/// How far it lies behind the other table.
+pub(crate) const CLASSES_BEHIND: usize = CLASSES_OFFSET - WORDS_OFFSET;
+const _: () = {
+    let mut size = SHARING_SIZES;
+    while size < CLASS_TABLE.len() {
+        assert!(
+            CLASS_TABLE[size] == WORD_CLASS_TABLE[size],
+            "the tables differ only where classes have variants"
+        );
+        size += 1;
+    }
+};
 const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
 
 /// Slots left out behind each far array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a

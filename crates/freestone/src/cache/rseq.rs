@@ -81,6 +81,25 @@ macro_rules! sequence {
     };
 }
 
+/// Whether requests of up to [`MAX_SMALL`](freestone_base::MAX_SMALL) bytes may try the caches: a comparison in memory, which the
+/// compiler makes two instructions of, with a register. O(1).
+#[inline(always)]
+pub(crate) fn is_open() -> bool {
+    // SAFETY: reads a static word. What is read after it was stored before it (as `HOT` has it), and no processor of this kind
+    // reads earlier what is read later.
+    unsafe {
+        asm!(
+            "cmp qword ptr [rip + {hot} + {limit}], 0",
+            "je {shut}",
+            hot = sym HOT,
+            limit = const offset_of!(Hot, limit),
+            shut = label { return false },
+            options(nostack, readonly)
+        );
+    }
+    true
+}
+
 /// Takes the topmost block of `class`; zero when there is none. O(1).
 ///
 /// # Safety
@@ -95,7 +114,7 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
             "jz 55f",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = out(reg) block,
@@ -105,7 +124,7 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
     block
 }
 
-/// Takes the topmost block of the class that stands at byte `at` of the cache's region; zero when there is none. O(1).
+/// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; zero when there is none. O(1).
 ///
 /// # Safety
 /// As [`pop`]; `at` lies in one of the region's tables of classes.
@@ -115,13 +134,14 @@ pub(crate) unsafe fn pop_at(index: usize, at: usize) -> usize {
     // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
     unsafe {
         sequence!(index;
-            "movzx {class:e}, byte ptr [{t} + {at}]",
+            "movzx {class:e}, byte ptr [{t} + {at} + {words}]",
             "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
             "jz 55f",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             at = in(reg) at,
+            words = const region::WORDS_OFFSET,
             class = out(reg) _,
             current = out(reg) _,
             block = out(reg) block,
@@ -196,7 +216,7 @@ pub(crate) unsafe fn push(index: usize, class: usize, block: usize) -> bool {
             "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
             "jae {full}",
             "mov qword ptr [{t} + {current}*8 + 8], {block}",
-            "inc word ptr [{t} + {class}*4 + {headers}]";
+            "inc dword ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = in(reg) block,

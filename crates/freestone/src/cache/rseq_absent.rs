@@ -9,6 +9,10 @@ use crate::sync::atomic::AtomicPtr;
 pub(crate) const SUPPORTED: bool = false;
 pub(crate) const SIGNATURE: u32 = 0;
 
+pub(crate) fn is_open() -> bool {
+    false
+}
+
 pub(crate) fn pop(_index: usize, _class: usize) -> usize {
     0
 }
