@@ -299,13 +299,6 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// Takes a block from the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region, in one of its tables of
-    /// classes; 0 when there is none. O(1).
-    pub(crate) fn pop_at(at: usize) -> usize {
-        // SAFETY: as `pop`; the callers pass offsets within the tables.
-        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
-    }
-
     /// As [`pop`](CpuAccess::pop), with the block that the next one would take, or 0. O(1).
     pub(crate) fn pop_and_peek(class: ClassId) -> (usize, usize) {
         // SAFETY: as `pop`.
