@@ -39,6 +39,8 @@ const FIRST_MEDIUM: usize = FIRST_TWIN + TWINS.len();
 const FIRST_VARIANT: usize = FIRST_MEDIUM + MEDIUM.len();
 /// Classes, from the first on, whose blocks share cache lines.
 const SHARING: usize = 7;
+/// Number of classes whose blocks share cache lines, all variants of them.
+pub const SHARING_COUNT: usize = VARIANTS * SHARING;
 /// The largest size, in bytes, of a block that shares its cache line.
 pub const MAX_SHARING: usize = 8 * SHARING;
 /// Variants of each class whose blocks share cache lines.
@@ -75,6 +77,18 @@ impl ClassId {
             return self;
         }
         ClassId((FIRST_VARIANT + (number - 1) * SHARING + self.index() - 1) as u8)
+    }
+
+    /// The place of the class among those whose blocks share cache lines, all variants of them, of which there are
+    /// [`SHARING_COUNT`]. O(1).
+    #[inline]
+    pub const fn among_sharing(self) -> Option<usize> {
+        match self.index() {
+            0 => None,
+            1..=SHARING => Some(self.index() - 1),
+            FIRST_VARIANT..CLASS_COUNT => Some(self.index() - FIRST_VARIANT + SHARING),
+            _ => None,
+        }
     }
 
     /// The first variant of the class, which stands for all of them in figures. O(1).
@@ -535,11 +549,14 @@ mod tests {
                 assert_eq!(seen.insert(variant), shares || cache == 0);
                 assert_eq!(variant.first(), class);
                 assert_eq!(class_info(variant).size, class_info(class).size);
+                assert_eq!(variant.among_sharing().is_some(), shares);
                 assert!(!variant.is_foreign_to(cache) && variant.is_foreign_to(cache + 1) == shares);
                 assert_eq!(class.variant(cache + VARIANTS), variant);
             }
         }
         assert_eq!(seen.len(), ClassId::all().count());
+        let places: Vec<_> = ClassId::all().filter_map(ClassId::among_sharing).collect();
+        assert!(places == (0..SHARING_COUNT).collect::<Vec<_>>() && ClassId::NONE.among_sharing().is_none());
         assert_eq!(ClassId::NONE.variant(1), ClassId::NONE);
     }
 

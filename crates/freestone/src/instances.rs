@@ -11,9 +11,10 @@
 use core::ptr::null_mut;
 
 use freestone_base::CLASS_COUNT;
+use freestone_base::size_class::SHARING_COUNT;
 use freestone_sys::Linux;
 
-use crate::central::{Central, Room};
+use crate::central::{Central, MANY_SLOTS, Room, SLOTS};
 use crate::deferred::Deferred;
 use crate::pageheap::PageHeap;
 use crate::slow::Levels;
@@ -22,8 +23,11 @@ use crate::sync::atomic::AtomicPtr;
 /// The central lists.
 pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; CLASS_COUNT];
 
-/// Room for blocks on their way between caches.
-pub(crate) static TRANSFER_ROOMS: [Room; CLASS_COUNT] = [const { Room::new() }; CLASS_COUNT];
+/// Room for blocks on their way between caches; of classes whose blocks share cache lines, in the other.
+pub(crate) static TRANSFER_ROOMS: [Room<SLOTS>; CLASS_COUNT] = [const { Room::new() }; CLASS_COUNT];
+/// The same of those, which are small and many.
+pub(crate) static LONG_TRANSFER_ROOMS: [Room<MANY_SLOTS>; SHARING_COUNT] =
+    [const { Room::new() }; SHARING_COUNT];
 
 /// All the rest of it.
 pub static LEVELS: Levels = Levels {

@@ -189,9 +189,9 @@ fn look() -> Option<Look> {
     Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK })
 }
 
-/// Bytes of free blocks in slabs that nobody has looked after. Inside the gate.
+/// Bytes of free blocks in slabs and in transfer that nobody has looked after. Inside the gate.
 pub(crate) fn to_sweep() -> usize {
-    let free = free_in_slabs();
+    let free = free_in_lists();
     // What was there when the thread ended had been swept as far as it could be.
     let known = KNOWN_FREE.load(Ordering::Relaxed).min(free);
     KNOWN_FREE.store(known, Ordering::Relaxed);
@@ -201,7 +201,7 @@ pub(crate) fn to_sweep() -> usize {
 /// The thread ends: what is free in slabs now is no reason to start another.
 pub(crate) fn note_end() {
     if let Some(inside) = gate::enter() {
-        KNOWN_FREE.store(free_in_slabs(), Ordering::Relaxed);
+        KNOWN_FREE.store(free_in_lists(), Ordering::Relaxed);
         drop(inside);
     }
 }
@@ -261,7 +261,16 @@ fn free_in_slabs() -> usize {
     served_classes().map(free_in_slabs_of).sum()
 }
 
-/// The same of one class.
+/// Bytes of all free blocks in slabs and in transfer. Inside the gate.
+fn free_in_lists() -> usize {
+    let blocks = |class: ClassId| {
+        let stats = CENTRALS[class.index()].stats();
+        stats.free_in_slabs + stats.in_transfer
+    };
+    served_classes().map(|class| blocks(class) * class_info(class).size as usize).sum()
+}
+
+/// Bytes of the free blocks in one class's slabs.
 fn free_in_slabs_of(class: ClassId) -> usize {
     CENTRALS[class.index()].stats().free_in_slabs * class_info(class).size as usize
 }

@@ -28,13 +28,13 @@ pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim
 use crate::cache::cpu::CpuAccess;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access};
-use crate::central::{Room, SlabSource};
+use crate::central::SlabSource;
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
-use crate::instances::TRANSFER_ROOMS;
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
+use crate::instances::{LONG_TRANSFER_ROOMS, TRANSFER_ROOMS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
@@ -73,8 +73,15 @@ impl SlabSource for PageHeap<Linux> {
         self.page_map().span_of(addr)
     }
 
-    fn transfer_room(&self, class: ClassId) -> &'static Room {
-        &TRANSFER_ROOMS[class.index()]
+    fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]> {
+        match class.among_sharing() {
+            Some(place) => LONG_TRANSFER_ROOMS[place].take(),
+            None => TRANSFER_ROOMS[class.index()].take(),
+        }
+    }
+
+    fn note_stock(&self) {
+        self.watch().on_stock();
     }
 
     fn take_foreign(&self, block: usize) -> bool {

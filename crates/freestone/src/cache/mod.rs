@@ -176,7 +176,7 @@ fn empty<const N: usize>(
     let mut blocks = [0; N];
     blocks[0] = block;
     let taken = access.pop_batch(class, &mut blocks[1..most]);
-    central.give_back(class, source, &blocks[..1 + taken]);
+    central.give_back_from(class, source, &blocks[..1 + taken], !access.is_foreign(class));
 }
 
 /// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.

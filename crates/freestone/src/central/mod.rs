@@ -18,11 +18,11 @@ mod transfer;
 
 use core::ptr::null_mut;
 
-use freestone_base::{ClassId, ClassInfo, class_info};
+use freestone_base::{ClassId, ClassInfo, MAX_SHARING, class_info};
 
 pub(crate) use self::sweep::Effort;
-pub(crate) use self::transfer::Room;
-use self::transfer::Transfer;
+pub(crate) use self::transfer::{MANY_SLOTS, Room, SLOTS};
+use self::transfer::{Stock, Transfer};
 use crate::harden::random;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
@@ -41,8 +41,11 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// The room for a class's blocks on their way between caches.
-    fn transfer_room(&self, class: ClassId) -> &'static Room;
+    /// The room for a class's blocks on their way between caches; once. There are [`MANY_SLOTS`] where blocks share cache lines,
+    /// else [`SLOTS`].
+    fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
+    /// Much lies in transfer that somebody should look after.
+    fn note_stock(&self);
     /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
     fn take_foreign(&self, block: usize) -> bool;
 }
@@ -93,6 +96,9 @@ const SCATTERED_LEAST: usize = 1 << 20;
 /// Most batches in a row that come, or go, while blocks are replaced. More mean that the program gives up what it has, or wants
 /// more: then slabs empty or fill by themselves.
 const REPLACED_RUN: u8 = 64;
+
+/// Batches in a row that come, from which on a program is taken to free much of what it has, not to replace it.
+const LONG_RUN: u8 = 4;
 
 /// Memory is dearer than time.
 static LEAN: AtomicBool = AtomicBool::new(false);
@@ -214,15 +220,31 @@ impl Central {
 
     /// Takes blocks back from a cache. A misused address ends the process with a message.
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
+        self.give_back_from(class, source, blocks, false);
+    }
+
+    /// The same; `own` says that the cache hands out blocks of the class, and has too many.
+    pub(crate) fn give_back_from(
+        &self,
+        class: ClassId,
+        source: &impl SlabSource,
+        blocks: &[usize],
+        own: bool,
+    ) {
         let info = class_info(class);
         let mut state = self.state.lock();
         state.flow.note(false);
+        // What others freed, the class's own cache will ask for little by little: no more of it than usual.
+        let many = own && info.size as usize <= MAX_SHARING && state.flow.run > LONG_RUN;
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
             && blocks.len() >= info.batch as usize / 2
-            && state.transfer.put(info, blocks, || source.transfer_room(class))
+            && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))
         {
+            if stock == Stock::Grown {
+                source.note_stock();
+            }
             return;
         }
         state.put_all(class, source, blocks);

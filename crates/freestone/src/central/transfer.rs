@@ -17,28 +17,44 @@ use freestone_base::ClassInfo;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// Most blocks that one class keeps in transfer: four batches of the smallest classes.
-const SLOTS: usize = 1024;
+/// Slots in a usual room, the most blocks that a class keeps in transfer: four batches of the smallest classes.
+pub(crate) const SLOTS: usize = 1024;
+/// Slots in the room of a class whose blocks share cache lines.
+pub(crate) const MANY_SLOTS: usize = 1 << 14;
 /// Most bytes that one class keeps in transfer.
 const BYTES: usize = 128 << 10;
+/// The same where there are many slots, while blocks are freed in a long run: the program likely begins anew, and slabs would be
+/// taken apart and put together for nothing.
+const MOST_BYTES: usize = 512 << 10;
+
+/// What a batch that was kept makes of the stock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stock {
+    /// Nothing new.
+    Usual,
+    /// It went beyond what is kept while no long run comes.
+    Grown,
+}
 
 /// Where the addresses of one class's blocks in transfer lie. Zeros until it is used.
-pub(crate) struct Room {
-    slots: UnsafeCell<[usize; SLOTS]>,
+#[repr(C)]
+pub(crate) struct Room<const N: usize> {
+    /// First, so that a room of which little is used takes one OS page.
     is_taken: AtomicBool,
+    slots: UnsafeCell<[usize; N]>,
 }
 
 // SAFETY: the slots are reached only through what `take` handed out, once.
-unsafe impl Sync for Room {}
+unsafe impl<const N: usize> Sync for Room<N> {}
 
-impl Room {
-    pub(crate) const fn new() -> Room {
-        Room { slots: UnsafeCell::new([0; SLOTS]), is_taken: AtomicBool::new(false) }
+impl<const N: usize> Room<N> {
+    pub(crate) const fn new() -> Room<N> {
+        Room { slots: UnsafeCell::new([0; N]), is_taken: AtomicBool::new(false) }
     }
 
     /// The room, for whoever asks first. Whoever passes it on to another thread orders that itself.
     #[allow(clippy::mut_from_ref, reason = "handed out once")]
-    fn take(&'static self) -> Option<&'static mut [usize; SLOTS]> {
+    pub(crate) fn take(&'static self) -> Option<&'static mut [usize]> {
         if self.is_taken.swap(true, Ordering::Relaxed) {
             return None;
         }
@@ -52,7 +68,7 @@ pub(crate) struct Transfer {
     len: usize,
     /// The fewest blocks held since [`Transfer::unused`] asked last.
     low: usize,
-    room: Option<&'static mut [usize; SLOTS]>,
+    room: Option<&'static mut [usize]>,
 }
 
 impl Transfer {
@@ -67,24 +83,29 @@ impl Transfer {
         }
     }
 
-    /// Keeps all of `blocks`, or none when they do not fit. `room` names where they may lie.
+    /// Keeps all of `blocks`, or none when they do not fit; `many` says that they come in a long run. `room` names where they
+    /// may lie.
     pub(crate) fn put(
         &mut self,
         info: &ClassInfo,
         blocks: &[usize],
-        room: impl FnOnce() -> &'static Room,
-    ) -> bool {
-        let limit = SLOTS.min(BYTES / info.size as usize);
-        if self.len + blocks.len() > limit {
-            return false;
+        many: bool,
+        room: impl FnOnce() -> Option<&'static mut [usize]>,
+    ) -> Option<Stock> {
+        let size = info.size as usize;
+        let usual = SLOTS.min(BYTES / size);
+        let limit = if many { MANY_SLOTS.min(MOST_BYTES / size) } else { usual };
+        let before = self.len;
+        if before + blocks.len() > limit {
+            return None;
         }
         if self.room.is_none() {
-            self.room = room().take();
+            self.room = room();
         }
-        let Some(room) = &mut self.room else { return false };
+        let room = self.room.as_mut()?;
         room[self.len..self.len + blocks.len()].copy_from_slice(blocks);
         self.len += blocks.len();
-        true
+        Some(if before <= usual && self.len > usual { Stock::Grown } else { Stock::Usual })
     }
 
     /// Takes up to `out.len()` blocks, the last put first; returns how many.
@@ -111,20 +132,26 @@ mod tests {
     #[test]
     fn gives_back_what_was_put_and_stays_within_bounds() {
         let info = class_info(ClassId(2));
-        static ROOMS: [Room; 2] = [const { Room::new() }; 2];
+        static ROOMS: [Room<MANY_SLOTS>; 2] = [const { Room::new() }; 2];
         let mut transfer = Transfer::new();
         let batch: Vec<usize> = (1..=256).map(|n| n * 16).collect();
-        while transfer.put(info, &batch, || &ROOMS[0]) {}
+        while transfer.put(info, &batch, false, || ROOMS[0].take()) == Some(Stock::Usual) {}
         assert_eq!(transfer.blocks().len(), SLOTS);
+        assert_eq!(transfer.put(info, &batch, true, || ROOMS[0].take()), Some(Stock::Grown));
+        while transfer.put(info, &batch, true, || ROOMS[0].take()) == Some(Stock::Usual) {}
+        assert_eq!(transfer.blocks().len(), MANY_SLOTS);
         let mut out = [0; 300];
         assert_eq!(transfer.take(&mut out), 300);
         assert_eq!(&out[44..], &batch[..]);
         let large = class_info(freestone_base::class_of(32 << 10).unwrap());
         let mut transfer = Transfer::new();
-        assert!(!transfer.put(large, &[1 << 20, 2 << 20], || &ROOMS[0]), "the room of another");
+        assert!(
+            transfer.put(large, &[1 << 20, 2 << 20], false, || ROOMS[0].take()).is_none(),
+            "the room of another"
+        );
         for block in [1 << 20, 3 << 20] {
-            assert!(transfer.put(large, &[block, block + (1 << 20)], || &ROOMS[1]));
+            assert!(transfer.put(large, &[block, block + (1 << 20)], false, || ROOMS[1].take()).is_some());
         }
-        assert!(!transfer.put(large, &[5 << 20], || &ROOMS[1]));
+        assert!(transfer.put(large, &[5 << 20], false, || ROOMS[1].take()).is_none());
     }
 }

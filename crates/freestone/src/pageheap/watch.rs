@@ -94,6 +94,11 @@ impl Watch {
         }
     }
 
+    /// A class keeps much in transfer.
+    pub(crate) fn on_stock(&self) {
+        self.rung.store(true, Relaxed);
+    }
+
     /// From now on rings after `calls` spans and batches (0: any number), or beyond `dirty` pages.
     pub(crate) fn arm(&self, calls: u32, dirty: usize) {
         self.calls.store(calls, Relaxed);
