@@ -15,7 +15,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread;
 
-use crate::central::{Central, Effort, Room, SlabSource};
+use crate::central::{Central, Effort, SLOTS, SlabSource};
 use crate::pageheap::{PageHeap, Span, SpanRef};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -41,9 +41,11 @@ impl SlabSource for PageHeap<&'static Linux> {
         self.page_map().span_of(addr)
     }
 
-    fn transfer_room(&self, _: ClassId) -> &'static Room {
-        Box::leak(Box::new(Room::new()))
+    fn transfer_room(&self, _: ClassId) -> Option<&'static mut [usize]> {
+        Some(vec![0; SLOTS].leak())
     }
+
+    fn note_stock(&self) {}
 
     fn take_foreign(&self, _: usize) -> bool {
         false
