@@ -13,6 +13,7 @@
 
 use core::ptr::null_mut;
 
+use freestone_base::PAGE_SIZE;
 use freestone_sys::{System, linux};
 
 use super::random;
@@ -32,9 +33,14 @@ static SHELF: [Place; PLACES] = [const { AtomicPtr::new(null_mut()) }; PLACES];
 /// Bytes that are kept. Relaxed: a bound that may be missed by a block or two.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that are kept at most: as many as may be dirty in the page heap, which in this mode gets none of large blocks.
+/// What may be kept beside the heap's part.
+const LITTLE: usize = 2 << 20;
+
+/// Bytes that are kept at most: an eighth of the heap and a little, and no more than may be dirty in the page heap, which in
+/// this mode gets none of large blocks.
 fn most() -> usize {
-    LEVELS.pages.policy().dirty_limit_bytes()
+    let of_heap = LEVELS.pages.watch().growth_mark() * PAGE_SIZE / 8;
+    LEVELS.pages.policy().dirty_limit_bytes().min(LITTLE + of_heap)
 }
 
 /// The bytes of a freed block that may be resident; the same from when it is freed to when it serves again.

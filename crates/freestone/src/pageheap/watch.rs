@@ -72,6 +72,11 @@ impl Watch {
         self.growth.store(pages + (pages / 16).max(FIRST_LOOK), Relaxed);
     }
 
+    /// Pages in use or dirty, by the mark that growth rings at: a sixteenth too many, or as many as there are before the first look.
+    pub(crate) fn growth_mark(&self) -> usize {
+        self.growth.load(Relaxed)
+    }
+
     /// The most pages that may be in use or dirty; `usize::MAX` for any number.
     #[inline]
     pub(crate) fn limit(&self) -> usize {
