@@ -88,6 +88,8 @@ const LARGE: usize = 20;
 fn keeps_large(keeper: &mut Vec<Vec<u8>>) {
     // The keeper is not allocated here, where now and then it would be a sample of its own.
     keeper.extend((0..LARGE).map(|_| black_box(vec![1u8; 300_000])));
+    // Something to come back for: by a jump at the end this function would leave no frame.
+    black_box(keeper.len());
 }
 
 #[inline(never)]
