@@ -123,8 +123,9 @@ impl Running {
 
     /// What a process that hangs is doing.
     pub fn hung(&self) -> Failure {
-        let seconds = self.started.elapsed().as_secs();
-        let mut text = format!("`{}` still ran after {seconds} s and was killed", self.command);
+        // The deadline is that of the whole place, set before this program started.
+        let seconds = self.started.elapsed().as_secs_f64();
+        let mut text = format!("`{}` still ran after {seconds:.1} s and was killed", self.command);
         quote_tails(&mut text, &self.stdout_path, &self.stderr_path);
         text.push_str(&stacks(self.pid));
         Failure(text)

@@ -87,7 +87,8 @@ fn what_hangs_is_killed_with_all_its_children() {
         ..EXAMPLE
     };
     let text = failure(&JOB);
-    assert!(text.contains("still ran after 1 s") && text.contains("so far"), "{text}");
+    assert!(text.contains("still ran after ") && text.contains(" s and was killed"), "{text}");
+    assert!(text.contains("so far"), "{text}");
     let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.starts_with(b"sleep") && String::from_utf8_lossy(&line).contains(MARK)
