@@ -235,7 +235,10 @@ impl Central {
         let mut state = self.state.lock();
         state.flow.note(false);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual.
-        let many = own && info.size as usize <= MAX_SHARING && state.flow.run > LONG_RUN;
+        let many = own
+            && info.size as usize <= MAX_SHARING
+            && state.flow.run > LONG_RUN
+            && transfer::lie_together(blocks);
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
