@@ -125,6 +125,12 @@ pub trait System: Sync {
         false
     }
 
+    /// Whether a mapped range seems to have been touched all over, as far as a look at a few of its OS pages tells.
+    fn seems_touched(&self, addr: usize, len: usize) -> bool {
+        let _ = (addr, len);
+        false
+    }
+
     /// Nanoseconds for which the calling thread has run.
     fn thread_ns(&self) -> u64 {
         0
@@ -183,6 +189,10 @@ impl<S: System> System for &S {
     }
     fn offers_huge_pages(&self) -> bool {
         (**self).offers_huge_pages()
+    }
+
+    fn seems_touched(&self, addr: usize, len: usize) -> bool {
+        (**self).seems_touched(addr, len)
     }
 
     fn thread_ns(&self) -> u64 {

@@ -321,6 +321,10 @@ impl System for Simulated {
         self.huge.offered.load(Acquire)
     }
 
+    fn seems_touched(&self, addr: usize, len: usize) -> bool {
+        self.linux.seems_touched(addr, len)
+    }
+
     fn thread_ns(&self) -> u64 {
         self.huge.clock_ns.fetch_add(self.huge.step_ns.load(Acquire), Release)
     }

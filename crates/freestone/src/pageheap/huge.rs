@@ -8,6 +8,10 @@
 //! The rest of the piece is resident from then on, hence dirty: so it is handed out next, and goes back like all that
 //! is dirty. That is the price: less than 2 MiB, once, in heaps of at least [`LEAST`] bytes.
 //!
+//! Slabs and small large blocks are meant to be used all over. Of a block that covers whole pieces nobody knows: some programs fill
+//! what they ask for, others ask for more than they use. So that is found out ([`Probe`]): now and then one such block is left as it is,
+//! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
+//!
 //! A system whose memory is in small pieces has to collect a huge page first, which takes longer than it saves. So each touch is
 //! timed, and slow ones are followed by ever more pieces without. (mimalloc 2.3 and later ask for huge pages for all of
 //! their memory; TCMalloc's huge-page-aware page heap packs them: Hunter et al., OSDI 2021.)
@@ -26,16 +30,25 @@ use super::policy::HugePages;
 use super::span::SpanRef;
 use super::state::Op;
 use super::{PageHeap, dirty};
-use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// Pages of a huge page.
 const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
 /// Pages in use below which a heap is too small for it: 12 MiB.
 const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
 /// A touch that takes longer does not pay: about what 512 page faults take.
-const SLOW_NS: u64 = 400_000;
+const SLOW_NS: u64 = 700_000;
 /// Most pieces that are left out after a slow touch.
 const MOST_LEFT_OUT: u32 = 256;
+
+/// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
+const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
+/// Long blocks from one that is left as it is to the next, while they are touched all over.
+const TOUCHED_TURNS: u32 = 8;
+/// The same while they are not, when looking costs more than it brings.
+const UNTOUCHED_TURNS: u32 = 64;
+/// So many blocks after the probe, it is looked at already.
+const EARLY_LOOKS: u32 = 3;
 
 const UNKNOWN: u8 = 0;
 const OFFERED: u8 = 1;
@@ -48,11 +61,49 @@ pub(super) struct Huge {
     left_out: AtomicU32,
     /// How many were left out the last time.
     lately: AtomicU32,
+    probe: Probe,
+}
+
+/// What becomes of long blocks. Threads may disturb each other here: a guess is wrong for a few blocks then.
+struct Probe {
+    /// A clean piece of the block that was left as it is; 0 for none.
+    piece: AtomicUsize,
+    /// Blocks that came since.
+    since: AtomicU32,
+    /// Whether it was touched all over when looked at last.
+    touched: AtomicBool,
+}
+
+impl Probe {
+    const fn new() -> Probe {
+        Probe { piece: AtomicUsize::new(0), since: AtomicU32::new(0), touched: AtomicBool::new(false) }
+    }
+
+    /// Whether a long block with the clean piece at `piece` is to be made of huge pages.
+    fn ask(&self, system: &impl System, piece: usize) -> bool {
+        let (probe, touched) = (self.piece.load(Relaxed), self.touched.load(Relaxed));
+        let since = self.since.load(Relaxed) + 1;
+        let ends = probe == 0 || since >= if touched { TOUCHED_TURNS } else { UNTOUCHED_TURNS };
+        let looks = ends || (!touched && since <= EARLY_LOOKS);
+        let touched =
+            if looks { probe != 0 && system.seems_touched(probe, PIECE * PAGE_SIZE) } else { touched };
+        self.touched.store(touched, Relaxed);
+        self.since.store(if ends { 0 } else { since }, Relaxed);
+        if ends {
+            self.piece.store(piece, Relaxed);
+        }
+        touched && !ends
+    }
 }
 
 impl Huge {
     pub(super) const fn new() -> Huge {
-        Huge { offer: AtomicU8::new(UNKNOWN), left_out: AtomicU32::new(0), lately: AtomicU32::new(0) }
+        Huge {
+            offer: AtomicU8::new(UNKNOWN),
+            left_out: AtomicU32::new(0),
+            lately: AtomicU32::new(0),
+            probe: Probe::new(),
+        }
     }
 
     /// Whether the system gives huge pages to those who ask.
@@ -79,20 +130,26 @@ impl Huge {
     }
 }
 
-/// Whether the first page of a piece lies in a span that is not so long that nobody may mean to touch all of it, as large blocks are.
+/// Whether the first page of a piece lies in a span that is not too long to be made of huge pages at once.
 #[inline]
 pub(super) fn begins_piece(span: SpanRef) -> bool {
-    span.pages().0 <= PIECE / 2 && last_piece(span) >= span.first_page()
+    span.pages().0 <= LONGEST && last_piece(span) >= span.first_page()
 }
 
 /// The first page of the piece in which the span ends.
 #[inline]
 fn last_piece(span: SpanRef) -> usize {
-    (span.first_page() + span.pages().0 - 1) / PIECE * PIECE
+    end_of(span).wrapping_sub(1) / PIECE * PIECE
+}
+
+/// The page behind the span.
+#[inline]
+fn end_of(span: SpanRef) -> usize {
+    span.first_page() + span.pages().0
 }
 
 impl<S: System> PageHeap<S> {
-    /// Makes the piece that begins in a span just handed out a huge page, if that can be had and pays.
+    /// Makes the clean pieces that begin in a span just handed out huge pages, if those can be had and pay.
     #[cold]
     pub(super) fn warm(&self, span: SpanRef) {
         // Guards are made of small pages, and stand on what has just been handed out.
@@ -100,19 +157,37 @@ impl<S: System> PageHeap<S> {
         if !auto || self.watch.limit() != usize::MAX {
             return;
         }
+        let (base, end) = (self.map.base(), end_of(span));
         // The bits of a span in use stay what they were when it was handed out.
-        let first = last_piece(span) - self.map.base();
-        if dirty::count(&self.map, first..first + 1) > 0 {
-            return;
-        }
-        if !self.locked(|op| op.state.counts.used() >= LEAST)
+        let is_clean =
+            |piece: usize| dirty::count(&self.map, piece - base..(piece + PIECE).min(end) - base) == 0;
+        let first = span.first_page().next_multiple_of(PIECE);
+        let clean = (first..=last_piece(span)).step_by(PIECE).filter(|&piece| is_clean(piece));
+        if clean.clone().next().is_none()
+            || !self.locked(|op| op.state.counts.used() >= LEAST)
             || !self.huge.is_offered(&self.system)
-            || !self.huge.is_due()
-            || !self.locked(|op| op.take_piece(span))
         {
             return;
         }
-        let start = (self.map.base() + first) * PAGE_SIZE;
+        if span.pages().0 > PIECE / 2 {
+            let probe = &self.huge.probe;
+            let is_wanted = match clean.clone().find(|piece| piece + PIECE <= end) {
+                Some(whole) => probe.ask(&self.system, whole * PAGE_SIZE),
+                None => probe.touched.load(Relaxed),
+            };
+            if !is_wanted {
+                return;
+            }
+        }
+        for piece in clean {
+            if self.huge.is_due() && (piece + PIECE <= end || self.locked(|op| op.take_piece(span))) {
+                self.make_huge(piece * PAGE_SIZE);
+            }
+        }
+    }
+
+    /// Makes the clean piece at `start`, whose first page is the caller's, a huge page.
+    fn make_huge(&self, start: usize) {
         let began = self.system.thread_ns();
         self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, true);
         let page: *const AtomicUsize = with_exposed_provenance_mut(start);

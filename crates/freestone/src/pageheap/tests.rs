@@ -324,6 +324,29 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 }
 
 #[test]
+fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
+    const PAGES: usize = 700;
+    for touched in [true, false] {
+        let system = Simulated::new();
+        system.offer_huge_pages(1_000);
+        let heap = Heap::new(&system);
+        for _ in 0..24 {
+            let span = large(&heap, PAGES);
+            let step = if touched { 1 } else { PAGES - 1 };
+            for page in (0..PAGES).step_by(step) {
+                let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE);
+                // SAFETY: the block's own pages.
+                unsafe { at.write(1) };
+            }
+        }
+        // A part of the first blocks was below the least heap, and one in eight is left as it is.
+        let asked = system.huge_pages_asked();
+        assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched}: {asked}");
+        checked(&heap);
+    }
+}
+
+#[test]
 fn a_heap_that_grows_asks_for_one_huge_page_at_a_time_where_they_come_quickly() {
     let mib = |heap: &Heap<'_>| heap.stats().large >> 20;
     for (step_ns, most) in [(1_000, 26), (1_000_000, 4)] {

@@ -278,6 +278,10 @@ impl System for Linux {
         self.os_page_size() == 4096 && control::huge_pages() == control::HugePages::OnRequest
     }
 
+    fn seems_touched(&self, addr: usize, len: usize) -> bool {
+        touched::seems_touched(addr, len, self.os_page_size())
+    }
+
     fn thread_ns(&self) -> u64 {
         thread_ns()
     }

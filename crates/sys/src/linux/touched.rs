@@ -56,6 +56,21 @@ pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usi
     }
 }
 
+/// Whether a mapped range of whole OS pages seems to have been touched all over: whether the pages are resident that one looks at, evenly
+/// spread. Where the system does not tell, no. O(1).
+pub fn seems_touched(start: usize, len: usize, page: usize) -> bool {
+    const LOOKS: usize = 8;
+    let _preserved = PreservedErrno::new();
+    let step = len / LOOKS;
+    (0..LOOKS).all(|look| {
+        let mut resident = 0u8;
+        let at = (start + look * step + step / 2) / page * page;
+        // SAFETY: one whole page, and a byte for it.
+        let told = unsafe { libc::syscall(libc::SYS_mincore, at, page, &raw mut resident) };
+        outcome(told).is_ok() && resident & 1 != 0
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +92,26 @@ mod tests {
         assert_eq!(touched_end(at + 64, at + len - 100, 4096), at + len - 100);
         // Not mapped: nothing is told.
         assert_eq!(touched_end(4096, 8192, 4096), 8192);
+    }
+
+    #[test]
+    fn a_range_seems_touched_when_it_was_all_over() {
+        let system = crate::Linux::new();
+        let len = 2 << 20;
+        let at = system.map(len).unwrap();
+        system.ask_for_huge_pages(at, len, false);
+        let touch = |place: usize| {
+            let byte = core::ptr::with_exposed_provenance_mut::<u8>(at + place);
+            // SAFETY: mapped above.
+            unsafe { byte.write(1) };
+        };
+        touch(0);
+        touch(len - 1);
+        assert!(!seems_touched(at, len, 4096));
+        (0..len).step_by(4096).for_each(touch);
+        assert!(seems_touched(at, len, 4096));
+        // Not mapped: nothing is told.
+        assert!(!seems_touched(4096, 65536, 4096));
     }
 
     #[test]
