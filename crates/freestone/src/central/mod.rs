@@ -234,12 +234,12 @@ impl Central {
         let info = class_info(class);
         let mut state = self.state.lock();
         state.flow.note(false);
-        // What others freed, the class's own cache will ask for little by little: no more of it than usual.
-        let many = own
-            && info.size as usize <= MAX_SHARING
-            && state.flow.run > LONG_RUN
-            && transfer::lie_together(blocks);
-        if blocks.len() > 1
+        // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
+        let own = own && info.size as usize <= MAX_SHARING;
+        let together = !own || transfer::lie_together(blocks);
+        let many = own && state.flow.run > LONG_RUN;
+        if together
+            && blocks.len() > 1
             && transfers()
             && !self.is_scattered()
             && blocks.len() >= info.batch as usize / 2
