@@ -33,6 +33,8 @@ use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 pub(crate) trait SlabSource {
     /// A new slab, all blocks free; `None` when memory is refused.
     fn take_slab(&self, class: ClassId) -> Option<SpanRef>;
+    /// A class has so many slabs now.
+    fn note_slabs(&self, _class: ClassId, _slabs: usize) {}
     /// Takes back a slab whose blocks are all free.
     fn return_slab(&self, span: SpanRef);
     /// Gives the memory of OS pages back that lie in a slab and hold no live block; false when that was refused.
@@ -361,6 +363,7 @@ impl State {
         let span = source.take_slab(class)?;
         self.slabs += 1;
         self.free_blocks += span.blocks();
+        source.note_slabs(class, self.slabs);
         Some(span)
     }
 
