@@ -134,16 +134,16 @@ struct State {
 
 /// Which way batches go.
 struct Flow {
-    /// They are fetched, else given back.
-    out: bool,
+    /// They are given back, else fetched. So that all of it is zero at first, and takes no page of the file.
+    back: bool,
     /// So many did so in a row, since the scavenger looked last.
     run: u8,
 }
 
 impl Flow {
-    fn note(&mut self, out: bool) {
-        self.run = if self.out == out { self.run.saturating_add(1) } else { 1 };
-        self.out = out;
+    fn note(&mut self, back: bool) {
+        self.run = if self.back == back { self.run.saturating_add(1) } else { 1 };
+        self.back = back;
     }
 }
 
@@ -164,7 +164,7 @@ impl Central {
             swept,
             slabs: 0,
             free_blocks: 0,
-            flow: Flow { out: true, run: 0 },
+            flow: Flow { back: false, run: 0 },
             stays_sparse: false,
             transfer,
         });
@@ -183,7 +183,7 @@ impl Central {
     ) -> usize {
         let info = class_info(class);
         let mut state = self.state.lock();
-        state.flow.note(true);
+        state.flow.note(false);
         let mut got = state.transfer.take(out);
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
@@ -235,7 +235,7 @@ impl Central {
     ) {
         let info = class_info(class);
         let mut state = self.state.lock();
-        state.flow.note(false);
+        state.flow.note(true);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual.
         let many = own && info.size as usize <= MAX_SHARING && state.flow.run > LONG_RUN;
         if blocks.len() > 1
