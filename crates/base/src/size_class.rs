@@ -29,6 +29,14 @@ pub const MAX_SMALL: usize = 32 << 10;
 /// The largest request, in bytes, that a size class serves; above it the page heap does.
 pub const MAX_MEDIUM: usize = 256 << 10;
 
+/// The largest size, in bytes, whose class follows from it: beyond, classes may be [merged](MERGED_CLASSES).
+pub const TELLING_MAX: usize = 1 << 10;
+/// Classes that serve a doubling beyond [`TELLING_MAX`] while they are merged: the others, between two of these, have
+/// their blocks from the larger one.
+pub const MERGED_CLASSES: usize = 4;
+/// Number of groups of classes that can be merged.
+pub const MERGED_GROUPS: usize = MERGED_CLASSES * (MAX_SMALL / TELLING_MAX).trailing_zeros() as usize;
+
 /// Number of classes, the unused class 0 included.
 pub const CLASS_COUNT: usize = FIRST_VARIANT + (VARIANTS - 1) * SHARING;
 /// The first class that is an aligned twin.
@@ -339,6 +347,44 @@ pub const CLASSES: [ClassInfo; CLASS_COUNT] = {
 
 static CLASS_INFO: [ClassInfo; CLASS_COUNT] = CLASSES;
 
+/// For each class that can be merged, its group, and the largest class of the group; both 0 for the others.
+static MERGED: [(u8, u8); CLASS_COUNT] = {
+    let mut merged = [(0, 0); CLASS_COUNT];
+    let mut class = 1;
+    let mut group = 0;
+    while group < MERGED_GROUPS {
+        let low = TELLING_MAX << (group / MERGED_CLASSES);
+        let largest = low + low / MERGED_CLASSES * (group % MERGED_CLASSES + 1);
+        let mut last = class;
+        while (SIZES[last - 1] as usize) < largest {
+            last += 1;
+        }
+        while class <= last {
+            if SIZES[class - 1] as usize > TELLING_MAX {
+                merged[class] = (group as u8, last as u8);
+            }
+            class += 1;
+        }
+        group += 1;
+    }
+    merged
+};
+
+/// The group of classes with which `class` can be merged, and the largest class of it. O(1).
+///
+/// ```
+/// use freestone_base::size_class::{MERGED_GROUPS, merged_group};
+/// use freestone_base::{class_info, class_of};
+/// let (group, largest) = merged_group(class_of(2100).unwrap()).unwrap();
+/// assert!(group < MERGED_GROUPS && class_info(largest).size == 2560);
+/// assert_eq!(merged_group(class_of(1024).unwrap()), None);
+/// ```
+#[inline]
+pub fn merged_group(class: ClassId) -> Option<(usize, ClassId)> {
+    let (group, largest) = MERGED[class.index()];
+    (largest != 0).then_some((group as usize, ClassId(largest)))
+}
+
 const TABLE_LEN: usize = MAX_SMALL / 8 + 1;
 
 const fn table(least_align: usize) -> [u8; TABLE_LEN] {
@@ -361,6 +407,20 @@ const fn table(least_align: usize) -> [u8; TABLE_LEN] {
 pub static CLASS_TABLE: [u8; TABLE_LEN] = table(MALLOC_ALIGN);
 /// The same where 8 bytes of alignment are enough.
 pub static WORD_CLASS_TABLE: [u8; TABLE_LEN] = table(8);
+
+/// As [`CLASS_TABLE`], all groups merged.
+pub static MERGED_CLASS_TABLE: [u8; TABLE_LEN] = {
+    let mut table = CLASS_TABLE;
+    let mut slot = 0;
+    while slot < TABLE_LEN {
+        let (_, largest) = MERGED[table[slot] as usize];
+        if largest != 0 {
+            table[slot] = largest;
+        }
+        slot += 1;
+    }
+    table
+};
 
 const _: () = {
     // The reciprocal is exact while offset × size < 2^40, and a class fits a byte.
@@ -571,6 +631,26 @@ mod tests {
                 assert!(waste <= bound, "{size} in {block}: {waste}");
             }
         }
+    }
+
+    #[test]
+    fn each_class_that_can_be_merged_has_a_larger_one_of_its_group_or_is_it() {
+        let mut groups = std::collections::HashSet::new();
+        for size in 0..=MAX_SMALL {
+            let class = class_of(size).unwrap();
+            let Some((group, largest)) = merged_group(class) else {
+                assert!(size <= TELLING_MAX);
+                continue;
+            };
+            groups.insert(group);
+            assert!(
+                size > TELLING_MAX && largest >= class && merged_group(largest) == Some((group, largest))
+            );
+            assert!((class_info(largest).size as usize) < size + size / MERGED_CLASSES, "{size}");
+        }
+        assert_eq!(groups.len(), MERGED_GROUPS);
+        let others = ClassId::all().filter(|&class| class.index() >= FIRST_TWIN);
+        assert!(others.into_iter().all(|class| merged_group(class).is_none()));
     }
 
     #[test]

@@ -22,7 +22,7 @@
 use core::alloc::Layout;
 use core::hint::{assert_unchecked, select_unpredictable};
 
-use freestone_base::size_class::{MALLOC_ALIGN, WORD_CLASS_TABLE, class_of_medium};
+use freestone_base::size_class::{MALLOC_ALIGN, TELLING_MAX, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::CLASSES_BEHIND;
@@ -233,7 +233,7 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
         && !observe::is_due(size)
     {
         let request = Request { class, size, align, zeroed, call };
-        let cached = slow::instrumented::from_cache(own, size, zeroed);
+        let cached = slow::instrumented::from_cache(own, size, align, zeroed);
         return cached.unwrap_or_else(|| slow::instrumented::allocate_counted(&request));
     }
     slow::allocate(class, size, align, zeroed, call)
@@ -258,7 +258,7 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
         // A multiple of the alignment, which every block of its class has then if it is below a line.
         let rounded = (size.max(1) + align - 1) & !(align - 1);
-        if rounded <= MAX_SHARING {
+        if rounded <= MAX_SHARING || align <= MALLOC_ALIGN {
             return pop_for(rounded);
         }
         if let Some(class) = class_of_aligned(size, align) {
@@ -309,11 +309,11 @@ pub unsafe fn free_by(block: *mut u8, call: Call, size: Option<usize>, align: Op
     unsafe { slow::release_told(block, None, &Told { call, size, align }) }
 }
 
-/// Whether the class of a block that [`alloc`] gave follows from its layout alone: it has no variants, and does not take longer to
-/// work out than to look up.
+/// Whether the class of a block that [`alloc`] gave follows from its layout alone: it has no variants, is never merged, and does not
+/// take longer to work out than to look up.
 #[inline(always)]
 fn tells_class(size: usize, align: usize) -> bool {
-    size.wrapping_sub(MAX_SHARING + 1) < MAX_SMALL - MAX_SHARING && align <= MALLOC_ALIGN
+    size.wrapping_sub(MAX_SHARING + 1) < TELLING_MAX - MAX_SHARING && align <= MALLOC_ALIGN
 }
 
 /// The class of such a layout. The alignment changes nothing: all classes above `MAX_SHARING` have 16 bytes of it.

@@ -157,11 +157,14 @@ pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
 /// The pop of a counted request: of the class in `rcx`, where `class` puts it, else to `empty`. The request's size and alignment stay
 /// where they are, in `rdi` and `rsi`.
 macro_rules! pop_counted {
-    ($($class:literal)?) => {
+    ($class:literal) => {
         concat!(
-            crate::rseq_descriptor!(), "\n",
-            crate::begin_sequence!("r10"), "\n",
-            $($class, "\n",)?
+            crate::rseq_descriptor!(),
+            "\n",
+            crate::begin_sequence!("r10"),
+            "\n",
+            $class,
+            "\n",
             "movzx eax, word ptr [r9 + rcx*4 + {headers}]
             mov rax, qword ptr [r9 + rax*8]
             test rax, rax
@@ -196,9 +199,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
         "ja 2f",
         pop_counted!("movzx ecx, byte ptr [r9 + r11 + {words}]"),
         "2:",
-        "lea rcx, [rip + {word_classes}]",
-        "movzx ecx, byte ptr [rcx + r11]",
-        pop_counted!(),
+        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {classes}]"),
         "3:", // of 16 bytes at least
         "lea rcx, [rsi + 7]",
         "cmp rdi, rsi",
@@ -209,7 +210,6 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
         hot = sym crate::hot::HOT,
         due = sym crate::front::alloc_due,
         counted = sym crate::front::alloc_counted,
-        word_classes = sym freestone_base::size_class::WORD_CLASS_TABLE,
         observed = const offset_of!(Hot, observed),
         countdown = const offset_of!(Hot, countdown),
         sharing = const freestone_base::MAX_SHARING,

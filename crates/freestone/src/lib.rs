@@ -39,6 +39,7 @@ mod instances;
 mod knobs;
 pub mod ledger;
 pub mod limit;
+mod merged;
 mod message;
 mod observe;
 mod oom;

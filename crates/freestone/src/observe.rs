@@ -185,7 +185,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     if HOT.observed.load(Ordering::Acquire) != 0
         && let Some(class) = request.class
     {
-        return crate::slow::instrumented::from_cache(class, request.size, request.zeroed);
+        return crate::slow::instrumented::from_cache(class, request.size, request.align, request.zeroed);
     }
     None
 }

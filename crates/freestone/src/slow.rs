@@ -40,7 +40,9 @@ use crate::observe::Request;
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::{background, emergency, guard, harden, heap, observe, oom, profile, record, scavenge, watched};
+use crate::{
+    background, emergency, guard, harden, heap, merged, observe, oom, profile, record, scavenge, watched,
+};
 
 /// The general-purpose allocator's levels below the caches, but for the central lists.
 #[repr(C)]
@@ -55,6 +57,10 @@ impl SlabSource for PageHeap<Linux> {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
         scavenge::note_class(class);
         self.alloc_slab(class)
+    }
+
+    fn note_slabs(&self, class: ClassId, slabs: usize) {
+        merged::note_slabs(class, slabs);
     }
 
     fn return_slab(&self, span: SpanRef) {
@@ -121,6 +127,7 @@ pub(crate) fn allocate(
 /// The same for a request that nobody wants to know of, where the allocator has started.
 #[inline]
 pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+    let class = class.map(|class| merged::serving_at(class, align));
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && let Some(Some(block)) = thread::with_own(|region| region.pop(class))

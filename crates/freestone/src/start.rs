@@ -11,7 +11,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, guard, harden, ledger, message, profile, record};
+use crate::{background, gate, guard, harden, ledger, merged, message, profile, record};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -232,6 +232,9 @@ fn start() {
     }
     if !linux::control::at_fork(gate::before_fork, gate::after_fork_in_parent, gate::after_fork_in_child) {
         tell("fork handlers could not be registered; fork only while one thread runs");
+    }
+    if !config.harden.is_on() {
+        merged::begin();
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);

@@ -410,6 +410,12 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
+/// Has all caches know that classes are merged no more.
+pub(crate) fn rewrite_classes() {
+    let active = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
+    regions().filter(active).for_each(Region::write_merged_classes);
+}
+
 /// How many caches there can be.
 pub(crate) fn count() -> usize {
     COUNT.load(Ordering::Relaxed)

@@ -33,11 +33,12 @@
 
 use core::ptr::NonNull;
 
-use freestone_base::size_class::{CLASS_TABLE, WORD_CLASS_TABLE};
+use freestone_base::size_class::{CLASS_TABLE, MERGED_CLASS_TABLE, TELLING_MAX, WORD_CLASS_TABLE};
 use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
 
+use crate::merged;
 use crate::pageheap::Span;
-use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 /// Base-two logarithm of [`REGION_SIZE`].
 pub(crate) const REGION_SHIFT: u32 = 19;
@@ -241,14 +242,28 @@ impl Region {
     /// class 0, which always misses.
     pub(crate) fn write_classes(self, number: usize) {
         let to = self.base().wrapping_add(CLASSES_OFFSET);
-        // SAFETY: the table lies inside the region (R3), and never changes once it is written.
-        unsafe { to.copy_from_nonoverlapping(CLASS_TABLE.as_ptr(), CLASS_TABLE.len()) };
+        let from = if merged::all_together() { &MERGED_CLASS_TABLE } else { &CLASS_TABLE };
+        // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        if merged::some_together() {
+            self.write_merged_classes();
+        }
         for (table, offset) in [(&CLASS_TABLE, CLASSES_OFFSET), (&WORD_CLASS_TABLE, WORDS_OFFSET)] {
             for (size, &class) in table[..SHARING_SIZES].iter().enumerate() {
                 let to = self.base().wrapping_add(offset + size);
                 // SAFETY: as above.
                 unsafe { to.write(ClassId(class).variant(number).0) };
             }
+        }
+    }
+
+    /// Writes which classes serve the sizes whose classes may be merged.
+    pub(crate) fn write_merged_classes(self) {
+        let first = TELLING_MAX / 8 + 1;
+        for (slot, &class) in CLASS_TABLE.iter().enumerate().skip(first) {
+            let entry = self.base().wrapping_add(CLASSES_OFFSET + slot).cast::<AtomicU8>();
+            // SAFETY: in the table, which lies inside the region (R3). Fast paths read bytes of it meanwhile.
+            unsafe { &*entry }.store(merged::serving(ClassId(class)).0, Ordering::Relaxed);
         }
     }
 
@@ -360,7 +375,7 @@ pub(crate) fn capacity_limit(class: ClassId) -> usize {
 mod tests {
     use super::*;
     use freestone_base::class_of;
-    use freestone_base::size_class::{MALLOC_ALIGN, class_of_word};
+    use freestone_base::size_class::{MALLOC_ALIGN, class_of_word, merged_group};
 
     #[test]
     fn arrays_lie_apart_and_begin_with_zero() {
@@ -412,7 +427,10 @@ mod tests {
             };
             for size in 0..=freestone_base::MAX_SMALL {
                 let class = named(CLASSES_OFFSET, size);
-                assert!(!class.is_foreign_to(number) && Some(class.first()) == class_of(size), "{size}");
+                let own = class_of(size).unwrap();
+                // Another test may have started the allocator, which merges classes.
+                let merged = merged_group(own).is_some_and(|(_, largest)| class == largest);
+                assert!(!class.is_foreign_to(number) && (class.first() == own || merged), "{size}");
                 if size <= MAX_SHARING {
                     let class = named(WORDS_OFFSET, size);
                     assert!(!class.is_foreign_to(number) && Some(class.first()) == class_of_word(size));

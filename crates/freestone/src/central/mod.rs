@@ -33,6 +33,8 @@ use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 pub(crate) trait SlabSource {
     /// A new slab, all blocks free; `None` when memory is refused.
     fn take_slab(&self, class: ClassId) -> Option<SpanRef>;
+    /// A class has so many slabs now.
+    fn note_slabs(&self, _class: ClassId, _slabs: usize) {}
     /// Takes back a slab whose blocks are all free.
     fn return_slab(&self, span: SpanRef);
     /// Gives the memory of OS pages back that lie in a slab and hold no live block; false when that was refused.
@@ -132,16 +134,16 @@ struct State {
 
 /// Which way batches go.
 struct Flow {
-    /// They are fetched, else given back.
-    out: bool,
+    /// They are given back, else fetched. So that all of it is zero at first, and takes no page of the file.
+    back: bool,
     /// So many did so in a row, since the scavenger looked last.
     run: u8,
 }
 
 impl Flow {
-    fn note(&mut self, out: bool) {
-        self.run = if self.out == out { self.run.saturating_add(1) } else { 1 };
-        self.out = out;
+    fn note(&mut self, back: bool) {
+        self.run = if self.back == back { self.run.saturating_add(1) } else { 1 };
+        self.back = back;
     }
 }
 
@@ -162,7 +164,7 @@ impl Central {
             swept,
             slabs: 0,
             free_blocks: 0,
-            flow: Flow { out: true, run: 0 },
+            flow: Flow { back: false, run: 0 },
             stays_sparse: false,
             transfer,
         });
@@ -181,7 +183,7 @@ impl Central {
     ) -> usize {
         let info = class_info(class);
         let mut state = self.state.lock();
-        state.flow.note(true);
+        state.flow.note(false);
         let mut got = state.transfer.take(out);
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
@@ -233,7 +235,7 @@ impl Central {
     ) {
         let info = class_info(class);
         let mut state = self.state.lock();
-        state.flow.note(false);
+        state.flow.note(true);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
         let own = own && info.size as usize <= MAX_SHARING;
         let together = !own || transfer::lie_together(blocks);
@@ -364,6 +366,7 @@ impl State {
         let span = source.take_slab(class)?;
         self.slabs += 1;
         self.free_blocks += span.blocks();
+        source.note_slabs(class, self.slabs);
         Some(span)
     }
 

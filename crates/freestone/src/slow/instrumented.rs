@@ -19,7 +19,7 @@ use crate::debug::{self, Told};
 use crate::observe::{self, Drawn, Observer, Request};
 use crate::pageheap::SpanState;
 use crate::start::{self, Mode};
-use crate::{gate, guard, harden, record, watched};
+use crate::{gate, guard, harden, merged, record, watched};
 
 /// Serves a request; null when memory is refused.
 #[cold]
@@ -45,7 +45,7 @@ pub(crate) fn allocate(request: &Request) -> *mut u8 {
         observe::serve(request)
     } else if start::only_records() {
         record::before_alloc();
-        class.filter(|_| size <= class_max()).and_then(|class| from_cache(class, size, zeroed))
+        class.filter(|_| size <= class_max()).and_then(|class| from_cache(class, size, align, zeroed))
     } else {
         None
     };
@@ -64,6 +64,7 @@ pub(crate) fn allocate_counted(request: &Request) -> *mut u8 {
     if harden::is_on() {
         harden::allocate(size, align, zeroed, call)
     } else if start::sees_every_call() {
+        let class = class.map(|class| merged::serving_at(class, align));
         serve_inside(class, size, align, zeroed, start::counting().then_some(call))
     } else {
         serve(class, size, align, zeroed)
@@ -114,8 +115,8 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
 }
 
 /// Serves an observed or a recorded request, which a shut gate kept from it, out of the CPU's cache.
-pub(crate) fn from_cache(class: ClassId, size: usize, zeroed: bool) -> Option<*mut u8> {
-    let block = CpuAccess::pop(CpuAccess::own_now(class));
+pub(crate) fn from_cache(class: ClassId, size: usize, align: usize, zeroed: bool) -> Option<*mut u8> {
+    let block = CpuAccess::pop(CpuAccess::own_now(merged::serving_at(class, align)));
     (block != 0).then(|| finish(block, size, zeroed))
 }
 
