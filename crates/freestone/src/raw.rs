@@ -37,6 +37,9 @@ use crate::{gate, harden, start};
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn free_slow(block: *mut u8) {
+    if start::hardened_as_usual() {
+        return harden::free(block.expose_provenance());
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::Malloc) }
 }
@@ -69,6 +72,9 @@ pub fn is_debugging() -> bool {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_slow(block: *mut u8) {
+    if start::hardened_as_usual() {
+        return harden::free(block.expose_provenance());
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::New) }
 }

@@ -305,8 +305,9 @@ impl CpuAccess {
         unsafe { rseq::pop_and_peek(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes. O(1).
-    pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize) {
+    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes; and that
+    /// class. O(1).
+    pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize, ClassId) {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
         unsafe { rseq::pop_and_peek_at(INDEX.load(Ordering::Relaxed), at) }
     }

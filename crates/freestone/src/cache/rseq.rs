@@ -166,7 +166,7 @@ pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) 
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             next = out(reg) next,
             block = out(reg) block,
@@ -176,13 +176,15 @@ pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) 
     (block, next)
 }
 
-/// As [`pop_at`], with the block below the one taken, which the next call would take; zero where there is none. O(1).
+/// As [`pop_at`], with the block below the one taken, which the next call would take, zero where there is none, and the class.
+/// O(1).
 ///
 /// # Safety
 /// As [`pop_at`].
 #[inline(always)]
-pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize) {
+pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize, ClassId) {
     let (block, next): (usize, usize);
+    let class: usize;
     // SAFETY: as `pop_and_peek`.
     unsafe {
         sequence!(index;
@@ -192,15 +194,15 @@ pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize) 
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             at = in(reg) at,
-            class = out(reg) _,
+            class = out(reg) class,
             next = out(reg) next,
             block = out(reg) block,
             options(nostack)
         );
     }
-    (block, next)
+    (block, next, ClassId(class as u8))
 }
 
 /// Puts `block` on top of `class`; false when it is full. O(1).

@@ -25,8 +25,8 @@ pub(crate) fn pop_and_peek(_index: usize, _class: usize) -> (usize, usize) {
     (0, 0)
 }
 
-pub(crate) fn pop_and_peek_at(_index: usize, _at: usize) -> (usize, usize) {
-    (0, 0)
+pub(crate) fn pop_and_peek_at(_index: usize, _at: usize) -> (usize, usize, ClassId) {
+    (0, 0, ClassId::NONE)
 }
 
 pub(crate) fn push(_index: usize, _class: usize, _block: usize) -> bool {

@@ -24,8 +24,9 @@ pub(crate) struct Settings {
     zero: AtomicUsize,
     /// Bytes of one class that wait in a yard.
     wait: AtomicUsize,
+    /// Bytes up to which a free block is looked at whole when it is handed out; 0 where none is looked at.
+    whole: AtomicUsize,
     canary: AtomicBool,
-    check: AtomicBool,
     sized: AtomicBool,
     guards: AtomicBool,
     /// Blocks of each class that wait in a yard; 0: none.
@@ -39,8 +40,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     secret: AtomicU64::new(0),
     zero: AtomicUsize::new(0),
     wait: AtomicUsize::new(0),
+    whole: AtomicUsize::new(0),
     canary: AtomicBool::new(false),
-    check: AtomicBool::new(false),
     sized: AtomicBool::new(false),
     guards: AtomicBool::new(false),
     places: [const { AtomicU8::new(0) }; CLASS_COUNT],
@@ -53,7 +54,7 @@ impl Settings {
         self.zero.store(chosen.zero(), Ordering::Relaxed);
         self.wait.store(chosen.wait(), Ordering::Relaxed);
         self.canary.store(chosen.canary(), Ordering::Relaxed);
-        self.check.store(chosen.check(), Ordering::Relaxed);
+        self.whole.store(chosen.whole(), Ordering::Relaxed);
         self.sized.store(chosen.sized(), Ordering::Relaxed);
         self.guards.store(chosen.guards(), Ordering::Relaxed);
         if chosen.wait() > 0 {
@@ -95,10 +96,10 @@ impl Settings {
         self.canary.load(Ordering::Relaxed)
     }
 
-    /// Whether free blocks are looked at for writes when they are handed out.
+    /// Bytes up to which a free block is looked at whole when it is handed out; 0 where none is looked at.
     #[inline]
-    pub(super) fn check(&self) -> bool {
-        self.check.load(Ordering::Relaxed)
+    pub(super) fn whole(&self) -> usize {
+        self.whole.load(Ordering::Relaxed)
     }
 
     /// Whether the size that a free states is compared.

@@ -15,7 +15,6 @@ use core::ptr::{NonNull, null_mut};
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
 use freestone_sys::System;
 
-use super::random;
 use crate::cache::cpu::{self, CpuAccess};
 use crate::cache::rseq::{NO_YARD, YARD_SHIFT};
 use crate::start::{self, Mode};
@@ -52,16 +51,28 @@ pub(super) fn places(class: ClassId, bytes: usize) -> usize {
     class_info(class).block_at(bytes).clamp(1, WORDS)
 }
 
-/// Has a freed block wait in one of so many places; returns the one that it pushed out, or 0. O(1).
+/// Has a freed block wait in the place of this number; returns the one that it pushed out, or 0. O(1).
 #[inline]
-pub(super) fn exchange(class: ClassId, block: usize, places: usize) -> usize {
-    let word = class.index() * WORDS + random::below(places);
+pub(super) fn exchange(class: ClassId, block: usize, place: usize) -> usize {
     if start::mode() == Mode::Cpu {
-        let old = CpuAccess::exchange(&YARDS, word * 8, block);
-        if old != NO_YARD {
-            return old;
-        }
+        exchange_here(class, block, place)
+    } else {
+        exchange_shared(class, block, place)
     }
+}
+
+/// The same where caches belong to CPUs.
+#[inline(always)]
+pub(super) fn exchange_here(class: ClassId, block: usize, place: usize) -> usize {
+    match CpuAccess::exchange(&YARDS, (class.index() * WORDS + place) * 8, block) {
+        NO_YARD => exchange_shared(class, block, place),
+        old => old,
+    }
+}
+
+#[inline(always)]
+fn exchange_shared(class: ClassId, block: usize, place: usize) -> usize {
+    let word = class.index() * WORDS + place;
     // AcqRel: what was done to a block before it came here is done before it is handed out.
     SHARED[word].swap(block, Ordering::AcqRel)
 }
