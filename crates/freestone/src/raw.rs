@@ -86,6 +86,9 @@ pub unsafe extern "C" fn delete_slow(block: *mut u8) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
+    if start::hardened_as_usual() {
+        return harden::free(block.expose_provenance());
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::NewArray) }
 }
@@ -97,6 +100,9 @@ pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
+    if start::hardened_as_usual() {
+        return harden::free_sized(block.expose_provenance(), size);
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::New, size)) }
 }
@@ -108,6 +114,9 @@ pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
+    if start::hardened_as_usual() {
+        return harden::free_sized(block.expose_provenance(), size);
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::NewArray, size)) }
 }
@@ -119,6 +128,9 @@ pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
+    if start::hardened_as_usual() {
+        return harden::free_sized(block.expose_provenance(), size);
+    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::Malloc, size)) }
 }

@@ -42,6 +42,7 @@ use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
 use crate::cache::region::CLASSES_OFFSET;
+use crate::cache::rseq::NO_YARD;
 use crate::cache::thread;
 use crate::counters::{self, Call};
 use crate::message::Fault;
@@ -381,6 +382,12 @@ pub(crate) fn free(addr: usize) {
     release_as::<true>(addr, None, Call::Malloc);
 }
 
+/// The same of a block that was asked for with so many bytes, as the caller says.
+#[inline(never)]
+pub(crate) fn free_sized(addr: usize, size: usize) {
+    release_as::<true>(addr, Some(size), Call::Malloc);
+}
+
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
 /// a block whose canary or size is not as it should be.
 pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
@@ -442,12 +449,14 @@ fn hand_on<const USUAL: bool>(class: ClassId, addr: usize) {
     let places = SETTINGS.places(class);
     let block = if USUAL {
         // Nothing here returns from a call, so that `free` saves no registers.
-        let Some(chance) = random::drawn() else { return hand_on_first(class, addr) };
-        yard::exchange_here(class, addr, random::scale(chance, places))
+        match yard::exchange_here(class, addr, places) {
+            NO_YARD => return hand_on_elsewhere(class, addr),
+            old => old,
+        }
     } else if places == 0 {
         addr
     } else {
-        yard::exchange(class, addr, random::below(places))
+        yard::exchange(class, addr, places)
     };
     if block == 0 {
         return;
@@ -464,10 +473,10 @@ fn hand_on<const USUAL: bool>(class: ClassId, addr: usize) {
     }
 }
 
-/// The same on a thread that has not drawn by lot yet.
+/// The same on a thread that has no yard of its own at the moment.
 #[cold]
 #[inline(never)]
-fn hand_on_first(class: ClassId, addr: usize) {
+fn hand_on_elsewhere(class: ClassId, addr: usize) {
     hand_on::<false>(class, addr);
 }
 

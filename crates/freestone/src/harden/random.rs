@@ -12,21 +12,14 @@ use crate::tls;
 /// 32 random bits.
 #[inline]
 pub(crate) fn next() -> u32 {
-    drawn().unwrap_or_else(|| step(seed()))
-}
-
-/// The same, unless the thread has never drawn any; calls nothing.
-#[inline(always)]
-pub(crate) fn drawn() -> Option<u32> {
-    let bits = tls::current().chance.load(Ordering::Relaxed);
-    if bits == 0 { None } else { Some(step(bits)) }
-}
-
-#[inline(always)]
-fn step(bits: u64) -> u32 {
+    let state = &tls::current().chance;
+    let mut bits = state.load(Ordering::Relaxed);
+    if bits == 0 {
+        bits = seed();
+    }
     // A signal handler in between draws the same number again, which hurts nobody.
-    let bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    tls::current().chance.store(bits, Ordering::Relaxed);
+    bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    state.store(bits, Ordering::Relaxed);
     (bits >> 32) as u32
 }
 
@@ -38,14 +31,8 @@ fn seed() -> u64 {
 /// A random number below `end`, which is neither 0 nor above 2^31. O(1).
 #[inline]
 pub(crate) fn below(end: usize) -> usize {
-    scale(next(), end)
-}
-
-/// The number below `end` that random bits stand for. O(1).
-#[inline(always)]
-pub(crate) fn scale(bits: u32, end: usize) -> usize {
-    // No division, and a bias that is smaller than end in 2^32.
-    ((u64::from(bits) * end as u64) >> 32) as usize
+    // Scaled: no division, and a bias that is smaller than end in 2^32.
+    ((u64::from(next()) * end as u64) >> 32) as usize
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ const PAGE: usize = 4096;
 #[repr(C, align(4096))]
 pub(crate) struct Settings {
     secret: AtomicU64,
+    /// What decides whose turn it is in a yard: odd.
+    turns: AtomicU64,
     /// Blocks up to this size are cleared when they are freed, and looked at when they are handed out.
     zero: AtomicUsize,
     /// Bytes of one class that wait in a yard.
@@ -38,6 +40,7 @@ const _: () = assert!(size_of::<Settings>() == PAGE);
 /// The one instance.
 pub(crate) static SETTINGS: Settings = Settings {
     secret: AtomicU64::new(0),
+    turns: AtomicU64::new(0),
     zero: AtomicUsize::new(0),
     wait: AtomicUsize::new(0),
     whole: AtomicUsize::new(0),
@@ -51,6 +54,7 @@ impl Settings {
     /// Takes what was chosen, and makes the page read-only.
     pub(super) fn fix(&self, chosen: &Harden, secret: u64) {
         self.secret.store(secret, Ordering::Relaxed);
+        self.turns.store(secret.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Ordering::Relaxed);
         self.zero.store(chosen.zero(), Ordering::Relaxed);
         self.wait.store(chosen.wait(), Ordering::Relaxed);
         self.canary.store(chosen.canary(), Ordering::Relaxed);
@@ -71,6 +75,12 @@ impl Settings {
     #[inline]
     pub(super) fn secret(&self) -> u64 {
         self.secret.load(Ordering::Relaxed)
+    }
+
+    /// What decides whose turn it is in a yard.
+    #[inline]
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Bytes up to which a block is cleared when it is freed; 0 where none is.
