@@ -534,7 +534,8 @@ fn move_to(block: *mut u8, had: usize, size: usize, align: usize) -> *mut u8 {
     if start::counting() {
         counters::on_realloc(false);
     }
-    let to = allocate(size, align, false, Call::Inner);
+    let is_usual = align <= MALLOC_ALIGN && start::hardened_as_usual();
+    let to = if is_usual { malloc(size) } else { allocate(size, align, false, Call::Inner) };
     if to.is_null() {
         return null_mut();
     }
