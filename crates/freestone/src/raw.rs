@@ -37,9 +37,6 @@ use crate::{gate, harden, start};
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn free_slow(block: *mut u8) {
-    if start::hardened_as_usual() {
-        return harden::free(block.expose_provenance());
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::Malloc) }
 }
@@ -72,9 +69,6 @@ pub fn is_debugging() -> bool {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_slow(block: *mut u8) {
-    if start::hardened_as_usual() {
-        return harden::free(block.expose_provenance());
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::New) }
 }
@@ -86,9 +80,6 @@ pub unsafe extern "C" fn delete_slow(block: *mut u8) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
-    if start::hardened_as_usual() {
-        return harden::free(block.expose_provenance());
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release(block, None, Call::NewArray) }
 }
@@ -100,9 +91,6 @@ pub unsafe extern "C" fn delete_array_slow(block: *mut u8) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
-    if start::hardened_as_usual() {
-        return harden::free_sized(block.expose_provenance(), size);
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::New, size)) }
 }
@@ -114,9 +102,6 @@ pub unsafe extern "C" fn delete_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
-    if start::hardened_as_usual() {
-        return harden::free_sized(block.expose_provenance(), size);
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::NewArray, size)) }
 }
@@ -128,9 +113,6 @@ pub unsafe extern "C" fn delete_array_sized_slow(block: *mut u8, size: usize) {
 #[cold]
 #[inline(never)]
 pub unsafe extern "C" fn free_sized_slow(block: *mut u8, size: usize) {
-    if start::hardened_as_usual() {
-        return harden::free_sized(block.expose_provenance(), size);
-    }
     // SAFETY: the caller's promise.
     unsafe { slow::release_told(block, None, &Told::sized(Call::Malloc, size)) }
 }

@@ -382,10 +382,10 @@ pub(crate) fn free(addr: usize) {
     release_as::<true>(addr, None, Call::Malloc);
 }
 
-/// The same of a block that was asked for with so many bytes, as the caller says.
+/// The same of a block of which the caller may say how many bytes were asked for.
 #[inline(never)]
-pub(crate) fn free_sized(addr: usize, size: usize) {
-    release_as::<true>(addr, Some(size), Call::Malloc);
+pub(crate) fn free_told(addr: usize, size: Option<usize>) {
+    release_as::<true>(addr, size, Call::Malloc);
 }
 
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
