@@ -18,12 +18,13 @@ pub mod scripts;
 mod shell;
 pub mod text;
 mod virtual_machines;
+mod web;
 
 use crate::job::Job;
 
 /// All jobs, in the order in which they are listed and run.
 pub fn all() -> Vec<&'static Job> {
-    let families: [&[Job]; 17] = [
+    let families: [&[Job]; 18] = [
         loaded::JOBS,
         python::JOBS,
         scripts::JOBS,
@@ -35,6 +36,7 @@ pub fn all() -> Vec<&'static Job> {
         memcached::JOBS,
         postgres::JOBS,
         nginx::JOBS,
+        web::JOBS,
         media::JOBS,
         virtual_machines::JOBS,
         archives::JOBS,
