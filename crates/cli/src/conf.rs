@@ -135,8 +135,8 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "harden_check",
-        kind: Kind::Switch,
-        meaning: "of it: look for writes to free blocks when they are handed out",
+        kind: Kind::Number(1 << 20),
+        meaning: "of it: look for writes to free blocks when they are handed out; all over up to so many bytes",
     },
     Key {
         name: "harden_faults",

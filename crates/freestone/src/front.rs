@@ -69,7 +69,7 @@ fn push(index: &AtomicUsize, class: usize, block: *mut u8) -> bool {
 #[inline(always)]
 fn push_by_address(block: *mut u8) -> bool {
     let map = LEVELS.pages.page_map();
-    match map.index_of(block.addr()) {
+    match map.shown_index_of(block.addr()) {
         Some(page) => push(&HOT.rseq_index, map.class_entry(page).load(Ordering::Relaxed) as usize, block),
         None => false,
     }
@@ -111,6 +111,9 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
         if observe::serves_from_cache(size) {
             return malloc_observed(size);
         }
+        if start::hardened_as_usual() {
+            return harden::malloc(size);
+        }
     } else if HOT.limit.load(Ordering::Acquire) != 0
         && let Some(class) = class_of_medium(size)
     {
@@ -137,7 +140,7 @@ fn malloc_unusual(size: usize) -> *mut u8 {
 #[inline(never)]
 fn malloc_instrumented(size: usize) -> *mut u8 {
     if harden::is_on() && !observe::is_on() {
-        return harden::malloc(size);
+        return harden::allocate(size, MALLOC_ALIGN, false, Call::Malloc);
     }
     slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
@@ -235,6 +238,9 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
         let request = Request { class, size, align, zeroed, call };
         let cached = slow::instrumented::from_cache(own, size, align, zeroed);
         return cached.unwrap_or_else(|| slow::instrumented::allocate_counted(&request));
+    }
+    if start::hardened_as_usual() {
+        return harden::allocate(size, align, zeroed, call);
     }
     slow::allocate(class, size, align, zeroed, call)
 }

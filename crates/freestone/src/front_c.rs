@@ -37,8 +37,8 @@ impl Numbers {
     pub const REGIONS: usize = offset_of!(Hot, regions);
     /// In `LEVELS`: the window's first page.
     pub const BASE_PAGE: usize = MAP + offset_of!(PageMap, base_page);
-    /// In `LEVELS`: pages that the page map covers.
-    pub const LEN: usize = MAP + offset_of!(PageMap, len);
+    /// In `LEVELS`: pages of which the page map shows the class.
+    pub const LEN: usize = MAP + offset_of!(PageMap, shown);
     /// In `LEVELS`: the class of each page.
     pub const PAGE_CLASSES: usize = MAP + offset_of!(PageMap, classes);
     /// In a region: the headers.

@@ -344,6 +344,8 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
 pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call) {
     if start::is_plain() {
         release_plainly(block, class);
+    } else if start::hardened_as_usual() {
+        harden::free(block.expose_provenance());
     } else {
         instrumented::release(block, class, &Told::nothing(call));
     }
@@ -358,6 +360,8 @@ pub(crate) unsafe fn release(block: *mut u8, class: Option<ClassId>, call: Call)
 pub(crate) unsafe fn release_told(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if start::is_plain() {
         release_plainly(block, class);
+    } else if start::hardened_as_usual() {
+        harden::free_told(block.expose_provenance(), told.size);
     } else {
         instrumented::release(block, class, told);
     }

@@ -53,6 +53,8 @@ const DEBUGS: u8 = 16;
 pub(crate) const WATCHES: u8 = 32;
 /// Requests are observed.
 const OBSERVES: u8 = 64;
+/// Of the hardened mode all parts are as usual, over the CPUs' caches.
+const AS_USUAL: u8 = 128;
 
 static CHECKING: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
@@ -103,6 +105,12 @@ pub(crate) fn hardened() -> bool {
 #[inline]
 pub(crate) fn only_hardened() -> bool {
     instruments() & (HARDENED | DEBUGS) == HARDENED
+}
+
+/// Whether the hardened mode is on, all of it, over the CPUs' caches, and nothing else is.
+#[inline]
+pub(crate) fn hardened_as_usual() -> bool {
+    instruments() == STARTED | HARDENED | AS_USUAL
 }
 
 /// Whether the debug mode is on.
@@ -252,6 +260,7 @@ fn start() {
     let watching = flag(config.count, COUNTS)
         | flag(record::is_on(), RECORDS)
         | flag(hardened, HARDENED)
+        | flag(hardened && mode == Mode::Cpu && config.harden.is_usual(), AS_USUAL)
         | flag(debug, DEBUGS);
     if hardened {
         harden::start(&config.harden);

@@ -60,6 +60,7 @@ fn a_program_opens_its_control_and_its_child_has_none_of_it() {
             assert_eq!(status, 0, "the child failed");
         }
     }
+    without_descriptors(own);
     clients_of_all_kinds(own);
     assert!(asked(own, b"ping").unwrap().starts_with("ok "));
 
@@ -81,6 +82,70 @@ fn in_child() {
     freestone::control::open().unwrap();
     assert!(asked(own, b"ping").unwrap().contains(&format!("process {own}")));
     freestone::control::close();
+}
+
+/// While the process may have no descriptor for a connection, nobody spins; when it may, whoever waits is answered.
+fn without_descriptors(own: u32) {
+    // Made before, for there will be none to be had.
+    let client = Client::new(&socket(own).unwrap());
+    let usual = set_descriptors(0);
+    client.connect();
+    let before = processor_ms();
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    let used = processor_ms() - before;
+    set_descriptors(usual);
+    assert!(used < 250, "{used} ms of the processor while nothing could be accepted");
+    let mut stream = client.into_stream();
+    stream.write_all(b"ping\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("ok "), "{reply}");
+}
+
+/// A socket that is not connected yet, and where it is to be.
+struct Client(libc::c_int, libc::sockaddr_un);
+
+impl Client {
+    fn new(path: &std::path::Path) -> Client {
+        // SAFETY: numbers only.
+        let number = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        assert!(number >= 0);
+        let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as _, sun_path: [0; 108] };
+        let bytes = path.as_os_str().as_encoded_bytes();
+        assert!(bytes.len() < address.sun_path.len());
+        address.sun_path.iter_mut().zip(bytes).for_each(|(to, &from)| *to = from as _);
+        Client(number, address)
+    }
+
+    fn connect(&self) {
+        let len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+        // SAFETY: an address of the length said.
+        assert_eq!(unsafe { libc::connect(self.0, (&raw const self.1).cast(), len) }, 0);
+    }
+
+    fn into_stream(self) -> UnixStream {
+        // SAFETY: the socket is ours, and nobody else closes it.
+        unsafe { std::os::fd::FromRawFd::from_raw_fd(self.0) }
+    }
+}
+
+/// Has the process open no descriptor from this number on; returns what it was before.
+fn set_descriptors(most: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a place to be filled.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, most);
+    // SAFETY: a limit to be read.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    before
+}
+
+/// What the process has used of the processors.
+fn processor_ms() -> i64 {
+    let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place to be filled.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut used) }, 0);
+    used.tv_sec * 1000 + used.tv_nsec / 1_000_000
 }
 
 /// Bytes that mean nothing, clients that leave or are silent, many at a time.

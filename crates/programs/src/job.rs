@@ -73,6 +73,7 @@ impl Scale {
 pub struct Need {
     probe: Probe,
     package: Package,
+    extra: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,24 +94,35 @@ enum Package {
 impl Need {
     /// The command `name`, from the Debian package `package`.
     pub const fn command(name: &'static str, package: &'static str) -> Need {
-        Need { probe: Probe::Command(name), package: Package::Named(package) }
+        Need { probe: Probe::Command(name), package: Package::Named(package), extra: false }
+    }
+
+    /// The same of a package that is used where it is, and not asked for elsewhere: it is large, or few have it.
+    pub const fn extra(name: &'static str, package: &'static str) -> Need {
+        Need { extra: true, ..Need::command(name, package) }
+    }
+
+    /// Whether a job that needs it is run only where it happens to be installed.
+    pub fn is_extra(&self) -> bool {
+        self.extra
     }
 
     /// PostgreSQL's server programs, which Debian keeps out of the path.
-    pub const POSTGRES: Need = Need { probe: Probe::Postgres, package: Package::Named("postgresql") };
+    pub const POSTGRES: Need =
+        Need { probe: Probe::Postgres, package: Package::Named("postgresql"), extra: false };
 
     /// The test suite of the system's Python.
     pub const PYTHON_TESTS: Need =
-        Need { probe: Probe::PythonModule("test.test_json"), package: Package::PythonTests };
+        Need { probe: Probe::PythonModule("test.test_json"), package: Package::PythonTests, extra: false };
 
     /// A module of the system's Python.
     pub const fn python_module(name: &'static str, package: &'static str) -> Need {
-        Need { probe: Probe::PythonModule(name), package: Package::Named(package) }
+        Need { probe: Probe::PythonModule(name), package: Package::Named(package), extra: false }
     }
 
     /// The C or C++ header `name`, as in `#include`.
     pub const fn header(name: &'static str, package: &'static str) -> Need {
-        Need { probe: Probe::Header(name), package: Package::Named(package) }
+        Need { probe: Probe::Header(name), package: Package::Named(package), extra: false }
     }
 
     /// Whether it is installed.

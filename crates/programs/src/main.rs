@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use freestone_programs::job::{Job, Scale};
+use freestone_programs::job::{Job, Need, Scale};
 use freestone_programs::refusal::{self, Verdict};
 use freestone_programs::session::{Bench, Session};
 use freestone_programs::setting::Setting;
@@ -21,6 +21,7 @@ usage: freestone-programs COMMAND
   list                 the jobs, and what each one does
   packages             the Debian packages that the jobs need, for
                          apt-get install -y --no-install-recommends $(freestone-programs packages)
+      --all              those, too, that are used where they are and not asked for elsewhere
   run [NAME...]        run jobs (default: all) plain and preloaded, and compare
       --lib PATH         the library to preload (default: $FREESTONE_LIB, or a release build)
       --conf LIST        under these options of Freestone alone, such as debug:1,debug_leaks:0
@@ -57,7 +58,7 @@ fn command() -> Result<ExitCode, Box<dyn Error>> {
     };
     match command.as_str() {
         "list" => no_more(arguments).map(|()| list()),
-        "packages" => no_more(arguments).map(|()| packages()),
+        "packages" => packages(arguments),
         "run" => run(arguments),
         "ledger" => ledgers(arguments),
         "refuse" => refuse(arguments),
@@ -86,11 +87,18 @@ fn list() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn packages() -> ExitCode {
-    let needs = jobs::all().into_iter().flat_map(|job| job.needs).map(|need| need.package());
-    let all: BTreeSet<String> = needs.collect();
+fn packages(mut arguments: lexopt::Parser) -> Result<ExitCode, Box<dyn Error>> {
+    let mut extra = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("all") => extra = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let needs = jobs::all().into_iter().flat_map(|job| job.needs).filter(|need| extra || !need.is_extra());
+    let all: BTreeSet<String> = needs.map(Need::package).collect();
     println!("{}", all.into_iter().collect::<Vec<_>>().join(" "));
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 fn find(name: &str) -> Result<&'static Job, String> {

@@ -305,17 +305,18 @@ impl CpuAccess {
         unsafe { rseq::pop_and_peek(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes. O(1).
-    pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize) {
+    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes; and that
+    /// class. O(1).
+    pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize, ClassId) {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
         unsafe { rseq::pop_and_peek_at(INDEX.load(Ordering::Relaxed), at) }
     }
 
-    /// Exchanges a word of the cache's yard, which lies at byte `at`, for `block`; [`rseq::NO_YARD`] where the thread has
-    /// none. O(1).
-    pub(crate) fn exchange(yards: &'static AtomicPtr<u8>, at: usize, block: usize) -> usize {
-        // SAFETY: as `pop`; `yards` is null or has a yard for each number, and `at` lies in one.
-        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), yards, at, block) }
+    /// Exchanges the word whose turn it is, of the class at byte `at` of the cache's yard with `mask + 1` places, for `block`;
+    /// [`rseq::NO_YARD`] where the thread has none. `secret` decides on turns. O(1).
+    pub(crate) fn exchange(at: usize, mask: usize, secret: u64, block: usize) -> usize {
+        // SAFETY: as `pop`; there are no yards, or one for each number, and `at` is where one has the class.
+        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, secret, block) }
     }
 
     /// Puts a block into the cache the thread is on; false when it is full. O(1).

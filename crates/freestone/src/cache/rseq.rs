@@ -25,7 +25,7 @@ use freestone_base::ClassId;
 
 use super::region::{self, HEADERS_OFFSET, Header, REGION_SHIFT, Region};
 use crate::hot::{HOT, Hot};
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::Ordering;
 
 /// Whether this processor has them here.
 pub(crate) const SUPPORTED: bool = true;
@@ -166,7 +166,7 @@ pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) 
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             class = in(reg) class,
             next = out(reg) next,
             block = out(reg) block,
@@ -176,13 +176,15 @@ pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) 
     (block, next)
 }
 
-/// As [`pop_at`], with the block below the one taken, which the next call would take; zero where there is none. O(1).
+/// As [`pop_at`], with the block below the one taken, which the next call would take, zero where there is none, and the class.
+/// O(1).
 ///
 /// # Safety
 /// As [`pop_at`].
 #[inline(always)]
-pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize) {
+pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize, ClassId) {
     let (block, next): (usize, usize);
+    let class: usize;
     // SAFETY: as `pop_and_peek`.
     unsafe {
         sequence!(index;
@@ -192,15 +194,15 @@ pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize) 
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec word ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*4 + {headers}]";
             at = in(reg) at,
-            class = out(reg) _,
+            class = out(reg) class,
             next = out(reg) next,
             block = out(reg) block,
             options(nostack)
         );
     }
-    (block, next)
+    (block, next, ClassId(class as u8))
 }
 
 /// Puts `block` on top of `class`; false when it is full. O(1).
@@ -391,15 +393,28 @@ pub(crate) const NO_YARD: usize = 1;
 /// Base-two logarithm of the size of a yard.
 pub(crate) const YARD_SHIFT: u32 = 17;
 
-/// Exchanges the word at byte `at` of the calling CPU's yard for `block`; returns what was there, or [`NO_YARD`] where the
-/// thread has no number or `yards` is null. O(1).
+/// The place for the next block in a yard of `mask + 1` places, once so many blocks have come: places have their turn in groups of eight,
+/// in an order of which `secret` decides; those of a group all have it before the next group's. `mask + 1` is a power of two.
+///
+/// What [`exchange`] does, for who wants to look at it.
+#[cfg(test)]
+pub(crate) fn place_in_turn(turn: u64, mask: u64, secret: u64) -> u64 {
+    (turn ^ (turn >> 3).wrapping_mul(secret) >> 61) & mask
+}
+
+/// Bytes of a yard's memory for one class before its places; the first eight count the turns.
+pub(crate) const YARD_HEAD: usize = 64;
+
+/// Exchanges the word whose turn it is, of the class at byte `at` of the calling CPU's yard, for `block`; returns what was there, or
+/// [`NO_YARD`] where the thread has no number or there are no yards. O(1).
 ///
 /// # Safety
-/// Q1 holds; `yards` is null or points at a yard for each cache number; `at` is a multiple of 8 within one.
+/// Q1 holds; `YARDS` is null or points at a yard for each cache number; at `at` begins a class's part of one, with `mask + 1` places.
 #[inline(always)]
-pub(crate) unsafe fn exchange(index: usize, yards: &'static AtomicPtr<u8>, at: usize, block: usize) -> usize {
+pub(crate) unsafe fn exchange(index: usize, at: usize, mask: usize, secret: u64, block: usize) -> usize {
     let old: usize;
-    // SAFETY: Q1; the word lies in the yard of this number, and its store is the commit.
+    // SAFETY: Q1; the words lie in the yard of this number, and the block's store is the commit. A turn that is counted twice, because
+    // the sequence began anew, skips a place.
     unsafe {
         asm!(
             crate::rseq_descriptor!(),
@@ -412,19 +427,34 @@ pub(crate) unsafe fn exchange(index: usize, yards: &'static AtomicPtr<u8>, at: u
             "test {t}, {t}",
             "js 55f",
             "shl {t}, {shift}",
-            "cmp qword ptr [{yards}], 0",
+            "cmp qword ptr [rip + {yards}], 0",
             "je 55f",
-            "add {t}, qword ptr [{yards}]",
-            "mov {old}, qword ptr [{t} + {at}]",
-            "mov qword ptr [{t} + {at}], {block}",
+            "add {t}, qword ptr [rip + {yards}]",
+            "add {t}, {at}",
+            "mov {place}, qword ptr [{t}]",
+            "mov {old}, {place}",
+            "shr {old}, 3",
+            "imul {old}, {secret}",
+            "shr {old}, 61",
+            "xor {old}, {place}",
+            "and {old}, {mask}",
+            "inc {place}",
+            "mov qword ptr [{t}], {place}",
+            "lea {place}, [{t} + {old}*8 + {head}]",
+            "mov {old}, qword ptr [{place}]",
+            "mov qword ptr [{place}], {block}",
             "55:",
             t = out(reg) _,
             old = out(reg) old,
+            place = out(reg) _,
             cs = in(reg) HOT.rseq_cs.load(Ordering::Relaxed),
             index = in(reg) index,
-            yards = in(reg) yards,
+            yards = sym crate::harden::yard::YARDS,
             shift = const YARD_SHIFT,
+            head = const YARD_HEAD,
             at = in(reg) at,
+            mask = in(reg) mask,
+            secret = in(reg) secret,
             block = in(reg) block,
             options(nostack)
         );

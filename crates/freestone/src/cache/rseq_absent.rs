@@ -25,8 +25,8 @@ pub(crate) fn pop_and_peek(_index: usize, _class: usize) -> (usize, usize) {
     (0, 0)
 }
 
-pub(crate) fn pop_and_peek_at(_index: usize, _at: usize) -> (usize, usize) {
-    (0, 0)
+pub(crate) fn pop_and_peek_at(_index: usize, _at: usize) -> (usize, usize, ClassId) {
+    (0, 0, ClassId::NONE)
 }
 
 pub(crate) fn push(_index: usize, _class: usize, _block: usize) -> bool {
@@ -54,7 +54,9 @@ pub(crate) fn replace_header(
 pub(crate) const NO_YARD: usize = 1;
 pub(crate) const YARD_SHIFT: u32 = 17;
 
-pub(crate) fn exchange(_index: usize, _yards: &'static AtomicPtr<u8>, _at: usize, _block: usize) -> usize {
+pub(crate) const YARD_HEAD: usize = 64;
+
+pub(crate) fn exchange(_index: usize, _at: usize, _mask: usize, _secret: u64, _block: usize) -> usize {
     NO_YARD
 }
 

@@ -49,9 +49,9 @@ pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize 
     taken
 }
 
-/// Neighbours among which [`take_random`] chooses: 8, 16 or 32. Few, so that what the program gets at one time lies in a few cache
+/// Neighbours among which [`take_random`] chooses: 4, 8, 16 or 32. Few, so that what the program gets at one time lies in a few cache
 /// lines one behind the other, as the processor's prefetching wants it.
-const WINDOW: u32 = 8;
+const WINDOW: u32 = 4;
 
 /// As [`take`], but in random order within each [`WINDOW`] of blocks that lie side by side: first what is free from a random
 /// place of it on, round its end. `random` gives 32 random bits. O(blocks taken + words of the bitmap).

@@ -311,9 +311,9 @@ fn blocks_taken_at_random_are_out_once_and_near_each_other() {
         slab::verify(span).expect("counts and hint agree with the bits");
     }
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), span.blocks());
-    assert!(order.iter().enumerate().all(|(at, block)| block / 8 == at / 8), "windows come in their order");
-    let starts: BTreeSet<_> = order.chunks(8).map(|window| window[0] % 8).collect();
-    assert_eq!(starts.len(), 8, "each place of a window comes first now and then");
+    assert!(order.iter().enumerate().all(|(at, block)| block / 4 == at / 4), "windows come in their order");
+    let starts: BTreeSet<_> = order.chunks(4).map(|window| window[0] % 4).collect();
+    assert_eq!(starts.len(), 4, "each place of a window comes first now and then");
 }
 
 #[test]

@@ -6,11 +6,11 @@
 use core::ffi::c_int;
 
 use freestone_base::live;
-use freestone_sys::linux;
 use freestone_sys::linux::shared::{SharedWords, effective_user};
 use freestone_sys::linux::socket::{
     Interest, Listener, Readiness, Stream, Transfer, is_served, own_descriptors,
 };
+use freestone_sys::linux::{self, Errno};
 
 use super::commands;
 use super::page::Page;
@@ -83,9 +83,13 @@ impl Service {
             Page(self.page.words()).update(now_ns);
         }
         let page = Page(self.page.words());
+        let mut refused = false;
         for place in &mut self.clients {
-            if place.is_none() {
-                *place = admit(&self.listener, &self.ready, self.user, now_ns);
+            if place.is_none() && !refused {
+                match admit(&self.listener, &self.ready, self.user, now_ns) {
+                    Ok(client) => *place = client,
+                    Err(_) => refused = true,
+                }
             }
             if let Some(client) = place
                 && !client.advance(&page, &self.ready, now_ns)
@@ -94,22 +98,23 @@ impl Service {
             }
         }
         let full = self.clients.iter().all(Option::is_some);
-        let interest = if full { Interest::Nothing } else { Interest::Arrival };
+        // A connection for which there is no descriptor would make the listener ready until there is one; it is tried again at the
+        // next tick, or when a client's turn comes.
+        let interest = if full || refused { Interest::Nothing } else { Interest::Arrival };
         // Refused only where the kernel has no memory; then a client waits for the next tick.
         let _ = self.ready.watch_listener(&self.listener, interest);
     }
 }
 
-/// The next connection of somebody who may ask: the user himself, or root.
-fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Option<Client> {
-    let stream = listener.accept()?;
-    let peer = stream.peer_user()?;
-    if peer != user && peer != 0 {
-        return None;
+/// The next connection of somebody who may ask: the user himself, or root. The error where one waits and cannot be had.
+fn admit(listener: &Listener, ready: &Readiness, user: u32, now_ns: u64) -> Result<Option<Client>, Errno> {
+    let Some(stream) = listener.accept()? else { return Ok(None) };
+    let may_ask = stream.peer_user().is_some_and(|peer| peer == user || peer == 0);
+    if !may_ask || ready.watch_stream(&stream, Interest::Arrival).is_err() {
+        return Ok(None);
     }
-    ready.watch_stream(&stream, Interest::Arrival).ok()?;
     let until_ns = now_ns + PATIENCE_NS;
-    Some(Client { stream, until_ns, line: [0; LONGEST], len: 0, reply: None, sent: 0 })
+    Ok(Some(Client { stream, until_ns, line: [0; LONGEST], len: 0, reply: None, sent: 0 }))
 }
 
 /// A connection and how far it has come.

@@ -14,7 +14,7 @@ use freestone_sys::{System, linux};
 
 use super::marks::{self, Key};
 use super::settings::SETTINGS;
-use super::{Place, move_to, random, room_for, warm};
+use super::{move_to, random, room_for, warm};
 use crate::counters::{self, Call};
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanRef, SpanState};
@@ -283,9 +283,8 @@ pub(super) fn usable_size(addr: usize, span: Option<SpanRef>) -> Option<usize> {
 
 /// Has a block that is too long to be cleared, and was just freed, read as zeros: purged where whole OS pages can be.
 #[cold]
-pub(super) fn drop_contents(place: &Place, requested: usize) {
+pub(super) fn drop_contents(addr: usize, requested: usize, capacity: usize) {
     let os_page = LEVELS.pages.os_page_size();
-    let (addr, capacity) = (place.addr, place.capacity());
     let start = addr.next_multiple_of(os_page);
     let end = (addr + capacity) / os_page * os_page;
     let span = LEVELS.pages.page_map().span_of(addr);

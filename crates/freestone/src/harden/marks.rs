@@ -11,6 +11,7 @@
 
 use core::ptr::with_exposed_provenance_mut;
 
+use super::two::{self, Two};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The mark of a block that was never handed out.
@@ -30,8 +31,17 @@ pub(crate) fn is_live(mark: u8) -> bool {
     mark >= EXACT
 }
 
-/// Blocks up to this size, in bytes, are cleared word by word.
-const SHORT: usize = 128;
+/// Blocks up to this size, in bytes, are cleared and looked at without a loop or a call.
+pub(crate) const SHORT: usize = 128;
+/// Bytes of a line of the processor's caches.
+const LINE: usize = 64;
+/// Blocks up to this size, in bytes, are looked at whole in any case.
+pub(crate) const WHOLE: usize = 512;
+/// Of longer ones, a line is looked at in each so many bytes,
+const STEP: usize = 512;
+/// or in each so many of those that are longer than [`LONG`].
+const FAR_STEP: usize = 4096;
+const LONG: usize = 8 << 10;
 
 /// What the canaries of one block are made of.
 #[derive(Clone, Copy)]
@@ -120,7 +130,7 @@ pub(crate) fn requested(block: usize, mark: u8, capacity: usize, key: Key) -> Op
 }
 
 /// Whether the canary of a live block is as it was written. O(1). Requires G1.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key) -> bool {
     let slack = capacity - requested;
     if slack <= NEAR {
@@ -135,32 +145,22 @@ pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key
     damage == 0
 }
 
-/// Two words of zeros at `offset`. G1; the offset is at most `capacity - 16`.
+/// Has all of a block of up to [`SHORT`] bytes, a multiple of 16, read as zeros. O(1). Requires G1.
 #[inline(always)]
-fn clear_two(block: usize, offset: usize) {
-    // SAFETY: G1.
-    unsafe { with_exposed_provenance_mut::<[u64; 2]>(block + offset).write_unaligned([0; 2]) };
-}
-
-/// Takes the canary away, and what the program could write to: all of it reads as zeros then. O(requested). Requires G1.
-#[inline(always)]
-pub(crate) fn clear_all(block: usize, requested: usize, capacity: usize) {
+pub(crate) fn clear_short(block: usize, capacity: usize) {
     // Calling libc's memset takes longer than these stores, which overlap where they must.
-    if capacity <= 32 {
-        clear_two(block, 0);
-        clear_two(block, capacity - 16);
-    } else if capacity <= 64 {
-        for offset in [0, 16] {
-            clear_two(block, offset);
-            clear_two(block, capacity - 16 - offset);
+    let zeros = Two::zeros();
+    let both = |offset: usize| {
+        zeros.write(block + offset);
+        zeros.write(block + capacity - two::BYTES - offset);
+    };
+    both(0);
+    if capacity > 32 {
+        both(16);
+        if capacity > 64 {
+            both(32);
+            both(48);
         }
-    } else if capacity <= SHORT {
-        for offset in [0, 16, 32, 48] {
-            clear_two(block, offset);
-            clear_two(block, capacity - 16 - offset);
-        }
-    } else {
-        clear(block, 0, requested, capacity);
     }
 }
 
@@ -216,40 +216,66 @@ pub(crate) fn touch(block: usize, capacity: usize) {
     unsafe { &*last }.fetch_or(core::hint::black_box(0), Ordering::Relaxed);
 }
 
-/// Two words at `offset`, as one that is zero if both are. G1; the offset is at most `capacity - 16`.
+/// [`LINE`] bytes at `at`, as two words that are zero if all are. Requires G1 of them.
 #[inline(always)]
-fn read_two(block: usize, offset: usize) -> u64 {
-    // SAFETY: G1.
-    let [one, other] = unsafe { with_exposed_provenance_mut::<[u64; 2]>(block + offset).read_unaligned() };
-    one | other
+fn read_line(at: usize) -> Two {
+    let two = |offset| Two::read(at + offset);
+    two(0).or(two(16)).or(two(32).or(two(48)))
 }
 
-/// Whether a block of `capacity` bytes, a multiple of 16, reads as zeros. O(capacity). Requires G1.
+/// Whether a block of up to [`SHORT`] bytes, a multiple of 16, reads as zeros. O(1). Requires G1.
 #[inline(always)]
-pub(crate) fn is_zero(block: usize, capacity: usize) -> bool {
-    let two = |offset| read_two(block, offset);
-    if capacity <= 32 {
-        two(0) | two(capacity - 16) == 0
-    } else if capacity <= 64 {
-        two(0) | two(16) | two(capacity - 32) | two(capacity - 16) == 0
-    } else if capacity <= SHORT {
-        let begin = two(0) | two(16) | two(32) | two(48);
-        begin | two(capacity - 64) | two(capacity - 48) | two(capacity - 32) | two(capacity - 16) == 0
+pub(crate) fn is_short_zero(block: usize, capacity: usize) -> bool {
+    let both = |offset| Two::read(block + offset).or(Two::read(block + capacity - two::BYTES - offset));
+    let mut all = both(0);
+    if capacity > 32 {
+        all = all.or(both(16));
+        if capacity > 64 {
+            all = all.or(both(32)).or(both(48));
+        }
+    }
+    all.is_zero()
+}
+
+/// Whether a longer block reads as zeros. O(capacity). Requires G1.
+#[inline(always)]
+fn is_long_zero(block: usize, capacity: usize) -> bool {
+    let last = block + capacity - LINE;
+    let (mut all, mut at) = (read_line(last), block);
+    // Without a branch on what is found, lines are looked at as fast as they come.
+    while at < last {
+        all = all.or(read_line(at));
+        at += LINE;
+    }
+    all.is_zero()
+}
+
+/// Whether a block of `capacity` bytes, a multiple of 16, reads as zeros, as far as it is looked at: whole up to `whole` bytes, which
+/// are [`WHOLE`] at least. Of a longer one, its beginning and its end, and of what lies between a line in each [`STEP`] bytes, or
+/// [`FAR_STEP`], which `chance` picks. O(capacity). Requires G1.
+#[inline]
+pub(crate) fn is_zero(block: usize, capacity: usize, whole: usize, chance: impl FnOnce() -> u32) -> bool {
+    if capacity <= SHORT {
+        is_short_zero(block, capacity)
+    } else if capacity <= whole {
+        is_long_zero(block, capacity)
     } else {
-        is_zero_far(block, capacity)
+        is_long_zero(block, WHOLE) && is_sample_zero(block, capacity, chance())
     }
 }
 
-/// The same of a longer block.
-#[inline(never)]
-fn is_zero_far(block: usize, capacity: usize) -> bool {
-    let words = with_exposed_provenance_mut::<u64>(block);
-    // SAFETY: G1: aligned to 8, and that long.
-    let words = unsafe { core::slice::from_raw_parts(words, capacity / 8) };
-    // In pieces: without a branch in each, they are compared many words at a time.
-    let mut pieces = words.chunks_exact(16);
-    let head = pieces.by_ref().all(|piece| piece.iter().fold(0, |all, word| all | word) == 0);
-    head && pieces.remainder().iter().fold(0, |all, word| all | word) == 0
+/// Whether the last line of a block reads as zeros, and others, one drawn by lot in each step behind its beginning.
+fn is_sample_zero(block: usize, capacity: usize, mut chance: u32) -> bool {
+    let step = if capacity <= LONG { STEP } else { FAR_STEP };
+    let mut all = read_line(block + capacity - LINE);
+    for begin in (WHOLE..capacity).step_by(step) {
+        let lines = step / LINE;
+        // Where the line begins that the processor has: of the block, for its beginning lies a step before it at least.
+        let at = (block + begin + chance as usize % lines * LINE) & !(LINE - 1);
+        chance = chance.rotate_right(lines.trailing_zeros());
+        all = all.or(read_line(at.min(block + capacity - LINE)));
+    }
+    all.is_zero()
 }
 
 #[cfg(test)]
@@ -258,6 +284,18 @@ mod tests {
 
     fn block(capacity: usize) -> Vec<u64> {
         vec![0; capacity / 8]
+    }
+
+    fn clear_all(block: usize, requested: usize, capacity: usize) {
+        if capacity <= SHORT {
+            clear_short(block, capacity);
+        } else {
+            clear(block, 0, requested, capacity);
+        }
+    }
+
+    fn is_zero_all(block: usize, capacity: usize) -> bool {
+        is_zero(block, capacity, usize::MAX, || 0)
     }
 
     #[test]
@@ -287,7 +325,7 @@ mod tests {
                     }
                 }
                 clear_all(at, requested, capacity);
-                assert!(is_zero(at, capacity));
+                assert!(is_zero_all(at, capacity));
             }
         }
     }
@@ -309,13 +347,41 @@ mod tests {
             let at = memory.as_mut_ptr().expose_provenance();
             (0..words).for_each(|word| {
                 memory[word] = 1 << (word % 64);
-                assert!(!is_zero(at, 8 * words));
+                assert!(!is_zero_all(at, 8 * words));
                 memory[word] = 0;
             });
-            assert!(is_zero(at, 8 * words));
+            assert!(is_zero_all(at, 8 * words));
             memory.fill(u64::MAX);
             clear_all(at, 8 * words, 8 * words);
-            assert!(is_zero(at, 8 * words));
+            assert!(is_zero_all(at, 8 * words));
+        }
+    }
+
+    #[test]
+    fn of_a_long_block_both_ends_are_always_looked_at_and_each_other_line_as_often_as_is_said() {
+        let draws: Vec<u32> =
+            (1..=1024u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32).collect();
+        for (capacity, step) in [(1024, STEP), (4096 + 48, STEP), (40 << 10, FAR_STEP)] {
+            let mut memory = block(capacity);
+            let at = memory.as_mut_ptr().expose_provenance();
+            let found = || draws.iter().filter(|&&chance| !is_zero(at, capacity, WHOLE, || chance)).count();
+            for word in (0..capacity / 8).step_by(13) {
+                memory[word] = 1;
+                let (times, expected) = (found(), draws.len() * LINE / step);
+                if !(WHOLE / 8..(capacity - LINE) / 8).contains(&word) {
+                    assert_eq!(times, draws.len(), "{capacity} {word}");
+                } else {
+                    assert!(times > expected / 2, "{capacity} {word}: {times} of {expected}");
+                }
+                memory[word] = 0;
+            }
+            // Whatever is drawn, a run of two steps has a whole one in it.
+            for from in (WHOLE / 8..(capacity / 8).saturating_sub(2 * step / 8)).step_by(97) {
+                let run = from..from + 2 * step / 8;
+                memory[run.clone()].fill(1);
+                assert_eq!(found(), draws.len(), "{capacity} {from}");
+                memory[run].fill(0);
+            }
         }
     }
 }

@@ -12,6 +12,9 @@
 //! The default fast paths never come here, and have no branch for it: see `docs/design/hardened.md`. Without locks and
 //! outside the gate but for misses, so a signal handler may interrupt any step and do the same.
 //!
+//! Most functions exist twice, by a parameter `USUAL`: once for `harden:1` over the CPUs' caches with nothing beside it
+//! ([`start::hardened_as_usual`]), where the compiler knows which parts are on; once for whatever else was chosen.
+//!
 //! # Safety
 //!
 //! - F2 of `front.rs` is not relied on where it can be checked: a block that the marks call free, or an address that is no
@@ -25,6 +28,7 @@ mod large;
 mod marks;
 pub(crate) mod random;
 mod settings;
+mod two;
 mod warm;
 pub(crate) mod yard;
 
@@ -38,6 +42,7 @@ use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
 use crate::cache::region::CLASSES_OFFSET;
+use crate::cache::rseq::NO_YARD;
 use crate::cache::thread;
 use crate::counters::{self, Call};
 use crate::message::Fault;
@@ -160,8 +165,22 @@ impl Place {
 
     /// Whether blocks of this size are cleared when freed, so that they read as zeros when handed out.
     #[inline]
-    fn is_cleared(&self) -> bool {
-        self.capacity() <= SETTINGS.zero()
+    fn is_cleared<const USUAL: bool>(&self) -> bool {
+        USUAL || self.capacity() <= SETTINGS.zero()
+    }
+
+    /// Whether a free block is cleared, and looked at whole when it is handed out: then it is zero, whatever was done to it.
+    fn is_surely_zero(&self) -> bool {
+        self.is_cleared::<false>() && self.capacity() <= SETTINGS.whole()
+    }
+
+    /// Whether a freed block is as it was left, as far as it is looked at.
+    #[inline]
+    fn is_untouched(&self) -> bool {
+        let whole = SETTINGS.whole();
+        whole == 0
+            || !self.is_cleared::<false>()
+            || marks::is_zero(self.addr, self.capacity(), whole, random::next)
     }
 
     fn fail(&self, fault: Fault) -> ! {
@@ -169,11 +188,14 @@ impl Place {
     }
 
     /// The bytes that were asked for of a block whose mark is that of a live one, all of it as it should be.
-    #[inline]
-    fn inspect(&self, mark: u8) -> usize {
+    #[inline(always)]
+    fn inspect<const USUAL: bool>(&self, mark: u8) -> usize {
         let key = self.key();
         match marks::requested(self.addr, mark, self.capacity(), key) {
-            Some(size) if !SETTINGS.canary() || marks::is_whole(self.addr, size, self.capacity(), key) => {
+            Some(size)
+                if !(USUAL || SETTINGS.canary())
+                    || marks::is_whole(self.addr, size, self.capacity(), key) =>
+            {
                 size
             }
             _ => self.fail(Fault::Overrun),
@@ -215,7 +237,9 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
                 CpuAccess::pop_and_peek(class)
             } else {
                 // The cache's own tables know its variant.
-                CpuAccess::pop_and_peek_at(CLASSES_OFFSET + room.max(align).div_ceil(8))
+                let (block, next, _) =
+                    CpuAccess::pop_and_peek_at(CLASSES_OFFSET + room.max(align).div_ceil(8));
+                (block, next)
             };
             // It will be looked at all over before it is handed out.
             marks::prefetch(next);
@@ -226,18 +250,50 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
     }
 }
 
-/// malloc of `size` bytes. The mode is on.
+/// malloc of `size` bytes. The mode is on, as usual.
+#[inline(never)]
 pub(crate) fn malloc(size: usize) -> *mut u8 {
-    serve(size, MALLOC_ALIGN, false, Call::Malloc)
+    // What the cache serves at once; all else begins anew.
+    if size >= MAX_SMALL {
+        return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
+    }
+    // The class of one byte more, as the cache's own table has it, which knows its variant.
+    let (block, next, class) = CpuAccess::pop_and_peek_at(CLASSES_OFFSET + (size / 8).max(1) + 1);
+    if block == 0 {
+        return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
+    }
+    // It will be looked at all over before it is handed out.
+    marks::prefetch(next);
+    let Some((mark, _)) = shadow::find(LEVELS.pages.page_map(), block) else {
+        Fault::InvalidFree.abort(block, class)
+    };
+    let place = Place { addr: block, class, info: class_info(class), mark };
+    if mark.load(Ordering::Relaxed) != FREED {
+        return hand_out(block, class, size, false, Call::Malloc);
+    }
+    if place.capacity() > marks::SHORT {
+        return hand_out_long(place, size);
+    }
+    if !marks::is_short_zero(block, place.capacity()) {
+        place.fail(Fault::WriteAfterFree);
+    }
+    place.bring_to_life(size, false);
+    with_exposed_provenance_mut(block)
+}
+
+/// The same of a freed block that takes longer to look at. The mode is on, as usual.
+#[inline(never)]
+fn hand_out_long(place: Place, size: usize) -> *mut u8 {
+    if !marks::is_zero(place.addr, place.capacity(), marks::WHOLE, random::next) {
+        place.fail(Fault::WriteAfterFree);
+    }
+    place.bring_to_life(size, false);
+    with_exposed_provenance_mut(place.addr)
 }
 
 /// Serves a request; null when memory is refused. The mode is on.
+#[inline(never)]
 pub(crate) fn allocate(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
-    serve(size, align, zeroed, call)
-}
-
-#[inline(always)]
-fn serve(size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
     // No block begins elsewhere: the shadow has a mark for each such place.
     let align = align.max(MALLOC_ALIGN);
     if size > isize::MAX as usize {
@@ -269,11 +325,8 @@ fn miss(class: ClassId, size: usize, align: usize, zeroed: bool, call: Call) -> 
     if block == 0 { slow::refused(size) } else { hand_out(block, class, size, zeroed, call) }
 }
 
-/// The longest block, in bytes, that is looked at before its first use.
-const MOST_FRESH: usize = 512;
-
 /// Makes a block that came from a cache the program's.
-#[inline(always)]
+#[inline(never)]
 fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call) -> *mut u8 {
     let Some((mark, of_page)) = shadow::find(LEVELS.pages.page_map(), block) else {
         Fault::InvalidFree.abort(block, class)
@@ -283,15 +336,15 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
     match place.mark.load(Ordering::Relaxed) {
         // Never handed out: to look at a long one would make pages resident that the program may not touch.
         FRESH => {
-            if place.capacity() <= MOST_FRESH && place.is_cleared() && SETTINGS.check() {
+            if place.capacity() <= marks::WHOLE && place.is_surely_zero() {
                 marks::touch(block, place.capacity());
-                if !marks::is_zero(block, place.capacity()) {
+                if !place.is_untouched() {
                     place.fail(Fault::WriteAfterFree);
                 }
             }
         }
         FREED => {
-            if place.is_cleared() && SETTINGS.check() && !marks::is_zero(block, place.capacity()) {
+            if !place.is_untouched() {
                 place.fail(Fault::WriteAfterFree);
             }
         }
@@ -299,7 +352,7 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
         _ => place.fail(Fault::DoubleFree),
     }
     let to: *mut u8 = with_exposed_provenance_mut(block);
-    if zeroed && !(place.is_cleared() && SETTINGS.check()) {
+    if zeroed && !place.is_surely_zero() {
         // SAFETY: G2, and the block holds `size` bytes.
         unsafe { to.write_bytes(0, size) };
     }
@@ -322,48 +375,95 @@ fn count_free(call: Call, class: ClassId) {
     counters::on_free(call, class, 0);
 }
 
+/// free. The mode is on, as usual. Anything but a live block, or null, ends the process, as does a block whose canary is not as it
+/// should be.
+#[inline(never)]
+pub(crate) fn free(addr: usize) {
+    release_as::<true>(addr, None, Call::Malloc);
+}
+
+/// The same of a block of which the caller may say how many bytes were asked for.
+#[inline(never)]
+pub(crate) fn free_told(addr: usize, size: Option<usize>) {
+    release_as::<true>(addr, size, Call::Malloc);
+}
+
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does
 /// a block whose canary or size is not as it should be.
 pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
+    if start::hardened_as_usual() {
+        release_as::<true>(addr, size, call);
+    } else {
+        release_as::<false>(addr, size, call);
+    }
+}
+
+#[inline(always)]
+fn release_as<const USUAL: bool>(addr: usize, size: Option<usize>, call: Call) {
     // Where its canary stands is known only once its mark has come from memory; both can come at once.
     marks::prefetch(addr);
     let Some((place, mark)) = Place::find(addr) else { return release_elsewhere(addr, size, call) };
-    let requested = place.inspect(mark);
+    let requested = place.inspect::<USUAL>(mark);
     if let Some(size) = size
         && size != requested
         && SETTINGS.sized()
     {
         Fault::WrongSize.abort_sized(addr, requested, size);
     }
-    if start::counting() {
+    if !USUAL && start::counting() {
         count_free(call, place.class);
     }
     place.mark.store(FREED, Ordering::Relaxed);
-    if place.is_cleared() {
-        marks::clear_all(addr, requested, place.capacity());
-    } else if SETTINGS.zero() > 0 {
-        large::drop_contents(&place, requested);
+    if place.capacity() > marks::SHORT || !place.is_cleared::<USUAL>() {
+        return release_far::<USUAL>(place.class, addr, requested);
     }
-    hand_on(place.class, addr);
+    marks::clear_short(addr, place.capacity());
+    hand_on::<USUAL>(place.class, addr);
+}
+
+/// What is left to do of a long block, or one that is not cleared.
+#[inline(never)]
+fn release_far<const USUAL: bool>(class: ClassId, addr: usize, requested: usize) {
+    let capacity = class_info(class).size as usize;
+    if capacity <= SETTINGS.zero() {
+        marks::clear(addr, 0, requested, capacity);
+    } else if SETTINGS.zero() > 0 {
+        large::drop_contents(addr, requested, capacity);
+    }
+    hand_on::<USUAL>(class, addr);
 }
 
 #[cold]
 #[inline(never)]
 fn release_elsewhere(addr: usize, size: Option<usize>, call: Call) {
+    if addr == 0 {
+        return;
+    }
     let span = Found::elsewhere(addr, Fault::DoubleFree, Fault::InvalidFree);
     large::release(addr, span, size, call);
 }
 
 /// Gives a block that was checked and cleared to the yard, and what comes out of it to the cache.
-#[inline]
-fn hand_on(class: ClassId, addr: usize) {
+#[inline(always)]
+fn hand_on<const USUAL: bool>(class: ClassId, addr: usize) {
     let places = SETTINGS.places(class);
-    let block = if places == 0 { addr } else { yard::exchange(class, addr, places) };
+    let block = if USUAL {
+        // Nothing here returns from a call, so that `free` saves no registers.
+        match yard::exchange_here(class, addr, places) {
+            NO_YARD => return hand_on_elsewhere(class, addr),
+            old => old,
+        }
+    } else if places == 0 {
+        addr
+    } else {
+        yard::exchange(class, addr, places)
+    };
     if block == 0 {
         return;
     }
     // The word may have held a block of another variant's class in no case: words are by class.
     let pushed = match start::mode() {
+        _ if USUAL => CpuAccess::push(class, block),
         Mode::Cpu => CpuAccess::push(class, block),
         Mode::Thread => thread::with_own(|region| region.push(class, block)) == Some(true),
         Mode::None => false,
@@ -371,6 +471,13 @@ fn hand_on(class: ClassId, addr: usize) {
     if !pushed {
         flush(class, block);
     }
+}
+
+/// The same on a thread that has no yard of its own at the moment.
+#[cold]
+#[inline(never)]
+fn hand_on_elsewhere(class: ClassId, addr: usize) {
+    hand_on::<false>(class, addr);
 }
 
 #[cold]
@@ -410,7 +517,7 @@ pub(crate) fn realloc(block: *mut u8, size: usize, align: usize) -> *mut u8 {
         let span = Found::elsewhere(addr, Fault::UseAfterFree, Fault::UseAfterFree);
         return large::realloc(addr, span, size, align);
     };
-    let (had, capacity) = (place.inspect(mark), place.capacity());
+    let (had, capacity) = (place.inspect::<false>(mark), place.capacity());
     if room_for(size) <= capacity && size >= capacity / 2 {
         marks::clear(addr, had.min(size), had, capacity);
         place.bring_to_life(size, true);
@@ -427,7 +534,8 @@ fn move_to(block: *mut u8, had: usize, size: usize, align: usize) -> *mut u8 {
     if start::counting() {
         counters::on_realloc(false);
     }
-    let to = allocate(size, align, false, Call::Inner);
+    let is_usual = align <= MALLOC_ALIGN && start::hardened_as_usual();
+    let to = if is_usual { malloc(size) } else { allocate(size, align, false, Call::Inner) };
     if to.is_null() {
         return null_mut();
     }
@@ -440,7 +548,7 @@ fn move_to(block: *mut u8, had: usize, size: usize, align: usize) -> *mut u8 {
 /// The bytes that were asked for of the block at `addr`; `None` when it is no block of a class and no large one. O(1).
 pub(crate) fn usable_size(addr: usize) -> Option<usize> {
     match Place::find(addr) {
-        Some((place, mark)) => Some(place.inspect(mark)),
+        Some((place, mark)) => Some(place.inspect::<false>(mark)),
         None => large::usable_size(addr, Found::elsewhere(addr, Fault::UseAfterFree, Fault::UseAfterFree)),
     }
 }

@@ -20,12 +20,15 @@ const PAGE: usize = 4096;
 #[repr(C, align(4096))]
 pub(crate) struct Settings {
     secret: AtomicU64,
+    /// What decides whose turn it is in a yard: odd.
+    turns: AtomicU64,
     /// Blocks up to this size are cleared when they are freed, and looked at when they are handed out.
     zero: AtomicUsize,
     /// Bytes of one class that wait in a yard.
     wait: AtomicUsize,
+    /// Bytes up to which a free block is looked at whole when it is handed out; 0 where none is looked at.
+    whole: AtomicUsize,
     canary: AtomicBool,
-    check: AtomicBool,
     sized: AtomicBool,
     guards: AtomicBool,
     /// Blocks of each class that wait in a yard; 0: none.
@@ -37,10 +40,11 @@ const _: () = assert!(size_of::<Settings>() == PAGE);
 /// The one instance.
 pub(crate) static SETTINGS: Settings = Settings {
     secret: AtomicU64::new(0),
+    turns: AtomicU64::new(0),
     zero: AtomicUsize::new(0),
     wait: AtomicUsize::new(0),
+    whole: AtomicUsize::new(0),
     canary: AtomicBool::new(false),
-    check: AtomicBool::new(false),
     sized: AtomicBool::new(false),
     guards: AtomicBool::new(false),
     places: [const { AtomicU8::new(0) }; CLASS_COUNT],
@@ -50,10 +54,11 @@ impl Settings {
     /// Takes what was chosen, and makes the page read-only.
     pub(super) fn fix(&self, chosen: &Harden, secret: u64) {
         self.secret.store(secret, Ordering::Relaxed);
+        self.turns.store(secret.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Ordering::Relaxed);
         self.zero.store(chosen.zero(), Ordering::Relaxed);
         self.wait.store(chosen.wait(), Ordering::Relaxed);
         self.canary.store(chosen.canary(), Ordering::Relaxed);
-        self.check.store(chosen.check(), Ordering::Relaxed);
+        self.whole.store(chosen.whole(), Ordering::Relaxed);
         self.sized.store(chosen.sized(), Ordering::Relaxed);
         self.guards.store(chosen.guards(), Ordering::Relaxed);
         if chosen.wait() > 0 {
@@ -70,6 +75,12 @@ impl Settings {
     #[inline]
     pub(super) fn secret(&self) -> u64 {
         self.secret.load(Ordering::Relaxed)
+    }
+
+    /// What decides whose turn it is in a yard.
+    #[inline]
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Bytes up to which a block is cleared when it is freed; 0 where none is.
@@ -95,10 +106,10 @@ impl Settings {
         self.canary.load(Ordering::Relaxed)
     }
 
-    /// Whether free blocks are looked at for writes when they are handed out.
+    /// Bytes up to which a free block is looked at whole when it is handed out; 0 where none is looked at.
     #[inline]
-    pub(super) fn check(&self) -> bool {
-        self.check.load(Ordering::Relaxed)
+    pub(super) fn whole(&self) -> usize {
+        self.whole.load(Ordering::Relaxed)
     }
 
     /// Whether the size that a free states is compared.

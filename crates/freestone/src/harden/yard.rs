@@ -1,8 +1,10 @@
 //! Yards: where blocks that were freed wait before a cache gets them.
 //!
-//! A yard has some words for each class. A block that is freed takes a random one and pushes out the block that was
-//! there. Each cache has a yard of its own, exchanged with by a restartable sequence; threads without a cache share
-//! one, by atomic exchange.
+//! A yard has some words for each class. A block that is freed takes one of them and pushes out the block that was
+//! there. Each cache has a yard of its own, exchanged with by a restartable sequence: its words have their turn one after the
+//! other, but for the order in each group of eight, which a secret decides. So every block waits nearly as long as any, and
+//! blocks that were freed one after the other are handed out near each other in time, too, as the processor's prefetching wants it.
+//! Threads without a cache share a yard, where places are drawn by lot, by atomic exchange.
 //!
 //! # Safety
 //!
@@ -16,20 +18,24 @@ use freestone_base::{CLASS_COUNT, ClassId, class_info};
 use freestone_sys::System;
 
 use super::random;
+use super::settings::SETTINGS;
 use crate::cache::cpu::{self, CpuAccess};
-use crate::cache::rseq::{NO_YARD, YARD_SHIFT};
+use crate::cache::rseq::{NO_YARD, YARD_HEAD, YARD_SHIFT};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Words of each class.
-const WORDS: usize = 64;
+/// Places of each class.
+const PLACES: usize = 64;
+/// Words of each class: what counts the turns, then the places.
+const WORDS: usize = HEAD + PLACES;
+const HEAD: usize = YARD_HEAD / 8;
 /// Words of a yard.
 const YARD: usize = CLASS_COUNT * WORDS;
 
 const _: () = assert!(YARD * 8 <= 1 << YARD_SHIFT);
 
 /// The yards of all caches; null before the start, where they were refused, and while the caches are stopped.
-static YARDS: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+pub(crate) static YARDS: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// The same, whether the caches are stopped or not.
 static REAL: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// The yard of threads that have no cache.
@@ -47,21 +53,27 @@ pub(super) fn start(system: &impl System) {
     }
 }
 
-/// Blocks of `class` that may wait in one yard, by the bytes that may.
+/// Blocks of `class` that may wait in one yard, by the bytes that may: a power of two.
 pub(super) fn places(class: ClassId, bytes: usize) -> usize {
-    class_info(class).block_at(bytes).clamp(1, WORDS)
+    let most = class_info(class).block_at(bytes).clamp(1, PLACES);
+    1 << most.ilog2()
 }
 
-/// Has a freed block wait in one of so many places; returns the one that it pushed out, or 0. O(1).
+/// Has a freed block wait, in one of so many places; returns the one that it pushed out, or 0. O(1).
 #[inline]
 pub(super) fn exchange(class: ClassId, block: usize, places: usize) -> usize {
-    let word = class.index() * WORDS + random::below(places);
-    if start::mode() == Mode::Cpu {
-        let old = CpuAccess::exchange(&YARDS, word * 8, block);
-        if old != NO_YARD {
-            return old;
-        }
-    }
+    let old = if start::mode() == Mode::Cpu { exchange_here(class, block, places) } else { NO_YARD };
+    if old == NO_YARD { exchange_shared(class, block, places) } else { old }
+}
+
+/// The same where caches belong to CPUs; [`NO_YARD`] where the thread has none.
+#[inline(always)]
+pub(super) fn exchange_here(class: ClassId, block: usize, places: usize) -> usize {
+    CpuAccess::exchange(class.index() * WORDS * 8, places - 1, SETTINGS.turns(), block)
+}
+
+fn exchange_shared(class: ClassId, block: usize, places: usize) -> usize {
+    let word = class.index() * WORDS + HEAD + random::below(places);
     // AcqRel: what was done to a block before it came here is done before it is handed out.
     SHARED[word].swap(block, Ordering::AcqRel)
 }
@@ -89,23 +101,23 @@ pub(super) fn empty(mut take: impl FnMut(ClassId, usize)) {
 /// Blocks of `class` that wait in all yards. O(caches).
 pub(super) fn waiting(class: ClassId) -> usize {
     let count = |words: &[AtomicUsize]| words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
-    let shared = count(&SHARED[class.index() * WORDS..][..WORDS]);
+    let shared = count(&SHARED[class.index() * WORDS + HEAD..][..PLACES]);
     let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return shared };
     let of_caches = (0..cpu::count()).map(|number| count(words_of(yards, number, class)));
     shared + of_caches.sum::<usize>()
 }
 
-/// The words of a class in the yard of the cache of this number, which is below [`cpu::count`].
+/// The places of a class in the yard of the cache of this number, which is below [`cpu::count`].
 fn words_of(yards: NonNull<u8>, number: usize, class: ClassId) -> &'static [AtomicUsize] {
     let yard = yards.as_ptr().wrapping_add(number << YARD_SHIFT).cast::<AtomicUsize>();
     // SAFETY: Y1.
-    unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS), WORDS) }
+    unsafe { core::slice::from_raw_parts(yard.wrapping_add(class.index() * WORDS + HEAD), PLACES) }
 }
 
 /// Takes all blocks out of the shared yard.
 pub(super) fn empty_shared(mut take: impl FnMut(ClassId, usize)) {
     for class in ClassId::all() {
-        let words = &SHARED[class.index() * WORDS..][..WORDS];
+        let words = &SHARED[class.index() * WORDS + HEAD..][..PLACES];
         take_words(class, words, &mut take);
     }
 }
@@ -127,6 +139,28 @@ mod tests {
     #[test]
     fn small_classes_have_many_places_and_large_ones_one() {
         let of = |size| places(class_of(size).unwrap(), 8 << 10);
-        assert_eq!((of(16), of(128), of(1024), of(4000), of(100_000)), (64, 64, 8, 2, 1));
+        assert_eq!((of(16), of(128), of(200), of(1024), of(4000), of(100_000)), (64, 64, 32, 8, 2, 1));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn every_place_has_its_turn_once_in_each_round_and_groups_follow_each_other() {
+        use crate::cache::rseq::place_in_turn;
+        let secret = 0x9e37_79b9_7f4a_7c15;
+        for mask in [7, 15, 63] {
+            for round in 0..100 {
+                let turns = round * (mask + 1)..(round + 1) * (mask + 1);
+                let places: Vec<u64> = turns.map(|turn| place_in_turn(turn, mask, secret)).collect();
+                assert!((0..=mask).all(|place| places.contains(&place)));
+                assert!(
+                    places
+                        .chunks(8)
+                        .enumerate()
+                        .all(|(group, of)| of.iter().all(|at| *at as usize / 8 == group))
+                );
+            }
+        }
+        let orders: Vec<u64> = (0..64).map(|group| place_in_turn(group * 8, 7, secret)).collect();
+        assert!((0..8).all(|first| orders.contains(&first)));
     }
 }

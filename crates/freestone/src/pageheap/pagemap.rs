@@ -5,7 +5,7 @@
 //!
 //! # Safety
 //!
-//! Invariant W1: for every value that `len` ever had, all three arrays, in the version of any later moment,
+//! Invariant W1: for every value that `len` or `shown` ever had, all three arrays, in the version of any later moment,
 //! are committed for that many pages. Arrays are never released, so an old version stays readable. A new
 //! version is filled before its pointers are stored (Release), and these before a larger `len` (Release);
 //! readers load `len` first, then a pointer (both Acquire, their partners). A reader that meets an
@@ -40,15 +40,17 @@ const AHEAD: usize = (8 << 30) >> PAGE_SHIFT;
 /// and the length after it, as free does in assembly, takes nothing for a page of ours.
 const NOWHERE: usize = usize::MAX / 2;
 
-/// The page map. `base_page`, `len` and `classes` are read by the fast path.
+/// The page map. `base_page`, `shown` and `classes` are read by the fast path.
 #[repr(C, align(128))]
 pub(crate) struct PageMap {
     /// The number of the window's first page. Fixed once `len` is not 0.
     pub(crate) base_page: AtomicUsize,
-    /// Pages that the arrays cover. Only grows.
-    pub(crate) len: AtomicUsize,
+    /// As `len`; 0 for ever where no class is shown, so that a free needs to look no further.
+    pub(crate) shown: AtomicUsize,
     /// A class for each page, 0 where no slab of the global allocator is.
     pub(crate) classes: AtomicPtr<AtomicU8>,
+    /// Pages that the arrays cover. Only grows.
+    pub(crate) len: AtomicUsize,
     spans: AtomicPtr<AtomicPtr<Span>>,
     dirty: AtomicPtr<AtomicU64>,
     /// Pages that the arrays could cover, were they committed.
@@ -100,8 +102,9 @@ impl PageMap {
     pub(crate) const fn new() -> PageMap {
         PageMap {
             base_page: AtomicUsize::new(NOWHERE),
-            len: AtomicUsize::new(0),
+            shown: AtomicUsize::new(0),
             classes: AtomicPtr::new(null_mut()),
+            len: AtomicUsize::new(0),
             spans: AtomicPtr::new(null_mut()),
             dirty: AtomicPtr::new(null_mut()),
             window: AtomicUsize::new(0),
@@ -113,6 +116,7 @@ impl PageMap {
     /// Shows no classes from now on; before any slab is entered.
     pub(crate) fn hide_classes(&self) {
         self.hides_classes.store(true, Relaxed);
+        self.shown.store(0, Relaxed);
     }
 
     /// Whether the classes of slabs are shown.
@@ -143,10 +147,10 @@ impl PageMap {
         (addr.wrapping_sub(span.start()) < span.bytes()).then_some(span)
     }
 
-    /// What would be the index of the page of `addr`, were all covered. O(1), no lock.
+    /// How far `addr` lies behind the window's beginning, in bytes. O(1), no lock.
     #[inline]
-    pub(super) fn place_of(&self, addr: usize) -> usize {
-        (addr >> PAGE_SHIFT).wrapping_sub(self.base_page.load(Relaxed))
+    pub(super) fn offset_of(&self, addr: usize) -> usize {
+        addr.wrapping_sub(self.base_page.load(Relaxed) << PAGE_SHIFT)
     }
 
     /// The index in the window of the page of `addr`, if it is covered. O(1), no lock.
@@ -155,6 +159,14 @@ impl PageMap {
         let len = self.len.load(Acquire);
         let index = (addr >> PAGE_SHIFT).wrapping_sub(self.base_page.load(Relaxed));
         (index < len).then_some(index)
+    }
+
+    /// The same for whoever wants the class alone, where classes are shown. O(1), no lock.
+    #[inline]
+    pub(crate) fn shown_index_of(&self, addr: usize) -> Option<usize> {
+        let shown = self.shown.load(Acquire);
+        let index = (addr >> PAGE_SHIFT).wrapping_sub(self.base_page.load(Relaxed));
+        (index < shown).then_some(index)
     }
 
     /// The span entered at page `index` of the window, which is below `len`.
@@ -240,8 +252,7 @@ impl PageMap {
         [ahead, least].into_iter().find_map(|to| {
             let bytes = self.arrays().commit(system, len, to)?;
             self.committed_bytes.fetch_add(bytes, Relaxed);
-            // Pairs with the load in `index_of`: W1.
-            self.len.store(to, Release);
+            self.publish(to);
             Some(())
         })
     }
@@ -310,8 +321,17 @@ impl PageMap {
         self.dirty.store(dirty, Release);
         self.window.store(window, Relaxed);
         self.committed_bytes.fetch_add(bytes, Relaxed);
-        self.len.store(least, Release);
+        self.publish(least);
         Some(())
+    }
+
+    /// Has the map cover so many pages.
+    fn publish(&self, pages: usize) {
+        // Pairs with the loads in `index_of` and `shown_index_of`: W1.
+        self.len.store(pages, Release);
+        if self.shows_classes() {
+            self.shown.store(pages, Release);
+        }
     }
 
     /// Enters a span as its state demands: a slab of several blocks on all its pages, others on the first and last.

@@ -25,6 +25,8 @@ use crate::sync::atomic::{
 
 /// Pages of the window that a chunk shadows: 64 MiB.
 const PAGES: usize = (64 << 20) >> PAGE_SHIFT;
+/// The same in bytes.
+const SHADOWED: usize = PAGES * PAGE_SIZE;
 /// Marks of a page.
 const MARKS: usize = PAGE_SIZE / MALLOC_ALIGN;
 /// Bytes of a chunk.
@@ -36,7 +38,6 @@ static CHUNKS: [AtomicPtr<AtomicU8>; PageMap::LAST_WINDOW / PAGES] =
     [const { AtomicPtr::new(null_mut()) }; PageMap::LAST_WINDOW / PAGES];
 
 /// The chunk of page `index` of the window; null where there is none.
-#[inline]
 fn chunk(index: usize) -> *mut AtomicU8 {
     CHUNKS.get(index / PAGES).map_or(null_mut(), |chunk| chunk.load(Acquire))
 }
@@ -45,17 +46,20 @@ fn chunk(index: usize) -> *mut AtomicU8 {
 #[inline(always)]
 pub(crate) fn find(map: &PageMap, addr: usize) -> Option<(&'static AtomicU8, &'static AtomicU8)> {
     // Of a page that the map does not cover there is no chunk, or zeros in one.
-    let index = map.place_of(addr);
-    let chunk = chunk(index);
+    let offset = map.offset_of(addr);
+    let chunk = CHUNKS.get(offset / SHADOWED)?.load(Acquire);
     if chunk.is_null() {
         return None;
     }
-    let page = index % PAGES;
-    let place = page * MARKS + addr % PAGE_SIZE / MALLOC_ALIGN;
+    let within = offset % SHADOWED;
     // SAFETY: X1; below the classes.
-    let mark = unsafe { &*chunk.wrapping_add(place) };
+    let mark = unsafe { chunk.add(within / MALLOC_ALIGN) };
     // SAFETY: X1; one of the classes.
-    let class = unsafe { &*chunk.wrapping_add(PAGES * MARKS + page) };
+    let class = unsafe { chunk.add(PAGES * MARKS + within / PAGE_SIZE) };
+    // SAFETY: X1.
+    let mark = unsafe { &*mark };
+    // SAFETY: X1.
+    let class = unsafe { &*class };
     Some((mark, class))
 }
 

@@ -9,13 +9,15 @@ use super::{parse_size, parse_switch};
 const ZERO: usize = 256 << 10;
 /// Bytes of one class that wait in one cache.
 const WAIT: usize = 8 << 10;
+/// Free blocks up to so many bytes are looked at whole when they are handed out, longer ones here and there. It is no less in any case.
+const WHOLE: usize = 512;
 
 /// What was chosen: the parts that were named are as named, the others as the whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Harden {
     all: bool,
     canary: Option<bool>,
-    check: Option<bool>,
+    check: Option<usize>,
     faults: Option<bool>,
     guards: Option<bool>,
     isolate: Option<bool>,
@@ -46,7 +48,7 @@ impl Harden {
         let place = match key {
             b"harden" => return Some(parse_switch(value).map(|on| self.all = on)),
             b"harden_canary" => &mut self.canary,
-            b"harden_check" => &mut self.check,
+            b"harden_check" => return Some(set_check(&mut self.check, value)),
             b"harden_faults" => &mut self.faults,
             b"harden_guards" => &mut self.guards,
             b"harden_isolate" => &mut self.isolate,
@@ -61,8 +63,8 @@ impl Harden {
 
     /// Whether the mode is on: as a whole, or a part of it.
     pub(crate) fn is_on(&self) -> bool {
-        let parts = [self.canary, self.check, self.guards, self.isolate, self.shuffle, self.sized];
-        let bytes = [self.wait, self.zero];
+        let parts = [self.canary, self.guards, self.isolate, self.shuffle, self.sized];
+        let bytes = [self.check, self.wait, self.zero];
         self.all
             || parts.contains(&Some(true))
             || bytes.iter().any(|bytes| bytes.is_some_and(|bytes| bytes > 0))
@@ -77,9 +79,18 @@ impl Harden {
         self.part(self.canary)
     }
 
-    /// Whether blocks are looked at for writes after free; without clearing there is nothing to look at.
-    pub(crate) fn check(&self) -> bool {
-        self.part(self.check) && self.zero() > 0
+    /// Bytes up to which a free block is looked at whole for writes when it is handed out, [`WHOLE`] at least; 0 where none is looked
+    /// at, as where none is cleared.
+    pub(crate) fn whole(&self) -> usize {
+        let whole = self.check.unwrap_or(if self.all { WHOLE } else { 0 });
+        if whole == 0 || self.zero() == 0 { 0 } else { whole.max(WHOLE) }
+    }
+
+    /// Whether all parts are on, and as they are without an option of their own.
+    pub(crate) fn is_usual(&self) -> bool {
+        let parts = [self.canary(), self.isolate(), self.shuffle(), self.sized()];
+        let bytes = (self.whole(), self.wait(), self.zero());
+        self.guards.is_none() && !parts.contains(&false) && bytes == (WHOLE, WAIT, ZERO)
     }
 
     /// Whether faults at guard pages are reported.
@@ -118,6 +129,13 @@ impl Harden {
     }
 }
 
+fn set_check(place: &mut Option<usize>, value: &[u8]) -> Result<(), &'static str> {
+    let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 20);
+    let bytes = bytes.ok_or("0, 1, or a number of bytes up to 1M, with K if you like")?;
+    *place = Some(if bytes == 0 { 0 } else { bytes.max(WHOLE) });
+    Ok(())
+}
+
 fn set_bytes(place: &mut Option<usize>, value: &[u8]) -> Result<(), &'static str> {
     let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 20);
     *place = Some(bytes.ok_or("a number of bytes up to 1M, with K if you like")?);
@@ -128,7 +146,7 @@ impl fmt::Display for Harden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             (self.canary(), "canary"),
-            (self.check(), "check"),
+            (self.whole() > 0, "check"),
             (self.guards(), "guards"),
             (self.isolate(), "isolate"),
             (self.shuffle(), "shuffle"),
@@ -161,7 +179,10 @@ mod tests {
         let one = chosen(&[("harden_canary", "1")]);
         assert!(one.is_on() && one.canary() && !one.guards());
         assert_eq!((one.zero(), one.wait(), one.to_string().as_str()), (0, 0, " canary"));
-        assert!(!chosen(&[("harden", "1"), ("harden_zero", "0")]).check());
+        assert_eq!(chosen(&[("harden", "1"), ("harden_zero", "0")]).whole(), 0);
+        let looks = |value| chosen(&[("harden", "1"), ("harden_check", value)]).whole();
+        assert_eq!(["0", "1", "600", "256K"].map(looks), [0, WHOLE, 600, 256 << 10]);
+        assert!(chosen(&[("harden", "1")]).is_usual() && !most.is_usual() && !one.is_usual());
         assert!(chosen(&[("harden_guards", "1")]).faults() && !chosen(&[("harden_faults", "1")]).is_on());
         assert!(!chosen(&[("harden", "1"), ("harden_faults", "0")]).faults());
     }

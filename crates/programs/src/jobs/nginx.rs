@@ -96,7 +96,7 @@ fn run(place: &mut Place) -> Outcome {
 }
 
 /// Status line and digest of the body of one answer.
-fn get(port: u16, path: &str, header: &str) -> Outcome<String> {
+pub(super) fn get(port: u16, path: &str, header: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     // Version 1.0: the body is not cut into chunks, and the connection ends with it.

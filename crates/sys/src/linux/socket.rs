@@ -117,13 +117,19 @@ impl Listener {
         }
     }
 
-    /// The next connection, if one waits.
-    pub fn accept(&self) -> Option<Stream> {
+    /// The next connection, if one waits; the error where it does wait, but there is no descriptor or memory for it.
+    pub fn accept(&self) -> Result<Option<Stream>, Errno> {
         let _preserved = PreservedErrno::new();
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: no address is asked for.
         let accepted = unsafe { libc::syscall(libc::SYS_accept4, self.0.0, 0usize, 0usize, flags) };
-        Descriptor::from(accepted).ok().map(Stream)
+        match Descriptor::from(accepted) {
+            Ok(connection) => Ok(Some(Stream(connection))),
+            Err(Errno(error @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))) => {
+                Err(Errno(error))
+            }
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -236,9 +242,14 @@ impl Readiness {
         };
         let mut waited = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
         // SAFETY: one place of the type that the call fills, and a time; no set of signals is given.
-        unsafe {
+        let polled = unsafe {
             libc::syscall(libc::SYS_ppoll, &raw mut waited, 1usize, &raw const timeout, 0usize, 0usize)
         };
+        if outcome(polled) == Err(Errno(libc::EINVAL)) {
+            // A process that may have no descriptors at all may not wait for one either; whoever asks then has to wait.
+            // SAFETY: a time.
+            unsafe { libc::syscall(libc::SYS_nanosleep, &raw const timeout, 0usize) };
+        }
     }
 
     /// Watches a listener. A socket is watched no more once it is closed.
@@ -311,12 +322,12 @@ mod tests {
         assert!(!is_served(&name));
         let listener = Listener::bind(&name).unwrap();
         assert_eq!(Listener::bind(&name).err(), Some(Errno(libc::EADDRINUSE)));
-        assert!(listener.accept().is_none());
+        assert!(listener.accept().unwrap().is_none());
         let ready = Readiness::new().unwrap();
         ready.watch_listener(&listener, Interest::Arrival).unwrap();
         ready.watch_listener(&listener, Interest::Nothing).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();
-        let stream = listener.accept().unwrap();
+        let stream = listener.accept().unwrap().unwrap();
         assert_eq!(stream.peer_user(), Some(crate::linux::shared::effective_user()));
         let mut buffer = [0; 8];
         assert_eq!(stream.receive(&mut buffer), Transfer::NotNow);

@@ -1,0 +1,15 @@
+# Matrices from BLAS, many small vectors, environments, data frames, a model, and workers that are forked.
+set.seed(1)
+x <- matrix(rnorm(200 * 200), 200)
+cat(sprintf("%.6f", svd(x)$d[1:5]), "\n")
+keys <- vapply(1:20000, function(i) paste0("k", i, strrep("x", i %% 50)), "")
+table <- new.env()
+for (key in keys) assign(key, nchar(key), envir = table)
+cat(sum(unlist(mget(keys, envir = table))), "\n")
+frame <- data.frame(a = sample(1e5), b = rnorm(1e5))
+frame <- frame[order(frame$a), ]
+cat(sprintf("%.5f", sum(tapply(frame$b, frame$a %% 100, mean))), "\n")
+cat(sprintf("%.8g", coef(lm(b ~ a, frame))), "\n")
+invisible(gc())
+parts <- parallel::mclapply(1:8, function(i) sum(as.numeric(1:100000) * i), mc.cores = 2)
+cat(sum(unlist(parts)), "\n")
