@@ -131,8 +131,7 @@ struct Sites {
 impl Sites {
     /// Of the lists of mappings that a trace has. What was mapped later holds where it lies over something else.
     fn new(lists: &[String]) -> Sites {
-        let mappings = lists.iter().rev().flat_map(|list| list.lines());
-        let mappings = mappings.filter_map(|line| Mapping::parse(line).ok()).collect();
+        let mappings = lists.iter().rev().flat_map(|list| Mapping::parse_list(list)).collect();
         Sites { symbols: Symbols::new(), places: Places::new(mappings), known: HashMap::new() }
     }
 
