@@ -13,6 +13,8 @@ fn main() {
         arguments.push("-nostartfiles");
         arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality");
     }
+    // What tells the allocator that it has an object to itself (`freestone::stack::library`): any address will do.
+    arguments.push("-Wl,--defsym=freestone_library=malloc");
     let layout = format!("-Wl,-T,{}/layout.ld", std::env::var("CARGO_MANIFEST_DIR").unwrap());
     arguments.push(&layout);
     for argument in arguments {

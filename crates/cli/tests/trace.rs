@@ -239,6 +239,45 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
     }
 }
 
+/// A copy of the library under a name that says nothing, without symbols where there is `strip`; `None` where it cannot be made.
+fn renamed_library(scratch: &Scratch) -> Option<String> {
+    let beside = Path::new(EXECUTABLE).parent()?.join("libfreestone_malloc.so");
+    let library = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from);
+    let copy = scratch.path("memory.so.1");
+    fs::copy(library, &copy).ok()?;
+    let _ = Command::new("strip").arg(&copy).status();
+    Some(copy)
+}
+
+#[test]
+fn the_allocators_own_frames_are_left_out_whatever_the_library_is_called() {
+    let scratch = Scratch::new("renamed");
+    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let library = renamed_library(&scratch).unwrap();
+    let (trace, profile) = (scratch.path("a.trace"), scratch.path("a.heap"));
+    let record = ["record", "-q", "--lib", &library, "-o", &trace, "--stacks", "1", "--", &program, "4000"];
+    assert!(output(&record).status.success());
+    let told = text(&output(&["report", "-o", &scratch.path("a.html"), &trace]).stdout);
+    assert!(
+        told.contains(&format!("at remember_request at fixtures/service.c:{}", line_of("leak"))),
+        "{told}"
+    );
+
+    let run = ["run", "-q", "--lib", &library, "--conf", "sample:1K", "--profile", &profile, "--", &program];
+    assert!(output(&[&run[..], &["2000"]].concat()).status.success());
+    let folded = text(&output(&["profile", "-f", "folded", "-m", "allocated", &profile]).stdout);
+    assert!(folded.contains("remember_request ") && folded.contains("parse_fields "), "{folded}");
+    assert!(!folded.contains("memory.so.1") && !folded.contains("freestone::"), "{folded}");
+
+    // What the debug mode finds begins with who called, too.
+    let (source, program) = (scratch.path("twice.c"), scratch.path("twice"));
+    fs::write(&source, "#include <stdlib.h>\nint main(void) { char *p = malloc(9); free(p); free(p); }\n")
+        .unwrap();
+    assert!(Command::new("cc").args(["-g", "-o", &program, &source]).status().unwrap().success());
+    let found = text(&output(&["run", "-q", "--lib", &library, "--debug", "--", &program]).stderr);
+    assert!(found.contains("main at ") && !found.contains("memory.so.1"), "{found}");
+}
+
 #[test]
 fn figures_by_site_are_estimates_of_the_exact_ones() {
     let scratch = Scratch::new("estimates");
@@ -272,29 +311,6 @@ fn figures_by_site_are_estimates_of_the_exact_ones() {
     assert!((weighed - all as f64).abs() < off, "{weighed} for {all} calls, by {drawn}");
     let lists = trace.mappings(0).unwrap();
     assert!(!lists.is_empty() && lists[0].lines().any(|line| line.contains("/service")), "{lists:?}");
-}
-
-/// What the pprof tool itself makes of our file, where Go has brought it along.
-#[test]
-fn the_pprof_tool_names_the_call_sites_of_a_profile() {
-    let scratch = Scratch::new("pprof");
-    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
-    let path = scratch.path("service.pb.gz");
-    let arguments = ["run", "-q", "--conf", "sample:1K", "--profile", &path, "--", &program, "2000"];
-    let profiled = output(&arguments);
-    assert!(profiled.status.success(), "{}", text(&profiled.stderr));
-    for (measure, function) in [("inuse_space", "remember_request"), ("alloc_objects", "parse_fields")] {
-        let mut tool = Command::new("go");
-        tool.args(["tool", "pprof", "-top", "-cum", "-sample_index", measure, &path]);
-        tool.env("PPROF_TMPDIR", &scratch.0).env("HOME", &scratch.0).env("GOFLAGS", "-mod=mod");
-        let Ok(told) = tool.output() else { return eprintln!("skipped: there is no Go") };
-        let (said, complaint) = (text(&told.stdout), text(&told.stderr));
-        if complaint.contains("no such tool") {
-            return eprintln!("skipped: this Go has no pprof");
-        }
-        assert!(told.status.success() && said.contains(&format!("Type: {measure}")), "{said}{complaint}");
-        assert!(said.lines().any(|line| line.split_whitespace().last() == Some(function)), "{said}");
-    }
 }
 
 #[test]

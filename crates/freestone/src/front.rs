@@ -103,18 +103,27 @@ pub fn malloc_by(size: usize, call: Call) -> *mut u8 {
     }
 }
 
-/// What the fast path of malloc left: medium blocks, which have caches too, and all that is slow.
+#[cfg(target_arch = "x86_64")]
+pub use crate::front_c::malloc_slow;
+
+/// What the fast path of malloc left: medium blocks, which have caches too, small ones while requests are observed, and all that is slow.
+#[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    if size <= MAX_SMALL {
-        if observe::serves_from_cache(size) {
-            return malloc_observed(size);
-        }
-        if start::hardened_as_usual() {
-            return harden::malloc(size);
-        }
-    } else if HOT.limit.load(Ordering::Acquire) != 0
+    if size > MAX_SMALL {
+        malloc_medium(size)
+    } else if observe::serves_from_cache(size) {
+        if observe::is_due(size) { malloc_due(size) } else { malloc_counted(size) }
+    } else {
+        malloc_unusual(size)
+    }
+}
+
+/// malloc of a block that is no small one.
+#[cold]
+pub(crate) extern "C" fn malloc_medium(size: usize) -> *mut u8 {
+    if HOT.limit.load(Ordering::Acquire) != 0
         && let Some(class) = class_of_medium(size)
     {
         let block = pop(class);
@@ -128,9 +137,11 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
 /// What even that leaves. A function of its own, so that medium blocks save no registers for it.
 #[cold]
 #[inline(never)]
-fn malloc_unusual(size: usize) -> *mut u8 {
+pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
     if start::is_plain() {
         slow::serve(class_of(size), size, MALLOC_ALIGN, false)
+    } else if size <= MAX_SMALL && start::hardened_as_usual() {
+        harden::malloc(size)
     } else {
         malloc_instrumented(size)
     }
@@ -146,13 +157,7 @@ fn malloc_instrumented(size: usize) -> *mut u8 {
 }
 
 #[cfg(target_arch = "x86_64")]
-use crate::front_c::{alloc_missed, dealloc_missed, malloc_observed};
-
-/// malloc of a small block while requests are observed.
-#[cfg(not(target_arch = "x86_64"))]
-fn malloc_observed(size: usize) -> *mut u8 {
-    if observe::is_due(size) { malloc_due(size) } else { malloc_counted(size) }
-}
+use crate::front_c::{alloc_missed, dealloc_missed};
 
 /// malloc of a small block whose turn has come: it is counted there.
 pub(crate) extern "C" fn malloc_due(size: usize) -> *mut u8 {
@@ -200,7 +205,11 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         }
     }
     if !zeroed {
-        return if size > MAX_SMALL { malloc_slow(size) } else { alloc_missed(size, align) };
+        return if size > MAX_SMALL {
+            malloc_slow(size)
+        } else {
+            alloc_missed(size, align, entry_of(size, align))
+        };
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
     alloc_slow(class, size, align, zeroed, Call::Malloc)
@@ -210,7 +219,7 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-fn alloc_missed(size: usize, align: usize) -> *mut u8 {
+fn alloc_missed(size: usize, align: usize, _: usize) -> *mut u8 {
     alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 

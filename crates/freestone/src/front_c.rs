@@ -116,19 +116,24 @@ macro_rules! define_malloc {
     };
 }
 
-/// malloc of a small block while requests are observed: counts it down, and pops as the fast path does unless its turn has
-/// come.
+/// What the fast path of malloc left: medium blocks, and all that is slow. While requests are observed, that is every small one: it is
+/// counted down, and popped as the fast path does unless its turn has come.
+///
+/// The countdown is one instruction; where the turn has come it is taken back, for who counts on. A signal handler in between finds no
+/// count, and draws another.
 #[unsafe(naked)]
-pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
+pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
+        "cmp rdi, {max_small}",
+        "ja {medium}",
+        "cmp rdi, qword ptr [rip + {hot} + {observed}]",
+        "jae {unusual}",
         "mov rdx, qword ptr [rip + {hot} + {countdown}]",
-        "mov eax, dword ptr fs:[rdx]",
         "lea ecx, [rdi + 1]",
-        "sub eax, ecx",
-        "jle {due}",
-        "mov dword ptr fs:[rdx], eax",
+        "sub dword ptr fs:[rdx], ecx",
+        "jle 2f",
         "lea r11, [rdi + 7]",
         "shr r11, 3",
         crate::begin_sequence!("rsi"),
@@ -140,10 +145,17 @@ pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
         "dec dword ptr [r9 + rcx*4 + {headers}]",
         "55:",
         "ret",
+        "2:",
+        "add dword ptr fs:[rdx], ecx",
+        "jmp {due}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
+        medium = sym crate::front::malloc_medium,
+        unusual = sym crate::front::malloc_unusual,
         due = sym crate::front::malloc_due,
         counted = sym crate::front::malloc_counted,
+        max_small = const freestone_base::MAX_SMALL,
+        observed = const offset_of!(Hot, observed),
         countdown = const offset_of!(Hot, countdown),
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
@@ -154,77 +166,51 @@ pub(crate) extern "C" fn malloc_observed(size: usize) -> *mut u8 {
     )
 }
 
-/// The pop of a counted request: of the class in `rcx`, where `class` puts it, else to `empty`. The request's size and alignment stay
-/// where they are, in `rdi` and `rsi`.
-macro_rules! pop_counted {
-    ($class:literal) => {
-        concat!(
-            crate::rseq_descriptor!(),
-            "\n",
-            crate::begin_sequence!("r10"),
-            "\n",
-            $class,
-            "\n",
-            "movzx eax, word ptr [r9 + rcx*4 + {headers}]
-            mov rax, qword ptr [r9 + rax*8]
-            test rax, rax
-            jz {counted}
-            dec word ptr [r9 + rcx*4 + {headers}]
-            55:
-            ret"
-        )
-    };
-}
-
 /// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
-/// counted down, and popped as the fast path does unless its turn has come.
+/// counted down, and popped as the fast path does unless its turn has come. Its class stands so many bytes behind `WORDS_OFFSET` as
+/// `entry` says, which the compiler knows where it knows the layout.
 #[cold]
 #[unsafe(naked)]
-pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
+        crate::rseq_descriptor!(),
         "cmp rdi, qword ptr [rip + {hot} + {observed}]",
         "jae {due}",
+        "mov r11, rdx",
         "mov rdx, qword ptr [rip + {hot} + {countdown}]",
-        "mov eax, dword ptr fs:[rdx]",
         "lea ecx, [rdi + 1]",
-        "sub eax, ecx",
-        "jle {due}",
-        "mov dword ptr fs:[rdx], eax",
-        "lea r11, [rdi + 7]",
-        "cmp rsi, 8",
-        "ja 3f",
-        "shr r11, 3",
-        "cmp rdi, {sharing}",
-        "ja 2f",
-        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {words}]"),
-        "2:",
-        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {classes}]"),
-        "3:", // of 16 bytes at least
-        "lea rcx, [rsi + 7]",
-        "cmp rdi, rsi",
-        "cmovb r11, rcx",
-        "shr r11, 3",
-        pop_counted!("movzx ecx, byte ptr [r9 + r11 + {classes}]"),
+        "sub dword ptr fs:[rdx], ecx",
+        "jle 2f",
+        crate::begin_sequence!("r10"),
+        "movzx ecx, byte ptr [r9 + r11 + {words}]",
+        "movzx eax, word ptr [r9 + rcx*4 + {headers}]",
+        "mov rax, qword ptr [r9 + rax*8]",
+        "test rax, rax",
+        "jz {counted}",
+        "dec dword ptr [r9 + rcx*4 + {headers}]",
+        "55:",
+        "ret",
+        "2:", // taken back, as in malloc_slow
+        "add dword ptr fs:[rdx], ecx",
+        "jmp {due}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
         due = sym crate::front::alloc_due,
         counted = sym crate::front::alloc_counted,
         observed = const offset_of!(Hot, observed),
         countdown = const offset_of!(Hot, countdown),
-        sharing = const freestone_base::MAX_SHARING,
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
         regions = const Numbers::REGIONS,
         region_shift = const Numbers::REGION_SHIFT,
         words = const region::WORDS_OFFSET,
-        classes = const Numbers::CLASSES,
         headers = const Numbers::HEADERS,
     )
 }
 
 /// What the fast path of Rust's `dealloc` leaves, which goes by the size: while a block may be watched, its address has to tell
-/// the class.
+/// the class. At other times the cache that was full is so here, too.
 ///
 /// # Safety
 /// F2 of `front.rs`; size and alignment are the allocation's.
@@ -233,8 +219,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize) -> *mut u8 {
 pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
     core::arch::naked_asm!(
         ".cfi_startproc",
-        "test byte ptr [rip + {hot} + {instruments}], {watches}",
-        "jz {slow}",
+        crate::rseq_descriptor!(),
         "mov rax, rdi",
         "shr rax, {page_shift}",
         "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -243,28 +228,25 @@ pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, size: usize, alig
         "mov rcx, qword ptr [rip + {levels} + {page_classes}]",
         "movzx ecx, byte ptr [rcx + rax]",
         "mov rax, rdx", // the alignment
-        crate::rseq_descriptor!(),
         crate::begin_sequence!("r11"),
         "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
         "cmp r10w, word ptr [r9 + rcx*4 + {headers} + 2]",
         "jae 2f",
         "mov qword ptr [r9 + r10*8 + 8], rdi",
-        "inc word ptr [r9 + rcx*4 + {headers}]",
+        "inc dword ptr [r9 + rcx*4 + {headers}]",
         "55:",
         "ret",
         "2:",
         "mov rdx, rax",
         "jmp {slow}",
         ".cfi_endproc",
-        hot = sym crate::hot::HOT,
         levels = sym crate::instances::LEVELS,
         slow = sym crate::front::dealloc_slow,
-        instruments = const offset_of!(Hot, instruments),
-        watches = const crate::start::WATCHES,
         page_shift = const Numbers::PAGE_SHIFT,
         base_page = const Numbers::BASE_PAGE,
         len = const Numbers::LEN,
         page_classes = const Numbers::PAGE_CLASSES,
+        hot = sym crate::hot::HOT,
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
         regions = const Numbers::REGIONS,

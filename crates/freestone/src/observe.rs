@@ -30,7 +30,7 @@ use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::tls::{self, ThreadState};
-use crate::{harden, profile, watched};
+use crate::{harden, profile, slow, watched};
 
 /// Who may observe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,14 +178,14 @@ pub(crate) fn open_sized_frees() {
 pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     let drawn = count(request.size);
     if !drawn.is_for_nobody()
-        && let Some(block) = crate::slow::instrumented::allocate_watched(request, drawn)
+        && let Some(block) = slow::instrumented::allocate_watched(request, drawn)
     {
         return Some(block);
     }
     if HOT.observed.load(Ordering::Acquire) != 0
         && let Some(class) = request.class
     {
-        return crate::slow::instrumented::from_cache(class, request.size, request.align, request.zeroed);
+        return slow::instrumented::from_cache(class, request.size, request.align, request.zeroed);
     }
     None
 }
@@ -275,6 +275,14 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
 pub(crate) fn on_watched(drawn: Drawn, addr: usize, size: usize, class: Option<ClassId>) {
     if drawn.is_for(Observer::Profile) {
         profile::on_alloc(addr, size, class);
+    }
+}
+
+/// A block was requested with more room than the program wants, of which whoever observes is not to hear.
+pub(crate) fn on_room(addr: usize, wanted: usize) {
+    // A watched block has no class.
+    if is_on() && addr != 0 && slow::class_at(addr) == ClassId::NONE {
+        profile::on_room(addr, wanted);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::debug;
 use crate::front;
 use crate::harden;
 use crate::message::Fault;
+use crate::observe;
 use crate::record;
 use crate::slow;
 use crate::start;
@@ -51,8 +52,13 @@ unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize) -> *mut u
         // SAFETY: the caller's promise.
         return unsafe { realloc_unclassed(block, new_size) };
     }
+    let room = with_room(new_size, usable);
+    let to = take(room, usable);
+    if room != new_size {
+        observe::on_room(to.expose_provenance(), new_size);
+    }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take(with_room(new_size, usable), usable), block, usable, new_size) }
+    unsafe { copy_to(to, block, usable, new_size) }
 }
 
 /// The size to ask for when a small block of `usable` bytes grows to `new_size`: a quarter more than it held when it grows

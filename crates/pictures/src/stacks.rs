@@ -64,6 +64,8 @@ impl Stacks {
     /// assert_eq!(stacks.site(id), "load ← main");
     /// let id = stacks.enter(["main at a.c:9", "load at a.c:5", "xmalloc at a.c:3"]);
     /// assert_eq!(stacks.site(id), "load at a.c:5 ← main at a.c:9");
+    /// let id = stacks.enter(["_start", "main at a.cc:9", "load at a.cc:5", "make<T> at c++/12/bits/unique_ptr.h:1065"]);
+    /// assert_eq!(stacks.site(id), "load at a.cc:5 ← main at a.cc:9");
     /// ```
     pub fn site(&self, id: StackId) -> String {
         let mut own = self.frames(id).rev().skip_while(|name| is_plumbing(name));
@@ -81,11 +83,11 @@ impl Stacks {
     }
 }
 
-/// Functions that allocate on behalf of their caller: nobody looks for them.
+/// Functions that allocate on behalf of their caller, and those that call the program: nobody looks for them.
 fn is_plumbing(name: &str) -> bool {
     // Behind the function may stand ` at FILE:LINE`.
-    let name = name.split(" at ").next().unwrap_or(name);
-    const WHOLE: [&str; 16] = [
+    let (name, file) = name.split_once(" at ").unwrap_or((name, ""));
+    const WHOLE: [&str; 24] = [
         "malloc",
         "calloc",
         "realloc",
@@ -102,35 +104,56 @@ fn is_plumbing(name: &str) -> bool {
         "xcalloc",
         "_dl_start_user",
         "[unknown]",
+        "_start",
+        "__libc_start_main",
+        "__libc_start_main_impl",
+        "__libc_start_call_main",
+        "start_thread",
+        "clone",
+        "clone3",
+        "__clone3",
     ];
-    const BEGINNINGS: [&str; 20] = [
+    const BEGINNINGS: [&str; 15] = [
         "alloc::",
         "<alloc::",
         "core::",
         "<core::",
-        "std::vec",
-        "std::collections",
-        "<std::collections",
+        "std::",
+        "<std::",
         "hashbrown::",
         "<hashbrown::",
-        "std::alloc",
         "__rust_",
         "__rg_",
         "__rustc::",
         "operator new",
         "operator delete",
-        "std::__",
-        "std::allocator",
         "__gnu_cxx::",
         "void std::",
-        "std::string",
     ];
-    const CPP: [&str; 5] =
-        ["std::basic_string", "std::_", "std::map<", "std::unordered_", "std::new_allocator"];
     WHOLE.contains(&name)
-        || BEGINNINGS.iter().chain(&CPP).any(|beginning| name.starts_with(beginning))
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
         || name.starts_with("freestone::")
         || name.starts_with("<freestone::")
+        || in_standard_library(file) == Some(0)
+}
+
+/// Where the path within the sources of a standard library begins, of Rust or C++, if the file is one of them.
+///
+/// ```
+/// use freestone_pictures::stacks::in_standard_library;
+/// let file = "/rustc/0123456789/library/alloc/src/vec/mod.rs";
+/// assert_eq!(in_standard_library(file).map(|at| &file[at..]), Some("library/alloc/src/vec/mod.rs"));
+/// let file = "/usr/include/c++/12/bits/stl_vector.h";
+/// assert_eq!(in_standard_library(file).map(|at| &file[at..]), Some("c++/12/bits/stl_vector.h"));
+/// assert_eq!(in_standard_library("/home/me/library/src/main.rs"), None);
+/// ```
+pub fn in_standard_library(file: &str) -> Option<usize> {
+    const OF_RUST: [&str; 3] = ["library/alloc/src/", "library/core/src/", "library/std/src/"];
+    let rust = OF_RUST.iter().find_map(|part| file.find(part));
+    // Behind it stands the version.
+    let cpp = || file.find("c++/").filter(|at| file[at + 4..].split('/').count() > 1);
+    let at = rust.or_else(cpp)?;
+    (at == 0 || file[..at].ends_with('/')).then_some(at)
 }
 
 /// Reads folded stacks: a line each, functions from the outermost to the innermost with semicolons between them, a

@@ -47,6 +47,8 @@ pub struct Mapping {
     pub build_id: Vec<u8>,
     /// The file's path, or a name in brackets.
     pub path: String,
+    /// Whether it is the allocator's library, whose frames nobody asked for.
+    pub is_own: bool,
 }
 
 /// A call site on a thread. Objects and bytes are estimates of the whole.
@@ -148,6 +150,7 @@ impl Raw {
                 site.idle = (figure(objects)?, figure(bytes)?);
             }
             "map" => self.mappings.push(mapping(rest)?),
+            "own" => own(&mut self.mappings, rest)?,
             "site" => self.sites.push(site(rest)?),
             "end" => {
                 let wanted: usize = number(rest)?;
@@ -194,12 +197,45 @@ impl Mapping {
     pub fn parse(text: &str) -> Result<Mapping, String> {
         mapping(text)
     }
+
+    /// Reads a list of them, a line each, as traces have it; lines that are none are passed over. After that of the allocator's library
+    /// stands `own START-END`.
+    ///
+    /// ```
+    /// let list = "1000-3000 0 - /bin/a\n5000-6000 0 - /lib/b.so\nown 5000-6000\n";
+    /// let mappings = freestone_profile::Mapping::parse_list(list);
+    /// assert!(mappings.len() == 2 && !mappings[0].is_own && mappings[1].is_own);
+    /// ```
+    pub fn parse_list(text: &str) -> Vec<Mapping> {
+        let mut all = Vec::new();
+        for line in text.lines() {
+            match line.strip_prefix("own ") {
+                // What is no range belongs to nobody.
+                Some(range) => drop(own(&mut all, range)),
+                None => all.extend(mapping(line)),
+            }
+        }
+        all
+    }
+}
+
+/// `START-END`: one of the mappings is the allocator's own.
+fn own(mappings: &mut [Mapping], text: &str) -> Result<(), String> {
+    let (start, end) = range(text)?;
+    let inside = |mapping: &&mut Mapping| mapping.start == start && mapping.end == end;
+    mappings.iter_mut().filter(inside).for_each(|mapping| mapping.is_own = true);
+    Ok(())
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (start, end) = text.split_once('-').ok_or("a mapping has no range")?;
+    Ok((hexadecimal(start)?, hexadecimal(end)?))
 }
 
 fn mapping(text: &str) -> Result<Mapping, String> {
     let mut words = text.splitn(4, ' ');
     let mut word = || words.next().ok_or_else(|| "a mapping ends early".to_string());
-    let (start, end) = word()?.split_once('-').ok_or("a mapping has no range")?;
+    let (start, end) = range(word()?)?;
     let (offset, id) = (word()?, word()?);
     let build_id = match id {
         "-" => Vec::new(),
@@ -211,11 +247,10 @@ fn mapping(text: &str) -> Result<Mapping, String> {
             .collect::<Result<_, _>>()?,
         id => return Err(format!("'{}' is no build id", shown(id))),
     };
-    let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
     if start >= end {
         return Err("a mapping ends before it begins".into());
     }
-    Ok(Mapping { start, end, offset: hexadecimal(offset)?, build_id, path: word()?.into() })
+    Ok(Mapping { start, end, offset: hexadecimal(offset)?, build_id, path: word()?.into(), is_own: false })
 }
 
 /// `THREAD SAMPLES LIVE-SAMPLES (OBJECTS BYTES)×4 STRANDED : FRAME…`

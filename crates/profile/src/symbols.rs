@@ -37,7 +37,8 @@ impl Symbols {
         &self.complaints
     }
 
-    /// Gives all addresses their names. The frames of the allocator itself are left out: a stack begins with who asked. Where a file is not
+    /// Gives all addresses their names. The frames of the allocator itself are left out, by its library's mapping or, where it is a part of
+    /// the program, by their names: a stack begins with who asked. Where a file is not
     /// there any more or has been replaced, the name of the file and the place in it stand for the function.
     pub fn resolve(&mut self, raw: &Raw) -> Profile {
         let mut profile = Profile {
@@ -83,6 +84,11 @@ impl Symbols {
         if frames.is_empty() {
             let name = mapping.path.rsplit('/').next().unwrap_or("");
             frames.push(Frame { function: format!("{name}+{place:#x}"), ..Frame::default() });
+        }
+        // Of calls that were inlined into who asked, the allocator's own come first.
+        let serving = frames.iter().take_while(|frame| names::is_request(&frame.function)).count();
+        if serving < frames.len() {
+            frames.drain(..serving);
         }
         Location { address, mapping: number + 1, frames }
     }
@@ -156,7 +162,7 @@ impl Places {
     fn serves(&self, location: usize) -> bool {
         let place = &self.locations[location];
         let mapping = place.mapping.checked_sub(1).and_then(|number| self.mappings.get(number));
-        mapping.is_some_and(|mapping| names::is_library(&mapping.path))
+        mapping.is_some_and(|mapping| mapping.is_own)
             || place.frames.iter().all(|frame| names::is_request(&frame.function))
     }
 }
@@ -199,8 +205,7 @@ impl File {
             return Err(None);
         }
         // No names of the allocator's own are shown.
-        let is_library = names::is_library(path);
-        File::read(path, Some(&mapping.build_id)).map_err(|complaint| (!is_library).then_some(complaint))
+        File::read(path, Some(&mapping.build_id)).map_err(|complaint| (!mapping.is_own).then_some(complaint))
     }
 
     /// Reads the file if it has this build id, or whatever id it has.
@@ -285,7 +290,7 @@ mod tests {
                 end,
                 offset,
                 path,
-                build_id: Vec::new(),
+                ..Mapping::default()
             })
         });
         let mut mapping = found.unwrap();

@@ -40,7 +40,8 @@ usage: freestone-bench COMMAND [options]
       --rounds N           rounds (default 5)
       --quick              3 rounds of a fifth of the work: a first look
       --calls              also count system calls, in a run of their own
-      --metric A,B         the tables to print: time, cpu, inner, peak, average, faults, switches, calls
+      --metric A,B         the tables to print: time, cpu, inner, peak, average, faults, switches, calls,
+                           instructions
                            (default time,peak)
   modes [NAME...]        what each mode of Freestone costs, beside allocators made for safety (default: 20 workloads and
                          10 programs, 7 rounds at scale 0.25)
@@ -57,6 +58,8 @@ usage: freestone-bench COMMAND [options]
       --json FILE          also write every sample
       --rounds N           rounds (default 7)
       --stacks A,B         recordings with the stacks of one call in so many (default 16,32)
+      --instructions       count them under valgrind instead of timing, of the profile: without noise, twenty times as slow
+                           (default 1 round at scale 0.1)
       --metric A,B         as for run (default cpu,time)
   ranks [NAME...]        programs under five allocators, and replays of their traces on the same: do they rank them alike?
       --json FILE          also write every sample

@@ -1,6 +1,9 @@
 //! `overhead`: what Freestone's instruments cost a program.
 //!
 //! The contestants are the library as it is, twice, and the library with one instrument at work; the rounds are those of `run`.
+//! With `--instructions` they are counted instead of timed, those of the program and of the library without the kernel's: a
+//! measure without noise, for what costs less than timing can tell.
+//!
 //! What an instrument writes goes to a folder that is emptied after each run, outside the time that is measured.
 
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +18,9 @@ use super::contestants::{self, FREESTONE, Field, Runner};
 use super::options::{self, Options};
 use super::rows::Job;
 use super::run::Rounds;
+use crate::measure::instructions;
 use crate::result::overhead::{self, WRITTEN};
+use crate::result::score::Metric;
 use crate::result::table::Style;
 use crate::result::{Interface, Role};
 
@@ -37,11 +42,13 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     let (mut names, mut stacks): (Vec<String>, _) = (Vec::new(), vec!["16".to_string(), "32".to_string()]);
     let mut json: Option<PathBuf> = None;
     let mut metrics = overhead::USUAL.to_vec();
+    let (mut counted, mut given) = (false, Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) => names.push(name.string()?),
             Long("json") => json = Some(arguments.value()?.into()),
             Long("metric") => metrics = options::metrics(arguments.value()?)?,
+            Long("instructions") => counted = true,
             Long("stacks") => stacks = options::words(arguments.value()?)?,
             Long(name @ ("peers" | "lib" | "without")) => {
                 return Err(
@@ -51,12 +58,27 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long(name) => {
                 let name = name.to_string();
                 options.take("overhead", &name, &mut arguments)?;
+                given.push(name);
             }
             other => return Err(other.unexpected().into()),
         }
     }
     if let Some(bad) = stacks.iter().find(|every| every.parse::<u32>().is_err()) {
         return Err(format!("--stacks {bad}: here it must be whole numbers, separated by commas").into());
+    }
+    if counted {
+        metrics = vec![Metric::Instructions];
+        // The counts of two runs hardly differ, and take twenty times as long as a run.
+        let is_given = |name: &str| given.iter().any(|given| given == name);
+        if !is_given("rounds") {
+            options.parameters.rounds = 1;
+        }
+        if !is_given("scale") {
+            options.parameters.scale = 0.1;
+        }
+        if !is_given("limit") {
+            options.limit = 3600.0;
+        }
     }
     let rows = rows(&names, &options.interfaces)?;
     options.peers = Some(Vec::new());
@@ -65,8 +87,16 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     let output = folder.path().join("instruments");
     std::fs::create_dir(&output)?;
     instruments(&mut field, &stacks, &output)?;
-    let jobs: Vec<Job> =
-        rows.iter().filter_map(|row| job(row, &options, &field.bench_c, folder.path())).collect();
+    let counter = if counted { Some(instructions::prepare(folder.path())?) } else { None };
+    if counted {
+        // valgrind has no room for a recording's file.
+        field.runners.retain(|runner| !runner.contestant.version.contains("record"));
+    }
+    let jobs = rows.iter().filter_map(|row| job(row, &options, &field.bench_c, folder.path()));
+    let jobs: Vec<Job> = match &counter {
+        Some(library) => jobs.map(|job| job.counted(library)).collect(),
+        None => jobs.collect(),
+    };
     if jobs.is_empty() {
         return Err("no row is left to run".into());
     }

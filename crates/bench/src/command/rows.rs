@@ -33,6 +33,8 @@ pub struct Job {
     pub point: Option<Point>,
     /// Whether the resident set of its process is followed over time.
     pub follow: bool,
+    /// Whether its instructions are counted, and by what; see [`measure::instructions`].
+    pub counted: Option<PathBuf>,
     work: Work,
 }
 
@@ -127,7 +129,7 @@ impl Job {
         arguments.extend_from_slice(further);
         let work = Work::Workload { workload, arguments, bench_c: bench_c.into() };
         let (name, about) = (workload.name.into(), workload.about.into());
-        Job { name, about, interface, point: None, follow: false, work }
+        Job { name, about, interface, point: None, follow: false, counted: None, work }
     }
 
     /// A program, with a folder below `root`. That it cannot be made ready is told on stderr.
@@ -146,6 +148,7 @@ impl Job {
             interface: Interface::C,
             point: None,
             follow: false,
+            counted: None,
             work: Work::Program(Box::new(prepared.ok()?)),
         })
     }
@@ -153,6 +156,11 @@ impl Job {
     /// The same, its resident set followed.
     pub fn followed(self) -> Job {
         Job { follow: true, ..self }
+    }
+
+    /// The same, its instructions counted by this library.
+    pub fn counted(self, library: &Path) -> Job {
+        Job { counted: Some(library.into()), ..self }
     }
 
     /// The row without figures.
@@ -177,11 +185,11 @@ impl Job {
         match &self.work {
             Work::Workload { workload, .. } => {
                 let scope = if workload.kind == Kind::Processes { Scope::Tree } else { Scope::Process };
-                self.run_workload(runner, &How { scope, count_calls, follow: self.follow, limit }, folder)
+                self.run_workload(runner, &self.how(scope, count_calls, limit), folder)
             }
             Work::Program(prepared) => {
                 let scope = if self.follow { Scope::Process } else { Scope::Tree };
-                let how = How { scope, count_calls, follow: self.follow, limit };
+                let how = self.how(scope, count_calls, limit);
                 let mut outcome = None;
                 let done = prepared.run(runner.preload.as_deref(), |command| {
                     command.envs(runner.environment.iter().cloned());
@@ -192,6 +200,10 @@ impl Job {
                 done.map(|(_, sample)| (sample, outcome)).map_err(|failure| failure.to_string())
             }
         }
+    }
+
+    fn how(&self, scope: Scope, count_calls: bool, limit: f64) -> How {
+        How { scope, count_calls, count_instructions: self.counted.clone(), follow: self.follow, limit }
     }
 
     /// The workload's program under `runner`, with its arguments and environment; none for a row that is a program.

@@ -38,6 +38,8 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     let metrics = |usual: &[Metric]| metrics.clone().unwrap_or_else(|| usual.to_vec());
     let (kind, text) = if modes::is_about(&results) {
         (" modes", modes::write(&results, style))
+    } else if overhead::is_about(&results) && overhead::counts_instructions(&results) {
+        (" instructions", overhead::write(&results, &[Metric::Instructions], &only, style)?)
     } else if overhead::is_about(&results) {
         (" overhead", overhead::write(&results, &metrics(&overhead::USUAL), &only, style)?)
     } else if ranks::is_about(&results) {

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 
 use super::os::{self, CallCounter};
 use super::resident::{Sampler, Scope};
-use super::{How, Report, Sample};
+use super::{How, Report, Sample, instructions};
 
 /// The command's first argument that makes it the launcher. Nobody is meant to type it.
 pub const NAME: &str = "launch-and-measure";
@@ -29,6 +29,9 @@ pub(super) fn arguments(command: &Command, how: &How, report: &Path) -> Vec<OsSt
     }
     if how.count_calls {
         all.push("--count-calls".into());
+    }
+    if let Some(library) = &how.count_instructions {
+        all.extend(["--count-instructions".into(), library.into()]);
     }
     if how.follow {
         all.push("--follow".into());
@@ -55,6 +58,7 @@ struct Orders {
     report: PathBuf,
     tree: bool,
     count_calls: bool,
+    count_instructions: Option<PathBuf>,
     follow: bool,
     limit: f64,
 }
@@ -67,6 +71,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Orders, lexopt::Error> {
             Long("limit") => orders.limit = arguments.value()?.parse()?,
             Long("tree") => orders.tree = true,
             Long("count-calls") => orders.count_calls = true,
+            Long("count-instructions") => orders.count_instructions = Some(arguments.value()?.into()),
             Long("follow") => orders.follow = true,
             Long("env") => {
                 let pair = arguments.value()?.string()?;
@@ -93,9 +98,27 @@ pub fn main(arguments: lexopt::Parser) -> Result<(), String> {
 }
 
 fn launch(orders: &Orders) -> Result<Report, String> {
-    let (program, words) = orders.words.split_first().ok_or("no program was named")?;
+    let Some(library) = &orders.count_instructions else {
+        return launch_words(orders, &orders.words, &orders.environment);
+    };
+    let folder = tempfile::tempdir().map_err(|error| format!("a folder for counts: {error}"))?;
+    let (words, environment) =
+        instructions::wrapped(&orders.words, &orders.environment, library, folder.path());
+    let mut report = launch_words(orders, &words, &environment)?;
+    if report.failure.is_none() && report.status == 0 {
+        report.sample.instructions = Some(instructions::counted(folder.path())?);
+    }
+    Ok(report)
+}
+
+fn launch_words(
+    orders: &Orders,
+    words: &[OsString],
+    environment: &[(String, String)],
+) -> Result<Report, String> {
+    let (program, words) = words.split_first().ok_or("no program was named")?;
     let mut command = Command::new(program);
-    command.args(words).env_clear().envs(orders.environment.iter().cloned());
+    command.args(words).env_clear().envs(environment.iter().cloned());
     os::contain(&mut command);
     let mut counter = match orders.count_calls {
         true => Some(CallCounter::new()?),
@@ -149,7 +172,8 @@ mod tests {
     use super::*;
 
     fn orders(command: &Command, limit: f64) -> Orders {
-        let how = How { scope: Scope::Tree, count_calls: false, follow: false, limit };
+        let scope = Scope::Tree;
+        let how = How { scope, count_calls: false, count_instructions: None, follow: false, limit };
         let arguments = arguments(command, &how, Path::new("/f/report"));
         parse(lexopt::Parser::from_args(arguments)).unwrap()
     }

@@ -6,6 +6,7 @@
 //! from fork to end, samples the resident set meanwhile, and collects what the kernel has counted.
 
 pub mod callgrind;
+pub mod instructions;
 pub mod launcher;
 mod os;
 mod resident;
@@ -13,6 +14,7 @@ mod resident;
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub struct How {
     pub scope: Scope,
     /// Whether to count system calls. That makes them slower: the times of such a run are worthless.
     pub count_calls: bool,
+    /// Whether to count instructions, and by which library of [`instructions`]. It takes twenty times as long.
+    pub count_instructions: Option<PathBuf>,
     /// Whether to keep the resident set over time.
     pub follow: bool,
     /// Seconds after which the program counts as hung.
@@ -56,6 +60,9 @@ pub struct Sample {
     /// System calls, if they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
+    /// Instructions of the program's own, if they were counted: of the process that executed most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
     /// Seconds of the part that the workload itself timed, without start and set-up, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner: Option<f64>,

@@ -20,6 +20,12 @@ pub fn is_about(results: &Results) -> bool {
     results.contestants.iter().any(|one| one.role == Role::Instrument)
 }
 
+/// Whether they count instructions.
+pub fn counts_instructions(results: &Results) -> bool {
+    let cells = results.rows.iter().flat_map(|row| row.cells.values());
+    cells.flat_map(|cell| &cell.samples).any(|sample| sample.instructions.is_some())
+}
+
 /// The tables of the metrics, then what was written. `only` names the instruments to show, all if it names none.
 pub fn write(results: &Results, metrics: &[Metric], only: &[String], style: Style) -> Result<String, String> {
     let instruments: Vec<&Contestant> =
@@ -34,7 +40,9 @@ pub fn write(results: &Results, metrics: &[Metric], only: &[String], style: Styl
     for metric in metrics {
         text.push_str(&one_table(results, *metric, &shown, style));
     }
-    text.push_str(&written(results, &shown, style));
+    if metrics != [Metric::Instructions] {
+        text.push_str(&written(results, &shown, style));
+    }
     for row in &results.rows {
         for (name, cell) in &row.cells {
             if let Some(failure) = &cell.failure {
@@ -80,7 +88,10 @@ fn one_table(results: &Results, metric: Metric, shown: &[&Contestant], style: St
         let mut line = vec![label(row), metric.show(value)];
         line.extend(names.iter().map(|name| {
             let found = row.cells.get(*name).and_then(|other| ratio(metric, other, cell));
-            found.map_or("–".into(), |(ratio, error)| format!("{ratio:.2} ± {error:.2}"))
+            found.map_or("–".into(), |(ratio, error)| match metric {
+                Metric::Instructions => format!("{:+.2} %", (ratio - 1.0) * 100.0),
+                _ => format!("{ratio:.2} ± {error:.2}"),
+            })
         }));
         lines.push(line);
     }

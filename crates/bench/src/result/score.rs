@@ -29,11 +29,13 @@ pub enum Metric {
     Switches,
     /// System calls.
     Calls,
+    /// Instructions of the program's own.
+    Instructions,
 }
 
 impl Metric {
     /// All, with the names that the command line knows.
-    pub const ALL: [(&str, Metric); 8] = [
+    pub const ALL: [(&str, Metric); 9] = [
         ("time", Metric::Time),
         ("cpu", Metric::Cpu),
         ("inner", Metric::Inner),
@@ -42,6 +44,7 @@ impl Metric {
         ("faults", Metric::Faults),
         ("switches", Metric::Switches),
         ("calls", Metric::Calls),
+        ("instructions", Metric::Instructions),
     ];
 
     /// The metric called `name`.
@@ -64,6 +67,7 @@ impl Metric {
             Metric::Faults => "page faults",
             Metric::Switches => "context switches",
             Metric::Calls => "system calls",
+            Metric::Instructions => "instructions",
         }
     }
 
@@ -72,7 +76,7 @@ impl Metric {
         match self {
             Metric::Time | Metric::Cpu | Metric::Inner => "fastest",
             Metric::Peak | Metric::Average => "leanest",
-            Metric::Faults | Metric::Switches | Metric::Calls => "lowest",
+            Metric::Faults | Metric::Switches | Metric::Calls | Metric::Instructions => "lowest",
         }
     }
 
@@ -83,6 +87,7 @@ impl Metric {
             Metric::Time | Metric::Cpu | Metric::Inner => format!("{value:.3} s"),
             Metric::Peak | Metric::Average => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Metric::Faults | Metric::Switches | Metric::Calls => format!("{value:.0}"),
+            Metric::Instructions => format!("{:.1} million", value / 1e6),
         }
     }
 
@@ -96,6 +101,7 @@ impl Metric {
             Metric::Faults => Some(sample.faults as f64),
             Metric::Switches => Some((sample.voluntary_switches + sample.involuntary_switches) as f64),
             Metric::Calls => sample.calls.map(|count| count as f64),
+            Metric::Instructions => sample.instructions.map(|count| count as f64),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use freestone_pictures::event::{self, Event};
 use freestone_pictures::report::Sources;
-use freestone_pictures::stacks::{StackId, Stacks};
+use freestone_pictures::stacks::{StackId, Stacks, in_standard_library};
 use freestone_pictures::study::{Study, Survey};
 use freestone_profile::{Frame, Mapping, Places, Symbols};
 use freestone_trace::{Call, Ending, Trace};
@@ -131,8 +131,7 @@ struct Sites {
 impl Sites {
     /// Of the lists of mappings that a trace has. What was mapped later holds where it lies over something else.
     fn new(lists: &[String]) -> Sites {
-        let mappings = lists.iter().rev().flat_map(|list| list.lines());
-        let mappings = mappings.filter_map(|line| Mapping::parse(line).ok()).collect();
+        let mappings = lists.iter().rev().flat_map(|list| Mapping::parse_list(list)).collect();
         Sites { symbols: Symbols::new(), places: Places::new(mappings), known: HashMap::new() }
     }
 
@@ -152,8 +151,9 @@ pub fn label(frame: &Frame) -> String {
     if frame.file.is_empty() || frame.line == 0 {
         return frame.function.clone();
     }
-    // Many files of Rust are called mod.rs: the folder tells them apart.
-    let from = frame.file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    // Many files of Rust are called mod.rs: the folder tells them apart. Those of a standard library are known by their whole path in it.
+    let folder = || frame.file.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    let from = in_standard_library(&frame.file).unwrap_or_else(folder);
     format!("{} at {}:{}", frame.function, &frame.file[from..], frame.line)
 }
 

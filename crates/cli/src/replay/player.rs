@@ -381,7 +381,7 @@ fn pause(looked: &mut u32) {
     *looked += 1;
     match *looked {
         ..PATIENCE => std::hint::spin_loop(),
-        ..PAST_PATIENCE => std::thread::yield_now(),
+        PATIENCE..PAST_PATIENCE => std::thread::yield_now(),
         _ => std::thread::sleep(NAP),
     }
 }

@@ -24,6 +24,7 @@ use freestone_sys::linux::{self, control, debugging, socket};
 use super::space::{Record, State};
 use super::trace::Stack;
 use crate::counters::Call;
+use crate::stack::library;
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// What is wrong.
@@ -274,13 +275,18 @@ impl Out {
                 .write_str("        (no stack: no unwinder is loaded; `freestone run --debug` brings one)\n");
             return;
         }
-        let mut within = true;
+        let own = if library::is_apart() {
+            file_at(Out::stack as *const () as usize, &mut FixedText::new())
+        } else {
+            None
+        };
+        let mut within = own.is_some();
         for &address in stack.addresses() {
             let mut file = FixedText::<256>::new();
             let base = file_at(address, &mut file);
             let name = core::str::from_utf8(file.as_bytes()).unwrap_or("");
             // Ours is the beginning; a program that it is a part of shows it.
-            within &= name.contains("libfreestone_malloc");
+            within &= base == own;
             if within {
                 continue;
             }

@@ -8,6 +8,7 @@ use freestone_sys::linux::fault::Access;
 use freestone_sys::linux::{self, control, socket};
 
 use super::record::{FREED, Moment, Record, STACK};
+use crate::stack::library;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{message, stack};
 
@@ -129,7 +130,8 @@ fn tell_stack(what: &str, thread: u32, frames: &[usize]) {
     write_line(&mut line);
     let own = stack::object_of(tell_stack as *const () as usize).map(|object| object.0);
     let is_own = |frame: usize| {
-        own.is_some_and(|own| !own.is_empty() && stack::object_of(frame).is_some_and(|other| other.0 == own))
+        library::is_apart()
+            && own.is_some_and(|own| stack::object_of(frame).is_some_and(|other| other.0 == own))
     };
     for &frame in frames.iter().skip_while(|&&frame| is_own(frame)) {
         let mut line = FixedText::<320>::new();

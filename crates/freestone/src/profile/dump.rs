@@ -96,12 +96,17 @@ fn head(out: &mut dyn Write, ends: Ends, search: Search) -> Result<usize, fmt::E
     Ok(sites)
 }
 
-/// The executable mappings, a line each.
+/// The executable mappings, a line each; behind that of the allocator's library another.
 fn mappings(out: &mut dyn Write) -> fmt::Result {
     let mut outcome = Ok(());
     mapped::each(|mapped| {
         if outcome.is_ok() {
             outcome = writeln!(out, "map {mapped}");
+        }
+        if outcome.is_ok()
+            && let Some(range) = mapped.own()
+        {
+            outcome = writeln!(out, "own {range}");
         }
     });
     outcome

@@ -7,6 +7,7 @@ use freestone_base::text::FixedText;
 use freestone_sys::linux::read_file::ReadFile;
 
 use super::build_id;
+use crate::stack::library;
 
 /// Names of files are compared up to so many bytes.
 const LONGEST_NAME: usize = 512;
@@ -20,6 +21,13 @@ pub(crate) struct Mapped<'a> {
     offset: &'a str,
     id: &'a [u8],
     name: &'a str,
+}
+
+impl Mapped<'_> {
+    /// `START-END` of a mapping with the allocator's code and nothing else, as it has where it is preloaded; else `None`.
+    pub(crate) fn own(&self) -> Option<&str> {
+        library::is_range(self.start..self.end).then_some(self.range)
+    }
 }
 
 impl fmt::Display for Mapped<'_> {

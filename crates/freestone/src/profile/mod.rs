@@ -173,6 +173,15 @@ pub(crate) fn on_alloc(addr: usize, size: usize, class: Option<ClassId>) {
     }
 }
 
+/// Of a watched block that was handed out just now the program wants `size` bytes, fewer than were asked for. In a signal handler on top of
+/// the allocator the sample stays as it is.
+pub(crate) fn on_room(addr: usize, size: usize) {
+    if let Some(inside) = gate::enter() {
+        TABLE.lock().amend(addr, size);
+        drop(inside);
+    }
+}
+
 /// A watched block goes; it may not be a sample. Returns the block that stood for it, or 0, for [`release_proxy`]: a lock may be held
 /// here. The gate has been entered.
 pub(crate) fn on_free(addr: usize) -> usize {

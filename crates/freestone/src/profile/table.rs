@@ -226,20 +226,38 @@ impl Table {
         self.blocks[at] = block;
     }
 
-    /// Takes the block at this address out, if it is a sample.
-    pub(super) fn remove(&mut self, addr: usize) -> Option<Block> {
+    /// Where the block at this address is noted, if it is a sample.
+    fn find(&self, addr: usize) -> Option<usize> {
         let len = self.blocks.len();
         if len == 0 {
             return None;
         }
-        let mask = len - 1;
         let mut at = place_of(addr, len);
         while self.blocks[at].addr != addr {
             if self.blocks[at].addr == 0 {
                 return None;
             }
-            at = (at + 1) & mask;
+            at = (at + 1) & (len - 1);
         }
+        Some(at)
+    }
+
+    /// Of the block at this address, if it is a sample, only so many bytes were wanted. What it stands for stays: it was drawn by the size
+    /// that it has.
+    pub(super) fn amend(&mut self, addr: usize, size: usize) {
+        let Some(at) = self.find(addr) else { return };
+        let Block { weight, size: old, site, .. } = self.blocks[at];
+        self.blocks[at].size = size;
+        let less = weight * (old as f64 - size as f64);
+        self.live.bytes -= less;
+        self.sites[site as usize].allocated.bytes -= less;
+    }
+
+    /// Takes the block at this address out, if it is a sample.
+    pub(super) fn remove(&mut self, addr: usize) -> Option<Block> {
+        let mut at = self.find(addr)?;
+        let len = self.blocks.len();
+        let mask = len - 1;
         let removed = self.blocks[at];
         // What follows without a gap moves up if it may: no marks of what was removed are left.
         let mut gap = at;
@@ -319,6 +337,12 @@ mod tests {
             assert_eq!(table.remove(n * 16).map(|block| block.size), None);
         }
         assert_eq!(table.live_blocks().count(), 5000);
+        let total = |table: &Table| table.sites.iter().map(|site| site.allocated.bytes).sum::<f64>();
+        assert_eq!(total(&table), 400_000.0);
+        (4..=20_000).step_by(4).for_each(|n| table.amend(n * 16, 6));
+        table.amend(5, 6);
+        assert_eq!((total(&table), table.live.bytes), (360_000.0, 5000.0 * 2.0 * 6.0));
+        (4..=20_000).step_by(4).for_each(|n| table.amend(n * 16, 10));
         table.sum_live();
         let live: f64 = table.sites.iter().map(|site| site.live.bytes).sum();
         assert_eq!(live, 5000.0 * 2.0 * 10.0);

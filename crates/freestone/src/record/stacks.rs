@@ -155,6 +155,9 @@ impl Code {
         let mut count = 0;
         mapped::each(|mapped| {
             let _ = writeln!(sheets, "{mapped}");
+            if let Some(range) = mapped.own() {
+                let _ = writeln!(sheets, "own {range}");
+            }
             if let Some((start, end)) = self.ranges.get(count) {
                 start.store(mapped.start, Ordering::Relaxed);
                 end.store(mapped.end, Ordering::Relaxed);

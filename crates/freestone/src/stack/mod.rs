@@ -22,6 +22,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod dwarf;
+pub(crate) mod library;
 #[cfg(target_arch = "x86_64")]
 mod object;
 #[cfg(target_arch = "x86_64")]

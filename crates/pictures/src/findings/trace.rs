@@ -1,9 +1,11 @@
 //! What stands out in a trace.
 
+use hashbrown::HashMap;
+
 use super::Finding;
 use crate::quantity::{bytes, count, rough};
 use crate::stacks::{StackId, Stacks};
-use crate::study::{Group, SHORT, Studied};
+use crate::study::{Group, Pace, SHORT, Studied};
 
 /// What is less is not worth a word.
 const LEAST_BYTES: f64 = 64.0 * 1024.0;
@@ -11,12 +13,43 @@ const LEAST_CALLS: f64 = 1000.0;
 
 /// What is found in the calls of a program.
 pub fn of_trace(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
-    let mut findings = leaks(studied, stacks);
+    let places = places(studied, stacks);
+    let mut findings = leaks(studied, &places);
     findings.extend(fragmentation(studied, stacks));
-    findings.extend(chains(studied, stacks));
-    findings.extend(short_lives(studied, stacks));
-    findings.extend(tails(studied, stacks));
+    findings.extend(chains(studied, &places));
+    findings.extend(short_lives(studied, &places));
+    findings.extend(tails(&places));
     findings
+}
+
+/// Blocks of which one speaks in one sentence: those of call sites that go by the same name, or of a range of sizes.
+struct Place {
+    /// As the object of a sentence.
+    at: String,
+    group: Group,
+    /// Live bytes at moments in equal distances, by [`Pace`].
+    courses: [Vec<f32>; 2],
+}
+
+fn places(studied: &Studied, stacks: &Stacks) -> Vec<Place> {
+    let names = Names::new(studied, stacks);
+    let mut all: Vec<Place> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for (number, group) in names.groups(studied).iter().enumerate() {
+        let at = names.where_at(number);
+        let place = *known.entry(at.clone()).or_insert_with(|| {
+            all.push(Place { at, group: Group::default(), courses: [const { Vec::new() }; 2] });
+            all.len() - 1
+        });
+        let place = &mut all[place];
+        place.group.add(group);
+        for (course, frames) in place.courses.iter_mut().zip([names.frames(studied), names.marks(studied)]) {
+            course.resize(frames.len(), 0.0);
+            let live = frames.iter().map(|frame| frame.get(number).copied().unwrap_or(0.0));
+            course.iter_mut().zip(live).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    all
 }
 
 /// Names a group: a call site where there are any, else a range of sizes.
@@ -36,6 +69,10 @@ impl<'a> Names<'a> {
 
     pub fn frames<'s>(&self, studied: &'s Studied) -> &'s [Vec<f32>] {
         if self.by_site { &studied.site_frames } else { &studied.size_frames }
+    }
+
+    fn marks<'s>(&self, studied: &'s Studied) -> &'s [Vec<f32>] {
+        if self.by_site { &studied.site_marks } else { &studied.size_marks }
     }
 
     pub fn name(&self, place: usize) -> String {
@@ -70,23 +107,23 @@ pub fn size_label(class: usize) -> String {
     }
 }
 
-fn leaks(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
-    let names = Names::new(studied, stacks);
-    let frames = names.frames(studied);
+/// What grew in every part of the run, by time or by calls. Both, because a program that waits, or is kept from its processor, does
+/// not grow meanwhile, and one that works through much at once makes most of its calls then.
+fn leaks(studied: &Studied, places: &[Place]) -> Vec<Finding> {
     let least = LEAST_BYTES.max(studied.peak.bytes as f64 * 0.02);
-    let groups = names.groups(studied).iter().enumerate();
-    let found = groups.filter_map(|(place, group)| {
-        let history: Vec<f32> = frames.iter().map(|frame| frame.get(place).copied().unwrap_or(0.0)).collect();
-        let highest = f64::from(history.iter().copied().fold(0.0, f32::max));
-        if highest < least || !group.grows(&history) {
-            return None;
-        }
+    let found = places.iter().filter_map(|place| {
+        let group = &place.group;
+        let highest = f64::from(place.courses[0].iter().copied().fold(0.0, f32::max));
+        let lives_on = group.live > highest * 0.5;
+        let (pace, history) = [Pace::Time, Pace::Calls]
+            .into_iter()
+            .zip(&place.courses)
+            .find(|(pace, course)| {
+                Group::grows(course) && (!lives_on || group.survivors_are_of_all_ages(*pace))
+            })
+            .filter(|_| highest >= least)?;
         let since = history.iter().position(|&live| live > 0.0).unwrap_or(0);
         let early = f64::from(history[since + (history.len() - since) / 4]);
-        let lives_on = group.live > highest * 0.5;
-        if lives_on && !group.survivors_are_of_all_ages() {
-            return None;
-        }
         let fate = if lives_on {
             format!("{} in {} still live at the end", bytes(group.live as u64), blocks(group.live_blocks))
         } else {
@@ -100,14 +137,15 @@ fn leaks(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
         Some(Finding {
             kind: if lives_on { "Leak or unbounded cache" } else { "Growth without a bound" },
             seen: format!(
-                "Memory allocated {} grew {}, from {} after a quarter of that time to {}; {fate}.",
-                names.where_at(place),
+                "Memory allocated {} grew {}, from {} after a quarter of {} to {}; {fate}.",
+                place.at,
                 if since * 8 < history.len() {
                     "all through the run"
                 } else {
                     "from its first block to the end"
                 },
                 bytes(early as u64),
+                if pace == Pace::Time { "that time" } else { "the calls in that time" },
                 bytes(highest as u64),
             ),
             advice: advice.into(),
@@ -132,17 +170,17 @@ fn fragmentation(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
         return Vec::new();
     }
     let names = Names::new(studied, stacks);
-    let most = if names.by_site {
-        stranded.by_site.first().map(|&(site, bytes)| (site as usize, bytes))
-    } else {
-        stranded.by_size.first().copied()
-    };
-    let who = most.map_or(String::new(), |(place, part)| {
-        format!(
-            " Most of it ({}) is held back by blocks allocated {}.",
-            bytes(part as u64),
-            names.where_at(place)
-        )
+    // Of call sites that go by the same name together.
+    let mut held_at: HashMap<String, f64> = HashMap::new();
+    let by_site = stranded.by_site.iter().map(|&(site, bytes)| (site as usize, bytes));
+    let by_size = stranded.by_size.iter().copied();
+    let parts: Vec<(usize, f64)> = if names.by_site { by_site.collect() } else { by_size.collect() };
+    for (place, part) in parts {
+        *held_at.entry(names.where_at(place)).or_default() += part;
+    }
+    let most = held_at.into_iter().max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+    let who = most.map_or(String::new(), |(at, part)| {
+        format!(" Most of it ({}) is held back by blocks allocated {at}.", bytes(part as u64))
     });
     let when = studied.span as u128 * (stranded.frame as u128 + 1) / studied.map.frames.len().max(1) as u128;
     let when = super::super::report::moment(studied.timed, when as u64);
@@ -161,10 +199,10 @@ fn fragmentation(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
     }]
 }
 
-fn chains(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
-    let names = Names::new(studied, stacks);
+fn chains(studied: &Studied, places: &[Place]) -> Vec<Finding> {
     let all_bytes: f64 = studied.sizes.iter().map(|group| group.bytes + group.copied).sum();
-    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+    let found = places.iter().filter_map(|place| {
+        let group = &place.group;
         let is_much = group.chain_steps >= studied.calls as f64 * 0.02 || group.chain_copied >= all_bytes * 0.02;
         if group.chain_steps < LEAST_CALLS || !is_much {
             return None;
@@ -174,7 +212,7 @@ fn chains(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
             seen: format!(
                 "{} allocated {} grew in {} steps of realloc each on average; {} were copied for that.",
                 blocks(group.chains),
-                names.where_at(place),
+                place.at,
                 rough_steps(group.chain_steps / group.chains.max(1.0)),
                 bytes(group.chain_copied as u64),
             ),
@@ -194,9 +232,9 @@ fn rough_steps(steps: f64) -> String {
     format!("{steps:.0}")
 }
 
-fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
-    let names = Names::new(studied, stacks);
-    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+fn short_lives(studied: &Studied, places: &[Place]) -> Vec<Finding> {
+    let found = places.iter().filter_map(|place| {
+        let group = &place.group;
         if group.short < LEAST_CALLS || group.short < studied.calls as f64 * 0.04 {
             return None;
         }
@@ -207,7 +245,7 @@ fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
                 "{} blocks, {} each on average, were allocated {} and given back within {SHORT} calls: {:.0} % of all blocks from there.",
                 rough(group.short),
                 bytes(mean as u64),
-                names.where_at(place),
+                place.at,
                 group.short / group.ended_blocks().max(1.0) * 100.0,
             ),
             advice: "A buffer that is kept and cleared, or an array on the stack, would save these calls.".into(),
@@ -219,9 +257,9 @@ fn short_lives(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
     found.collect()
 }
 
-fn tails(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
-    let names = Names::new(studied, stacks);
-    let found = names.groups(studied).iter().enumerate().filter_map(|(place, group)| {
+fn tails(places: &[Place]) -> Vec<Finding> {
+    let found = places.iter().filter_map(|place| {
+        let group = &place.group;
         if group.tails < 1.0 || group.untouched < 16.0 * LEAST_BYTES {
             return None;
         }
@@ -231,7 +269,7 @@ fn tails(studied: &Studied, stacks: &Stacks) -> Vec<Finding> {
                 "{} at the ends of {} allocated {} were never touched.",
                 bytes(group.untouched as u64),
                 blocks(group.tails),
-                names.where_at(place),
+                place.at,
             ),
             advice: "They cost addresses, not memory; but asking for less would let the allocator reuse what it has.".into(),
             section: "churn",

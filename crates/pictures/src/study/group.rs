@@ -43,8 +43,17 @@ pub struct Group {
     pub untouched: f64,
     /// The blocks with such an end.
     pub tails: f64,
-    /// Bytes of blocks that live at the end, by the sixteenth of the time in which they were allocated.
-    pub born: [f64; 16],
+    /// Bytes of blocks that live at the end, by the sixteenth in which they were allocated: of the time, and of the calls.
+    pub born: [[f64; 16]; 2],
+}
+
+/// By which of [`Group::born`] is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Equal stretches of time.
+    Time = 0,
+    /// Equal numbers of calls of the whole program, which stand still while it waits, or is kept from working.
+    Calls = 1,
 }
 
 impl Group {
@@ -106,6 +115,33 @@ impl Group {
         self.tails += weight;
     }
 
+    /// Takes in another, which goes by the same name.
+    pub fn add(&mut self, other: &Group) {
+        for (sum, part) in [
+            (&mut self.live, other.live),
+            (&mut self.live_blocks, other.live_blocks),
+            (&mut self.at_peak, other.at_peak),
+            (&mut self.bytes, other.bytes),
+            (&mut self.allocations, other.allocations),
+            (&mut self.short, other.short),
+            (&mut self.resizes, other.resizes),
+            (&mut self.copied, other.copied),
+            (&mut self.chains, other.chains),
+            (&mut self.chain_steps, other.chain_steps),
+            (&mut self.chain_copied, other.chain_copied),
+            (&mut self.untouched, other.untouched),
+            (&mut self.tails, other.tails),
+        ] {
+            *sum += part;
+        }
+        let len = self.chain_sizes.len().max(other.chain_sizes.len());
+        self.chain_sizes.resize(len, 0.0);
+        let own = self.chain_sizes.iter_mut().chain(&mut self.lifetimes).chain(self.born.as_flattened_mut());
+        let others = other.chain_sizes.iter().copied().chain((other.chain_sizes.len()..len).map(|_| 0.0));
+        let others = others.chain(other.lifetimes).chain(other.born.as_flattened().iter().copied());
+        own.zip(others).for_each(|(sum, part)| *sum += part);
+    }
+
     pub(super) fn settle(&mut self, peaks: u32) {
         self.settle_peak(peaks);
     }
@@ -127,10 +163,10 @@ impl Group {
     }
 
     /// Whether live bytes grew all the time since there were any: the mark of a leak, or of a cache without a bound. `frames` are its live
-    /// bytes at moments in equal distances.
+    /// bytes at moments in equal distances, of time or of calls.
     ///
     /// That time must be a quarter of the whole at least: a program that ends with its work is no leak.
-    pub fn grows(&self, frames: &[f32]) -> bool {
+    pub fn grows(frames: &[f32]) -> bool {
         let first = frames.iter().position(|&live| live > 0.0).unwrap_or(frames.len());
         let since = &frames[first..];
         if since.len() < frames.len().div_ceil(4).max(8) {
@@ -143,9 +179,10 @@ impl Group {
     }
 
     /// Whether what lives at the end was allocated evenly over time, since anything was: nothing of a kind that comes and goes.
-    pub fn survivors_are_of_all_ages(&self) -> bool {
-        let first = self.born.iter().position(|&bytes| bytes > 0.0).unwrap_or(self.born.len());
-        let (early, late) = self.born[first..].split_at((self.born.len() - first) / 2);
+    pub fn survivors_are_of_all_ages(&self, pace: Pace) -> bool {
+        let born = &self.born[pace as usize];
+        let first = born.iter().position(|&bytes| bytes > 0.0).unwrap_or(born.len());
+        let (early, late) = born[first..].split_at((born.len() - first) / 2);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
         !early.is_empty() && mean(early) > mean(late) * 0.4
     }

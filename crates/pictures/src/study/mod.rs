@@ -29,7 +29,7 @@ use crate::event::{Call, Event};
 use crate::stacks::StackId;
 use frames::Clock;
 pub use frames::{BUCKETS, Buckets, FRAMES};
-pub use group::{Group, LIFETIMES, SHORT, lifetime_label};
+pub use group::{Group, LIFETIMES, Pace, SHORT, lifetime_label};
 use pages::Pages;
 pub(crate) use pages::total;
 pub use pages::{HeapMap, OS_PAGE, Stranded};
@@ -120,6 +120,9 @@ pub struct Study {
     sizes: Vec<Group>,
     site_frames: Vec<Vec<f32>>,
     size_frames: Vec<Vec<f32>>,
+    /// How many calls there are in all, and the sites' and the sizes' live bytes after equal numbers of them.
+    survey: Survey,
+    marks: [Vec<Vec<f32>>; 2],
     pages: Pages,
     threads: HashMap<u32, Thread>,
     calls: u64,
@@ -150,6 +153,10 @@ pub struct Studied {
     pub site_frames: Vec<Vec<f32>>,
     /// The same by size.
     pub size_frames: Vec<Vec<f32>>,
+    /// Live bytes of each call site after equal numbers of calls, as many times.
+    pub site_marks: Vec<Vec<f32>>,
+    /// The same by size.
+    pub size_marks: Vec<Vec<f32>>,
     /// The heap at each moment.
     pub map: HeapMap,
     /// What sparse pages held back at the worst of these moments.
@@ -158,6 +165,11 @@ pub struct Studied {
     pub threads: Vec<Thread>,
     /// Frees and resizes of blocks of which no allocation is known.
     pub strangers: u64,
+}
+
+/// Live bytes of groups at this moment.
+fn live_of(groups: &[Group]) -> Vec<f32> {
+    groups.iter().map(|group| group.live as f32).collect()
 }
 
 /// Studies calls that are all at hand.
@@ -183,6 +195,8 @@ impl Study {
             sizes: (0..SIZES).map(|_| Group::default()).collect(),
             site_frames: Vec::new(),
             size_frames: Vec::new(),
+            survey,
+            marks: [const { Vec::new() }; 2],
             pages: Pages::default(),
             threads: HashMap::new(),
             calls: 0,
@@ -203,6 +217,9 @@ impl Study {
         let now = self.clock.at(event.time, self.calls);
         while self.clock.is_frame_due(now) {
             self.frame();
+        }
+        while self.is_mark_due() {
+            self.mark();
         }
         self.calls += 1;
         let thread = self.threads.entry(event.thread).or_default();
@@ -338,11 +355,22 @@ impl Study {
         self.enter(to, block);
     }
 
+    /// Whether the next mark lies before the next call. The last is taken at the end.
+    fn is_mark_due(&self) -> bool {
+        let next = self.marks[0].len() as u128 + 1;
+        next < FRAMES as u128
+            && u128::from(self.calls) * FRAMES as u128 >= next * u128::from(self.survey.calls)
+    }
+
+    fn mark(&mut self) {
+        self.marks[0].push(live_of(&self.sites));
+        self.marks[1].push(live_of(&self.sizes));
+    }
+
     fn frame(&mut self) {
         self.clock.frames += 1;
-        let live = |groups: &[Group]| groups.iter().map(|group| group.live as f32).collect();
-        self.site_frames.push(live(&self.sites));
-        self.size_frames.push(live(&self.sizes));
+        self.site_frames.push(live_of(&self.sites));
+        self.size_frames.push(live_of(&self.sizes));
         if self.pages.frame(self.clock.frames - 1) {
             let blocks = self.blocks.iter().map(|(&address, block)| {
                 (address, block.size, (block.site != NOWHERE).then_some(block.site), block.weight)
@@ -356,17 +384,26 @@ impl Study {
         while self.clock.frames < FRAMES {
             self.frame();
         }
+        while self.marks[0].len() < FRAMES {
+            self.mark();
+        }
         let left: Vec<Block> = self.blocks.values().copied().collect();
         let span = self.clock.span();
         for block in &left {
             self.ended(block, None);
-            let slice = (block.born * 16 / span.max(1)).min(15) as usize;
+            let part =
+                |at: u64, whole: u64| (u128::from(at) * 16 / u128::from(whole.max(1))).min(15) as usize;
+            let (time, calls) = (part(block.born, span), part(block.born_call, self.calls));
             let bytes = block.size as f64;
-            self.groups(block).for_each(|(group, weight)| group.born[slice] += bytes * weight);
+            self.groups(block).for_each(|(group, weight)| {
+                group.born[Pace::Time as usize][time] += bytes * weight;
+                group.born[Pace::Calls as usize][calls] += bytes * weight;
+            });
         }
         let peaks = self.peaks;
         self.sites.iter_mut().chain(&mut self.sizes).for_each(|group| group.settle(peaks));
         let (map, stranded) = self.pages.finish();
+        let [site_marks, size_marks] = self.marks;
         let mut threads: Vec<Thread> = self.threads.into_values().collect();
         threads.sort_by_key(|thread| (std::cmp::Reverse(thread.calls), thread.thread));
         Studied {
@@ -380,6 +417,8 @@ impl Study {
             sizes: self.sizes,
             site_frames: self.site_frames,
             size_frames: self.size_frames,
+            site_marks,
+            size_marks,
             map,
             stranded,
             threads,

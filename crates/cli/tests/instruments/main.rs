@@ -1,0 +1,5 @@
+//! The instruments on whole programs, as a user takes them.
+
+mod estimates;
+mod pprof;
+mod programs;
