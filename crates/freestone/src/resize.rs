@@ -1,7 +1,8 @@
 //! realloc, for C and for Rust.
 //!
 //! A block that grows beyond the small classes is likely to grow on, so it moves to the page heap, where it can grow in
-//! place or move without copying; fresh blocks of its size come from the medium classes.
+//! place or move without copying; fresh blocks of its size come from the medium classes. One that grows in small steps moves there
+//! earlier: else each class on its way would copy it, and keep a block that nobody else needs.
 //!
 //! # Safety
 //!
@@ -27,6 +28,8 @@ use crate::start;
 /// From this size on a large block that must move is moved by its page tables; below, copying costs less than the
 /// system call and the page faults on the old place.
 const MOVE_PAGES: usize = 1 << 20;
+/// From this size on a block that grows in small steps is one of the page heap's.
+const STEPPED: usize = 8 << 10;
 
 /// realloc of a live block to `new_size` bytes, which is not zero. Null when memory is refused; the old block
 /// then stands. A block of a class stays while it fits, down to half of it; large ones grow in place or move
@@ -52,28 +55,30 @@ unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize) -> *mut u
         // SAFETY: the caller's promise.
         return unsafe { realloc_unclassed(block, new_size) };
     }
-    let room = with_room(new_size, usable);
-    let to = take(room, usable);
+    // SAFETY: the caller's promise.
+    unsafe { copy_to(take_grown(new_size, usable), block, usable, new_size) }
+}
+
+/// The new place of a block of `usable` bytes that becomes one of `new_size`. When it grows by less than a sixteenth, it gets a quarter
+/// more than it held, because who grows in small steps goes on, and each step would copy all before long.
+fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
+    if new_size <= usable || new_size - usable > usable / 16 {
+        return take(new_size, usable, new_size > MAX_SMALL);
+    }
+    let room = new_size.max((usable + usable / 4).min(MAX_SMALL));
+    let to = take(room, usable, room >= STEPPED);
     if room != new_size {
         observe::on_room(to.expose_provenance(), new_size);
     }
-    // SAFETY: the caller's promise.
-    unsafe { copy_to(to, block, usable, new_size) }
-}
-
-/// The size to ask for when a small block of `usable` bytes grows to `new_size`: a quarter more than it held when it grows
-/// by less than a sixteenth, because who grows in small steps goes on, and each step would copy all before long.
-fn with_room(new_size: usize, usable: usize) -> usize {
-    if new_size > usable && new_size - usable <= usable / 16 {
-        new_size.max((usable + usable / 4).min(MAX_SMALL))
-    } else {
-        new_size
-    }
+    to
 }
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     let addr = block.expose_provenance();
+    if slow::stays_large(addr, new_size) {
+        return block;
+    }
     if debug::owns(addr) {
         return debug::resize(addr, new_size, MALLOC_ALIGN);
     }
@@ -91,7 +96,7 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
         }
         return to;
     }
-    if new_size > MAX_SMALL
+    if (new_size > MAX_SMALL || new_size > usable)
         && usable > 0
         && let Some(place) = slow::resize_large(addr, new_size, new_size >= MOVE_PAGES)
     {
@@ -101,7 +106,7 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
         return resized(block, new_size, block, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take(new_size, usable), block, usable, new_size) }
+    unsafe { copy_to(take_grown(new_size, usable), block, usable, new_size) }
 }
 
 /// The block was resized without copying and lies at `place` now.
@@ -134,9 +139,9 @@ fn note(block: *mut u8, new_size: usize, place: *mut u8, in_place: bool) {
 }
 
 /// The new place of a block that held `old` bytes. A realloc that moves is one call to the program, so its parts are not
-/// counted as calls.
-fn take(size: usize, old: usize) -> *mut u8 {
-    let grows_large = size > MAX_SMALL && size > old;
+/// counted as calls. With `large`, if it grows, it becomes one of the page heap's.
+fn take(size: usize, old: usize, large: bool) -> *mut u8 {
+    let grows_large = large && size > old;
     if start::counting() {
         counters::on_realloc(false);
     }
@@ -230,7 +235,7 @@ unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size
         }
     }
     let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
-        take(new_size, old_size)
+        take(new_size, old_size, true)
     } else if WATCHED && start::sees_every_call() {
         if start::counting() {
             counters::on_realloc(false);

@@ -577,6 +577,24 @@ pub(crate) fn is_guarded(addr: usize) -> bool {
     LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())
 }
 
+/// Whether the block at `addr` is a large one that holds `new_size` bytes on just as many pages, and nobody wants to know of it.
+#[inline]
+pub(crate) fn stays_large(addr: usize, new_size: usize) -> bool {
+    if !start::is_plain() {
+        return false;
+    }
+    let Some(span) = LEVELS.pages.page_map().span_of(addr) else { return false };
+    let usable = span.usable_bytes();
+    let stays = span.state() == SpanState::Large
+        && span.first_block() == addr
+        && new_size <= usable
+        && usable - new_size < PAGE_SIZE;
+    if stays {
+        span.set_requested(new_size);
+    }
+    stays
+}
+
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
 /// `None`: allocate, copy and free instead.
 pub(crate) fn resize_large(addr: usize, new_size: usize, may_move: bool) -> Option<*mut u8> {
