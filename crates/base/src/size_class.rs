@@ -16,6 +16,8 @@
 //! like any other. Nobody may conclude from such a size that a block belongs to a class: a cleared, a resized or
 //! an over-aligned block of that size comes from the page heap.
 //!
+//! Neighbouring classes above 1 KiB can be [merged](MERGED_CLASSES): then the largest of a group serves the sizes of all of it.
+//!
 //! Blocks below a cache line in size have line-mates. So that no two CPUs get such mates, these classes exist in
 //! [`VARIANTS`] *variants* with slabs of their own, and each cache hands out blocks of one variant only; which one follows
 //! from its number. The functions here name the first; [`ClassId::variant`] leads to the others.
