@@ -139,12 +139,18 @@ pub(crate) extern "C" fn malloc_medium(size: usize) -> *mut u8 {
 #[inline(never)]
 pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
     if start::is_plain() {
-        slow::serve(class_of(size), size, MALLOC_ALIGN, false)
-    } else if size <= MAX_SMALL && start::hardened_as_usual() {
-        harden::malloc(size)
-    } else {
-        malloc_instrumented(size)
+        return slow::serve(class_of(size), size, MALLOC_ALIGN, false);
     }
+    if size <= MAX_SMALL && start::hardened_as_usual() {
+        return harden::malloc(size);
+    }
+    if size <= MAX_SMALL && start::records_alone() {
+        let block = slow::instrumented::allocate_recorded(size, CLASSES_BEHIND + ((size + 7) >> 3));
+        if !block.is_null() {
+            return block;
+        }
+    }
+    malloc_instrumented(size)
 }
 
 #[cold]
@@ -223,9 +229,16 @@ fn alloc_missed(size: usize, align: usize, _: usize) -> *mut u8 {
     alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
-/// [`alloc`] of a small block where nobody observes, or its turn has come: it is counted there.
+/// [`alloc`] of a small block where nobody observes, or its turn has come: it is counted there. Its class stands at `entry`, as
+/// [`entry_of`] has it.
 #[cfg(target_arch = "x86_64")]
-pub(crate) extern "C" fn alloc_due(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_due(size: usize, align: usize, entry: usize) -> *mut u8 {
+    if start::records_alone() {
+        let block = slow::instrumented::allocate_recorded(size, entry);
+        if !block.is_null() {
+            return block;
+        }
+    }
     slow::allocate(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
@@ -273,7 +286,7 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
     if size < HOT.limit.load(Ordering::Acquire) {
         // A multiple of the alignment, which every block of its class has then if it is below a line.
         let rounded = (size.max(1) + align - 1) & !(align - 1);
-        if rounded <= MAX_SHARING || align <= MALLOC_ALIGN {
+        if rounded <= MAX_SHARING {
             return pop_for(rounded);
         }
         if let Some(class) = class_of_aligned(size, align) {
@@ -399,6 +412,9 @@ unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
 /// F2; size and alignment are the allocation's.
 #[cold]
 pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
+    if start::records_alone() {
+        return slow::instrumented::release_recorded(block.expose_provenance(), None, Call::Malloc);
+    }
     let class = if tells_class(size, align) { class_of_aligned(size, align) } else { None };
     // SAFETY: F2.
     unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }

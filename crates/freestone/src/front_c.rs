@@ -193,6 +193,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
         "ret",
         "2:", // taken back, as in malloc_slow
         "add dword ptr fs:[rdx], ecx",
+        "mov rdx, r11",
         "jmp {due}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,

@@ -174,6 +174,12 @@ pub(crate) fn only_records() -> bool {
     instruments() & (COUNTS | RECORDS) == RECORDS && mode() == Mode::Cpu
 }
 
+/// Whether that is all that is done beside serving.
+#[inline]
+pub(crate) fn records_alone() -> bool {
+    instruments() == STARTED | RECORDS && mode() == Mode::Cpu
+}
+
 /// Whether the slow path walks all invariants now and then.
 #[inline]
 pub(crate) fn checking() -> bool {

@@ -58,8 +58,8 @@ usage: freestone-bench COMMAND [options]
       --json FILE          also write every sample
       --rounds N           rounds (default 7)
       --stacks A,B         recordings with the stacks of one call in so many (default 16,32)
-      --instructions       count them under valgrind instead of timing, of the profile: without noise, twenty times as slow
-                           (default 1 round at scale 0.1)
+      --instructions       count them under valgrind instead of timing: without noise, twenty times as slow (default 1 round at
+                           scale 0.1, stacks 32)
       --metric A,B         as for run (default cpu,time)
   ranks [NAME...]        programs under five allocators, and replays of their traces on the same: do they rank them alike?
       --json FILE          also write every sample

@@ -39,7 +39,7 @@ const ROWS: [(&str, Interface); 6] = [
 pub fn main(mut arguments: lexopt::Parser) -> Done {
     let mut options = Options::new(&[Interface::C, Interface::Rust]);
     options.parameters.rounds = 7;
-    let (mut names, mut stacks): (Vec<String>, _) = (Vec::new(), vec!["16".to_string(), "32".to_string()]);
+    let (mut names, mut stacks): (Vec<String>, Option<Vec<String>>) = (Vec::new(), None);
     let mut json: Option<PathBuf> = None;
     let mut metrics = overhead::USUAL.to_vec();
     let (mut counted, mut given) = (false, Vec::new());
@@ -49,7 +49,7 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             Long("json") => json = Some(arguments.value()?.into()),
             Long("metric") => metrics = options::metrics(arguments.value()?)?,
             Long("instructions") => counted = true,
-            Long("stacks") => stacks = options::words(arguments.value()?)?,
+            Long("stacks") => stacks = Some(options::words(arguments.value()?)?),
             Long(name @ ("peers" | "lib" | "without")) => {
                 return Err(
                     format!("overhead has no option --{name}: only Freestone has these instruments").into()
@@ -63,6 +63,9 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
             other => return Err(other.unexpected().into()),
         }
     }
+    // Counting takes its time: the usual one alone.
+    let usual = if counted { &["32"][..] } else { &["16", "32"] };
+    let stacks = stacks.unwrap_or_else(|| usual.iter().map(ToString::to_string).collect());
     if let Some(bad) = stacks.iter().find(|every| every.parse::<u32>().is_err()) {
         return Err(format!("--stacks {bad}: here it must be whole numbers, separated by commas").into());
     }
@@ -88,10 +91,6 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     std::fs::create_dir(&output)?;
     instruments(&mut field, &stacks, &output)?;
     let counter = if counted { Some(instructions::prepare(folder.path())?) } else { None };
-    if counted {
-        // valgrind has no room for a recording's file.
-        field.runners.retain(|runner| !runner.contestant.version.contains("record"));
-    }
     let jobs = rows.iter().filter_map(|row| job(row, &options, &field.bench_c, folder.path()));
     let jobs: Vec<Job> = match &counter {
         Some(library) => jobs.map(|job| job.counted(library)).collect(),

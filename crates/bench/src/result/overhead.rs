@@ -89,7 +89,7 @@ fn one_table(results: &Results, metric: Metric, shown: &[&Contestant], style: St
         line.extend(names.iter().map(|name| {
             let found = row.cells.get(*name).and_then(|other| ratio(metric, other, cell));
             found.map_or("–".into(), |(ratio, error)| match metric {
-                Metric::Instructions => format!("{:+.2} %", (ratio - 1.0) * 100.0),
+                Metric::Instructions => format!("{ratio:.4}"),
                 _ => format!("{ratio:.2} ± {error:.2}"),
             })
         }));

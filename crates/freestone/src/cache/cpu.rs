@@ -319,6 +319,13 @@ impl CpuAccess {
         unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, secret, block) }
     }
 
+    /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region.
+    #[inline(always)]
+    pub(crate) fn pop_at(entry: usize) -> usize {
+        // SAFETY: as `pop`.
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), entry) }
+    }
+
     /// Puts a block into the cache the thread is on; false when it is full. O(1).
     pub(crate) fn push(class: ClassId, block: usize) -> bool {
         // SAFETY: as `pop`; the caller gives up the block.

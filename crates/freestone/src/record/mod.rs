@@ -105,12 +105,17 @@ fn tell(words: core::fmt::Arguments<'_>) {
     message::say(&text);
 }
 
-/// A request was served with `block`, or refused with null.
+/// A request by malloc was served with the block at `addr`.
 #[inline(never)]
+pub(crate) fn on_malloc(size: usize, addr: usize) {
+    write_frequent(Op::Alloc { way: Way::Malloc, size: size as u64, addr: addr as u64 });
+}
+
+/// A request was served with `block`, or refused with null.
 pub(crate) fn on_alloc(call: Call, size: usize, align: usize, zeroed: bool, block: *mut u8) {
     let (addr, bytes) = (block.addr() as u64, size as u64);
     if call != Call::Aligned && align <= Way::Malloc.align() && !zeroed && addr != 0 {
-        return write_frequent(Op::Alloc { way: Way::Malloc, size: bytes, addr });
+        return on_malloc(size, block.addr());
     }
     on_other_alloc(call, bytes, align, zeroed, addr);
 }

@@ -56,6 +56,19 @@ pub(crate) fn allocate(request: &Request) -> *mut u8 {
     block
 }
 
+/// malloc of a small block where calls are recorded and nothing else is on: out of the CPU's cache, as if they were not; null where it
+/// has none. Its class stands at `entry`, as `front::entry_of` has it.
+#[cold]
+#[inline(never)]
+pub(crate) fn allocate_recorded(size: usize, entry: usize) -> *mut u8 {
+    record::before_alloc();
+    let block = CpuAccess::pop_at(entry);
+    if block != 0 {
+        record::on_malloc(size, block);
+    }
+    core::ptr::with_exposed_provenance_mut(block)
+}
+
 /// The same for a request that is not observed, or was counted down already.
 #[cold]
 #[inline(never)]
@@ -126,9 +139,25 @@ pub(crate) fn from_cache(class: ClassId, size: usize, align: usize, zeroed: bool
 pub(super) fn release(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if start::only_hardened() && !block.is_null() {
         harden::release(block.expose_provenance(), told.size, told.call);
+    } else if start::records_alone() && !block.is_null() {
+        release_recorded(block.expose_provenance(), class, told.call);
     } else {
         release_otherwise(block, class, told);
     }
+}
+
+/// The same where calls are recorded, and nothing else is on.
+#[cold]
+#[inline(never)]
+pub(crate) fn release_recorded(addr: usize, class: Option<ClassId>, call: Call) {
+    let class = class.unwrap_or_else(|| class_at(addr));
+    if call != Call::Inner {
+        record_free(addr, class);
+    }
+    if class != ClassId::NONE && CpuAccess::push(class, addr) {
+        return;
+    }
+    release_below(addr, class, call);
 }
 
 #[cold]

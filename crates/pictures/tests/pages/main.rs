@@ -23,6 +23,10 @@ fn main() -> ExitCode {
         ),
         ("planted::hostile_calls_do_no_harm", planted::hostile_calls_do_no_harm),
         ("planted::peaks_are_exact", planted::peaks_are_exact),
+        (
+            "planted::a_leak_is_found_in_a_run_that_stood_still_and_named_by_the_programs_line",
+            planted::a_leak_is_found_in_a_run_that_stood_still_and_named_by_the_programs_line,
+        ),
         ("planted::a_long_trace_makes_no_long_page", planted::a_long_trace_makes_no_long_page),
     ];
     let clicked = [

@@ -2,7 +2,7 @@
 
 use freestone_pictures::event::{Call, Event};
 use freestone_pictures::report::Sources;
-use freestone_pictures::stacks::StackId;
+use freestone_pictures::stacks::{StackId, Stacks};
 use freestone_pictures::study::study;
 
 use crate::service::{Faults, sources};
@@ -26,6 +26,32 @@ pub fn a_program_without_faults_has_no_findings() {
     let sources = sources(Faults::default());
     assert_eq!(sources.findings(), []);
     assert!(sources.page().contains("Nothing stands out"));
+}
+
+/// A leak is one though the run stood still for most of its time; call sites with the same name are one; and it is named by the
+/// program's own line, not by that of a header which allocates for it.
+pub fn a_leak_is_found_in_a_run_that_stood_still_and_named_by_the_programs_line() {
+    let mut stacks = Stacks::default();
+    let header = "make_unique<Session> at c++/12/bits/unique_ptr.h:1065";
+    let sites = [
+        stacks.enter(["_start", "main at a.cc:9", "open at a.cc:5", header, "operator new(unsigned long)"]),
+        stacks.enter(["_start", "main at a.cc:9", "open at a.cc:5", "std::vector<int>::push_back"]),
+    ];
+    // All of it in the first and the last tenth of the time.
+    let time = |n: u64| if n < 1000 { n } else { 9000 + n };
+    let event = |n: u64| {
+        let call = Call::Allocate { address: 0x10_0000 + n * 256, size: 200 };
+        Event { time: time(n), thread: 0, call, stack: Some((sites[n as usize % 2], 1.0)) }
+    };
+    let events: Vec<Event> = (0..2000).map(event).collect();
+    let findings = Sources { studied: Some(study(&events)), stacks, ..Sources::default() }.findings();
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    let seen = &findings[0].seen;
+    assert!(
+        seen.contains("at open at a.cc:5 ← main at a.cc:9 grew") && seen.contains("of the calls"),
+        "{seen}"
+    );
+    assert!(seen.contains("390.7 KiB in 2,000 blocks still live"), "{seen}");
 }
 
 /// Addresses and sizes that no allocator hands out, and blocks that were never allocated.
