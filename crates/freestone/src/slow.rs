@@ -138,6 +138,7 @@ pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: b
     // An aligned request has looked into the cache for its own class.
     if let Some(class) = class
         && own != Some(class)
+        && start::mode() == Mode::Cpu
         && let block = CpuAccess::pop(CpuAccess::own_now(class))
         && block != 0
     {
