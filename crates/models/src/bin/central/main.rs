@@ -8,7 +8,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "files taken in speak of others that are not")]
 
 #[cfg(not(test))]
-#[allow(dead_code, reason = "the allocator's file; the model uses a part of it")]
+#[allow(dead_code, unused_imports, reason = "the allocator's file; the model uses a part of it")]
 #[path = "../../../../freestone/src/central/mod.rs"]
 mod central;
 /// The allocator draws by thread; here the checker draws, so that a schedule can be run again.
