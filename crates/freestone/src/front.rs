@@ -139,20 +139,21 @@ pub(crate) extern "C" fn malloc_medium(size: usize) -> *mut u8 {
 #[inline(never)]
 pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
     if start::is_plain() {
-        return slow::serve(class_of(size), size, MALLOC_ALIGN, false);
+        slow::serve(class_of(size), size, MALLOC_ALIGN, false)
+    } else {
+        malloc_instrumented(size)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_instrumented(size: usize) -> *mut u8 {
     if size <= MAX_SMALL && start::records_alone() {
         let block = slow::instrumented::allocate_recorded(size, CLASSES_BEHIND + ((size + 7) >> 3));
         if !block.is_null() {
             return block;
         }
     }
-    malloc_instrumented(size)
-}
-
-#[cold]
-#[inline(never)]
-fn malloc_instrumented(size: usize) -> *mut u8 {
     if harden::is_on() && !observe::is_on() {
         return harden::malloc(size);
     }
