@@ -139,8 +139,15 @@ pub(crate) extern "C" fn malloc_medium(size: usize) -> *mut u8 {
 #[inline(never)]
 pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
     if start::is_plain() {
-        return slow::serve(class_of(size), size, MALLOC_ALIGN, false);
+        slow::serve(class_of(size), size, MALLOC_ALIGN, false)
+    } else {
+        malloc_instrumented(size)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_instrumented(size: usize) -> *mut u8 {
     if size <= MAX_SMALL && start::hardened_as_usual() {
         return harden::malloc(size);
     }
@@ -150,12 +157,6 @@ pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
             return block;
         }
     }
-    malloc_instrumented(size)
-}
-
-#[cold]
-#[inline(never)]
-fn malloc_instrumented(size: usize) -> *mut u8 {
     if harden::is_on() && !observe::is_on() {
         return harden::allocate(size, MALLOC_ALIGN, false, Call::Malloc);
     }

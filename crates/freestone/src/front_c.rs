@@ -121,6 +121,7 @@ macro_rules! define_malloc {
 ///
 /// The countdown is one instruction; where the turn has come it is taken back, for who counts on. A signal handler in between finds no
 /// count, and draws another.
+#[cold]
 #[unsafe(naked)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
     core::arch::naked_asm!(
