@@ -87,7 +87,8 @@ const LARGE: usize = 20;
 #[inline(never)]
 fn keeps_large(keeper: &mut Vec<Vec<u8>>) {
     // The keeper is not allocated here, where now and then it would be a sample of its own.
-    keeper.extend((0..LARGE).map(|_| black_box(vec![1u8; 300_000])));
+    // A number that the compiler does not know, or it would make a long function of it: one body for each.
+    keeper.extend((0..black_box(LARGE)).map(|_| black_box(vec![1u8; 300_000])));
     // Something to come back for: by a jump at the end this function would leave no frame.
     black_box(keeper.len());
 }
