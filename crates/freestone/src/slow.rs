@@ -127,20 +127,10 @@ pub(crate) fn allocate(
 /// The same for a request that nobody wants to know of, where the allocator has started.
 #[inline]
 pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
-    let own = class;
     let class = class.map(|class| merged::serving_at(class, align));
     if let Some(class) = class
         && start::mode() == Mode::Thread
         && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
-    {
-        return finish(block, size, zeroed);
-    }
-    // An aligned request has looked into the cache for its own class.
-    if let Some(class) = class
-        && own != Some(class)
-        && start::mode() == Mode::Cpu
-        && let block = CpuAccess::pop(CpuAccess::own_now(class))
-        && block != 0
     {
         return finish(block, size, zeroed);
     }
