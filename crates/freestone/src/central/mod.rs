@@ -238,13 +238,12 @@ impl Central {
         state.flow.note(true);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
         let own = own && info.size as usize <= MAX_SHARING;
-        let together = !own || transfer::lie_together(blocks);
         let many = own && state.flow.run > LONG_RUN;
-        if together
-            && blocks.len() > 1
+        if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
             && blocks.len() >= info.batch as usize / 2
+            && (!own || transfer::lie_together(blocks))
             && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))
         {
             if stock == Stock::Grown {

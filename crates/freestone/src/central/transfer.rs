@@ -143,6 +143,16 @@ mod tests {
     use freestone_base::{ClassId, class_info};
 
     #[test]
+    fn a_batch_lies_together_or_all_over() {
+        let near: Vec<usize> = (1..=256).map(|n| n * 16).collect();
+        assert!(lie_together(&near) && lie_together(&near[..2]));
+        let back: Vec<usize> = near.iter().rev().copied().collect();
+        assert!(lie_together(&back));
+        let far: Vec<usize> = (1..=256).map(|n| n * 37 % 256 << 16).collect();
+        assert!(!lie_together(&far) && !lie_together(&far[..2]));
+    }
+
+    #[test]
     fn gives_back_what_was_put_and_stays_within_bounds() {
         let info = class_info(ClassId(2));
         static ROOMS: [Room<MANY_SLOTS>; 2] = [const { Room::new() }; 2];
