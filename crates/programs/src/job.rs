@@ -215,6 +215,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// A job of two minutes at most that needs no files made beforehand.
+    pub const fn plain(
+        name: &'static str,
+        about: &'static str,
+        needs: &'static [Need],
+        run: fn(&mut Place) -> Outcome,
+    ) -> Job {
+        Job { name, about, needs, limit: 120, prepare: None, run }
+    }
+
     /// The packages that are missing for this job.
     pub fn missing(&self) -> Vec<String> {
         self.needs.iter().filter(|need| !need.met()).map(Need::package).collect()

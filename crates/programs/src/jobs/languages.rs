@@ -5,53 +5,49 @@ use crate::place::Place;
 
 /// The family's jobs.
 pub const JOBS: &[Job] = &[
-    job(
+    Job::plain(
         "r",
         "R: matrices, environments, data frames, a linear model, forked workers",
         &[Need::extra("R", "r-base-core")],
         r,
     ),
-    job(
+    Job::plain(
         "ocaml",
         "ocaml: bytecode compiled and run; hash tables, a compaction, big bytes",
         &[Need::extra("ocaml", "ocaml-nox")],
         ocaml,
     ),
-    job(
+    Job::plain(
         "erlang",
         "erl: processes that send maps and binaries, tables outside of their heaps",
         &[Need::extra("erl", "erlang-base")],
         erlang,
     ),
-    job(
+    Job::plain(
         "guile",
         "guile: hash tables and strings under a conservative collector, threads",
         &[Need::extra("guile", "guile-3.0")],
         guile,
     ),
-    job(
+    Job::plain(
         "sbcl",
         "sbcl: code compiled as it is read, hash tables, numbers of 17,000 digits",
         &[Need::extra("sbcl", "sbcl")],
         sbcl,
     ),
-    job(
+    Job::plain(
         "prolog",
         "swipl: lists, backtracking, atoms, threads",
         &[Need::extra("swipl", "swi-prolog-nox")],
         prolog,
     ),
-    job("tcl", "tclsh: strings, arrays, lists, regular expressions", &[Need::extra("tclsh", "tcl")], tcl),
+    Job::plain(
+        "tcl",
+        "tclsh: strings, arrays, lists, regular expressions",
+        &[Need::extra("tclsh", "tcl")],
+        tcl,
+    ),
 ];
-
-const fn job(
-    name: &'static str,
-    about: &'static str,
-    needs: &'static [Need],
-    run: fn(&mut Place) -> Outcome,
-) -> Job {
-    Job { name, about, needs, limit: 120, prepare: None, run }
-}
 
 fn r(place: &mut Place) -> Outcome {
     let script = place.write("work.R", include_str!("scripts/work.R"))?;

@@ -13,40 +13,31 @@ const PHP: &str = include_str!("scripts/work.php");
 
 /// The family's jobs.
 pub const JOBS: &[Job] = &[
-    job(
+    Job::plain(
         "perl",
         "perl: hashes, regular expressions, growing strings, interpreter threads",
         &[Need::command("perl", "perl")],
         perl,
     ),
-    job(
+    Job::plain(
         "ruby",
         "ruby: objects, the compacting collector, threads, fibers, fork",
         &[Need::command("ruby", "ruby")],
         ruby,
     ),
-    job(
+    Job::plain(
         "lua",
         "lua: tables, strings, coroutines, both kinds of collection",
         &[Need::command("lua5.4", "lua5.4")],
         lua,
     ),
-    job(
+    Job::plain(
         "php",
         "php with USE_ZEND_ALLOC=0: arrays, objects, JSON, regular expressions",
         &[Need::command("php", "php-cli")],
         php,
     ),
 ];
-
-const fn job(
-    name: &'static str,
-    about: &'static str,
-    needs: &'static [Need],
-    run: fn(&mut Place) -> Outcome,
-) -> Job {
-    Job { name, about, needs, limit: 120, prepare: None, run }
-}
 
 fn perl(place: &mut Place) -> Outcome {
     let script = place.write("work.pl", PERL)?;
