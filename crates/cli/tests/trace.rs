@@ -1,6 +1,8 @@
 //! Recording, replaying and comparing as a user does. What needs the library is skipped, with a message, where it has not been
 //! built (beside the command, or where `FREESTONE_LIB` says).
 
+mod shared;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use freestone_trace::{Call, Ending, Op, ProcessInfo, Trace, TraceWriter, Way};
 use serde_json::Value;
 
-const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
+use shared::{EXECUTABLE, Scratch, has_library};
 
 fn output(arguments: &[&str]) -> Output {
     let mut command = Command::new(EXECUTABLE);
@@ -19,37 +21,6 @@ fn output(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A directory for one test, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("freestone-trace-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().into()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether the library of the same build is there, or the one that `FREESTONE_LIB` names.
-fn has_library() -> bool {
-    let beside = Path::new(EXECUTABLE).parent().unwrap().join("libfreestone_malloc.so");
-    let there = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from).is_file();
-    if !there {
-        eprintln!("skipped: libfreestone_malloc.so is not built");
-    }
-    there
 }
 
 /// A trace of two threads that pass blocks to each other, in a file; the peak of live bytes.
@@ -152,7 +123,7 @@ fn recording_sees_what_counting_sees() {
     }
     assert_eq!(calls.ending(), Ending::Whole);
     assert_eq!((calls.blocks().unknown(), calls.blocks().doubled()), (0, 0));
-    let mut report = fs::read_dir(&scratch.0).unwrap().flatten().map(|entry| entry.path());
+    let mut report = fs::read_dir(scratch.folder()).unwrap().flatten().map(|entry| entry.path());
     let report = report.find(|path| path.extension().is_some_and(|ending| ending == "json")).unwrap();
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     let calls = &report["calls"];

@@ -219,11 +219,11 @@ fn judge(what: &str, deviations: &[f64]) {
 fn preloaded(name: &str, words: &[&str], mean: u64) -> Vec<f64> {
     let scratch = Scratch::new(&format!("{name}-{mean}"));
     let (trace, profile) = (scratch.path("both.trace"), scratch.path("alone.heap"));
-    let conf = format!("heap_profile:{},sample:{mean}", scratch.0.display());
+    let conf = format!("heap_profile:{},sample:{mean}", scratch.folder().display());
     let record = ["record", "-q", "--stacks", "1", "--conf", &conf, "-o", &trace, "--"];
     done(&mut command(&[&record[..], words].concat()));
     let (truth, pid) = exact(&trace, mean);
-    let same = estimated(&scratch.0.join(format!("{pid}.heap")), mean);
+    let same = estimated(&scratch.folder().join(format!("{pid}.heap")), mean);
     let mut deviations = compare(&format!("{name}, one run, {mean}"), &truth, &same);
 
     let run = ["run", "-q", "--conf", &format!("sample:{mean}"), "--profile", &profile, "--"];

@@ -3,3 +3,5 @@
 mod estimates;
 mod pprof;
 mod programs;
+#[path = "../shared/mod.rs"]
+mod shared;

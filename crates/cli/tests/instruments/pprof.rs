@@ -160,7 +160,7 @@ fn tool_names(scratch: &Scratch, path: &str, holder: &str, asker: &str) {
     for (measure, function) in [("inuse_space", holder), ("alloc_objects", asker)] {
         let mut tool = Command::new("go");
         tool.args(["tool", "pprof", "-top", "-cum", "-nodecount=60", "-sample_index", measure, path]);
-        tool.env("PPROF_TMPDIR", &scratch.0).env("HOME", &scratch.0).env("GOFLAGS", "-mod=mod");
+        tool.env("PPROF_TMPDIR", scratch.folder()).env("HOME", scratch.folder()).env("GOFLAGS", "-mod=mod");
         let Ok(told) = tool.output() else { return eprintln!("skipped: there is no Go") };
         let (said, complaint) =
             (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));

@@ -1,44 +1,13 @@
 //! The programs that are profiled: a service in Rust that brings the allocator along, a program in C++ and one in Python that are
 //! preloaded. What is missing (the library, a compiler, Python, the service among the allocator's examples) is skipped with a message.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-pub const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
-
-/// A directory for one test, removed at its end.
-pub struct Scratch(pub PathBuf);
-
-impl Scratch {
-    pub fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("freestone-instruments-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-
-    pub fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().into()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether the library of the same build is there, or the one that `FREESTONE_LIB` names.
-fn has_library() -> bool {
-    let beside = Path::new(EXECUTABLE).parent().unwrap().join("libfreestone_malloc.so");
-    let there = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from).is_file();
-    if !there {
-        eprintln!("skipped: libfreestone_malloc.so is not built");
-    }
-    there
-}
+use crate::shared::has_library;
+pub use crate::shared::{EXECUTABLE, Scratch};
 
 /// Runs it; it must succeed.
 pub fn done(command: &mut Command) {
