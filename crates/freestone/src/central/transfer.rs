@@ -148,7 +148,7 @@ mod tests {
         assert!(lie_together(&near) && lie_together(&near[..2]));
         let back: Vec<usize> = near.iter().rev().copied().collect();
         assert!(lie_together(&back));
-        let far: Vec<usize> = (1..=256).map(|n| n * 37 % 256 << 16).collect();
+        let far: Vec<usize> = (1..=256).map(|n| (n * 37 % 256) << 16).collect();
         assert!(!lie_together(&far) && !lie_together(&far[..2]));
     }
 
