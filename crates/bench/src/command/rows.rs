@@ -11,7 +11,7 @@ use freestone_bench::{Kind, Outcome, Workload, workload};
 use super::contestants::Runner;
 use super::options::Options;
 use crate::measure::{self, How, Sample, Scope};
-use crate::result::{Interface, Point, Row, growth};
+use crate::result::{self, Interface, Point, Row};
 
 /// What a row runs.
 #[derive(Debug)]
@@ -106,10 +106,7 @@ pub fn prepare(
 impl Job {
     /// What messages call it: the row, and where on a curve.
     pub fn label(&self) -> String {
-        match &self.point {
-            Some(point) => format!("{} at {}", self.name, growth::short(point.value)),
-            None => self.name.clone(),
-        }
+        result::label(&self.name, self.point.as_ref())
     }
 
     /// A workload with further arguments for its program.

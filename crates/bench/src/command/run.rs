@@ -1,7 +1,7 @@
 //! `run`: rows under all contestants, interleaved.
 //!
-//! Round by round every row runs under every contestant, and each round and row begins with another one, so that what
-//! the machine does meanwhile falls on all of them alike.
+//! Round by round every row runs under every contestant, in another order each time, so that what the machine does meanwhile, and
+//! what the run before left behind, falls on all of them alike.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use freestone_bench::Outcome;
+use freestone_bench::workload::Random;
 use lexopt::prelude::*;
 
 use super::Done;
@@ -81,12 +82,17 @@ fn begin(field: &Field, options: &Options) -> Results {
     }
 }
 
-/// Those who run a row, beginning with another one each time.
-fn turns(field: &Field, interface: Interface, turn: usize) -> Vec<&Runner> {
-    let mut all: Vec<&Runner> = field.runners.iter().filter(|one| one.takes_part(interface)).collect();
-    if !all.is_empty() {
-        let first = turn % all.len();
-        all.rotate_left(first);
+/// Those who run jobs of that kind.
+fn takers(field: &Field, interface: Interface) -> Vec<&Runner> {
+    field.runners.iter().filter(|one| one.takes_part(interface)).collect()
+}
+
+/// The same in an order drawn by lot: who comes right after whom changes what a run finds, the memory that the one before gave
+/// back above all.
+fn turns<'a>(field: &'a Field, interface: Interface, lot: &mut Random) -> Vec<&'a Runner> {
+    let mut all = takers(field, interface);
+    for last in (1..all.len()).rev() {
+        all.swap(last, lot.below(last + 1));
     }
     all
 }
@@ -117,12 +123,13 @@ impl Rounds<'_> {
         let started = Instant::now();
         let mut results = begin(self.field, self.options);
         results.rows = self.jobs.iter().map(Job::row).collect();
-        let runs: usize = self.jobs.iter().map(|job| turns(self.field, job.interface, 0).len()).sum();
+        let runs: usize = self.jobs.iter().map(|job| takers(self.field, job.interface).len()).sum();
         let rounds = self.options.parameters.rounds;
         let mut progress = Progress::new(runs * rounds + if calls { runs } else { 0 });
+        let mut lot = Random::new(self.options.parameters.seed, 0);
         for round in 0..rounds {
             for (number, job) in self.jobs.iter().enumerate() {
-                for runner in turns(self.field, job.interface, round + number) {
+                for runner in turns(self.field, job.interface, &mut lot) {
                     let name = &runner.contestant.name;
                     let cell = cell(&mut results.rows[number].cells, name);
                     if cell.failure.is_none() {
@@ -171,7 +178,7 @@ fn count_calls(
     progress: &mut Progress,
 ) {
     for (number, job) in jobs.iter().enumerate() {
-        for runner in turns(field, job.interface, 0) {
+        for runner in takers(field, job.interface) {
             let name = &runner.contestant.name;
             let cell = cell(&mut results.rows[number].cells, name);
             progress.show(&format!("system calls  {}  {name}", job.name));

@@ -125,6 +125,21 @@ pub struct Row {
     pub cells: BTreeMap<String, Cell>,
 }
 
+impl Row {
+    /// The workload's name, and on a growth curve where on it.
+    pub fn label(&self) -> String {
+        label(&self.name, self.point.as_ref())
+    }
+}
+
+/// The name of a row of that workload, at that point of a growth curve if it is on one.
+pub fn label(name: &str, point: Option<&Point>) -> String {
+    match point {
+        Some(point) => format!("{name} at {}", growth::short(point.value)),
+        None => name.to_owned(),
+    }
+}
+
 /// Where on a growth curve a row stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {

@@ -49,12 +49,11 @@ pub(super) fn head(results: &Results) -> String {
     let Results { parameters, machine, date, revision, .. } = results;
     let scale = if parameters.scale == 1.0 { String::new() } else { format!(", scale {}", parameters.scale) };
     let revision = if revision.is_empty() { String::new() } else { format!(", revision {revision}") };
-    format!(
-        "Medians of {} interleaved rounds{scale}; {}; {}{revision}",
-        results.rounds(),
-        machine.line(),
-        &date[..date.len().min(10)]
-    )
+    let rounds = match results.rounds() {
+        1 => "One round".to_owned(),
+        rounds => format!("Medians of {rounds} interleaved rounds"),
+    };
+    format!("{rounds}{scale}; {}; {}{revision}", machine.line(), &date[..date.len().min(10)])
 }
 
 /// The cells of a table, without regard to how they are written.
@@ -138,7 +137,8 @@ pub(super) fn failures(results: &Results, style: Style) -> String {
         for (name, cell) in &row.cells {
             if let Some(failure) = &cell.failure {
                 let mark = if style == Style::Markdown { "- " } else { "  " };
-                let _ = writeln!(text, "{mark}{}, {} interface, {name}: {failure}", row.name, row.interface);
+                let _ =
+                    writeln!(text, "{mark}{}, {} interface, {name}: {failure}", row.label(), row.interface);
             }
         }
     }
