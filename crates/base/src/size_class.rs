@@ -179,16 +179,22 @@ impl ClassInfo {
         }
     }
 
-    /// The number of the block that contains byte `offset` of a slab. O(1), no division.
+    /// The number of the block that contains byte `offset` of a slab; for an offset behind it, any number. O(1), no division.
     #[inline]
     pub const fn block_at(&self, offset: usize) -> usize {
-        ((offset as u64 * self.reciprocal) >> 40) as usize
+        ((offset as u64).wrapping_mul(self.reciprocal) >> 40) as usize
     }
 
     /// How many eighths of a slab `blocks` are, rounded down (at a border perhaps one less). O(1), no division.
     #[inline]
     pub const fn eighths(&self, blocks: usize) -> usize {
         (blocks * self.eighths as usize) >> 16
+    }
+
+    /// The fewest blocks that are so many [`eighths`](ClassInfo::eighths) of a slab. O(1).
+    #[inline]
+    pub const fn least_with_eighths(&self, eighths: usize) -> usize {
+        (eighths << 16).div_ceil(self.eighths as usize)
     }
 
     /// Where the first block lies in the `n`-th slab, in bytes from its start. O(1).
@@ -585,6 +591,16 @@ mod tests {
         }
         assert_eq!(class_of(MAX_MEDIUM + 1), None);
         assert_eq!(class_of(usize::MAX), None);
+    }
+
+    #[test]
+    fn the_least_with_so_many_eighths_is_the_first_that_has_them() {
+        for info in (1..CLASS_COUNT).map(|class| class_info(ClassId(class as u8))) {
+            for eighths in 1..8 {
+                let least = info.least_with_eighths(eighths);
+                assert!(info.eighths(least) >= eighths && info.eighths(least - 1) < eighths, "{info:?}");
+            }
+        }
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl Central {
                     let next =
                         state.fullest().or_else(|| if got == 0 { state.grow(class, source) } else { None });
                     let Some(span) = next else { break };
-                    span.set_filling(true);
+                    span.begin_filling();
                     filling.store(span.as_ptr(), Ordering::Relaxed);
                     span
                 }
@@ -205,7 +205,7 @@ impl Central {
             got += taken;
             state.free_blocks -= taken;
             if span.free_blocks() == 0 {
-                span.set_filling(false);
+                span.end_filling();
                 filling.store(null_mut(), Ordering::Relaxed);
             }
         }
@@ -290,7 +290,7 @@ impl Central {
     pub(crate) fn stop_filling(&self, source: &impl SlabSource, filling: &AtomicPtr<Span>) {
         let mut state = self.state.lock();
         let Some(span) = SpanRef::from_ptr(filling.swap(null_mut(), Ordering::Relaxed)) else { return };
-        span.set_filling(false);
+        span.end_filling();
         state.file(source, span, None);
     }
 
@@ -322,6 +322,12 @@ impl Central {
                     || bucket_of(span, info) != Some(bucket)
                 {
                     return Err("a slab is in the wrong bucket");
+                }
+                let last = span.border().wrapping_sub(1).min(span.blocks() - 1);
+                if span.free_blocks() < span.blocks()
+                    && (last < span.free_blocks() || bucket_for(span, last, info) != Some(bucket))
+                {
+                    return Err("a slab is not filed anew when its bucket changes");
                 }
                 slab::verify(span)?;
             }
@@ -369,27 +375,20 @@ impl State {
         Some(span)
     }
 
-    /// Puts blocks back into their slabs. Blocks that come in a row from one slab cost one look at its bucket.
+    /// Puts blocks back into their slabs. Blocks that come in a row from one slab cost one look at it.
     fn put_all(&mut self, class: ClassId, source: &impl SlabSource, mut blocks: &[usize]) {
         let info = class_info(class);
         while let Some(&block) = blocks.first() {
             let put = match source.span_of(block) {
-                Some(span) if span.state() == SpanState::Slab && span.class() == class => {
-                    self.put_run(info, source, span, blocks)
-                }
-                // The emergency allocator's memory may lie where a span was given up.
-                Some(span) if span.state() != SpanState::Hole && !span.state().is_watched() => 0,
-                _ if source.take_foreign(block) => 1,
-                _ => 0,
+                Some(span) if span.is_slab_of(class) => self.put_run(info, source, span, blocks),
+                span => put_foreign(class, source, span, block),
             };
-            if put == 0 {
-                Fault::InvalidFree.abort(block, class);
-            }
             blocks = &blocks[put..];
         }
     }
 
-    /// Puts those blocks into a slab with which `blocks` begins, and files it by its fullness; returns how many.
+    /// Puts those blocks into a slab with which `blocks` begins, and files it where its fullness changed that much; returns how
+    /// many.
     #[inline(always)]
     fn put_run(
         &mut self,
@@ -398,14 +397,14 @@ impl State {
         span: SpanRef,
         blocks: &[usize],
     ) -> usize {
-        let bucket = bucket_of(span, info);
         let put = match slab::put_run(span, info, blocks) {
             Ok(put) => put,
             Err((misuse, block)) => Fault::from(misuse).abort(block, span.class()),
         };
         self.free_blocks += put;
-        if !span.is_filling() {
-            self.file(source, span, bucket);
+        let free = span.free_blocks();
+        if free >= span.border() {
+            self.file(source, span, bucket_for(span, free - put, info));
         }
         put
     }
@@ -413,7 +412,9 @@ impl State {
     /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.
     #[inline]
     fn file(&mut self, source: &impl SlabSource, span: SpanRef, before: Option<usize>) {
-        let after = bucket_of(span, class_info(span.class()));
+        let info = class_info(span.class());
+        let after = bucket_of(span, info);
+        span.set_border(border_of(span, info, after));
         if before == after && after.is_some() && !span.is_swept() {
             return;
         }
@@ -436,8 +437,35 @@ impl State {
 
 /// The bucket for a slab's fullness; none when it has no free block, or nothing else and does not stay.
 fn bucket_of(span: SpanRef, info: &ClassInfo) -> Option<usize> {
-    let free = span.free_blocks();
+    bucket_for(span, span.free_blocks(), info)
+}
+
+/// The same, were so many of its blocks free.
+fn bucket_for(span: SpanRef, free: usize, info: &ClassInfo) -> Option<usize> {
     (free > 0 && (free < span.blocks() || keeps())).then(|| info.eighths(free).min(BUCKETS - 1))
+}
+
+/// How many free blocks take a slab out of the bucket that it is in, or into one: the least number, so that [`State::put_all`] compares
+/// instead of looking for a bucket with each block.
+fn border_of(span: SpanRef, info: &ClassInfo, bucket: Option<usize>) -> usize {
+    match bucket {
+        None => span.free_blocks() + 1,
+        Some(bucket) if bucket == BUCKETS - 1 => span.blocks(),
+        Some(bucket) => info.least_with_eighths(bucket + 1).min(span.blocks()),
+    }
+}
+
+/// Puts a block back that lies in no slab of its class: it got into a cache by its size alone. A misused address ends the process with a
+/// message. Always 1.
+#[cold]
+#[inline(never)]
+fn put_foreign(class: ClassId, source: &impl SlabSource, span: Option<SpanRef>, block: usize) -> usize {
+    // The emergency allocator's memory may lie where a span was given up.
+    let may_be = span.is_none_or(|span| span.state() == SpanState::Hole || span.state().is_watched());
+    if !may_be || !source.take_foreign(block) {
+        Fault::InvalidFree.abort(block, class);
+    }
+    1
 }
 
 impl From<slab::Misuse> for Fault {

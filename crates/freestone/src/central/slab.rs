@@ -5,7 +5,7 @@
 use freestone_base::ClassInfo;
 
 use crate::pageheap::SpanRef;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::Ordering;
 
 /// Why an address cannot be put back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,85 +97,71 @@ pub(crate) fn take_random(
 
 /// Puts the block at `addr` back. O(1).
 pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Misuse> {
-    match put_run(span, info, &[addr]) {
-        Ok(1) => Ok(()),
-        Ok(_) => Err(Misuse::NotABlock),
-        Err((misuse, _)) => Err(misuse),
-    }
+    put_run(span, info, &[addr]).map(drop).map_err(|(misuse, _)| misuse)
 }
 
-/// Puts those blocks back with which `addrs` begins that lie in the slab; returns how many, or the first misuse and its
-/// address, after which the slab must not be used any more. O(blocks).
+/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, at least one; returns how many,
+/// or the first misuse and its address, after which the slab must not be used any more. O(blocks).
 ///
-/// Neighbours that come back one after the other, upwards or downwards, have their bits set together.
+/// No further than a word, though more may lie in the slab: where blocks come in no order, whether they do is a branch that
+/// no processor foresees, and costs more than looking for the slab once more. Neighbours, upwards or downwards, have their
+/// bits set together; whether there are any is seen from the fourth, since two side by side come by chance.
 #[inline(always)]
 pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
-    let bitmap = span.bitmap();
-    let (first_block, blocks) = (span.first_block(), span.blocks());
-    let size = info.size as usize;
-    let mut lowest = span.hint();
-    let mut put = 0;
-    while let Some(&addr) = addrs.get(put) {
+    let (first_block, blocks, size) = (span.first_block(), span.blocks(), info.size as usize);
+    // Only an address in the slab has an offset that is the product of a block's number.
+    let number = |addr: usize| {
         let offset = addr.wrapping_sub(first_block);
-        if offset >= blocks * size {
-            break;
-        }
         let block = info.block_at(offset);
-        if block * size != offset {
-            return Err((Misuse::NotABlock, addr));
+        (block < blocks && block * size == offset).then_some(block)
+    };
+    let Some((mut addr, mut block)) = addrs.first().and_then(|&addr| Some((addr, number(addr)?))) else {
+        return Err((Misuse::NotABlock, addrs.first().copied().unwrap_or(0)));
+    };
+    let index = block / 64;
+    let word = &span.bitmap()[index];
+    let mut bits = word.load(Ordering::Relaxed);
+    let mut put = 1;
+    let (bit, fourth) = (block % 64, addrs.get(3).map_or(0, |fourth| fourth.wrapping_sub(addr)));
+    let upwards = fourth == 3 * size;
+    if upwards || fourth == (3 * size).wrapping_neg() {
+        let (step, most) =
+            if upwards { (size, (63 - bit).min(blocks - 1 - block)) } else { (size.wrapping_neg(), bit) };
+        let more = neighbours(addrs, step, most);
+        let mask = u64::MAX >> (63 - more) << if upwards { bit } else { bit - more };
+        if bits & mask != 0 {
+            let again = index * 64 + (bits & mask).trailing_zeros() as usize;
+            return Err((Misuse::AlreadyFree, first_block + again * size));
         }
-        let step = addrs.get(put + 1).map_or(0, |next| next.wrapping_sub(addr));
-        if step != size && step != size.wrapping_neg() {
-            let (word, bit) = (&bitmap[block / 64], 1 << (block % 64));
-            let bits = word.load(Ordering::Relaxed);
+        bits |= mask;
+        put += more;
+    } else {
+        loop {
+            let bit = 1 << (block % 64);
             if bits & bit != 0 {
                 return Err((Misuse::AlreadyFree, addr));
             }
-            word.store(bits | bit, Ordering::Relaxed);
-            lowest = lowest.min(block / 64);
+            bits |= bit;
+            match addrs.get(put).and_then(|&addr| Some((addr, number(addr)?))) {
+                Some(next) if next.1 / 64 == index => (addr, block) = next,
+                _ => break,
+            }
             put += 1;
-            continue;
         }
-        let most = if step == size { blocks - 1 - block } else { block };
-        let more = neighbours(&addrs[put + 1..], addr, step, most);
-        let from = if step == size { block } else { block - more };
-        if let Some(again) = mark_free(bitmap, from, from + more) {
-            return Err((Misuse::AlreadyFree, first_block + again * size));
-        }
-        lowest = lowest.min(from / 64);
-        put += 1 + more;
     }
+    word.store(bits, Ordering::Relaxed);
     span.set_free_blocks(span.free_blocks() + put);
-    span.set_hint(lowest);
+    if index < span.hint() {
+        span.set_hint(index);
+    }
     Ok(put)
 }
 
-/// Sets the bits of the blocks `from` to `to`, both included; or returns one that is set already.
-fn mark_free(bitmap: &[AtomicU64], from: usize, to: usize) -> Option<usize> {
-    for (index, word) in bitmap.iter().enumerate().take(to / 64 + 1).skip(from / 64) {
-        let low = from.saturating_sub(index * 64);
-        let high = (to - index * 64).min(63);
-        let mask = (u64::MAX << low) & (u64::MAX >> (63 - high));
-        let bits = word.load(Ordering::Relaxed);
-        if bits & mask != 0 {
-            return Some(index * 64 + (bits & mask).trailing_zeros() as usize);
-        }
-        word.store(bits | mask, Ordering::Relaxed);
-    }
-    None
-}
-
-/// How many of `addrs`, at most `most`, follow `addr` at distances of `step`, one after the other.
+/// How many of `addrs`, at most `most`, follow the first at distances of `step`, one after the other.
 #[inline]
-fn neighbours(addrs: &[usize], addr: usize, step: usize, most: usize) -> usize {
-    let mut next = addr.wrapping_add(step);
-    for (count, &addr) in addrs.iter().take(most).enumerate() {
-        if addr != next {
-            return count;
-        }
-        next = next.wrapping_add(step);
-    }
-    addrs.len().min(most)
+fn neighbours(addrs: &[usize], step: usize, most: usize) -> usize {
+    let pairs = addrs.windows(2).take(most);
+    pairs.take_while(|pair| pair[1].wrapping_sub(pair[0]) == step).count()
 }
 
 /// Whether `addr` is the start of a block of the slab that is marked free.

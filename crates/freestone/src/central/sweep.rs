@@ -47,7 +47,7 @@ impl Central {
             }
             let mut state = self.state.lock();
             while let Some(span) = swept.pop() {
-                span.set_filling(false);
+                span.end_filling();
                 state.file_swept(source, span);
             }
         }
@@ -68,7 +68,7 @@ impl State {
             {
                 effort.slabs -= 1;
                 if span.is_ripe(bucket >= SPARSE_BUCKET) {
-                    span.set_filling(true);
+                    span.begin_filling();
                     picked.push(span);
                     left -= 1;
                 } else {

@@ -183,7 +183,7 @@ impl Span {
         self.blocks.store(blocks, Relaxed);
         self.free_blocks.store(blocks, Relaxed);
         self.set_hint(0);
-        self.set_filling(false);
+        self.end_filling();
         self.set_swept(false);
         self.rest.store(0, Relaxed);
         self.ripe.store(0, Relaxed);
@@ -193,7 +193,7 @@ impl Span {
     pub(super) fn set_large(&self, requested: usize) {
         self.set_requested(requested);
         self.set_colour(0);
-        self.set_filling(false);
+        self.filling.store(0, Relaxed);
     }
 
     /// Blocks of a slab whose free bits are set.
@@ -221,9 +221,33 @@ impl Span {
         self.filling.load(Relaxed) != 0
     }
 
-    /// Notes whether a cache is being filled from the slab.
-    pub(crate) fn set_filling(&self, filling: bool) {
-        self.filling.store(filling as u8, Relaxed);
+    /// Notes that a cache is being filled from the slab: it need not be filed, however many of its blocks are free.
+    pub(crate) fn begin_filling(&self) {
+        self.filling.store(1, Relaxed);
+        self.set_border(usize::MAX);
+    }
+
+    /// Notes that no cache is being filled from the slab any more: it is filed when the next block comes back, if not before.
+    pub(crate) fn end_filling(&self) {
+        self.filling.store(0, Relaxed);
+        self.set_border(self.free_blocks() + 1);
+    }
+
+    /// So many free blocks change a slab's place among those of its class.
+    #[inline]
+    pub(crate) fn border(&self) -> usize {
+        self.amount.load(Relaxed)
+    }
+
+    /// Notes how many do.
+    pub(crate) fn set_border(&self, free_blocks: usize) {
+        self.amount.store(free_blocks, Relaxed);
+    }
+
+    /// Whether this is a slab of that class of the global allocator.
+    #[inline]
+    pub(crate) fn is_slab_of(&self, class: ClassId) -> bool {
+        self.is(SpanState::Slab) && self.class() == class
     }
 
     /// Marks a large block as waiting, freed, to be given back; whether it was marked already.
