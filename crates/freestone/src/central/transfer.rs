@@ -68,7 +68,7 @@ impl<const N: usize> Room<N> {
 /// bits. O(1).
 pub(crate) fn lie_together(blocks: &[usize]) -> bool {
     /// Bytes.
-    const NEAR: usize = 32 << 10;
+    const NEAR: usize = 128 << 10;
     const SAMPLES: usize = 16;
     let step = (blocks.len() / SAMPLES).max(2);
     let pairs = blocks.chunks_exact(step);
