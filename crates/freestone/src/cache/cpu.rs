@@ -418,10 +418,10 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
-/// Has all caches know that classes are merged no more.
-pub(crate) fn rewrite_classes() {
+/// Has all caches know that the classes of these groups, a bit each, are merged no more.
+pub(crate) fn part_classes(groups: u32) {
     let active = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
-    regions().filter(active).for_each(Region::write_merged_classes);
+    regions().filter(active).for_each(|region| region.part_classes(groups));
 }
 
 /// How many caches there can be.
