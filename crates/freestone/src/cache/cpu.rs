@@ -146,14 +146,8 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
     INDEX.store(area.wrapping_add(index), Ordering::Relaxed);
     HOT.regions.store(base.wrapping_add(REGION_SIZE), Ordering::Release);
-    // Writes to the region that is used first: were it read first, that would cost a page fault more.
-    // SAFETY: Q1, set above.
-    let number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
-    if let Ok(number) = usize::try_from(number)
-        && let Some(region) = region(number)
-    {
-        region.write_classes(variant_number(number));
-    }
+    // Sets the region up that is used first: were it read first, that would cost a page fault more.
+    let _ = CpuAccess::current();
     true
 }
 
