@@ -114,6 +114,11 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     {
         bytes = usable_of_large(span);
         is_watched = watched::mark_large(span, false, true);
+        if !is_watched && guarded.is_some() {
+            // Freed like any other, it would leave its guard pages to whoever gets its pages next.
+            guard::give_up(span);
+            return None;
+        }
     }
     if is_watched {
         observe::on_watched(drawn, addr, size, class);
