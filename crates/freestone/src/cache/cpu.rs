@@ -293,14 +293,20 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
+    /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region, in one of its tables of classes. O(1).
+    #[inline(always)]
+    pub(crate) fn pop_at(at: usize) -> usize {
+        // SAFETY: as `pop`; the callers pass offsets within the tables.
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+    }
+
     /// As [`pop`](CpuAccess::pop), with the block that the next one would take, or 0. O(1).
     pub(crate) fn pop_and_peek(class: ClassId) -> (usize, usize) {
         // SAFETY: as `pop`.
         unsafe { rseq::pop_and_peek(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes; and that
-    /// class. O(1).
+    /// The same of a class as [`pop_at`](CpuAccess::pop_at) has it; and that class. O(1).
     pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize, ClassId) {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
         unsafe { rseq::pop_and_peek_at(INDEX.load(Ordering::Relaxed), at) }
@@ -311,13 +317,6 @@ impl CpuAccess {
     pub(crate) fn exchange(at: usize, mask: usize, secret: u64, block: usize) -> usize {
         // SAFETY: as `pop`; there are no yards, or one for each number, and `at` is where one has the class.
         unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, secret, block) }
-    }
-
-    /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region.
-    #[inline(always)]
-    pub(crate) fn pop_at(entry: usize) -> usize {
-        // SAFETY: as `pop`.
-        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), entry) }
     }
 
     /// Puts a block into the cache the thread is on; false when it is full. O(1).
