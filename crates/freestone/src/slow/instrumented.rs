@@ -92,7 +92,8 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     if size > isize::MAX as usize {
         return None;
     }
-    let class = request.class.filter(|_| size <= class_max());
+    // The one that would serve it else: what stands for a sample lies where the block would.
+    let class = request.class.filter(|_| size <= class_max()).map(|class| merged::serving_at(class, align));
     let inside = gate::enter()?;
     free_deferred();
     let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
