@@ -211,12 +211,12 @@ impl Place {
     }
 }
 
-/// The bytes that a block must have for a request, its canary included.
+/// The bytes that a block must have for a request, its canary included: one at the least.
 #[inline]
 fn room_for(size: usize) -> usize {
     // Behind a medium or large block begins a guard page.
     let needs = SETTINGS.canary() && (size < MAX_SMALL || !SETTINGS.guards());
-    size.saturating_add(needs as usize)
+    size.saturating_add(needs as usize).max(1)
 }
 
 /// The class that serves so many bytes; `None`: a large block.
