@@ -33,7 +33,11 @@ fn commit() {
     match case.to_str().unwrap() {
         "nothing" => free(block),
         // So far aligned, it is a large block.
-        "no bytes" => (0..100).for_each(|_| free(raw::aligned(0, 1 << 20))),
+        "no bytes" => (0..100).for_each(|_| {
+            free(raw::aligned(0, 1 << 20));
+            // SAFETY: a live block.
+            free(unsafe { raw::realloc(black_box(raw::aligned(0, 1 << 20)), 10) });
+        }),
         "double free" => {
             free(block);
             free(block);
@@ -177,6 +181,7 @@ fn each_part_finds_what_is_its_own_and_no_more() {
     passes("harden_canary:1", "write after free");
     passes("harden:1,harden_canary:0", "overrun by a zero");
     passes("harden:1,harden_canary:0", "no bytes");
+    ["sample:1", "sample:1,harden:1", "guard:1,harden:1"].iter().for_each(|conf| passes(conf, "no bytes"));
     passes("harden:1,harden_check:0", "write after free");
     passes("harden:1,harden_sized:0", "wrong size");
     ends("harden_canary:1", "overrun by a zero", SIGABRT, "overrun");
