@@ -7,13 +7,15 @@
 //! each size gets the class of its own; blocks from before keep theirs.
 //!
 //! Which class serves a size is thus no property of the size, but each block's address tells its class. Only the sizes up
-//! to [`TELLING_MAX`](freestone_base::size_class::TELLING_MAX) tell theirs. A cache that learns late that a group has parted,
-//! or never does, is served by a class that is too large, to no harm: so nothing here is ordered with anything.
+//! to [`TELLING_MAX`](freestone_base::size_class::TELLING_MAX) tell theirs. A thread that learns late that a group has parted
+//! is served by a class that is too large, to no harm. Only the caches' tables must not keep what they were: their fast paths would go on
+//! asking a class that nobody refills. So they are written under a lock.
 
 use freestone_base::size_class::{MALLOC_ALIGN, MERGED_GROUPS, merged_group};
 use freestone_base::{ClassId, class_info};
 
 use crate::cache::cpu;
+use crate::sync::Lock;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Blocks from which on a class need not serve its neighbours' sizes; or fewer, if they are of so many bytes.
@@ -23,21 +25,21 @@ const ENOUGH_BYTES: usize = 1 << 20;
 /// The groups that have not parted: a bit each. None before the start.
 static TOGETHER: AtomicU32 = AtomicU32::new(0);
 
-const ALL: u32 = u32::MAX >> (32 - MERGED_GROUPS);
+/// Held while a group parts, and while a cache's table is written.
+static TABLES: Lock<()> = Lock::new(());
+
+/// All groups.
+pub(crate) const ALL: u32 = u32::MAX >> (32 - MERGED_GROUPS);
 
 /// Merges the groups. Before the first cache is set up.
 pub(crate) fn begin() {
     TOGETHER.store(ALL, Relaxed);
 }
 
-/// Whether no group has parted.
-pub(crate) fn all_together() -> bool {
-    TOGETHER.load(Relaxed) == ALL
-}
-
-/// Whether some groups have parted, and others not.
-pub(crate) fn some_together() -> bool {
-    !matches!(TOGETHER.load(Relaxed), 0 | ALL)
+/// Runs `write` with the groups that have parted, or never were merged; none parts meanwhile.
+pub(crate) fn with_parted(write: impl FnOnce(u32)) {
+    let _writing = TABLES.lock();
+    write(ALL & !TOGETHER.load(Relaxed));
 }
 
 /// The class that serves requests at present whose own is `class`. One of more than malloc's alignment needs that: the largest
@@ -65,6 +67,7 @@ pub(crate) fn note_slabs(class: ClassId, slabs: usize) {
     if class != largest || few || together >> group & 1 == 0 {
         return;
     }
+    let _writing = TABLES.lock();
     TOGETHER.fetch_and(!(1 << group), Relaxed);
-    cpu::rewrite_classes();
+    cpu::part_classes(1 << group);
 }

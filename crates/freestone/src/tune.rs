@@ -21,7 +21,7 @@ use freestone_sys::linux;
 
 use crate::knobs::{self, KNOBS};
 use crate::{central, message};
-pub(crate) use harden::Harden;
+pub(crate) use harden::{Harden, WHOLE};
 
 /// Which caches stand in front of the central lists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -32,6 +32,12 @@ fn commit() {
     };
     match case.to_str().unwrap() {
         "nothing" => free(block),
+        // So far aligned, it is a large block.
+        "no bytes" => (0..100).for_each(|_| {
+            free(raw::aligned(0, 1 << 20));
+            // SAFETY: a live block.
+            free(unsafe { raw::realloc(black_box(raw::aligned(0, 1 << 20)), 10) });
+        }),
         "double free" => {
             free(block);
             free(block);
@@ -148,6 +154,7 @@ fn can_guard() -> bool {
 fn hardened_mode_ends_each_misuse_with_its_message() {
     for conf in ["harden:1", "harden:1,cache:thread", "harden:1,cache:none", "harden:1,harden_guards:0"] {
         passes(conf, "nothing");
+        passes(conf, "no bytes");
         passes(conf, "large, again");
         ends(conf, "double free", SIGABRT, "double free: the block is free already");
         ends(conf, "double free of large", SIGABRT, "double free: the block is free already");
@@ -173,6 +180,8 @@ fn each_part_finds_what_is_its_own_and_no_more() {
     passes("harden_canary:1", "wrong size");
     passes("harden_canary:1", "write after free");
     passes("harden:1,harden_canary:0", "overrun by a zero");
+    passes("harden:1,harden_canary:0", "no bytes");
+    ["sample:1", "sample:1,harden:1", "guard:1,harden:1"].iter().for_each(|conf| passes(conf, "no bytes"));
     passes("harden:1,harden_check:0", "write after free");
     passes("harden:1,harden_sized:0", "wrong size");
     ends("harden_canary:1", "overrun by a zero", SIGABRT, "overrun");

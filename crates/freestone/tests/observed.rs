@@ -101,3 +101,34 @@ fn sampling_is_turned_on_and_off_under_load() {
     });
     freestone::verify().unwrap();
 }
+
+/// The search for lost blocks looks at all memory, whatever other threads do with theirs meanwhile.
+#[test]
+fn lost_blocks_are_searched_for_while_memory_comes_and_goes() {
+    const PAGES: usize = 16 * 4096;
+    profile::start(10_000).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let (access, flags) =
+                        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+                    // SAFETY: a new mapping.
+                    let at = unsafe { libc::mmap(std::ptr::null_mut(), PAGES, access, flags, -1, 0) };
+                    assert_ne!(at, libc::MAP_FAILED);
+                    // SAFETY: mapped just now.
+                    unsafe { at.cast::<u8>().write_bytes(1, PAGES) };
+                    // SAFETY: not used again.
+                    unsafe { libc::munmap(at, PAGES) };
+                }
+            });
+        }
+        for _ in 0..20 {
+            let mut text = String::new();
+            profile::write_with_lost(&mut text).unwrap();
+            assert!(text.contains("\nreachability "));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}

@@ -183,7 +183,24 @@ fn estimates_are_near_the_truth() {
     black_box(&kept);
     profile::stop();
     drop((kept, small));
+    samples_of_merged_classes_take_no_slabs_of_others();
     freestone::verify().unwrap();
+}
+
+/// While neighbouring classes are merged, samples and what stands for them lie in the classes that serve: they take slabs of those, and
+/// once more as many of their own.
+fn samples_of_merged_classes_take_no_slabs_of_others() {
+    let one_of_each = || {
+        let before = freestone::stats().pages.slabs;
+        let blocks: Vec<Vec<u8>> = (1040..8192).step_by(64).map(Vec::with_capacity).collect();
+        (freestone::stats().pages.slabs - before, blocks)
+    };
+    let (plain, blocks) = one_of_each();
+    profile::start(1).unwrap();
+    let (sampled, more) = one_of_each();
+    profile::stop();
+    assert!(plain > 0 && sampled < 2 * plain, "{sampled} {plain}");
+    drop((blocks, more));
 }
 
 /// Leaves large blocks allocated, and their addresses nowhere.

@@ -145,15 +145,25 @@ fn is_plumbing(name: &str) -> bool {
 /// assert_eq!(in_standard_library(file).map(|at| &file[at..]), Some("library/alloc/src/vec/mod.rs"));
 /// let file = "/usr/include/c++/12/bits/stl_vector.h";
 /// assert_eq!(in_standard_library(file).map(|at| &file[at..]), Some("c++/12/bits/stl_vector.h"));
-/// assert_eq!(in_standard_library("/home/me/library/src/main.rs"), None);
+/// let file = "/opt/libc++/include/c++/v1/vector";
+/// assert_eq!(in_standard_library(file).map(|at| &file[at..]), Some("c++/v1/vector"));
+/// for own in ["/home/me/library/src/main.rs", "/home/me/c++/src/main.cc", "/home/me/c++/2.cc"] {
+///     assert_eq!(in_standard_library(own), None);
+/// }
 /// ```
 pub fn in_standard_library(file: &str) -> Option<usize> {
     const OF_RUST: [&str; 3] = ["library/alloc/src/", "library/core/src/", "library/std/src/"];
-    let rust = OF_RUST.iter().find_map(|part| file.find(part));
-    // Behind it stands the version.
-    let cpp = || file.find("c++/").filter(|at| file[at + 4..].split('/').count() > 1);
-    let at = rust.or_else(cpp)?;
-    (at == 0 || file[..at].ends_with('/')).then_some(at)
+    let folders = |name: &'static str| {
+        let found = file.match_indices(name).map(|(at, _)| at);
+        found.filter(|&at| at == 0 || file[..at].ends_with('/'))
+    };
+    // Behind it stands the version, which is v1 for LLVM's.
+    let has_version = |at: &usize| {
+        let version = file[at + 4..].split_once('/').map_or("", |(version, _)| version);
+        version == "v1" || version.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let rust = OF_RUST.into_iter().find_map(|name| folders(name).next());
+    rust.or_else(|| folders("c++/").find(has_version))
 }
 
 /// Reads folded stacks: a line each, functions from the outermost to the innermost with semicolons between them, a

@@ -146,14 +146,8 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     HOT.rseq_cs.store(area.wrapping_add(CS_OFFSET), Ordering::Relaxed);
     INDEX.store(area.wrapping_add(index), Ordering::Relaxed);
     HOT.regions.store(base.wrapping_add(REGION_SIZE), Ordering::Release);
-    // Writes to the region that is used first: were it read first, that would cost a page fault more.
-    // SAFETY: Q1, set above.
-    let number = unsafe { rseq::cache_number(INDEX.load(Ordering::Relaxed)) };
-    if let Ok(number) = usize::try_from(number)
-        && let Some(region) = region(number)
-    {
-        region.write_classes(variant_number(number));
-    }
+    // Sets the region up that is used first: were it read first, that would cost a page fault more.
+    let _ = CpuAccess::current();
     true
 }
 
@@ -299,14 +293,20 @@ impl CpuAccess {
         unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
+    /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region, in one of its tables of classes. O(1).
+    #[inline(always)]
+    pub(crate) fn pop_at(at: usize) -> usize {
+        // SAFETY: as `pop`; the callers pass offsets within the tables.
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+    }
+
     /// As [`pop`](CpuAccess::pop), with the block that the next one would take, or 0. O(1).
     pub(crate) fn pop_and_peek(class: ClassId) -> (usize, usize) {
         // SAFETY: as `pop`.
         unsafe { rseq::pop_and_peek(INDEX.load(Ordering::Relaxed), class.index()) }
     }
 
-    /// The same from the class that stands at byte `at` of the cache's region, which lies in one of its tables of classes; and that
-    /// class. O(1).
+    /// The same of a class as [`pop_at`](CpuAccess::pop_at) has it; and that class. O(1).
     pub(crate) fn pop_and_peek_at(at: usize) -> (usize, usize, ClassId) {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
         unsafe { rseq::pop_and_peek_at(INDEX.load(Ordering::Relaxed), at) }
@@ -317,13 +317,6 @@ impl CpuAccess {
     pub(crate) fn exchange(at: usize, mask: usize, secret: u64, block: usize) -> usize {
         // SAFETY: as `pop`; there are no yards, or one for each number, and `at` is where one has the class.
         unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, secret, block) }
-    }
-
-    /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region.
-    #[inline(always)]
-    pub(crate) fn pop_at(entry: usize) -> usize {
-        // SAFETY: as `pop`.
-        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), entry) }
     }
 
     /// Puts a block into the cache the thread is on; false when it is full. O(1).
@@ -418,10 +411,10 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
-/// Has all caches know that classes are merged no more.
-pub(crate) fn rewrite_classes() {
+/// Has all caches know that the classes of these groups, a bit each, are merged no more.
+pub(crate) fn part_classes(groups: u32) {
     let active = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
-    regions().filter(active).for_each(Region::write_merged_classes);
+    regions().filter(active).for_each(|region| region.part_classes(groups));
 }
 
 /// How many caches there can be.

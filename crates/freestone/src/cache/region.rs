@@ -33,7 +33,9 @@
 
 use core::ptr::NonNull;
 
-use freestone_base::size_class::{CLASS_TABLE, MERGED_CLASS_TABLE, TELLING_MAX, WORD_CLASS_TABLE};
+use freestone_base::size_class::{
+    CLASS_TABLE, MERGED_CLASS_TABLE, TELLING_MAX, WORD_CLASS_TABLE, merged_group,
+};
 use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
 
 use crate::merged;
@@ -242,12 +244,14 @@ impl Region {
     /// class 0, which always misses.
     pub(crate) fn write_classes(self, number: usize) {
         let to = self.base().wrapping_add(CLASSES_OFFSET);
-        let from = if merged::all_together() { &MERGED_CLASS_TABLE } else { &CLASS_TABLE };
-        // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
-        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
-        if merged::some_together() {
-            self.write_merged_classes();
-        }
+        merged::with_parted(|parted| {
+            let from = if parted == merged::ALL { &CLASS_TABLE } else { &MERGED_CLASS_TABLE };
+            // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
+            unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+            if !matches!(parted, 0 | merged::ALL) {
+                self.part_classes(parted);
+            }
+        });
         for (table, offset) in [(&CLASS_TABLE, CLASSES_OFFSET), (&WORD_CLASS_TABLE, WORDS_OFFSET)] {
             for (size, &class) in table[..SHARING_SIZES].iter().enumerate() {
                 let to = self.base().wrapping_add(offset + size);
@@ -257,13 +261,16 @@ impl Region {
         }
     }
 
-    /// Writes which classes serve the sizes whose classes may be merged.
-    pub(crate) fn write_merged_classes(self) {
+    /// Has the sizes of these groups, a bit each, served by classes of their own.
+    pub(crate) fn part_classes(self, groups: u32) {
         let first = TELLING_MAX / 8 + 1;
         for (slot, &class) in CLASS_TABLE.iter().enumerate().skip(first) {
+            if merged_group(ClassId(class)).is_none_or(|(group, _)| groups >> group & 1 == 0) {
+                continue;
+            }
             let entry = self.base().wrapping_add(CLASSES_OFFSET + slot).cast::<AtomicU8>();
             // SAFETY: in the table, which lies inside the region (R3). Fast paths read bytes of it meanwhile.
-            unsafe { &*entry }.store(merged::serving(ClassId(class)).0, Ordering::Relaxed);
+            unsafe { &*entry }.store(class, Ordering::Relaxed);
         }
     }
 
@@ -375,7 +382,7 @@ pub(crate) fn capacity_limit(class: ClassId) -> usize {
 mod tests {
     use super::*;
     use freestone_base::class_of;
-    use freestone_base::size_class::{MALLOC_ALIGN, class_of_word, merged_group};
+    use freestone_base::size_class::{MALLOC_ALIGN, class_of_word};
 
     #[test]
     fn arrays_lie_apart_and_begin_with_zero() {
@@ -440,6 +447,23 @@ mod tests {
                 number % freestone_base::size_class::VARIANTS == 0
                     || named(CLASSES_OFFSET, MALLOC_ALIGN).is_foreign_to(0)
             );
+        }
+    }
+
+    #[test]
+    fn groups_part_alone() {
+        let memory = vec![0u64; REGION_SIZE / 8].leak();
+        // SAFETY: REGION_SIZE zeroed bytes, leaked, so never unmapped.
+        let region = unsafe { Region::new(NonNull::from(&mut *memory).cast()) };
+        let parted = 1 << 3 | 1 << 17;
+        region.part_classes(parted);
+        for size in (0..=freestone_base::MAX_SMALL).step_by(8) {
+            let own = class_of(size).unwrap();
+            let is_parted = merged_group(own).is_some_and(|(group, _)| parted >> group & 1 != 0);
+            let at = region.base().wrapping_add(CLASSES_OFFSET + size / 8);
+            // SAFETY: in the table.
+            let named = ClassId(unsafe { at.read() });
+            assert_eq!(named, if is_parted { own } else { ClassId::NONE }, "{size}");
         }
     }
 }

@@ -188,7 +188,7 @@ pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize, 
     // SAFETY: as `pop_and_peek`.
     unsafe {
         sequence!(index;
-            "movzx {class:e}, byte ptr [{t} + {at}]",
+            "movzx {class:e}, byte ptr [{t} + {at} + {words}]",
             "movzx {next:e}, word ptr [{t} + {class}*4 + {headers}]",
             "mov {block}, qword ptr [{t} + {next}*8]",
             "test {block}, {block}",
@@ -196,6 +196,7 @@ pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize, 
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
             "dec dword ptr [{t} + {class}*4 + {headers}]";
             at = in(reg) at,
+            words = const region::WORDS_OFFSET,
             class = out(reg) class,
             next = out(reg) next,
             block = out(reg) block,

@@ -201,6 +201,15 @@ fn make(number: u16, size: usize, align: usize) -> Option<usize> {
     Some(addr)
 }
 
+/// Makes the span of a block that [`take`] has just made, and that nobody is going to watch, free and ordinary. The gate has been entered.
+pub(crate) fn give_up(span: SpanRef) {
+    let Some(number) = span.guarded() else { return };
+    if let Some(span) = retire(number) {
+        LEVELS.pages.free(span);
+    }
+    STATE.lock().put_record(number);
+}
+
 /// Looks whether the block of this number may be freed at `addr`; ends the process with a report where not. Returns its bytes.
 /// The gate has been entered.
 pub(crate) fn check(number: u16, addr: usize) -> usize {
@@ -259,7 +268,7 @@ pub(crate) fn waiting() -> (usize, usize) {
     freed.filter_map(Record::span).fold((0, 0), |(blocks, bytes), span| (blocks + 1, bytes + span.bytes()))
 }
 
-/// Makes the span of a freed block an ordinary one.
+/// Makes the span of a block that is not live any more an ordinary one.
 fn retire(number: u16) -> Option<SpanRef> {
     let record = record::get(number);
     let span = record.span()?;
@@ -301,4 +310,29 @@ fn damage(from: usize, to: usize) -> Option<usize> {
 /// The record of the block whose pages, guard pages included, `addr` lies in. O(records). Takes no lock.
 fn find(addr: usize) -> Option<&'static Record> {
     record::all().find(|record| record.covers(addr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_is_given_up_leaves_no_guard_pages() {
+        let inside = gate::enter().expect("no fork is under way");
+        start::ensure();
+        assert!(record::prepare(LEVELS.pages.system()));
+        for size in [100, 5000] {
+            let Some(addr) = take(size, 16) else { return eprintln!("skipped: OS pages are too long") };
+            let span = LEVELS.pages.page_map().span_of(addr).expect("a span of ours");
+            let bytes = span.bytes();
+            give_up(span);
+            // Whoever gets the pages next may use all of them: most likely this, since the span freed last comes first.
+            let next = LEVELS.pages.alloc_large(bytes, 1, false).expect("memory");
+            // SAFETY: a block of our own.
+            unsafe { with_exposed_provenance_mut::<u8>(next.start()).write_bytes(1, next.bytes()) };
+            assert!(next.guarded().is_none());
+            LEVELS.pages.free(next);
+        }
+        drop(inside);
+    }
 }

@@ -208,7 +208,7 @@ pub(super) fn age(all: bool) -> bool {
 pub(super) fn realloc(addr: usize, span: Option<SpanRef>, size: usize, align: usize) -> *mut u8 {
     let block: *mut u8 = with_exposed_provenance_mut(addr);
     let Some(span) = span.filter(|span| span.state() == SpanState::Large) else {
-        return realloc_foreign(block, size, align);
+        return realloc_foreign(block, span, size, align);
     };
     inspect(addr, span, Fault::UseAfterFree);
     let had = span.requested();
@@ -251,11 +251,12 @@ fn resize(span: SpanRef, had: usize, size: usize) -> bool {
     resized
 }
 
-/// A guarded block, or one of a first-class heap, of the emergency allocator, or of libc's own.
-fn realloc_foreign(block: *mut u8, size: usize, align: usize) -> *mut u8 {
+/// A watched block, or one of a first-class heap, of the emergency allocator, or of libc's own.
+fn realloc_foreign(block: *mut u8, span: Option<SpanRef>, size: usize, align: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     let had = match slow::usable_size_of(addr) {
-        0 if slow::is_guarded(addr) => 0,
+        // It may have been asked for with no bytes.
+        0 if span.is_some_and(|span| span.state().is_watched()) => 0,
         0 => match slow::libc_block_bytes(addr) {
             Some(most) => most,
             None => Fault::InvalidFree.abort(addr, ClassId::NONE),

@@ -13,6 +13,8 @@ use core::ptr::with_exposed_provenance_mut;
 
 use super::two::{self, Two};
 use crate::sync::atomic::{AtomicU64, Ordering};
+/// Blocks up to this size, in bytes, are looked at whole in any case.
+pub(crate) use crate::tune::WHOLE;
 
 /// The mark of a block that was never handed out.
 pub(crate) const FRESH: u8 = 0;
@@ -35,8 +37,6 @@ pub(crate) fn is_live(mark: u8) -> bool {
 pub(crate) const SHORT: usize = 128;
 /// Bytes of a line of the processor's caches.
 const LINE: usize = 64;
-/// Blocks up to this size, in bytes, are looked at whole in any case.
-pub(crate) const WHOLE: usize = 512;
 /// Of longer ones, a line is looked at in each so many bytes,
 const STEP: usize = 512;
 /// or in each so many of those that are longer than [`LONG`].

@@ -41,7 +41,7 @@ use freestone_sys::System;
 use self::marks::{FREED, FRESH, Key};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
-use crate::cache::region::CLASSES_OFFSET;
+use crate::cache::region::CLASSES_BEHIND;
 use crate::cache::rseq::NO_YARD;
 use crate::cache::thread;
 use crate::counters::{self, Call};
@@ -211,12 +211,12 @@ impl Place {
     }
 }
 
-/// The bytes that a block must have for a request, its canary included.
+/// The bytes that a block must have for a request, its canary included: one at the least.
 #[inline]
 fn room_for(size: usize) -> usize {
     // Behind a medium or large block begins a guard page.
     let needs = SETTINGS.canary() && (size < MAX_SMALL || !SETTINGS.guards());
-    size.saturating_add(needs as usize)
+    size.saturating_add(needs as usize).max(1)
 }
 
 /// The class that serves so many bytes; `None`: a large block.
@@ -238,7 +238,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
             } else {
                 // The cache's own tables know its variant.
                 let (block, next, _) =
-                    CpuAccess::pop_and_peek_at(CLASSES_OFFSET + room.max(align).div_ceil(8));
+                    CpuAccess::pop_and_peek_at(CLASSES_BEHIND + room.max(align).div_ceil(8));
                 (block, next)
             };
             // It will be looked at all over before it is handed out.
@@ -258,7 +258,7 @@ pub(crate) fn malloc(size: usize) -> *mut u8 {
         return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
     }
     // The class of one byte more, as the cache's own table has it, which knows its variant.
-    let (block, next, class) = CpuAccess::pop_and_peek_at(CLASSES_OFFSET + (size / 8).max(1) + 1);
+    let (block, next, class) = CpuAccess::pop_and_peek_at(CLASSES_BEHIND + (size / 8).max(1) + 1);
     if block == 0 {
         return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
     }
@@ -392,7 +392,8 @@ pub(crate) fn free_told(addr: usize, size: Option<usize>) {
 /// a block whose canary or size is not as it should be.
 pub(crate) fn release(addr: usize, size: Option<usize>, call: Call) {
     if start::hardened_as_usual() {
-        release_as::<true>(addr, size, call);
+        // Nothing is counted then, so it does not matter by which call.
+        free_told(addr, size);
     } else {
         release_as::<false>(addr, size, call);
     }

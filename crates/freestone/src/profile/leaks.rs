@@ -6,17 +6,17 @@
 //! turn. What an integer or an old word on a stack happens to point at counts as reached: so what is found lost is lost, but for addresses that are
 //! kept only in another thread's registers, in memory shared with other processes, or not as such.
 //!
-//! The process goes on meanwhile. Nothing is held up but for the memory of records, which stays.
+//! The process goes on meanwhile. Nothing is held up but for the memory of records, which stays. The kernel copies what is looked at: a page that
+//! another thread unmaps or guards just then is passed over.
 //!
 //! # Safety
 //!
-//! - A word is read only at a multiple of 8 on a page that the kernel has just found readable. A page that another thread
-//!   unmaps between the two would end the process: this is done on request, as a rule at its end.
 //! - P1 of `pageheap/span.rs` for records that are others' meanwhile.
 #![allow(unsafe_code)]
 
 use freestone_base::class_info;
 use freestone_sys::linux;
+use freestone_sys::linux::debugging::read_memory;
 use freestone_sys::linux::mappings::{Detail, mappings};
 use freestone_sys::linux::scratch::Zeroed;
 
@@ -60,8 +60,17 @@ struct Search {
     failed: bool,
 }
 
-/// Looks for what nothing leads to and sums it up by site; false when there is no memory for that. O(memory in use).
+/// Whether the system copies a process's memory for it, which a filter of system calls may forbid.
+fn can_read() -> bool {
+    let here = [1u8];
+    read_memory(here.as_ptr().addr(), &mut [0]) == 1
+}
+
+/// Looks for what nothing leads to and sums it up by site; false when there is no memory for that, or it cannot be read. O(memory in use).
 pub(super) fn find() -> bool {
+    if !can_read() {
+        return false;
+    }
     let Some(inside) = gate::enter_patiently() else { return false };
     // What lies free in a cache would look like a block in use, and lead to what its last owner left there.
     slow::empty_caches();
@@ -193,17 +202,15 @@ impl Search {
     }
 
     fn words(&mut self, range: Range) {
+        let mut page = [0; PAGE];
         let mut at = range.from.next_multiple_of(8);
         while at < range.to {
             let end = range.to.min((at & !(PAGE - 1)) + PAGE);
-            if linux::is_readable(at) {
-                while at + 8 <= end {
-                    // SAFETY: see above.
-                    let word = unsafe { core::ptr::with_exposed_provenance::<usize>(at).read_volatile() };
-                    if word.wrapping_sub(self.window.from) < self.window.to - self.window.from {
-                        self.reach(word);
-                    }
-                    at += 8;
+            let copied = read_memory(at, &mut page[..end - at]);
+            for word in page[..copied].as_chunks().0 {
+                let word = usize::from_ne_bytes(*word);
+                if word.wrapping_sub(self.window.from) < self.window.to - self.window.from {
+                    self.reach(word);
                 }
             }
             at = end.next_multiple_of(8);

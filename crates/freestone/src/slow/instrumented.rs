@@ -92,7 +92,8 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     if size > isize::MAX as usize {
         return None;
     }
-    let class = request.class.filter(|_| size <= class_max());
+    // The one that would serve it else: what stands for a sample lies where the block would.
+    let class = request.class.filter(|_| size <= class_max()).map(|class| merged::serving_at(class, align));
     let inside = gate::enter()?;
     free_deferred();
     let guarded = if drawn.is_for(Observer::Guard) { guard::take(size, align) } else { None };
@@ -114,6 +115,11 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     {
         bytes = usable_of_large(span);
         is_watched = watched::mark_large(span, false, true);
+        if !is_watched && guarded.is_some() {
+            // Freed like any other, it would leave its guard pages to whoever gets its pages next.
+            guard::give_up(span);
+            return None;
+        }
     }
     if is_watched {
         observe::on_watched(drawn, addr, size, class);

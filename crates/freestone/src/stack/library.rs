@@ -19,14 +19,14 @@ pub(crate) fn is_apart() -> bool {
     #[cfg(target_arch = "x86_64")]
     unsafe {
         core::arch::asm!(".weak freestone_library", "mov {0}, qword ptr [rip + freestone_library@GOTPCREL]",
-                         out(reg) at, options(nostack, preserves_flags, pure, nomem));
+                         out(reg) at, options(nostack, preserves_flags, pure, readonly));
     }
     // SAFETY: as above.
     #[cfg(target_arch = "aarch64")]
     unsafe {
         core::arch::asm!(".weak freestone_library", "adrp {0}, :got:freestone_library",
                          "ldr {0}, [{0}, :got_lo12:freestone_library]",
-                         out(reg) at, options(nostack, preserves_flags, pure, nomem));
+                         out(reg) at, options(nostack, preserves_flags, pure, readonly));
     }
     at != 0
 }

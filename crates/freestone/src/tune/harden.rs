@@ -10,7 +10,7 @@ const ZERO: usize = 256 << 10;
 /// Bytes of one class that wait in one cache.
 const WAIT: usize = 8 << 10;
 /// Free blocks up to so many bytes are looked at whole when they are handed out, longer ones here and there. It is no less in any case.
-const WHOLE: usize = 512;
+pub(crate) const WHOLE: usize = 512;
 
 /// What was chosen: the parts that were named are as named, the others as the whole.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl Harden {
         let place = match key {
             b"harden" => return Some(parse_switch(value).map(|on| self.all = on)),
             b"harden_canary" => &mut self.canary,
-            b"harden_check" => return Some(set_check(&mut self.check, value)),
+            b"harden_check" => return Some(set_bytes(&mut self.check, value)),
             b"harden_faults" => &mut self.faults,
             b"harden_guards" => &mut self.guards,
             b"harden_isolate" => &mut self.isolate,
@@ -127,13 +127,6 @@ impl Harden {
     pub(crate) fn zero(&self) -> usize {
         self.zero.unwrap_or(if self.all { ZERO } else { 0 })
     }
-}
-
-fn set_check(place: &mut Option<usize>, value: &[u8]) -> Result<(), &'static str> {
-    let bytes = parse_size(value).filter(|&bytes| bytes <= 1 << 20);
-    let bytes = bytes.ok_or("0, 1, or a number of bytes up to 1M, with K if you like")?;
-    *place = Some(if bytes == 0 { 0 } else { bytes.max(WHOLE) });
-    Ok(())
 }
 
 fn set_bytes(place: &mut Option<usize>, value: &[u8]) -> Result<(), &'static str> {

@@ -134,12 +134,13 @@ impl Group {
         ] {
             *sum += part;
         }
-        let len = self.chain_sizes.len().max(other.chain_sizes.len());
-        self.chain_sizes.resize(len, 0.0);
-        let own = self.chain_sizes.iter_mut().chain(&mut self.lifetimes).chain(self.born.as_flattened_mut());
-        let others = other.chain_sizes.iter().copied().chain((other.chain_sizes.len()..len).map(|_| 0.0));
-        let others = others.chain(other.lifetimes).chain(other.born.as_flattened().iter().copied());
-        own.zip(others).for_each(|(sum, part)| *sum += part);
+        let add = |sums: &mut [f64], parts: &[f64]| {
+            sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        };
+        self.chain_sizes.resize(self.chain_sizes.len().max(other.chain_sizes.len()), 0.0);
+        add(&mut self.chain_sizes, &other.chain_sizes);
+        add(&mut self.lifetimes, &other.lifetimes);
+        add(self.born.as_flattened_mut(), other.born.as_flattened());
     }
 
     pub(super) fn settle(&mut self, peaks: u32) {
