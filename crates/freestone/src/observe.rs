@@ -12,7 +12,8 @@
 //! The lot: samples lie on the line of all bytes requested by a thread, at distances that are exponentially distributed (a
 //! Poisson process), so a request of `n` bytes is drawn with the probability `1 - exp(-(n + 1) / mean)` whatever was
 //! requested before; the one byte more is for requests of none. Where several observe, each with a mean distance of its
-//! own, their points are drawn together and dealt out by lot, which gives each a process of its own.
+//! own, their points are drawn together and dealt out by lot, which gives each a process of its own. An observer may look at the first
+//! bytes of each request only: of points further inside it is not told, and what is left to it is such a process on a shorter line.
 //!
 //! Who frees by size finds the caches shut while a block is watched (`Hot::sized_index`), since a size does not tell whether a
 //! block is. That it reads this in time follows from causality: the field is written before the first block is watched,
@@ -22,7 +23,7 @@ use freestone_base::{ClassId, MAX_SMALL};
 use freestone_sys::linux;
 
 use crate::cache::cpu;
-use crate::chance::{self, Exponential};
+use crate::chance::{self, Chance, Exponential};
 use crate::counters::Call;
 use crate::hot::HOT;
 use crate::pageheap::SpanRef;
@@ -43,6 +44,20 @@ pub(crate) enum Observer {
 }
 
 const OBSERVERS: [Observer; 2] = [Observer::Profile, Observer::Guard];
+
+/// Of each request, so many bytes count towards the next guarded block. To guard one costs as much as to serve some thousands, and
+/// each of its OS pages a fault; so what is spent on it follows the number of requests, and long blocks do not take it all.
+const GUARD_COUNTS: u64 = 1 << 10;
+
+impl Observer {
+    /// Of each request, so many bytes count.
+    fn counts(self) -> u64 {
+        match self {
+            Observer::Profile => u64::MAX,
+            Observer::Guard => GUARD_COUNTS,
+        }
+    }
+}
 
 /// Those that a request was drawn for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,60 +230,55 @@ pub(crate) fn count(size: usize) -> Drawn {
     draw(thread, left, bytes)
 }
 
-/// The point lies `left` bytes ahead, within the request; at 0 none has been drawn yet (or it lies at its very beginning,
-/// where another is as good).
+/// A countdown has `left` bytes left, which is no more than the request's, or none.
 #[cold]
 fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
-    let mut chance = chance::of_thread(&thread.chance, linux::random_bits);
-    let together: f64 = OBSERVERS
-        .iter()
-        .map(|&each| mean_of(each))
-        .filter(|&mean| mean > 0)
-        .map(|mean| 1.0 / mean as f64)
-        .sum();
-    let turn = TURN.load(Ordering::Relaxed);
-    if together <= 0.0 {
+    let means = OBSERVERS.map(mean_of);
+    if means.iter().all(|&mean| mean == 0) {
         return Drawn::NOBODY;
     }
+    let turn = TURN.load(Ordering::Relaxed);
+    let mut chance = chance::of_thread(&thread.chance, linux::random_bits);
+    let (drawn, left) = deal(left, bytes, means, &mut chance);
+    thread.countdown[turn].store(left.min(LONGEST) as i32, Ordering::Relaxed);
+    // A countdown that an earlier turn left would be continued in a later one.
+    thread.countdown[1 - turn].store(0, Ordering::Relaxed);
+    chance.keep(&thread.chance);
+    drawn
+}
+
+/// Who is dealt a point in a request of `bytes` bytes, and how many are left to the next behind it. The point lies `left` bytes
+/// ahead; at 0 none has been drawn yet (or it lies at the very beginning, where another is as good). One of the `means` is not 0.
+fn deal(left: u64, bytes: u64, means: [u64; OBSERVERS.len()], chance: &mut Chance) -> (Drawn, u64) {
+    let share = |mean: u64| if mean == 0 { 0.0 } else { 1.0 / mean as f64 };
+    let together: f64 = means.iter().map(|&mean| share(mean)).sum();
     let any = Exponential(1.0 / together);
     // To guard at a mean distance of one byte means: every request, the smallest too.
-    let guard_all = mean_of(Observer::Guard) == 1;
+    let guard_all = means[Observer::Guard as usize] == 1;
     let at = match left {
         _ if guard_all => 1,
-        0 => any.draw(&mut chance),
+        0 => any.draw(chance),
         left => left,
     };
-    let keep = |left: u64| {
-        thread.countdown[turn].store(left.min(LONGEST) as i32, Ordering::Relaxed);
-        // A countdown that an earlier turn left would be continued in a later one.
-        thread.countdown[1 - turn].store(0, Ordering::Relaxed);
-    };
     if at > bytes {
-        keep(at - bytes);
-        chance.keep(&thread.chance);
-        return Drawn::NOBODY;
+        return (Drawn::NOBODY, at - bytes);
     }
     // Whose point it is: each has its share of all. The others may have one in the rest.
     let mut lot = chance.unit() * together;
+    let mut is_dealt = false;
     let mut drawn = Drawn::NOBODY;
-    for each in OBSERVERS {
-        let mean = mean_of(each);
-        if mean == 0 {
-            continue;
-        }
-        let share = 1.0 / mean as f64;
-        let own = drawn.is_for_nobody() && lot < share;
-        lot -= share;
-        if own
-            || guard_all && each == Observer::Guard
-            || Exponential(mean as f64).draw(&mut chance) <= bytes - at
-        {
+    for (each, mean) in OBSERVERS.into_iter().zip(means) {
+        let own = !is_dealt && lot < share(mean);
+        is_dealt |= own;
+        lot -= share(mean);
+        // Beyond what counts there is nothing to be drawn.
+        let rest = bytes.min(each.counts()).checked_sub(at).filter(|_| mean > 0);
+        let Some(rest) = rest else { continue };
+        if own || guard_all && each == Observer::Guard || Exponential(mean as f64).draw(chance) <= rest {
             drawn = drawn.with(each);
         }
     }
-    keep(if guard_all { 1 } else { any.draw(&mut chance) });
-    chance.keep(&thread.chance);
-    drawn
+    (drawn, if guard_all { 1 } else { any.draw(chance) })
 }
 
 /// A watched block was handed out for a request that was drawn: of this class, or a large one. The gate has been entered.
@@ -301,5 +311,67 @@ pub(crate) fn on_resize(old_addr: usize, was_watched: bool, span: SpanRef, size:
     watched::mark_large(span, was_watched, !drawn.is_for_nobody());
     if !drawn.is_for_nobody() {
         on_watched(drawn, span.first_block(), size, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which share of requests of `bytes` bytes each observer draws, of so many.
+    fn shares(requests: u32, bytes: u64, means: [u64; OBSERVERS.len()]) -> [f64; OBSERVERS.len()] {
+        let mut chance = chance::of_thread(&AtomicU64::new(7), || 0);
+        let (mut left, mut drawn) = (0, [0; OBSERVERS.len()]);
+        for _ in 0..requests {
+            if left > bytes {
+                left -= bytes;
+                continue;
+            }
+            let (who, next) = deal(left, bytes, means, &mut chance);
+            left = next;
+            for each in OBSERVERS {
+                drawn[each as usize] += u32::from(who.is_for(each));
+            }
+        }
+        drawn.map(|drawn| f64::from(drawn) / f64::from(requests))
+    }
+
+    fn expected(bytes: u64, mean: u64) -> f64 {
+        if mean == 0 { 0.0 } else { 1.0 - (-(bytes as f64) / mean as f64).exp() }
+    }
+
+    #[test]
+    fn each_observer_draws_by_the_bytes_that_count() {
+        for bytes in [10, 1_000, GUARD_COUNTS, 3_000, 100_000] {
+            for means in [[5_000, 0], [0, 5_000], [4_000, 9_000], [200_000, 3_000]] {
+                let shares = shares(60_000, bytes, means);
+                for each in OBSERVERS {
+                    let (share, mean) = (shares[each as usize], means[each as usize]);
+                    let expected = expected(bytes.min(each.counts()), mean);
+                    // Five times the deviation that is usual.
+                    let slack = 5.0 * (expected * (1.0 - expected) / 60_000.0).sqrt() + 1e-9;
+                    assert!(
+                        (share - expected).abs() < slack,
+                        "{bytes} {means:?} {each:?}: {share} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn at_a_distance_of_one_byte_each_request_is_guarded() {
+        for means in [[0, 1], [1_000, 1]] {
+            for bytes in [1, 2, 500, 100_000, 1 << 30] {
+                assert_eq!(shares(100, bytes, means)[Observer::Guard as usize], 1.0, "{bytes} {means:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_request_is_guarded_more_often_than_one_of_those_that_count() {
+        let shares = shares(1 << 20, 4 << 20, [0, 8 << 20]);
+        let most = expected(GUARD_COUNTS, 8 << 20);
+        assert!(shares[Observer::Guard as usize] < 1.5 * most, "{shares:?} {most}");
     }
 }

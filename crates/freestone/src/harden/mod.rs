@@ -26,6 +26,7 @@
 mod fault;
 mod large;
 mod marks;
+mod place;
 pub(crate) mod random;
 mod settings;
 mod two;
@@ -35,10 +36,11 @@ pub(crate) mod yard;
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
 use freestone_base::size_class::{MALLOC_ALIGN, class_of_medium};
-use freestone_base::{ClassId, ClassInfo, MAX_SHARING, MAX_SMALL, class_info, class_of_aligned};
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_info, class_of_aligned};
 use freestone_sys::System;
 
-use self::marks::{FREED, FRESH, Key};
+use self::marks::{FREED, FRESH};
+use self::place::{Found, Place};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
 use crate::cache::region::CLASSES_BEHIND;
@@ -46,10 +48,10 @@ use crate::cache::rseq::NO_YARD;
 use crate::cache::thread;
 use crate::counters::{self, Call};
 use crate::message::Fault;
-use crate::pageheap::{SpanRef, SpanState, shadow};
+use crate::pageheap::shadow;
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::tune::Harden;
 use crate::{central, gate};
 
@@ -84,131 +86,6 @@ pub(crate) fn start(chosen: &Harden) {
         yard::start(system);
     }
     SETTINGS.fix(chosen, system.random());
-}
-
-/// What an address is that is no live block of a class.
-enum Found {
-    /// Where a block begins that is not live; its mark.
-    Dead(ClassId, u8),
-    /// Inside a slab, but not where a block begins.
-    Inside(ClassId),
-    /// In no slab of the global allocator.
-    Elsewhere(Option<SpanRef>),
-}
-
-impl Found {
-    /// What lies at `addr`, which [`Place::find`] refused.
-    #[cold]
-    #[inline(never)]
-    fn at(addr: usize) -> Found {
-        let span = match LEVELS.pages.page_map().span_of(addr) {
-            Some(span) if span.is(SpanState::Slab) => span,
-            other => return Found::Elsewhere(other),
-        };
-        let class = span.class();
-        let offset = addr.wrapping_sub(span.first_block());
-        let (info, known) = (class_info(class), shadow::find(LEVELS.pages.page_map(), addr));
-        // Of an offset below the first block, which wraps round, or beyond the last, this is any number; but only that of the
-        // block that lies there passes both tests.
-        let block = info.block_at(offset);
-        match known {
-            Some((mark, _)) if block < span.blocks() && block * info.size as usize == offset => {
-                Found::Dead(class, mark.load(Ordering::Relaxed))
-            }
-            _ => Found::Inside(class),
-        }
-    }
-
-    /// Ends the process if a small block should lie at `addr`, by the fault of a block that was `freed` or one that is
-    /// `fresh`; else returns the span of what lies there.
-    fn elsewhere(addr: usize, freed: Fault, fresh: Fault) -> Option<SpanRef> {
-        match Found::at(addr) {
-            Found::Dead(class, FREED) => freed.abort(addr, class),
-            Found::Dead(class, _) => fresh.abort(addr, class),
-            Found::Inside(class) => Fault::InvalidFree.abort(addr, class),
-            Found::Elsewhere(span) => span,
-        }
-    }
-}
-
-/// Where a block of a class lies, and what is noted about it.
-struct Place {
-    addr: usize,
-    class: ClassId,
-    info: &'static ClassInfo,
-    mark: &'static AtomicU8,
-}
-
-impl Place {
-    /// The live block at `addr`, and its mark; `None` where there is none, of a class.
-    #[inline(always)]
-    fn find(addr: usize) -> Option<(Place, u8)> {
-        let (mark, class) = shadow::find(LEVELS.pages.page_map(), addr)?;
-        let noted = mark.load(Ordering::Relaxed);
-        if !marks::is_live(noted) || !addr.is_multiple_of(MALLOC_ALIGN) {
-            return None;
-        }
-        // Whoever has a live block's address got it from somebody, which orders.
-        let class = ClassId(class.load(Ordering::Relaxed));
-        Some((Place { addr, class, info: class_info(class), mark }, noted))
-    }
-
-    #[inline]
-    fn capacity(&self) -> usize {
-        self.info.size as usize
-    }
-
-    #[inline]
-    fn key(&self) -> Key {
-        Key::new(SETTINGS.secret(), self.addr)
-    }
-
-    /// Whether blocks of this size are cleared when freed, so that they read as zeros when handed out.
-    #[inline]
-    fn is_cleared<const USUAL: bool>(&self) -> bool {
-        USUAL || self.capacity() <= SETTINGS.zero()
-    }
-
-    /// Whether a free block is cleared, and looked at whole when it is handed out: then it is zero, whatever was done to it.
-    fn is_surely_zero(&self) -> bool {
-        self.is_cleared::<false>() && self.capacity() <= SETTINGS.whole()
-    }
-
-    /// Whether a freed block is as it was left, as far as it is looked at.
-    #[inline]
-    fn is_untouched(&self) -> bool {
-        let whole = SETTINGS.whole();
-        whole == 0
-            || !self.is_cleared::<false>()
-            || marks::is_zero(self.addr, self.capacity(), whole, random::next)
-    }
-
-    fn fail(&self, fault: Fault) -> ! {
-        fault.abort(self.addr, self.class)
-    }
-
-    /// The bytes that were asked for of a block whose mark is that of a live one, all of it as it should be.
-    #[inline(always)]
-    fn inspect<const USUAL: bool>(&self, mark: u8) -> usize {
-        let key = self.key();
-        match marks::requested(self.addr, mark, self.capacity(), key) {
-            Some(size)
-                if !(USUAL || SETTINGS.canary())
-                    || marks::is_whole(self.addr, size, self.capacity(), key) =>
-            {
-                size
-            }
-            _ => self.fail(Fault::Overrun),
-        }
-    }
-
-    /// Writes the canary for a request of `size` bytes, and the mark of a live block. The bytes before the canary stay as they
-    /// are if they are to be `kept`; else a few are zero afterwards.
-    #[inline(always)]
-    fn bring_to_life(&self, size: usize, kept: bool) {
-        let mark = marks::set(self.addr, size, self.capacity(), self.key(), kept);
-        self.mark.store(mark, Ordering::Relaxed);
-    }
 }
 
 /// The bytes that a block must have for a request, its canary included: one at the least.

@@ -36,10 +36,10 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 /// What may be kept beside the heap's part.
 const LITTLE: usize = 2 << 20;
 
-/// Bytes that are kept at most: an eighth of the heap and a little, and no more than may be dirty in the page heap, which in
+/// Bytes that are kept at most: a quarter of the heap and a little, and no more than may be dirty in the page heap, which in
 /// this mode gets none of large blocks.
 fn most() -> usize {
-    let of_heap = LEVELS.pages.watch().growth_mark() * PAGE_SIZE / 8;
+    let of_heap = LEVELS.pages.watch().growth_mark() * PAGE_SIZE / 4;
     LEVELS.pages.policy().dirty_limit_bytes().min(LITTLE + of_heap)
 }
 
