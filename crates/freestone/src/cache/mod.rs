@@ -18,7 +18,7 @@ pub(crate) mod thread;
 
 use freestone_base::{ClassId, ClassInfo, class_info};
 
-use self::region::{Header, NEAR, Region, Way, capacity_limit};
+use self::region::{Header, NEAR, Region, capacity_limit};
 use crate::central::{Central, SlabSource};
 use crate::pageheap::Span;
 use crate::sync::atomic::{AtomicPtr, Ordering};
@@ -74,13 +74,10 @@ pub(crate) fn refill(
     let capacity = access.region().header(class).capacity(class);
     let want = capacity.max(FIRST_REFILL).min(info.batch as usize);
     let most = wanted_at_most(central, info);
-    // Who takes on and on misses as often with any capacity beyond a batch: it is for those who also give back.
-    let turned = access.region().note_miss(class, Way::Refill);
-    let useful = if turned { usize::MAX } else { info.batch as usize };
     if capacity > most {
         cut(access, class, most);
     } else {
-        grow(access, centrals, source, class, want.min(most.min(useful).saturating_sub(capacity)));
+        grow(access, centrals, source, class, want.min(most - capacity));
     }
 
     // One block to hand out, and what finds room.
@@ -144,7 +141,6 @@ pub(crate) fn flush(
     let info = class_info(class);
     let central = &centrals[class.index()];
     access.region().state().flushes.fetch_add(1, Ordering::Relaxed);
-    access.region().note_miss(class, Way::Flush);
     // Only refills raise a capacity beyond a batch: a cache that frees what others allocate would fill for nothing.
     let (most, batch) = (wanted_at_most(central, info), info.batch as usize);
     let capacity = access.region().header(class).capacity(class);

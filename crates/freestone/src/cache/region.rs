@@ -170,15 +170,6 @@ impl Header {
     }
 }
 
-/// Which way blocks went at a miss.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
-    /// Out of the central list: a refill.
-    Refill = 1,
-    /// Into it: a flush.
-    Flush = 2,
-}
-
 /// What a region keeps beside its blocks.
 #[repr(C, align(64))]
 pub(crate) struct RegionState {
@@ -198,8 +189,6 @@ pub(crate) struct RegionState {
     /// Refills and flushes when the scavenger looked last, and when it emptied the region.
     pub(crate) seen: AtomicUsize,
     pub(crate) emptied: AtomicUsize,
-    /// Which way each class's last miss went: a [`Way`], 0 before the first.
-    pub(crate) last_miss: [AtomicU8; CLASS_COUNT],
     /// The headers as the scavenger saw them last.
     pub(crate) headers_seen: [AtomicU32; CLASS_COUNT],
     /// Free list of regions of threads that have ended (per-thread mode).
@@ -286,14 +275,6 @@ impl Region {
     pub(crate) fn is_at_rest(self, class: ClassId) -> bool {
         let header = self.header(class);
         header.len(class) > 0 && self.state().headers_seen[class.index()].load(Ordering::Relaxed) == header.0
-    }
-
-    /// Notes which way a miss of the class went; whether the one before went the other way.
-    pub(crate) fn note_miss(self, class: ClassId, way: Way) -> bool {
-        let last = &self.state().last_miss[class.index()];
-        let before = last.load(Ordering::Relaxed);
-        last.store(way as u8, Ordering::Relaxed);
-        before != 0 && before != way as u8
     }
 
     /// Keeps in mind how many blocks of the class there are.
