@@ -297,6 +297,9 @@ const fn sizes() -> [u32; SIZE_COUNT] {
     sizes
 }
 
+/// The largest size, in bytes, whose slabs are half as long as others' at least: beyond, taking slabs would cost more for each block.
+const SHORT_SLAB_MAX: usize = 128;
+
 /// The fewest pages that hold enough blocks to be worth a slab, and `area` bytes, and leave at most 1/32 unused.
 const fn slab_pages(size: usize, area: usize) -> usize {
     if size > MAX_SMALL {
@@ -309,7 +312,8 @@ const fn slab_pages(size: usize, area: usize) -> usize {
     } else {
         4
     };
-    let mut pages = 4;
+    // Many blocks even so: a class of which few are live holds less, and a batch still fills a slab or two.
+    let mut pages = if size <= SHORT_SLAB_MAX { 2 } else { 4 };
     loop {
         let bytes = pages * PAGE_SIZE;
         let blocks = (bytes - area) / size;
