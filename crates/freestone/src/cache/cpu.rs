@@ -112,6 +112,11 @@ pub(crate) fn let_sized_frees(open: bool) {
     HOT.sized_index.store(index, Ordering::Release);
 }
 
+/// Whether the fast path of sized frees may use the caches.
+pub(crate) fn lets_sized_frees() -> bool {
+    HOT.sized_index.load(Ordering::Relaxed) == INDEX.load(Ordering::Relaxed)
+}
+
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
 /// for the fast paths.
 pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {

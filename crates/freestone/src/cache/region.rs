@@ -355,6 +355,30 @@ impl Region {
         self.word(class).store(header.0, Ordering::Relaxed);
     }
 
+    /// Takes cached blocks of `class` whose addresses are below `floor`, as many as there is room for; returns how many. The others
+    /// stay in their order. Requires R1.
+    pub(crate) fn take_below(self, class: ClassId, floor: usize, out: &mut [usize]) -> usize {
+        let header = self.header(class);
+        let (mut taken, mut top) = (0, header.current());
+        if header.0 != 0 {
+            top = header.begin(class);
+            for slot in top + 1..=header.current() {
+                let block = self.slot(slot).load(Ordering::Relaxed);
+                if block < floor && taken < out.len() {
+                    out[taken] = block;
+                    taken += 1;
+                } else {
+                    top += 1;
+                    self.slot(top).store(block, Ordering::Relaxed);
+                }
+            }
+        }
+        if taken > 0 {
+            self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
+        }
+        taken
+    }
+
     /// Calls `visit` for every cached block of `class`. Requires R1 (the owner may not change it meanwhile).
     pub(crate) fn for_each_block(self, class: ClassId, mut visit: impl FnMut(usize)) {
         let header = self.header(class);
