@@ -139,11 +139,11 @@ pub(crate) fn is_low(block: usize) -> bool {
     block < HOT.floor.load(Ordering::Relaxed)
 }
 
-/// Whether a cache passes these blocks on to other caches: not if one of them may be watched.
+/// Whether a cache passes these blocks of `class` on to other caches: not if one of them may be watched.
 #[inline]
-pub(crate) fn may_move(blocks: &[usize]) -> bool {
+pub(crate) fn may_move(class: ClassId, blocks: &[usize]) -> bool {
     let floor = HOT.floor.load(Ordering::Relaxed);
-    floor <= 1 || blocks.iter().all(|&block| block >= floor)
+    floor <= 1 || !is_telling(class) || !blocks.iter().fold(false, |low, &block| low | (block < floor))
 }
 
 /// Releases the watched blocks that were freed by their size and lie in caches. The gate has been entered, and no lock is held.
@@ -165,7 +165,7 @@ pub(crate) fn hear_late() {
 fn take_low(out: &mut [usize]) -> usize {
     let floor = HOT.floor.load(Ordering::Relaxed);
     let mut found = 0;
-    for region in cpu::regions() {
+    for region in cpu::active_regions() {
         for class in ClassId::firsts().filter(|&class| is_telling(class)) {
             found += region.take_below(class, floor, &mut out[found..]);
         }

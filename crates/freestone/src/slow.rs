@@ -90,8 +90,8 @@ impl SlabSource for PageHeap<Linux> {
         self.watch().on_stock();
     }
 
-    fn may_move(&self, blocks: &[usize]) -> bool {
-        observe::may_move(blocks)
+    fn may_move(&self, class: ClassId, blocks: &[usize]) -> bool {
+        observe::may_move(class, blocks)
     }
 
     fn take_foreign(&self, block: usize) -> bool {

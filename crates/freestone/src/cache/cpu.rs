@@ -423,10 +423,14 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
+/// Those that hold blocks, or did.
+pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
+    regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
+}
+
 /// Has all caches know that classes are merged no more.
 pub(crate) fn rewrite_classes() {
-    let active = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
-    regions().filter(active).for_each(Region::write_merged_classes);
+    active_regions().for_each(Region::write_merged_classes);
 }
 
 /// How many caches there can be.

@@ -359,23 +359,24 @@ impl Region {
     /// stay in their order. Requires R1.
     pub(crate) fn take_below(self, class: ClassId, floor: usize, out: &mut [usize]) -> usize {
         let header = self.header(class);
-        let (mut taken, mut top) = (0, header.current());
-        if header.0 != 0 {
-            top = header.begin(class);
-            for slot in top + 1..=header.current() {
-                let block = self.slot(slot).load(Ordering::Relaxed);
-                if block < floor && taken < out.len() {
-                    out[taken] = block;
-                    taken += 1;
-                } else {
-                    top += 1;
-                    self.slot(top).store(block, Ordering::Relaxed);
-                }
+        let block_in = |slot: u16| self.slot(slot).load(Ordering::Relaxed);
+        // There is none, as a rule.
+        let mut slots = header.begin(class) + 1..=header.current();
+        let Some(first) = slots.find(|&slot| block_in(slot) < floor).filter(|_| header.0 != 0) else {
+            return 0;
+        };
+        let (mut taken, mut top) = (0, first - 1);
+        for slot in first..=header.current() {
+            let block = block_in(slot);
+            if block < floor && taken < out.len() {
+                out[taken] = block;
+                taken += 1;
+            } else {
+                top += 1;
+                self.slot(top).store(block, Ordering::Relaxed);
             }
         }
-        if taken > 0 {
-            self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
-        }
+        self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
         taken
     }
 

@@ -49,7 +49,7 @@ pub(crate) trait SlabSource {
     /// Much lies in transfer that somebody should look after.
     fn note_stock(&self);
     /// Whether these blocks may pass from one cache to another. Not where one of them has to be looked at first.
-    fn may_move(&self, _blocks: &[usize]) -> bool {
+    fn may_move(&self, _class: ClassId, _blocks: &[usize]) -> bool {
         true
     }
     /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
@@ -246,7 +246,7 @@ impl Central {
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
-            && source.may_move(blocks)
+            && source.may_move(class, blocks)
             && blocks.len() >= info.batch as usize / 2
             && (!own || transfer::lie_together(blocks))
             && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))

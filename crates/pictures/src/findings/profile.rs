@@ -79,7 +79,7 @@ fn lost_blocks(lost: &Sites) -> Option<Finding> {
     (lost.sum >= 1024.0).then(|| Finding {
         kind: "Leak",
         seen: format!("Nothing leads to {} of live blocks any more: {}.", bytes(lost.sum as u64), lost.first()),
-        advice: "Nobody can free them. The stack in the table says where they were asked for; look for the owner that forgot them.".into(),
+        advice: "Nobody can free them. The flame graph by what nothing leads to says where they were asked for; look for the owner that forgot them.".into(),
         section: "flame",
         weight: lost.sum,
     })
