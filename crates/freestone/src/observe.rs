@@ -188,7 +188,8 @@ pub(crate) fn set(observer: Observer, mean: u64) {
     }
     let was = MEANS[observer as usize].swap(mean.min(LONGEST_MEAN), Ordering::Relaxed);
     let wanted = OBSERVERS.iter().any(|&each| mean_of(each) != 0);
-    if was != mean {
+    // Not where nobody observes any more: the next one would have this one's turn again, and continue what it left.
+    if was != mean && wanted {
         let turn = (TURN.load(Ordering::Relaxed) + 1) % 2;
         TURN.store(turn, Ordering::Relaxed);
         if counts_for_caches() {

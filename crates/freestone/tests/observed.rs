@@ -120,10 +120,11 @@ fn what_is_freed_by_its_size_is_heard_of() {
     profile::start(200).unwrap();
     let kept = blocks();
     let [all, live] = samples();
-    assert!(all > 2500 && live > 2500, "{all} {live}");
+    // 3,170 are expected, give or take 34; no countdown of an earlier profile goes on.
+    assert!(all > 2900 && live > 2900, "{all} {live}");
     drop(kept);
     let [all, live] = samples();
-    assert!(all > 2500 && live < 100, "{all} {live}");
+    assert!(all > 2900 && live < 100, "{all} {live}");
     freestone::verify().unwrap();
     // Those that live on are followed when the profile has ended.
     let kept = blocks();

@@ -247,6 +247,8 @@ impl<S: System> PageHeap<S> {
             let span = op.extend_down(pages, blocks.div_ceil(64))?;
             span.set_zeroed(true);
             span.set_slab(class, info.blocks);
+            // The record may have been another slab's.
+            span.set_colour(0);
             span.fill_bitmap(blocks);
             op.put_to_use(span, SpanState::WatchedSlab);
             let counts = &mut op.state.counts;
