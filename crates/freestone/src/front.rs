@@ -215,7 +215,7 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         return if size > MAX_SMALL {
             malloc_slow(size)
         } else {
-            alloc_missed(size + 1, align, entry_of(size, align))
+            alloc_missed(size, align, entry_of(size, align))
         };
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
@@ -226,16 +226,14 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-fn alloc_missed(after: usize, align: usize, _: usize) -> *mut u8 {
-    let size = after - 1;
+fn alloc_missed(size: usize, align: usize, _: usize) -> *mut u8 {
     alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
-/// [`alloc`] of a small block of `after - 1` bytes where nobody observes, or its turn has come: it is counted there. Its class stands
-/// at `entry`, as [`entry_of`] has it.
+/// [`alloc`] of a small block where nobody observes, or its turn has come: it is counted there. Its class stands at `entry`, as
+/// [`entry_of`] has it.
 #[cfg(target_arch = "x86_64")]
-pub(crate) extern "C" fn alloc_due(after: usize, align: usize, entry: usize) -> *mut u8 {
-    let size = after - 1;
+pub(crate) extern "C" fn alloc_due(size: usize, align: usize, entry: usize) -> *mut u8 {
     if start::records_alone() {
         let block = slow::instrumented::allocate_recorded(size, entry);
         if !block.is_null() {
@@ -245,10 +243,9 @@ pub(crate) extern "C" fn alloc_due(after: usize, align: usize, entry: usize) -> 
     slow::allocate(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
-/// [`alloc`] of a small block of `after - 1` bytes that was counted and is not due, for which the cache had none.
+/// [`alloc`] of a small block that was counted and is not due, for which the cache had none.
 #[cfg(target_arch = "x86_64")]
-pub(crate) extern "C" fn alloc_counted(after: usize, align: usize) -> *mut u8 {
-    let size = after - 1;
+pub(crate) extern "C" fn alloc_counted(size: usize, align: usize) -> *mut u8 {
     let (class, call) = (class_of_aligned(size, align), Call::Malloc);
     slow::instrumented::allocate_counted(&Request { class, size, align, zeroed: false, call })
 }

@@ -176,17 +176,18 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
 }
 
 /// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
-/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at. `after` is one
-/// more than the size; the class stands so many bytes behind `WORDS_OFFSET` as `entry` says. Both the compiler knows where it knows the layout.
+/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at. Its
+/// class stands so many bytes behind `WORDS_OFFSET` as `entry` says, which the compiler knows where it knows the layout.
 #[cold]
 #[unsafe(naked)]
-pub(crate) extern "C" fn alloc_missed(after: usize, align: usize, entry: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
         "mov rcx, qword ptr [rip + {hot} + {countdown}]",
         "jrcxz 3f",
-        "sub dword ptr fs:[rcx], edi",
+        "stc", // one more than the size
+        "sbb dword ptr fs:[rcx], edi",
         "jle 2f",
         crate::begin_sequence!("r10", "r11"),
         "movzx ecx, byte ptr [r9 + rdx + {words}]",
@@ -198,7 +199,8 @@ pub(crate) extern "C" fn alloc_missed(after: usize, align: usize, entry: usize) 
         "55:",
         "ret",
         "2:", // taken back, as in malloc_slow
-        "add dword ptr fs:[rcx], edi",
+        "lea eax, [rdi + 1]",
+        "add dword ptr fs:[rcx], eax",
         "3:",
         "jmp {due}",
         ".cfi_endproc",
