@@ -34,10 +34,11 @@ pub const MOST: usize = 6;
 fn severity(kind: &str) -> u8 {
     match kind {
         "Leak" | "Leak or unbounded cache" => 0,
-        "Growth without a bound" | "Growth" | "Who holds the most" => 1,
+        "Growth without a bound" | "Growth" => 1,
         "Fragmentation" => 2,
-        "Growing in steps" | "Short-lived blocks" => 3,
-        _ => 4,
+        "Who holds the most" => 3,
+        "Growing in steps" | "Short-lived blocks" => 4,
+        _ => 5,
     }
 }
 

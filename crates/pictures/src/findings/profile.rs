@@ -196,7 +196,7 @@ mod tests {
         let (profile, stacks) = profile(&all);
         let ranked = super::super::ranked(of_profile(&profile, &stacks));
         assert_eq!(ranked[0].kind, "Leak");
-        assert_eq!(ranked[1].kind, "Who holds the most");
-        assert_eq!(ranked[2].kind, "Fragmentation");
+        assert_eq!(ranked[1].kind, "Fragmentation");
+        assert_eq!(ranked[2].kind, "Who holds the most");
     }
 }
