@@ -52,13 +52,18 @@ impl Numbers {
 }
 
 /// The beginning of both functions' sequences: announces in the thread's area (the register named; the cache's number is at
-/// `rdx`) and leads `r9` to the region.
+/// `rdx`, or the second register named) and leads `r9` to the region.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! begin_sequence {
     ($area:literal) => {
+        $crate::begin_sequence!($area, "rdx")
+    };
+    ($area:literal, $index:literal) => {
         concat!(
-            "mov rdx, qword ptr [rip + {hot} + {rseq_index}]
+            "mov ",
+            $index,
+            ", qword ptr [rip + {hot} + {rseq_index}]
             mov ",
             $area,
             ", qword ptr [rip + {hot} + {rseq_cs}]
@@ -68,7 +73,9 @@ macro_rules! begin_sequence {
             $area,
             "], r8
             44:
-            movsxd r9, dword ptr fs:[rdx]
+            movsxd r9, dword ptr fs:[",
+            $index,
+            "]
             shl r9, {region_shift}
             add r9, qword ptr [rip + {hot} + {regions}]"
         )
@@ -117,23 +124,21 @@ macro_rules! define_malloc {
 }
 
 /// What the fast path of malloc left: medium blocks, and all that is slow. While requests are observed, that is every small one: it is
-/// counted down, and popped as the fast path does unless its turn has come.
+/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at.
 ///
-/// The countdown is one instruction; where the turn has come it is taken back, for who counts on. A signal handler in between finds no
-/// count, and draws another.
+/// The countdown is one instruction, which subtracts one more than the size: the comparison has left the carry flag set. Where the turn
+/// has come it is taken back, for who counts on; a signal handler in between finds no count, and draws another.
 #[cold]
 #[unsafe(naked)]
 pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
-        "cmp rdi, {max_small}",
-        "ja {medium}",
-        "cmp rdi, qword ptr [rip + {hot} + {observed}]",
-        "jae {unusual}",
-        "mov rdx, qword ptr [rip + {hot} + {countdown}]",
-        "lea ecx, [rdi + 1]",
-        "sub dword ptr fs:[rdx], ecx",
+        "cmp rdi, {small_end}",
+        "jae {medium}",
+        "mov rcx, qword ptr [rip + {hot} + {countdown}]",
+        "jrcxz 3f",
+        "sbb dword ptr fs:[rcx], edi",
         "jle 2f",
         "lea r11, [rdi + 7]",
         "shr r11, 3",
@@ -141,23 +146,26 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
         "movzx ecx, byte ptr [r9 + r11 + {classes}]",
         "movzx r10d, word ptr [r9 + rcx*4 + {headers}]",
         "mov rax, qword ptr [r9 + r10*8]",
-        "test rax, rax",
-        "jz {counted}",
+        "cmp rax, qword ptr [rip + {hot} + {floor}]",
+        "jb {counted}",
         "dec dword ptr [r9 + rcx*4 + {headers}]",
         "55:",
         "ret",
         "2:",
-        "add dword ptr fs:[rdx], ecx",
+        "lea eax, [rdi + 1]",
+        "add dword ptr fs:[rcx], eax",
         "jmp {due}",
+        "3:",
+        "jmp {unusual}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
         medium = sym crate::front::malloc_medium,
         unusual = sym crate::front::malloc_unusual,
         due = sym crate::front::malloc_due,
         counted = sym crate::front::malloc_counted,
-        max_small = const freestone_base::MAX_SMALL,
-        observed = const offset_of!(Hot, observed),
+        small_end = const freestone_base::MAX_SMALL + 1,
         countdown = const offset_of!(Hot, countdown),
+        floor = const offset_of!(Hot, floor),
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
         regions = const Numbers::REGIONS,
@@ -168,40 +176,39 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
 }
 
 /// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
-/// counted down, and popped as the fast path does unless its turn has come. Its class stands so many bytes behind `WORDS_OFFSET` as
-/// `entry` says, which the compiler knows where it knows the layout.
+/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at. Its
+/// class stands so many bytes behind `WORDS_OFFSET` as `entry` says, which the compiler knows where it knows the layout.
 #[cold]
 #[unsafe(naked)]
 pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
-        "cmp rdi, qword ptr [rip + {hot} + {observed}]",
-        "jae {due}",
-        "mov r11, rdx",
-        "mov rdx, qword ptr [rip + {hot} + {countdown}]",
-        "lea ecx, [rdi + 1]",
-        "sub dword ptr fs:[rdx], ecx",
+        "mov rcx, qword ptr [rip + {hot} + {countdown}]",
+        "jrcxz 3f",
+        "stc", // one more than the size
+        "sbb dword ptr fs:[rcx], edi",
         "jle 2f",
-        crate::begin_sequence!("r10"),
-        "movzx ecx, byte ptr [r9 + r11 + {words}]",
+        crate::begin_sequence!("r10", "r11"),
+        "movzx ecx, byte ptr [r9 + rdx + {words}]",
         "movzx eax, word ptr [r9 + rcx*4 + {headers}]",
         "mov rax, qword ptr [r9 + rax*8]",
-        "test rax, rax",
-        "jz {counted}",
+        "cmp rax, qword ptr [rip + {hot} + {floor}]",
+        "jb {counted}",
         "dec dword ptr [r9 + rcx*4 + {headers}]",
         "55:",
         "ret",
         "2:", // taken back, as in malloc_slow
-        "add dword ptr fs:[rdx], ecx",
-        "mov rdx, r11",
+        "lea eax, [rdi + 1]",
+        "add dword ptr fs:[rcx], eax",
+        "3:",
         "jmp {due}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
         due = sym crate::front::alloc_due,
         counted = sym crate::front::alloc_counted,
-        observed = const offset_of!(Hot, observed),
         countdown = const offset_of!(Hot, countdown),
+        floor = const offset_of!(Hot, floor),
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
         regions = const Numbers::REGIONS,
@@ -211,8 +218,8 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
     )
 }
 
-/// What the fast path of Rust's `dealloc` leaves, which goes by the size: while a block may be watched, its address has to tell
-/// the class. At other times the cache that was full is so here, too.
+/// What the fast path of Rust's `dealloc` leaves, which goes by the size: where that may be wrong, because a block is watched, its
+/// address tells the class. At other times the cache that was full is so here, too.
 ///
 /// # Safety
 /// F2 of `front.rs`; size and alignment are the allocation's.

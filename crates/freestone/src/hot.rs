@@ -24,11 +24,12 @@ pub struct Hot {
     /// As `rseq_index`, for who frees with a layout: of a field that reads -1 while a block may be watched, which only its address
     /// tells.
     pub(crate) sized_index: AtomicUsize,
-    /// Zero unless requests are observed and use the per-CPU caches. Then those below this many bytes may try them, once they
-    /// are counted: see `observe.rs`.
-    pub(crate) observed: AtomicUsize,
-    /// Offset from the thread pointer of the thread's countdown, while requests are observed.
+    /// Offset from the thread pointer of the thread's countdown, while requests are observed and use the per-CPU caches once they are
+    /// counted (`observe.rs`); else zero.
     pub(crate) countdown: AtomicUsize,
+    /// While requests are observed: an address below this, in a cache, is that of a watched block, or another one that is for the slow
+    /// path to look at. Not zero then, which is nobody's address.
+    pub(crate) floor: AtomicUsize,
     /// What is done beside serving, as bits (`start.rs`); looked at by slow paths only.
     pub(crate) instruments: AtomicU8,
 }
@@ -49,7 +50,7 @@ pub static HOT: Hot = Hot {
     rseq_index: AtomicUsize::new(0),
     regions: AtomicPtr::new(core::ptr::null_mut()),
     sized_index: AtomicUsize::new(0),
-    observed: AtomicUsize::new(0),
     countdown: AtomicUsize::new(0),
+    floor: AtomicUsize::new(0),
     instruments: AtomicU8::new(0),
 };

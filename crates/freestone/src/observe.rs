@@ -15,11 +15,17 @@
 //! own, their points are drawn together and dealt out by lot, which gives each a process of its own. An observer may look at the first
 //! bytes of each request only: of points further inside it is not told, and what is left to it is such a process on a shorter line.
 //!
-//! Who frees by size finds the caches shut while a block is watched (`Hot::sized_index`), since a size does not tell whether a
-//! block is. That it reads this in time follows from causality: the field is written before the first block is watched,
-//! and who frees a block has it from whoever got it.
+//! Who frees by size does not see whether a block is watched. A profile lets it: watched blocks of the classes that are freed so, the
+//! *telling* ones, lie below all others (`Hot::floor`). Where one of them is in a cache, it was freed; who would hand it out compares
+//! its address instead of asking whether there is a block, and gives it back for good. A cache passes none on to others, and before a
+//! figure depends on them, all caches are searched ([`hear_late`]).
+//!
+//! A guarded block must go at once: while there are any, who frees by size finds the caches shut (`Hot::sized_index`). That it reads
+//! this in time follows from causality: the field is written before the first block is guarded, and who frees a block has it from
+//! whoever got it.
 
-use freestone_base::{ClassId, MAX_SMALL};
+use freestone_base::size_class::TELLING_MAX;
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_info};
 use freestone_sys::linux;
 
 use crate::cache::cpu;
@@ -115,7 +121,71 @@ pub(crate) fn is_on() -> bool {
 /// Whether requests are observed, and those of `size` bytes that are not due are served from the cache.
 #[inline]
 pub(crate) fn serves_from_cache(size: usize) -> bool {
-    size < HOT.observed.load(Ordering::Acquire)
+    size <= MAX_SMALL && counts_for_caches()
+}
+
+/// Whether requests are counted down, and those that are not due are served from the CPUs' caches.
+#[inline]
+fn counts_for_caches() -> bool {
+    HOT.countdown.load(Ordering::Acquire) != 0
+}
+
+/// Whether blocks of the class are freed by their size alone: the classes of [`front`](crate::front)'s `tells_class`.
+fn is_telling(class: ClassId) -> bool {
+    let size = class_info(class).size as usize;
+    size > MAX_SHARING && size <= TELLING_MAX
+}
+
+/// Whether a watched block of the class must lie below the floor, because it may be freed by its size.
+pub(crate) fn must_lie_low(class: ClassId) -> bool {
+    uses_caches() && cpu::lets_sized_frees() && is_telling(class)
+}
+
+/// Has blocks be freed by their address, as long as any is watched.
+pub(crate) fn shut_sized_frees() {
+    if uses_caches() {
+        cpu::let_sized_frees(false);
+    }
+}
+
+/// Whether a block that was found in a cache is not to be handed out but to be [released](slow::release_low).
+#[inline]
+pub(crate) fn is_low(block: usize) -> bool {
+    block < HOT.floor.load(Ordering::Relaxed)
+}
+
+/// Whether a cache passes these blocks of `class` on to other caches: not if one of them may be watched.
+#[inline]
+pub(crate) fn may_move(class: ClassId, blocks: &[usize]) -> bool {
+    let floor = HOT.floor.load(Ordering::Relaxed);
+    floor <= 1 || !is_telling(class) || !blocks.iter().fold(false, |low, &block| low | (block < floor))
+}
+
+/// Releases the watched blocks that were freed by their size and lie in caches. The gate has been entered, and no lock is held.
+pub(crate) fn hear_late() {
+    if !uses_caches() || HOT.floor.load(Ordering::Relaxed) <= 1 {
+        return;
+    }
+    let mut late = [0; 64];
+    loop {
+        let found = cpu::with_stopped(|| take_low(&mut late)).unwrap_or(0);
+        late[..found].iter().for_each(|&block| slow::release_low(block));
+        if found < late.len() {
+            return;
+        }
+    }
+}
+
+/// Takes low blocks out of the caches, which are stopped; returns how many.
+fn take_low(out: &mut [usize]) -> usize {
+    let floor = HOT.floor.load(Ordering::Relaxed);
+    let mut found = 0;
+    for region in cpu::active_regions() {
+        for class in ClassId::firsts().filter(|&class| is_telling(class)) {
+            found += region.take_below(class, floor, &mut out[found..]);
+        }
+    }
+    found
 }
 
 /// Whether a block's class must be looked up though its size is known, because it may be watched.
@@ -128,12 +198,18 @@ pub(crate) fn by_address() -> bool {
 /// runs. The gate has been entered, the allocator has started.
 pub(crate) fn set(observer: Observer, mean: u64) {
     let switch = SWITCH.lock();
+    if observer == Observer::Guard && mean != 0 {
+        shut_sized_frees();
+    }
     let was = MEANS[observer as usize].swap(mean.min(LONGEST_MEAN), Ordering::Relaxed);
     let wanted = OBSERVERS.iter().any(|&each| mean_of(each) != 0);
-    if was != mean {
+    // Not where nobody observes any more: the next one would have this one's turn again, and continue what it left.
+    if was != mean && wanted {
         let turn = (TURN.load(Ordering::Relaxed) + 1) % 2;
         TURN.store(turn, Ordering::Relaxed);
-        HOT.countdown.store(place_of(turn), Ordering::Release);
+        if counts_for_caches() {
+            HOT.countdown.store(place_of(turn), Ordering::Release);
+        }
     }
     match (is_on(), wanted) {
         (false, true) => begin(),
@@ -161,22 +237,28 @@ fn begin() {
     start::set_watches(true);
     let cached = uses_caches();
     if cached {
-        cpu::let_sized_frees(false);
-    }
-    // Release: who is drawn finds the frees by size shut.
-    start::set_observes(true);
-    if cached {
-        HOT.observed.store(MAX_SMALL + 1, Ordering::Release);
+        HOT.floor.store(slow::LEVELS.pages.floor(), Ordering::Release);
+        if mean_of(Observer::Guard) != 0 || !linux::membarrier_register_rseq() {
+            cpu::let_sized_frees(false);
+        }
+        // Release: who counts finds the floor.
+        HOT.countdown.store(place_of(TURN.load(Ordering::Relaxed)), Ordering::Release);
+        // Before any block is watched: who finds the caches open looks at none that it takes from there.
         cpu::let_requests(false);
     }
+    // Release: who is drawn finds the frees by size as they are.
+    start::set_observes(true);
 }
 
 fn end() {
+    start::set_observes(false);
     if uses_caches() {
+        // The watched blocks that are left go by their addresses.
+        cpu::let_sized_frees(false);
+        hear_late();
         cpu::let_requests(true);
     }
-    HOT.observed.store(0, Ordering::Release);
-    start::set_observes(false);
+    HOT.countdown.store(0, Ordering::Release);
     watched::settle(open_sized_frees);
 }
 
@@ -197,7 +279,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     {
         return Some(block);
     }
-    if HOT.observed.load(Ordering::Acquire) != 0
+    if counts_for_caches()
         && let Some(class) = request.class
     {
         return slow::instrumented::from_cache(class, request.size, request.align, request.zeroed);
@@ -205,7 +287,7 @@ pub(crate) fn serve(request: &Request) -> Option<*mut u8> {
     None
 }
 
-/// Counts a request down; true when its turn has come. `size` is below `HOT.observed`. O(1).
+/// Counts a request down; true when its turn has come. `size` is that of a small block. O(1).
 #[inline(always)]
 pub(crate) fn is_due(size: usize) -> bool {
     let thread = tls::current();

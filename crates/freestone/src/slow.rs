@@ -90,6 +90,10 @@ impl SlabSource for PageHeap<Linux> {
         self.watch().on_stock();
     }
 
+    fn may_move(&self, class: ClassId, blocks: &[usize]) -> bool {
+        observe::may_move(class, blocks)
+    }
+
     fn take_foreign(&self, block: usize) -> bool {
         if let Some(span) = self.page_map().span_of(block)
             && span.state().is_watched()
@@ -276,9 +280,12 @@ pub(crate) fn small(class: ClassId) -> Option<usize> {
             if let Some(access) = CpuAccess::current() {
                 let class = access.own(class);
                 // Counted calls come here without having tried.
-                let block = CpuAccess::pop(class);
-                if block != 0 {
-                    return Some(block);
+                loop {
+                    match CpuAccess::pop(class) {
+                        0 => break,
+                        block if observe::is_low(block) => release_low(block),
+                        block => return Some(block),
+                    }
                 }
                 return timed(|| cache::refill(access, centrals, pages, class));
             }
@@ -420,6 +427,14 @@ fn release_inside(addr: usize, class: ClassId, call: Call) {
         counters::on_free(call, class, 0);
     }
     put_small(addr, class);
+}
+
+/// Gives a block back for good that was freed by its size and found in a cache, where it must not stay: a watched one, as a rule. The
+/// gate has been entered, and no lock is held.
+#[cold]
+#[inline(never)]
+pub(crate) fn release_low(addr: usize) {
+    release_unclassed(addr, LEVELS.pages.page_map().span_of(addr), Call::Inner);
 }
 
 /// Gives a block of a slab back that the program never had. The gate has been entered.

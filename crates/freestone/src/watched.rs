@@ -17,6 +17,8 @@ use crate::sync::Lock;
 struct State {
     /// Slabs with free blocks.
     partial: [SpanList; CLASS_COUNT],
+    /// Those below all other spans, empty ones too.
+    low: [SpanList; CLASS_COUNT],
     blocks: usize,
     /// Of those, the ones in slabs, and the bytes in them.
     small: usize,
@@ -25,6 +27,7 @@ struct State {
 
 static STATE: Lock<State> = Lock::new(State {
     partial: [const { SpanList::new() }; CLASS_COUNT],
+    low: [const { SpanList::new() }; CLASS_COUNT],
     blocks: 0,
     small: 0,
     small_bytes: 0,
@@ -37,13 +40,20 @@ pub(crate) fn take(class: ClassId) -> Option<usize> {
     if !observe::is_on() {
         return None;
     }
-    let list = &mut state.partial[class.index()];
-    let span = match list.first() {
-        Some(span) => span,
+    let low = if observe::must_lie_low(class) { state.low_slab(class) } else { None };
+    let (list, span) = match low {
+        Some(span) => (&mut state.low[class.index()], span),
         None => {
-            let span = LEVELS.pages.alloc_watched_slab(class)?;
-            list.push(span);
-            span
+            let list = &mut state.partial[class.index()];
+            let span = match list.first() {
+                Some(span) => span,
+                None => {
+                    let span = LEVELS.pages.alloc_watched_slab(class)?;
+                    list.push(span);
+                    span
+                }
+            };
+            (list, span)
         }
     };
     let mut block = [0];
@@ -114,13 +124,19 @@ pub(crate) fn release(span: SpanRef, addr: usize) -> Released {
         Fault::from(misuse).abort(addr, class);
     }
     let proxy = observe::on_release(addr);
-    let list = &mut state.partial[class.index()];
+    let low = observe::is_low(addr);
+    let list = if low { &mut state.low[class.index()] } else { &mut state.partial[class.index()] };
     if was_full {
         list.push(span);
     }
     if span.free_blocks() == span.blocks() {
-        list.remove(span);
-        LEVELS.pages.free(span);
+        if !low {
+            list.remove(span);
+            LEVELS.pages.free(span);
+        } else if list.first() != Some(span) {
+            // Another one serves next.
+            LEVELS.pages.purge_unused(span, span.start(), span.bytes());
+        }
     }
     state.small -= 1;
     state.small_bytes -= bytes;
@@ -129,6 +145,19 @@ pub(crate) fn release(span: SpanRef, addr: usize) -> Released {
 }
 
 impl State {
+    /// A low slab of `class` with a free block. Where there is no room for one any more, blocks are freed by their addresses from now on.
+    fn low_slab(&mut self, class: ClassId) -> Option<SpanRef> {
+        let list = &mut self.low[class.index()];
+        if let Some(span) = list.first() {
+            return Some(span);
+        }
+        match LEVELS.pages.alloc_low_watched_slab(class) {
+            Some(span) => list.push(span),
+            None => observe::shut_sized_frees(),
+        }
+        list.first()
+    }
+
     fn leave(&mut self) {
         self.blocks -= 1;
         if self.blocks == 0 && !observe::is_on() && observe::by_address() {

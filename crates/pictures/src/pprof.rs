@@ -206,7 +206,7 @@ pub fn read(profile: &[u8], stacks: &mut Stacks) -> Result<Vec<Measure>, String>
         .iter()
         .map(|&(kind, unit)| {
             let unit = if parts.text(unit) == "bytes" { Unit::Bytes } else { Unit::Count };
-            Measure { name: parts.text(kind).replace('_', " "), unit, values: Vec::new() }
+            Measure { name: parts.text(kind).to_owned(), unit, values: Vec::new() }
         })
         .collect();
     for (locations, values) in &parts.samples {

@@ -2,11 +2,13 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use freestone_pictures::charts::axis::Unit;
 use freestone_pictures::charts::flame::Measure;
 use freestone_pictures::pprof;
-use freestone_pictures::report::{Profile, Sources};
+use freestone_pictures::quantity::{bytes, time};
+use freestone_pictures::report::{Kind, Profile, Sources};
 use freestone_pictures::stacks::read_folded;
 
 use freestone_profile::{self as profile, Raw, Symbols};
@@ -57,7 +59,8 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
         let length = unpacked.take(LONGEST).read_to_end(&mut profile);
         length.map_err(|error| format!("it is compressed, and cannot be unpacked: {error}"))?;
         let measures = pprof::read(&profile, &mut sources.stacks)?;
-        add(file, measures, sources);
+        let kinds = measures.iter().map(|measure| Kind::named(&measure.name)).collect();
+        add(file, measures, kinds, String::new(), sources);
         return Ok("the profile");
     }
     if head.starts_with(b"freestone-heap-profile") {
@@ -65,8 +68,8 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
             return Err("it is too long for a heap profile".into());
         }
         let text = std::fs::read(file).map_err(|error| error.to_string())?;
-        let measures = heap_profile(&String::from_utf8_lossy(&text), sources)?;
-        add(file, measures, sources);
+        let (measures, kinds, taken) = heap_profile(&String::from_utf8_lossy(&text), sources)?;
+        add(file, measures, kinds, taken, sources);
         return Ok("the heap profile");
     }
     // What is neither a trace nor text was meant to be a trace.
@@ -97,12 +100,12 @@ fn one(file: &Path, process: Option<usize>, sources: &mut Sources) -> Result<&'s
         return Err("it holds no stacks".into());
     }
     let measure = Measure { name: "bytes".into(), unit: Unit::Bytes, values };
-    add(file, vec![measure], sources);
+    add(file, vec![measure], vec![Kind::Other], String::new(), sources);
     Ok("the stacks in")
 }
 
-/// What a profile of the library's measures, with names for its addresses. What it does not measure is left out.
-fn heap_profile(text: &str, sources: &mut Sources) -> Result<Vec<Measure>, String> {
+/// What a profile of the library's measures, with names for its addresses, and how it was taken. What it does not measure is left out.
+fn heap_profile(text: &str, sources: &mut Sources) -> Result<(Vec<Measure>, Vec<Kind>, String), String> {
     let raw = Raw::parse(text).map_err(|damage| damage.what)?;
     if let Some(damage) = &raw.damage {
         sources.notes.push(format!("The heap profile is damaged, what stands before is shown: {damage}."));
@@ -135,8 +138,9 @@ fn heap_profile(text: &str, sources: &mut Sources) -> Result<Vec<Measure>, Strin
         profile::Measure::LostObjects,
         profile::Measure::IdleObjects,
     ];
-    let measured = ORDER.into_iter().filter(|&measure| profile.total(measure) > 0.0);
-    let measures = measured.map(|measure| Measure {
+    let measured: Vec<_> = ORDER.into_iter().filter(|&measure| profile.total(measure) > 0.0).collect();
+    let kinds = measured.iter().map(|measure| Kind::named(measure.pprof_names().0)).collect();
+    let measures = measured.into_iter().map(|measure| Measure {
         name: measure.meaning().into(),
         unit: if measure.is_bytes() { Unit::Bytes } else { Unit::Count },
         values: entered
@@ -146,18 +150,24 @@ fn heap_profile(text: &str, sources: &mut Sources) -> Result<Vec<Measure>, Strin
             .filter(|(_, value)| *value > 0.0)
             .collect(),
     });
-    Ok(measures.collect())
+    let span = time(Duration::from_nanos(raw.duration_ns));
+    let mean = bytes(raw.mean);
+    let taken = format!(
+        "These are estimates from samples {mean} of requests apart, taken for {span}; what is smaller than that may be missing."
+    );
+    Ok((measures.collect(), kinds, taken))
 }
 
 /// Puts a profile among the sources; where there are several, each is called after its file.
-fn add(file: &Path, mut measures: Vec<Measure>, sources: &mut Sources) {
+fn add(file: &Path, mut measures: Vec<Measure>, kinds: Vec<Kind>, taken: String, sources: &mut Sources) {
     let title = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let profile =
-        sources.profile.get_or_insert_with(|| Profile { title: title.clone(), measures: Vec::new() });
+        sources.profile.get_or_insert_with(|| Profile { title: title.clone(), taken, ..Profile::default() });
     for measure in &mut measures {
-        measure.name = format!("{} of {title}", measure.name);
+        measure.name = format!("{} of {title}", measure.name.replace('_', " "));
     }
     profile.measures.extend(measures);
+    profile.kinds.extend(kinds);
 }
 
 #[cfg(test)]

@@ -112,6 +112,11 @@ pub(crate) fn let_sized_frees(open: bool) {
     HOT.sized_index.store(index, Ordering::Release);
 }
 
+/// Whether the fast path of sized frees may use the caches.
+pub(crate) fn lets_sized_frees() -> bool {
+    HOT.sized_index.load(Ordering::Relaxed) == INDEX.load(Ordering::Relaxed)
+}
+
 /// Sets up the regions; false when this machine has no restartable sequences or memory is refused. Opens nothing
 /// for the fast paths.
 pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
@@ -411,10 +416,14 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
 }
 
+/// Those that hold blocks, or did.
+pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
+    regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
+}
+
 /// Has all caches know that the classes of these groups, a bit each, are merged no more.
 pub(crate) fn part_classes(groups: u32) {
-    let active = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
-    regions().filter(active).for_each(|region| region.part_classes(groups));
+    active_regions().for_each(|region| region.part_classes(groups));
 }
 
 /// How many caches there can be.

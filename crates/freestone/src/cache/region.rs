@@ -362,6 +362,31 @@ impl Region {
         self.word(class).store(header.0, Ordering::Relaxed);
     }
 
+    /// Takes cached blocks of `class` whose addresses are below `floor`, as many as there is room for; returns how many. The others
+    /// stay in their order. Requires R1.
+    pub(crate) fn take_below(self, class: ClassId, floor: usize, out: &mut [usize]) -> usize {
+        let header = self.header(class);
+        let block_in = |slot: u16| self.slot(slot).load(Ordering::Relaxed);
+        // There is none, as a rule.
+        let mut slots = header.begin(class) + 1..=header.current();
+        let Some(first) = slots.find(|&slot| block_in(slot) < floor).filter(|_| header.0 != 0) else {
+            return 0;
+        };
+        let (mut taken, mut top) = (0, first - 1);
+        for slot in first..=header.current() {
+            let block = block_in(slot);
+            if block < floor && taken < out.len() {
+                out[taken] = block;
+                taken += 1;
+            } else {
+                top += 1;
+                self.slot(top).store(block, Ordering::Relaxed);
+            }
+        }
+        self.word(class).store(Header::new(top, header.end()).0, Ordering::Relaxed);
+        taken
+    }
+
     /// Calls `visit` for every cached block of `class`. Requires R1 (the owner may not change it meanwhile).
     pub(crate) fn for_each_block(self, class: ClassId, mut visit: impl FnMut(usize)) {
         let header = self.header(class);

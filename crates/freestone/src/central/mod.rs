@@ -48,6 +48,10 @@ pub(crate) trait SlabSource {
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
     /// Much lies in transfer that somebody should look after.
     fn note_stock(&self);
+    /// Whether these blocks may pass from one cache to another. Not where one of them has to be looked at first.
+    fn may_move(&self, _class: ClassId, _blocks: &[usize]) -> bool {
+        true
+    }
     /// Takes a block that got into a cache by its size alone: one of the emergency allocator's, or a watched one.
     fn take_foreign(&self, block: usize) -> bool;
 }
@@ -242,6 +246,7 @@ impl Central {
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
+            && source.may_move(class, blocks)
             && blocks.len() >= info.batch as usize / 2
             && (!own || transfer::lie_together(blocks))
             && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))

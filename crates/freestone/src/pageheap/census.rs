@@ -34,8 +34,8 @@ impl<S: System> PageHeap<S> {
     /// The addresses of the window that spans tile, from a start to an end.
     pub(crate) fn window(&self) -> (usize, usize) {
         self.locked(|op| {
-            let base = op.map.base().wrapping_mul(PAGE_SIZE);
-            if op.state.top == 0 { (0, 0) } else { (base, base + op.state.top * PAGE_SIZE) }
+            let at = |index: usize| (op.map.base() + index) * PAGE_SIZE;
+            if op.state.top == 0 { (0, 0) } else { (at(op.state.bottom), at(op.state.top)) }
         })
     }
 
@@ -70,6 +70,7 @@ impl<S: System> PageHeap<S> {
 
 impl<S: System> Op<'_, S> {
     fn census(&self, from: usize, seen: &mut [Option<Seen>]) -> (usize, Option<usize>) {
+        let from = from.max(self.state.bottom);
         let (mut count, mut index, mut resume) = (0, from, from);
         let stop = self.state.top.min(from.saturating_add(PAGES_A_STEP));
         while count < seen.len() && index < stop {

@@ -1,5 +1,8 @@
 //! New extents: mapped from the system one after the other, so that they merge.
 //!
+//! The first one leaves addresses in front of it. What lies there is told from all else by one comparison; it is mapped
+//! span by span, downwards, and its spans are never free.
+//!
 //! # Safety
 //!
 //! The only unsafe calls release or guard ranges mapped just before, which nobody has seen.
@@ -17,6 +20,8 @@ use super::state::Op;
 const LEAST_STEP: usize = (1 << 20) >> PAGE_SHIFT;
 /// The longest usual extent: 64 MiB.
 const LONGEST_STEP: usize = (64 << 20) >> PAGE_SHIFT;
+/// The addresses in front of the first extent: 32 MiB. Whole OS pages of the page map's arrays, which stay untouched.
+const FRONT: usize = (32 << 20) >> PAGE_SHIFT;
 /// How far to skip where addresses are occupied, the first time: 64 MiB. Doubled each time.
 const SKIP: usize = (64 << 20) >> PAGE_SHIFT;
 /// How often to skip: up to 4 TiB in all.
@@ -48,6 +53,22 @@ impl<S: System> Op<'_, S> {
         Some(self.file_new(new))
     }
 
+    /// Maps `pages` pages just below all others, for a slab with so many words of bitmap. `None` where there is no room any more, or
+    /// never was.
+    pub(super) fn extend_down(&mut self, pages: usize, words: usize) -> Option<SpanRef> {
+        let index = self.state.bottom.checked_sub(pages).filter(|_| pages.is_multiple_of(self.granule()))?;
+        let new = self.record(words)?;
+        let first = self.map.base() + index;
+        if self.system.map_at(first * PAGE_SIZE, pages * PAGE_SIZE).is_err() {
+            self.state.meta.recycle(new);
+            return None;
+        }
+        self.state.bottom = index;
+        new.set_range(first, pages);
+        self.ask_for_huge_pages(new);
+        Some(new)
+    }
+
     /// Maps the front of a hole that was released before and is long enough, and enters it as free under the record
     /// `new`. Few holes exist, and only where memory is short.
     fn refill_hole(&mut self, new: SpanRef, pages: usize, align: usize) -> Option<SpanRef> {
@@ -75,10 +96,7 @@ impl<S: System> Op<'_, S> {
 
     /// Files memory that was just mapped.
     fn file_new(&mut self, new: SpanRef) -> SpanRef {
-        match self.policy.huge_pages() {
-            HugePages::Auto => {}
-            huge => self.system.ask_for_huge_pages(new.start(), new.bytes(), huge == HugePages::On),
-        }
+        self.ask_for_huge_pages(new);
         if self.policy.guards() {
             // Free pages are guarded from the beginning: in front of a block may lie some that were never used.
             // SAFETY: mapped just before, unseen by anybody.
@@ -88,6 +106,13 @@ impl<S: System> Op<'_, S> {
         let counts = &mut self.state.counts;
         counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
         span
+    }
+
+    fn ask_for_huge_pages(&self, new: SpanRef) {
+        match self.policy.huge_pages() {
+            HugePages::Auto => {}
+            huge => self.system.ask_for_huge_pages(new.start(), new.bytes(), huge == HugePages::On),
+        }
     }
 
     /// Pages of an OS page, or 1 where that is no longer than a page.
@@ -104,7 +129,7 @@ impl<S: System> Op<'_, S> {
         (needed < SPAN_PAGES_END).then_some([round(step)?.next_multiple_of(LEAST_STEP).max(needed), needed])
     }
 
-    /// The first extent decides on the window's base. Returns the index and the pages mapped.
+    /// The first extent decides on the window's base, in front of it. Returns the index and the pages mapped.
     fn first(&mut self, pages: usize, align: usize) -> Option<(usize, usize)> {
         for (low, count) in BASES {
             for _ in 0..BASES_TRIED {
@@ -134,13 +159,15 @@ impl<S: System> Op<'_, S> {
     }
 
     fn begin(&mut self, base: usize, pages: usize) -> Option<(usize, usize)> {
-        self.map.set_base(base);
-        if self.map.cover(self.system, pages).is_none() {
+        let front = if base > FRONT { FRONT } else { 0 };
+        self.map.set_base(base - front);
+        if self.map.cover(self.system, front + pages).is_none() {
             // SAFETY: mapped just before, unseen by anybody. If it stays, only untouched addresses are lost.
             let _ = unsafe { self.system.release(base * PAGE_SIZE, pages * PAGE_SIZE) };
             return None;
         }
-        Some((0, pages))
+        (self.state.bottom, self.state.floor) = (front, front);
+        Some((front, pages))
     }
 
     /// An extent at the top, or beyond whatever occupies the addresses there.

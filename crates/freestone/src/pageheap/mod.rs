@@ -1,6 +1,6 @@
 //! The page heap: spans of pages, cut from extents of the window and merged again.
 //!
-//! The window, from its base up to `top`, is tiled by spans without gaps: free ones, slabs, large blocks,
+//! The window, from its `bottom` up to its `top`, is tiled by spans without gaps: free ones, slabs, large blocks,
 //! and holes where addresses were not to be had. Free spans lie in one of two indexes, by whether all
 //! their pages are clean. Everything is guarded by one lock; only the page map is read without it.
 //!
@@ -233,6 +233,39 @@ impl<S: System> PageHeap<S> {
     /// A slab of `class` for blocks that are watched, which the page map's classes do not show.
     pub(crate) fn alloc_watched_slab(&self, class: ClassId) -> Option<SpanRef> {
         self.slab(class, SpanState::WatchedSlab, 0)
+    }
+
+    /// The same below all other spans, at addresses lower than [`floor`](PageHeap::floor); `None` where there is no room. It shall
+    /// never be freed.
+    pub(crate) fn alloc_low_watched_slab(&self, class: ClassId) -> Option<SpanRef> {
+        let info = class_info(class);
+        let (pages, blocks) = (info.slab_pages as usize, info.blocks as usize);
+        self.locked(|op| {
+            if op.policy.guards() || !op.fits(pages) {
+                return None;
+            }
+            let span = op.extend_down(pages, blocks.div_ceil(64))?;
+            span.set_zeroed(true);
+            span.set_slab(class, info.blocks);
+            // The record may have been another slab's.
+            span.set_colour(0);
+            span.fill_bitmap(blocks);
+            op.put_to_use(span, SpanState::WatchedSlab);
+            let counts = &mut op.state.counts;
+            counts.peak_mapped = counts.peak_mapped.max(counts.mapped());
+            Some(span)
+        })
+    }
+
+    /// Of all spans only [low](PageHeap::alloc_low_watched_slab) slabs lie below this address. Never 0; the same for ever, unless it is
+    /// 1 because memory was refused.
+    pub(crate) fn floor(&self) -> usize {
+        self.locked(|op| {
+            if op.state.top == 0 && op.extend(1, 1, false).is_none() {
+                return 1;
+            }
+            (op.map.base() + op.state.floor) * PAGE_SIZE
+        })
     }
 
     /// Marks a large block as watched, or not any more. Only for the block's owner.

@@ -20,7 +20,11 @@ pub(super) struct State {
     pub(super) clean: Index,
     /// The span freed last, if nothing has been asked for since: see [`Op::give_back`]. It counts as free.
     pub(super) recent: Option<SpanRef>,
-    /// Pages of the window that are tiled by spans.
+    /// The pages of the window that spans tile: from here on, moving down for what shall lie below all else; from here on,
+    pub(super) bottom: usize,
+    /// where all spans lie but those that were mapped downwards,
+    pub(super) floor: usize,
+    /// and up to here.
     pub(super) top: usize,
     /// Slabs made so far: the next one's colour.
     pub(super) coloured: usize,
@@ -37,7 +41,7 @@ pub(super) struct State {
     pub(super) counts: Counts,
 }
 
-/// Pages by what they are. `slabs + large + free_dirty + free_clean = mapped`, `mapped + holes = top`.
+/// Pages by what they are. `slabs + large + free_dirty + free_clean = mapped`, `mapped + holes = top - bottom`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Counts {
     pub(super) slabs: usize,
@@ -113,6 +117,8 @@ impl State {
             dirty: Index::new(),
             clean: Index::new(),
             recent: None,
+            bottom: 0,
+            floor: 0,
             top: 0,
             coloured: 0,
             moves: 0,

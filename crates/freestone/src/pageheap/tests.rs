@@ -6,6 +6,7 @@ mod random;
 
 use std::ptr::with_exposed_provenance_mut;
 
+use freestone_base::class_of;
 use freestone_sys::sim::{CallKind, MoveMode, Simulated};
 use freestone_sys::{Linux, SystemCalls};
 
@@ -470,6 +471,57 @@ fn the_window_widens_when_it_is_full() {
     spans.into_iter().for_each(|span| heap.free(span));
     heap.free(slab);
     checked(&heap);
+}
+
+#[test]
+fn what_lies_low_lies_below_all_else_and_is_refused_where_there_is_no_room() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let (class, floor) = (class_of(200).unwrap(), heap.floor());
+    // Records of coloured slabs are used again.
+    let coloured: Vec<_> = (0..20).map(|_| heap.alloc_slab(class_of(2048).unwrap()).unwrap()).collect();
+    coloured.into_iter().for_each(|span| heap.free(span));
+    let usual = [heap.alloc_slab(class).unwrap(), large(&heap, 70)];
+    let mut low = Vec::new();
+    while let Some(span) = heap.alloc_low_watched_slab(class) {
+        if low.len() % 100 == 0 {
+            assert_eq!(heap.page_map().span_of(span.start() + 300), Some(span));
+            write(span, low.len() as u64);
+            checked(&heap);
+        }
+        low.push(span);
+    }
+    assert!(low.len() * low[0].bytes() > 20 << 20, "{}", low.len());
+    assert!(
+        low.iter().all(|span| span.start() + span.bytes() <= floor && span.first_block() == span.start())
+    );
+    assert!(usual.iter().all(|span| span.start() >= floor) && heap.floor() == floor);
+    assert_eq!(heap.window().0, low.last().unwrap().start());
+    assert!(low.iter().step_by(100).enumerate().all(|(n, &span)| holds(
+        span,
+        span.pages().0,
+        100 * n as u64
+    )));
+    usual.into_iter().for_each(|span| heap.free(span));
+    checked(&heap);
+}
+
+#[test]
+fn a_refused_low_slab_changes_nothing() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let class = class_of(200).unwrap();
+    let floor = heap.floor();
+    for refused in 1..3 {
+        system.refuse_from(refused);
+        let before = heap.window();
+        if heap.alloc_low_watched_slab(class).is_none() {
+            assert_eq!(heap.window(), before);
+        }
+        system.forgive();
+        checked(&heap);
+    }
+    assert!(heap.alloc_low_watched_slab(class).unwrap().start() < floor);
 }
 
 /// Does a little of everything; what it held at the end is freed.

@@ -1,4 +1,4 @@
-//! The invariant checker: walks the window from its base to the top, span by span.
+//! The invariant checker: walks the window from its bottom to the top, span by span.
 
 use freestone_base::{PAGE_SHIFT, class_info};
 use freestone_sys::System;
@@ -20,7 +20,7 @@ impl<S: System> Op<'_, S> {
         counts.peak_used = self.state.counts.peak_used;
         counts.peak_lately = self.state.counts.peak_lately;
         let (mut free_spans, mut away, mut recent) = (0, 0, None);
-        let (mut index, mut previous) = (0, SpanState::Unused);
+        let (mut index, mut previous) = (self.state.bottom, SpanState::Unused);
         while index < self.state.top {
             let span = self.map.span_at(index).ok_or("a page belongs to no span")?;
             if self.map.index(span) != index || span.pages().0 == 0 || index + span.pages().0 > self.state.top

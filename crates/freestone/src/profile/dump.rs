@@ -12,7 +12,7 @@ use super::{BEGAN_NS, BEGAN_UNIX_NS, MEAN, TABLE};
 use crate::report::Out;
 use crate::stack::MOST;
 use crate::sync::atomic::Ordering;
-use crate::{gate, start};
+use crate::{gate, observe, start};
 
 /// Writes the profile as it is at this moment. O(samples + mappings).
 ///
@@ -69,6 +69,7 @@ fn write_with(out: &mut dyn Write, ends: Ends, search: Search) -> fmt::Result {
 /// Sums up, writes the first lines, and returns how many sites there are.
 fn head(out: &mut dyn Write, ends: Ends, search: Search) -> Result<usize, fmt::Error> {
     let inside = gate::enter_patiently().ok_or(fmt::Error)?;
+    observe::hear_late();
     let mut table = TABLE.lock();
     table.sum_live();
     table.settle_peak();

@@ -167,6 +167,10 @@ pub(crate) fn on_alloc(addr: usize, size: usize, class: Option<ClassId>) {
         proxy
     });
     let block = Block { addr, size, proxy, weight: table::weight(size, mean), ..Block::default() };
+    if TABLE.lock().is_peak_with(block.weight * size as f64) {
+        // No peak is to be one of blocks that were freed.
+        observe::hear_late();
+    }
     let added = TABLE.lock().add(thread, &frames[..count], block);
     if added.is_none() {
         release_proxy(proxy);

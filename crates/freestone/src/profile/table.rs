@@ -295,10 +295,15 @@ impl Table {
         }
     }
 
+    /// Whether the heap stands at a peak that is to be kept, with `more` bytes.
+    pub(super) fn is_peak_with(&self, more: f64) -> bool {
+        const LEAST: f64 = 65_536.0;
+        self.live.bytes + more >= self.peak.bytes * (65.0 / 64.0) + LEAST
+    }
+
     /// Keeps the sums of the highest peak, to a sixty-fourth: so seldom they are taken anew that it costs nothing to speak of.
     fn note_peak(&mut self) {
-        const LEAST: f64 = 65_536.0;
-        if self.live.bytes < self.peak.bytes * (65.0 / 64.0) + LEAST {
+        if !self.is_peak_with(0.0) {
             return;
         }
         self.peak = self.live;

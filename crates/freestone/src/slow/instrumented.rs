@@ -135,8 +135,20 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
 
 /// Serves an observed or a recorded request, which a shut gate kept from it, out of the CPU's cache.
 pub(crate) fn from_cache(class: ClassId, size: usize, align: usize, zeroed: bool) -> Option<*mut u8> {
-    let block = CpuAccess::pop(CpuAccess::own_now(merged::serving_at(class, align)));
-    (block != 0).then(|| finish(block, size, zeroed))
+    loop {
+        let block = CpuAccess::pop(CpuAccess::own_now(merged::serving_at(class, align)));
+        if block == 0 {
+            return None;
+        }
+        if observe::is_low(block)
+            && let Some(inside) = gate::enter()
+        {
+            super::release_low(block);
+            drop(inside);
+            continue;
+        }
+        return Some(finish(block, size, zeroed));
+    }
 }
 
 /// Gives a block back, of which the caller has told this much.

@@ -4,9 +4,11 @@
 //! be worth a look by hand, and are stated beside each; nothing is reported that was not seen in this run.
 
 mod figures;
+mod profile;
 mod trace;
 
 pub use figures::of_figures;
+pub use profile::of_profile;
 pub(crate) use trace::Names;
 pub use trace::{of_trace, size_label};
 
@@ -31,11 +33,12 @@ pub const MOST: usize = 6;
 /// What cannot be undone comes first: memory that only grows, then memory that is held back, then work.
 fn severity(kind: &str) -> u8 {
     match kind {
-        "Leak or unbounded cache" => 0,
+        "Leak" | "Leak or unbounded cache" => 0,
         "Growth without a bound" | "Growth" => 1,
         "Fragmentation" => 2,
-        "Growing in steps" | "Short-lived blocks" => 3,
-        _ => 4,
+        "Who holds the most" => 3,
+        "Growing in steps" | "Short-lived blocks" => 4,
+        _ => 5,
     }
 }
 

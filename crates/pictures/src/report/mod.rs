@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::charts::axis::Unit;
 use crate::charts::flame::Measure;
-use crate::findings::{Finding, of_figures, of_trace, ranked};
+use crate::findings::{Finding, of_figures, of_profile, of_trace, ranked};
 use crate::page::{Page, Section};
 use crate::quantity::{count, time};
 use crate::stacks::{StackId, Stacks};
@@ -40,8 +40,62 @@ pub struct Sources {
 pub struct Profile {
     /// What it is.
     pub title: String,
+    /// How it was taken, as a sentence; may be empty.
+    pub taken: String,
     /// What was measured.
     pub measures: Vec<Measure>,
+    /// What each measure tells of a heap; where there are several profiles, the first one's come first.
+    pub kinds: Vec<Kind>,
+}
+
+/// What a measure of a profile tells of a heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Bytes in live blocks.
+    Live,
+    /// Live blocks.
+    LiveBlocks,
+    /// Bytes that were asked for in all.
+    Allocated,
+    /// Bytes that lived when most did.
+    Peak,
+    /// Free bytes that live blocks keep from going back.
+    Stranded,
+    /// Bytes in live blocks that nothing leads to.
+    Lost,
+    /// Bytes in live blocks that nobody touched for a while.
+    Idle,
+    /// Something else.
+    Other,
+}
+
+impl Kind {
+    /// By the name that the measure has in pprof's format, here and elsewhere.
+    pub fn named(name: &str) -> Kind {
+        match name {
+            "inuse_space" | "space" => Kind::Live,
+            "inuse_objects" => Kind::LiveBlocks,
+            "alloc_space" => Kind::Allocated,
+            "peak_space" => Kind::Peak,
+            "stranded_space" => Kind::Stranded,
+            "lost_space" => Kind::Lost,
+            "idle_space" => Kind::Idle,
+            _ => Kind::Other,
+        }
+    }
+}
+
+impl Profile {
+    /// The measure of this kind, if there is one.
+    pub fn measure(&self, kind: Kind) -> Option<&Measure> {
+        let place = self.kinds.iter().position(|&one| one == kind)?;
+        self.measures.get(place)
+    }
+
+    /// Its sum.
+    pub(crate) fn sum(&self, kind: Kind) -> Option<f64> {
+        self.measure(kind).map(|measure| measure.values.iter().map(|(_, value)| value).sum())
+    }
 }
 
 /// A moment of the study in words: `at 1.20 s`, `after call 1,200`.
@@ -67,6 +121,13 @@ impl Sources {
                 })
             });
             findings.extend(traced);
+        }
+        if let Some(profile) = &self.profile {
+            let sampled = of_profile(profile, &self.stacks);
+            findings.retain(|finding| {
+                !sampled.iter().any(|other| other.kind == finding.kind && other.kind == "Fragmentation")
+            });
+            findings.extend(sampled);
         }
         ranked(findings)
     }
@@ -99,7 +160,10 @@ impl Sources {
     }
 
     fn sections(&self) -> Vec<Section> {
-        let mut sections = vec![self.timeline()];
+        let mut sections = Vec::new();
+        if self.figures.is_some() || self.studied.is_some() {
+            sections.push(self.timeline());
+        }
         sections.extend(self.figures.as_ref().map(figures::ledger));
         sections.push(self.flame());
         if let Some(studied) = &self.studied {

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use hashbrown::HashMap;
+
 use super::Profile;
 use crate::charts::bars::{Cell, Table};
 use crate::findings::Names;
@@ -180,8 +182,11 @@ pub(super) fn churn(studied: &Studied, stacks: &Stacks) -> Section {
 pub(super) fn profile_table(profile: &Profile, stacks: &Stacks) -> Section {
     let mut body = String::new();
     if let Some(measure) = profile.measures.first() {
-        let mut values = measure.values.clone();
-        values.sort_by(|a, b| b.1.total_cmp(&a.1));
+        // Stacks that differ in addresses alone are one to the reader.
+        let mut sums: HashMap<StackId, f64> = HashMap::new();
+        measure.values.iter().for_each(|&(stack, value)| *sums.entry(stack).or_default() += value);
+        let mut values: Vec<(StackId, f64)> = sums.into_iter().collect();
+        values.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let whole: f64 = values.iter().map(|(_, value)| value).sum();
         let most = values.first().map_or(0.0, |(_, value)| *value);
         let rows = values.iter().take(SITES).map(|&(stack, value)| {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::Sources;
+use super::{Kind, Profile, Sources};
 use crate::findings::Finding;
 use crate::html::Escaped;
 use crate::quantity::{bytes, count, rough, time};
@@ -89,16 +89,39 @@ fn sentences(sources: &Sources) -> String {
     }
     if let Some(profile) = &sources.profile {
         let separator = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{separator}{}", of_profile(profile));
+    }
+    text
+}
+
+fn of_profile(profile: &Profile) -> String {
+    let Some(live) = profile.sum(Kind::Live) else {
         let sums = profile.measures.iter().map(|measure| {
             let sum: f64 = measure.values.iter().map(|(_, value)| value).sum();
             format!("{} {}", measure.unit.show(sum as u64), measure.name)
         });
+        return format!("The profile {} has {}.", profile.title, sums.collect::<Vec<_>>().join(", "));
+    };
+    let mut text = format!("When the profile {} was taken, {} were live", profile.title, bytes(live as u64));
+    if let Some(blocks) = profile.sum(Kind::LiveBlocks) {
+        let _ = write!(text, " in about {} blocks", rough(blocks));
+    }
+    text.push('.');
+    if let Some(peak) = profile.sum(Kind::Peak) {
+        let _ = write!(text, " At most {} were.", bytes(peak as u64));
+    }
+    if let Some(allocated) = profile.sum(Kind::Allocated) {
+        let _ = write!(text, " In all {} were asked for.", bytes(allocated as u64));
+    }
+    if let Some(stranded) = profile.sum(Kind::Stranded) {
         let _ = write!(
             text,
-            "{separator}The profile {} has {}.",
-            profile.title,
-            sums.collect::<Vec<_>>().join(", ")
+            " {} are free and cannot go back for live blocks among them.",
+            bytes(stranded as u64)
         );
+    }
+    if !profile.taken.is_empty() {
+        let _ = write!(text, " {}", profile.taken);
     }
     text
 }
