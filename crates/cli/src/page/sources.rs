@@ -163,8 +163,14 @@ fn add(file: &Path, mut measures: Vec<Measure>, kinds: Vec<Kind>, taken: String,
     let title = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let profile =
         sources.profile.get_or_insert_with(|| Profile { title: title.clone(), taken, ..Profile::default() });
+    let several = !profile.measures.is_empty();
+    let of_first = format!(" of {}", profile.title);
+    if several && !profile.measures.iter().any(|measure| measure.name.ends_with(&of_first)) {
+        profile.measures.iter_mut().for_each(|measure| measure.name += &of_first);
+    }
+    let of_this = if several { format!(" of {title}") } else { String::new() };
     for measure in &mut measures {
-        measure.name = format!("{} of {title}", measure.name.replace('_', " "));
+        measure.name = measure.name.replace('_', " ") + &of_this;
     }
     profile.measures.extend(measures);
     profile.kinds.extend(kinds);
@@ -196,11 +202,22 @@ mod tests {
             site a 3 2 9 9 2 4000 2 40 0 0 100 : 1010 1020\nend 1\n";
         let sources = read_bytes(heap).unwrap();
         let measures = &sources.profile.as_ref().unwrap().measures;
-        assert_eq!(measures[0].name, "bytes in live blocks of input");
+        assert_eq!(measures[0].name, "bytes in live blocks");
         assert_eq!((measures[0].values[0].1, measures.len()), (4000.0, 7));
         assert!(sources.notes.is_empty() && sources.page().contains("[p]+0xf"));
         let cut = read_bytes(&heap[..heap.len() - 7]).unwrap();
         assert!(cut.notes[0].contains("damaged"), "{:?}", cut.notes);
+    }
+
+    #[test]
+    fn several_profiles_are_told_apart_by_their_files() {
+        let dir = PrivateDir::new().unwrap();
+        let files = ["before", "after", "later"].map(|name| dir.own_file(name));
+        files.iter().for_each(|file| std::fs::write(file, "main;load 100\n").unwrap());
+        let measures = read(&files, None).unwrap().profile.unwrap().measures;
+        let ends = ["before", "after", "later"].map(|name| format!(" of {name}"));
+        assert!(measures.iter().zip(&ends).all(|(measure, end)| measure.name.ends_with(end)), "{measures:?}");
+        assert!(measures.iter().all(|measure| measure.name.matches(" of ").count() == 1), "{measures:?}");
     }
 
     #[test]

@@ -95,14 +95,19 @@ fn sentences(sources: &Sources) -> String {
 }
 
 fn of_profile(profile: &Profile) -> String {
-    let Some(live) = profile.sum(Kind::Live) else {
+    let is_known = |kind| profile.sum(kind).is_some();
+    if !is_known(Kind::Live) && !is_known(Kind::Peak) && !is_known(Kind::Allocated) {
         let sums = profile.measures.iter().map(|measure| {
             let sum: f64 = measure.values.iter().map(|(_, value)| value).sum();
             format!("{} {}", measure.unit.show(sum as u64), measure.name)
         });
         return format!("The profile {} has {}.", profile.title, sums.collect::<Vec<_>>().join(", "));
+    }
+    let live = match profile.sum(Kind::Live) {
+        Some(live) => format!("{} were", bytes(live as u64)),
+        None => "nothing was".to_owned(),
     };
-    let mut text = format!("When the profile {} was taken, {} were live", profile.title, bytes(live as u64));
+    let mut text = format!("When the profile {} was taken, {live} live", profile.title);
     if let Some(blocks) = profile.sum(Kind::LiveBlocks) {
         let _ = write!(text, " in about {} blocks", rough(blocks));
     }
