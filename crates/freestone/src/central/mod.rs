@@ -409,6 +409,13 @@ impl State {
         self.free_blocks += put;
         let free = span.free_blocks();
         if free >= span.border() {
+            if free == span.blocks() {
+                // The slab forgets whose bits are set when it goes back.
+                let inside = |block: usize| block.wrapping_sub(span.start()) < span.bytes();
+                if let Some(&again) = blocks[put..].iter().find(|&&block| inside(block)) {
+                    Fault::DoubleFree.abort(again, span.class());
+                }
+            }
             self.file(source, span, bucket_for(span, free - put, info));
         }
         put

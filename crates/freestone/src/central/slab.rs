@@ -115,39 +115,33 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
         let block = info.block_at(offset);
         (block < blocks && block * size == offset).then_some(block)
     };
-    let Some((mut addr, mut block)) = addrs.first().and_then(|&addr| Some((addr, number(addr)?))) else {
+    let Some((addr, block)) = addrs.first().and_then(|&addr| Some((addr, number(addr)?))) else {
         return Err((Misuse::NotABlock, addrs.first().copied().unwrap_or(0)));
     };
-    let index = block / 64;
+    let (index, bit) = (block / 64, block % 64);
     let word = &span.bitmap()[index];
     let mut bits = word.load(Ordering::Relaxed);
-    let mut put = 1;
-    let (bit, fourth) = (block % 64, addrs.get(3).map_or(0, |fourth| fourth.wrapping_sub(addr)));
+    let fourth = addrs.get(3).map_or(0, |fourth| fourth.wrapping_sub(addr));
     let upwards = fourth == 3 * size;
+    let (mut mask, mut put) = (1 << bit, 1);
     if upwards || fourth == (3 * size).wrapping_neg() {
         let (step, most) =
             if upwards { (size, (63 - bit).min(blocks - 1 - block)) } else { (size.wrapping_neg(), bit) };
         let more = neighbours(addrs, step, most);
-        let mask = u64::MAX >> (63 - more) << if upwards { bit } else { bit - more };
+        mask = u64::MAX >> (63 - more) << if upwards { bit } else { bit - more };
+        put += more;
+    }
+    loop {
         if bits & mask != 0 {
             let again = index * 64 + (bits & mask).trailing_zeros() as usize;
             return Err((Misuse::AlreadyFree, first_block + again * size));
         }
         bits |= mask;
-        put += more;
-    } else {
-        loop {
-            let bit = 1 << (block % 64);
-            if bits & bit != 0 {
-                return Err((Misuse::AlreadyFree, addr));
-            }
-            bits |= bit;
-            match addrs.get(put).and_then(|&addr| Some((addr, number(addr)?))) {
-                Some(next) if next.1 / 64 == index => (addr, block) = next,
-                _ => break,
-            }
-            put += 1;
+        match addrs.get(put).and_then(|&addr| number(addr)) {
+            Some(block) if block / 64 == index => mask = 1 << (block % 64),
+            _ => break,
         }
+        put += 1;
     }
     word.store(bits, Ordering::Relaxed);
     span.set_free_blocks(span.free_blocks() + put);
