@@ -47,9 +47,11 @@ fn idle_programs_and_classes_give_all_back_and_a_busy_cpu_takes_from_idle_ones()
         }
     }
     let cached = freestone::stats().cached_bytes;
-    assert!(cached <= 2 * BUDGET + (64 << 10), "{cached}");
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    // Twice its budget in the cache that took what others did not use; its own in each other one, if the thread was moved there since.
+    assert!(cached <= (cpus + 1) * BUDGET + (64 << 10), "{cached}");
     // Only where there are other CPUs is there anything to take.
-    if std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) && cfg!(target_arch = "x86_64") {
+    if cpus > 1 && cfg!(target_arch = "x86_64") {
         assert!(cached > BUDGET + BUDGET / 4, "{cached}");
     }
 
