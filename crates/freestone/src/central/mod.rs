@@ -412,8 +412,10 @@ impl State {
             if free == span.blocks() {
                 // The slab forgets whose bits are set when it goes back.
                 let inside = |block: usize| block.wrapping_sub(span.start()) < span.bytes();
-                if let Some(&again) = blocks[put..].iter().find(|&&block| inside(block)) {
-                    Fault::DoubleFree.abort(again, span.class());
+                if let Some(&stray) = blocks[put..].iter().find(|&&block| inside(block)) {
+                    let is_block = slab::is_free(span, info, stray);
+                    let fault = if is_block { Fault::DoubleFree } else { Fault::InvalidFree };
+                    fault.abort(stray, span.class());
                 }
             }
             self.file(source, span, bucket_for(span, free - put, info));
