@@ -100,7 +100,9 @@ fn sampling_is_turned_on_and_off_under_load() {
         stop.store(true, Ordering::Relaxed);
     });
     freestone::verify().unwrap();
+    // There is one profile in a process, so these come one after the other.
     what_is_freed_by_its_size_is_heard_of();
+    lost_blocks_are_searched_for_while_memory_comes_and_goes();
 }
 
 /// Samples, and those of them that live, of all call sites.
@@ -136,7 +138,6 @@ fn what_is_freed_by_its_size_is_heard_of() {
 }
 
 /// The search for lost blocks looks at all memory, whatever other threads do with theirs meanwhile.
-#[test]
 fn lost_blocks_are_searched_for_while_memory_comes_and_goes() {
     const PAGES: usize = 16 * 4096;
     profile::start(10_000).unwrap();
@@ -164,4 +165,5 @@ fn lost_blocks_are_searched_for_while_memory_comes_and_goes() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+    profile::stop();
 }
