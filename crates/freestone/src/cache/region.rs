@@ -367,11 +367,9 @@ impl Region {
     pub(crate) fn take_below(self, class: ClassId, floor: usize, out: &mut [usize]) -> usize {
         let header = self.header(class);
         let block_in = |slot: u16| self.slot(slot).load(Ordering::Relaxed);
-        // There is none, as a rule.
+        // There is none, as a rule; no slot at all in a header of zeros.
         let mut slots = header.begin(class) + 1..=header.current();
-        let Some(first) = slots.find(|&slot| block_in(slot) < floor).filter(|_| header.0 != 0) else {
-            return 0;
-        };
+        let Some(first) = slots.find(|&slot| block_in(slot) < floor) else { return 0 };
         let (mut taken, mut top) = (0, first - 1);
         for slot in first..=header.current() {
             let block = block_in(slot);

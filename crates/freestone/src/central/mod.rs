@@ -319,7 +319,7 @@ impl Central {
                 if span.is_swept() != swept {
                     return Err("a slab is in a list of swept ones, and is not, or the other way round");
                 }
-                if span.state() != SpanState::Slab || span.class() != class || span.is_filling() {
+                if !span.is_slab_of(class) || span.is_filling() {
                     return Err("a central list holds a span that is no idle slab of its class");
                 }
                 if span.free_blocks() == 0

@@ -100,7 +100,7 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
     put_run(span, info, &[addr]).map(drop).map_err(|(misuse, _)| misuse)
 }
 
-/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, at least one; returns how many,
+/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, the first at least; returns how many,
 /// or the first misuse and its address, after which the slab must not be used any more. O(blocks).
 ///
 /// No further than a word, though more may lie in the slab: where blocks come in no order, whether they do is a branch that
@@ -115,9 +115,8 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
         let block = info.block_at(offset);
         (block < blocks && block * size == offset).then_some(block)
     };
-    let Some((addr, block)) = addrs.first().and_then(|&addr| Some((addr, number(addr)?))) else {
-        return Err((Misuse::NotABlock, addrs.first().copied().unwrap_or(0)));
-    };
+    let Some(&addr) = addrs.first() else { return Ok(0) };
+    let Some(block) = number(addr) else { return Err((Misuse::NotABlock, addr)) };
     let (index, bit) = (block / 64, block % 64);
     let word = &span.bitmap()[index];
     let mut bits = word.load(Ordering::Relaxed);

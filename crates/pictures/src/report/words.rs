@@ -95,8 +95,7 @@ fn sentences(sources: &Sources) -> String {
 }
 
 fn of_profile(profile: &Profile) -> String {
-    let is_known = |kind| profile.sum(kind).is_some();
-    if !is_known(Kind::Live) && !is_known(Kind::Peak) && !is_known(Kind::Allocated) {
+    if [Kind::Live, Kind::Peak, Kind::Allocated].iter().all(|&kind| profile.measure(kind).is_none()) {
         let sums = profile.measures.iter().map(|measure| {
             let sum: f64 = measure.values.iter().map(|(_, value)| value).sum();
             format!("{} {}", measure.unit.show(sum as u64), measure.name)
