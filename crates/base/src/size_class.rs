@@ -49,8 +49,16 @@ const FIRST_MEDIUM: usize = FIRST_TWIN + TWINS.len();
 const FIRST_VARIANT: usize = FIRST_MEDIUM + MEDIUM.len();
 /// Classes, from the first on, whose blocks share cache lines.
 const SHARING: usize = 7;
-/// Number of classes whose blocks share cache lines, all variants of them.
-pub const SHARING_COUNT: usize = VARIANTS * SHARING;
+/// Classes, from the first on, of which programs hold many: up to 512 bytes.
+const MANY: usize = {
+    let mut count = 0;
+    while SIZES[count] < 512 {
+        count += 1;
+    }
+    count + 1
+};
+/// Number of classes of which programs hold many, all variants of them.
+pub const MANY_COUNT: usize = MANY + (VARIANTS - 1) * SHARING;
 /// The largest size, in bytes, of a block that shares its cache line.
 pub const MAX_SHARING: usize = 8 * SHARING;
 /// Variants of each class whose blocks share cache lines.
@@ -89,14 +97,14 @@ impl ClassId {
         ClassId((FIRST_VARIANT + (number - 1) * SHARING + self.index() - 1) as u8)
     }
 
-    /// The place of the class among those whose blocks share cache lines, all variants of them, of which there are
-    /// [`SHARING_COUNT`]. O(1).
+    /// The place of the class among those of which programs hold many, all variants of them, of which there are
+    /// [`MANY_COUNT`]. O(1).
     #[inline]
-    pub const fn among_sharing(self) -> Option<usize> {
+    pub const fn among_many(self) -> Option<usize> {
         match self.index() {
             0 => None,
-            1..=SHARING => Some(self.index() - 1),
-            FIRST_VARIANT..CLASS_COUNT => Some(self.index() - FIRST_VARIANT + SHARING),
+            1..=MANY => Some(self.index() - 1),
+            FIRST_VARIANT..CLASS_COUNT => Some(self.index() - FIRST_VARIANT + MANY),
             _ => None,
         }
     }
@@ -144,7 +152,8 @@ pub struct ClassInfo {
     pub align: u16,
     /// Distances from the start of a slab at which its first block may lie, `align` (at least 64) bytes apart.
     pub colours: u16,
-    /// `ceil(2^40 / size)`: offset × this >> 40 is the exact block number inside a slab.
+    /// `ceil(2^64 / size)`: the upper half of offset × this is the exact block number inside a slab, and the lower half is
+    /// less than this where the offset is a block's first byte.
     reciprocal: u64,
     /// `2^16 × 8 / blocks`, for [`ClassInfo::eighths`].
     eighths: u32,
@@ -174,7 +183,7 @@ impl ClassInfo {
             } else {
                 clamp((256 << 10) / size, 4, 2048) as u16
             },
-            reciprocal: (1u64 << 40).div_ceil(size as u64),
+            reciprocal: (u64::MAX / size as u64) + 1,
             eighths: (8 << 16) / blocks as u32,
         }
     }
@@ -182,7 +191,21 @@ impl ClassInfo {
     /// The number of the block that contains byte `offset` of a slab; for an offset behind it, any number. O(1), no division.
     #[inline]
     pub const fn block_at(&self, offset: usize) -> usize {
-        ((offset as u64).wrapping_mul(self.reciprocal) >> 40) as usize
+        (self.quotient(offset) >> 64) as usize
+    }
+
+    /// The number of the block that begins at byte `offset` of a slab, `None` where none does; for an offset behind it, any
+    /// number or none. O(1), no division, one multiplication: after Lemire, Kaser & Kurz, Faster Remainder by Direct Computation, 2019.
+    #[inline]
+    pub const fn block_starting_at(&self, offset: usize) -> Option<usize> {
+        let quotient = self.quotient(offset);
+        if (quotient as u64) < self.reciprocal { Some((quotient >> 64) as usize) } else { None }
+    }
+
+    /// The number of blocks before `offset`, as a fraction with 64 bits behind the point.
+    #[inline]
+    const fn quotient(&self, offset: usize) -> u128 {
+        offset as u128 * self.reciprocal as u128
     }
 
     /// How many eighths of a slab `blocks` are, rounded down (at a border perhaps one less). O(1), no division.
@@ -435,12 +458,12 @@ pub static MERGED_CLASS_TABLE: [u8; TABLE_LEN] = {
 };
 
 const _: () = {
-    // The reciprocal is exact while offset × size < 2^40, and a class fits a byte.
+    // The reciprocal is exact while offset × size < 2^64, and a class fits a byte.
     assert!(CLASS_COUNT <= 256);
     let mut n = 1;
     while n < CLASS_COUNT {
         let info = CLASSES[n];
-        assert!(info.slab_pages as u64 * PAGE_SIZE as u64 * (info.size as u64) < 1 << 40);
+        assert!((info.slab_pages as u128 * PAGE_SIZE as u128 * info.size as u128) < 1 << 64 && info.size > 1);
         assert!(info.batch <= info.cache_max && info.blocks as usize <= 4096);
         n += 1;
     }
@@ -631,14 +654,15 @@ mod tests {
                 assert_eq!(seen.insert(variant), shares || cache == 0);
                 assert_eq!(variant.first(), class);
                 assert_eq!(class_info(variant).size, class_info(class).size);
-                assert_eq!(variant.among_sharing().is_some(), shares);
+                assert!(!shares || variant.among_many().is_some());
                 assert!(!variant.is_foreign_to(cache) && variant.is_foreign_to(cache + 1) == shares);
                 assert_eq!(class.variant(cache + VARIANTS), variant);
             }
         }
         assert_eq!(seen.len(), ClassId::all().count());
-        let places: Vec<_> = ClassId::all().filter_map(ClassId::among_sharing).collect();
-        assert!(places == (0..SHARING_COUNT).collect::<Vec<_>>() && ClassId::NONE.among_sharing().is_none());
+        let places: Vec<_> = ClassId::all().filter_map(ClassId::among_many).collect();
+        assert!(places == (0..MANY_COUNT).collect::<Vec<_>>() && ClassId::NONE.among_many().is_none());
+        assert!(class_of(512).unwrap().among_many().is_some() && class_of(513).unwrap().among_many().is_none());
         assert_eq!(ClassId::NONE.variant(1), ClassId::NONE);
     }
 
@@ -708,7 +732,10 @@ mod tests {
         for class in ClassId::all() {
             let info = class_info(class);
             for offset in 0..info.slab_pages as usize * PAGE_SIZE {
-                assert_eq!(info.block_at(offset), offset / info.size as usize);
+                let size = info.size as usize;
+                assert_eq!(info.block_at(offset), offset / size);
+                let begins = offset.is_multiple_of(size).then_some(offset / size);
+                assert_eq!(info.block_starting_at(offset), begins);
             }
         }
     }

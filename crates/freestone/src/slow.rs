@@ -80,7 +80,7 @@ impl SlabSource for PageHeap<Linux> {
     }
 
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]> {
-        match class.among_sharing() {
+        match class.among_many() {
             Some(place) => LONG_TRANSFER_ROOMS[place].take(),
             None => TRANSFER_ROOMS[class.index()].take(),
         }

@@ -43,8 +43,8 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// The room for a class's blocks on their way between caches; once. There are [`MANY_SLOTS`] where blocks share cache lines,
-    /// else [`SLOTS`].
+    /// The room for a class's blocks on their way between caches; once. There are [`MANY_SLOTS`] for classes of which programs
+    /// hold many, else [`SLOTS`].
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
     /// Much lies in transfer that somebody should look after.
     fn note_stock(&self);
@@ -241,14 +241,15 @@ impl Central {
         let mut state = self.state.lock();
         state.flow.note(true);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
-        let own = own && info.size as usize <= MAX_SHARING;
-        let many = own && state.flow.run > LONG_RUN;
+        let shares = info.size as usize <= MAX_SHARING;
+        let together = transfer::lie_together(blocks);
+        let many = own && together && state.flow.run > LONG_RUN;
         if blocks.len() > 1
             && transfers()
             && !self.is_scattered()
             && source.may_move(class, blocks)
             && blocks.len() >= info.batch as usize / 2
-            && (!own || transfer::lie_together(blocks))
+            && (!own || !shares || together)
             && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))
         {
             if stock == Stock::Grown {
@@ -402,12 +403,11 @@ impl State {
         span: SpanRef,
         blocks: &[usize],
     ) -> usize {
-        let put = match slab::put_run(span, info, blocks) {
+        let (put, free) = match slab::put_run(span, info, blocks) {
             Ok(put) => put,
             Err((misuse, block)) => Fault::from(misuse).abort(block, span.class()),
         };
         self.free_blocks += put;
-        let free = span.free_blocks();
         if free >= span.border() {
             if free == span.blocks() {
                 // The slab forgets whose bits are set when it goes back.

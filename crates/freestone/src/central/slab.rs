@@ -100,26 +100,41 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
     put_run(span, info, &[addr]).map(drop).map_err(|(misuse, _)| misuse)
 }
 
-/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, the first at least; returns how many,
-/// or the first misuse and its address, after which the slab must not be used any more. O(blocks).
+/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, the first at least; returns how many
+/// and how many of the slab's are free then, or the first misuse and its address, after which the slab must not be used any more. O(blocks).
 ///
 /// No further than a word, though more may lie in the slab: where blocks come in no order, whether they do is a branch that
 /// no processor foresees, and costs more than looking for the slab once more. Neighbours, upwards or downwards, have their
 /// bits set together; whether there are any is seen from the fourth, since two side by side come by chance.
 #[inline(always)]
-pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
+pub(crate) fn put_run(
+    span: SpanRef,
+    info: &ClassInfo,
+    addrs: &[usize],
+) -> Result<(usize, usize), (Misuse, usize)> {
     let (first_block, blocks, size) = (span.first_block(), span.blocks(), info.size as usize);
     // Only an address in the slab has an offset that is the product of a block's number.
-    let number = |addr: usize| {
-        let offset = addr.wrapping_sub(first_block);
-        let block = info.block_at(offset);
-        (block < blocks && block * size == offset).then_some(block)
-    };
-    let Some(&addr) = addrs.first() else { return Ok(0) };
+    let number =
+        |addr: usize| info.block_starting_at(addr.wrapping_sub(first_block)).filter(|&block| block < blocks);
+    let free = span.free_blocks();
+    let Some(&addr) = addrs.first() else { return Ok((0, free)) };
     let Some(block) = number(addr) else { return Err((Misuse::NotABlock, addr)) };
     let (index, bit) = (block / 64, block % 64);
     let word = &span.bitmap()[index];
     let mut bits = word.load(Ordering::Relaxed);
+    if index < span.hint() {
+        span.set_hint(index);
+    }
+    // Alone, as most are that come in no order.
+    let is_near = |next: usize| next.wrapping_sub(addr).wrapping_add(64 * size) < 128 * size;
+    if !addrs.get(1).is_some_and(|&next| is_near(next)) {
+        if bits >> bit & 1 != 0 {
+            return Err((Misuse::AlreadyFree, addr));
+        }
+        word.store(bits | 1 << bit, Ordering::Relaxed);
+        span.set_free_blocks(free + 1);
+        return Ok((1, free + 1));
+    }
     let fourth = addrs.get(3).map_or(0, |fourth| fourth.wrapping_sub(addr));
     let upwards = fourth == 3 * size;
     let (mut mask, mut put) = (1 << bit, 1);
@@ -143,11 +158,8 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
         put += 1;
     }
     word.store(bits, Ordering::Relaxed);
-    span.set_free_blocks(span.free_blocks() + put);
-    if index < span.hint() {
-        span.set_hint(index);
-    }
-    Ok(put)
+    span.set_free_blocks(free + put);
+    Ok((put, free + put))
 }
 
 /// How many of `addrs`, at most `most`, follow the first at distances of `step`, one after the other.
@@ -169,8 +181,7 @@ fn block_number(span: SpanRef, info: &ClassInfo, offset: usize) -> Option<usize>
     if offset >= span.pages().bytes() {
         return None;
     }
-    let block = info.block_at(offset);
-    (block * info.size as usize == offset && block < span.blocks()).then_some(block)
+    info.block_starting_at(offset).filter(|&block| block < span.blocks())
 }
 
 /// Checks the slab's counters against its bits.

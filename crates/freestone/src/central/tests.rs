@@ -332,6 +332,6 @@ fn what_is_no_live_block_is_not_put_back() {
     let upwards = [first + 6 * size, first + 7 * size, first + 8 * size];
     assert_eq!(slab::put_run(span, info, &upwards), Err((slab::Misuse::AlreadyFree, first + 8 * size)));
     let below = [first + size, first, first.wrapping_sub(size)];
-    assert_eq!(slab::put_run(span, info, &below), Ok(2));
+    assert_eq!(slab::put_run(span, info, &below), Ok((2, span.blocks() - 6)));
     slab::verify(span).expect("counts and hint agree with the bits");
 }

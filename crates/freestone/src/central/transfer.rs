@@ -19,7 +19,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Slots in a usual room, the most blocks that a class keeps in transfer: four batches of the smallest classes.
 pub(crate) const SLOTS: usize = 1024;
-/// Slots in the room of a class whose blocks share cache lines.
+/// Slots in the room of a class of which programs hold many.
 pub(crate) const MANY_SLOTS: usize = 1 << 14;
 /// Most bytes that one class keeps in transfer.
 const BYTES: usize = 128 << 10;
@@ -68,7 +68,7 @@ impl<const N: usize> Room<N> {
 /// bits. O(1).
 pub(crate) fn lie_together(blocks: &[usize]) -> bool {
     /// Bytes.
-    const NEAR: usize = 128 << 10;
+    const NEAR: usize = 512 << 10;
     const SAMPLES: usize = 16;
     let step = (blocks.len() / SAMPLES).max(2);
     let pairs = blocks.chunks_exact(step);
@@ -107,7 +107,7 @@ impl Transfer {
     ) -> Option<Stock> {
         let size = info.size as usize;
         let usual = SLOTS.min(BYTES / size);
-        let limit = if many { MANY_SLOTS.min(MOST_BYTES / size) } else { usual };
+        let limit = if many { MOST_BYTES / size } else { usual };
         let before = self.len;
         if before + blocks.len() > limit {
             return None;
@@ -115,7 +115,7 @@ impl Transfer {
         if self.room.is_none() {
             self.room = room();
         }
-        let room = self.room.as_mut()?;
+        let room = self.room.as_mut().filter(|room| before + blocks.len() <= room.len())?;
         room[self.len..self.len + blocks.len()].copy_from_slice(blocks);
         self.len += blocks.len();
         Some(if before <= usual && self.len > usual { Stock::Grown } else { Stock::Usual })

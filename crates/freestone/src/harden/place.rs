@@ -35,9 +35,9 @@ impl Found {
         let (info, known) = (class_info(class), shadow::find(LEVELS.pages.page_map(), addr));
         // Of an offset below the first block, which wraps round, or beyond the last, this is any number; but only that of the
         // block that lies there passes both tests.
-        let block = info.block_at(offset);
+        let block = info.block_starting_at(offset);
         match known {
-            Some((mark, _)) if block < span.blocks() && block * info.size as usize == offset => {
+            Some((mark, _)) if block.is_some_and(|block| block < span.blocks()) => {
                 Found::Dead(class, mark.load(Ordering::Relaxed))
             }
             _ => Found::Inside(class),

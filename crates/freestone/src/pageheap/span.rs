@@ -104,8 +104,8 @@ pub(crate) struct Span {
     blocks: AtomicU16,
     free_blocks: AtomicU16,
     hint: AtomicU16,
-    state: AtomicU8,
-    class: AtomicU8,
+    /// A [`SpanState`] in the low byte, a class in the high one: of a slab both are asked for at once.
+    kind: AtomicU16,
     filling: AtomicU8,
     zeroed: AtomicU8,
     words: AtomicU8,
@@ -116,6 +116,12 @@ pub(crate) struct Span {
 }
 
 const _: () = assert!(size_of::<Span>() == LINE);
+
+/// What [`Span::kind`] holds.
+#[inline]
+fn kind(state: SpanState, class: ClassId) -> u16 {
+    state as u16 | u16::from(class.0) << 8
+}
 
 /// Whether a span begins and ends between OS pages: only then can the system handle all of it alone.
 pub(crate) fn is_whole_os_pages(span: SpanRef, os_page: usize) -> bool {
@@ -153,22 +159,26 @@ impl Span {
     /// What the span is.
     pub(crate) fn state(&self) -> SpanState {
         // Only values of the enum are ever stored; but whoever frees what is not his may see another record's bits here.
-        SpanState::ALL.get(self.state.load(Relaxed) as usize).copied().unwrap_or(SpanState::Unused)
+        SpanState::ALL.get((self.kind.load(Relaxed) & 0xff) as usize).copied().unwrap_or(SpanState::Unused)
     }
 
     /// Whether the span is in `state`.
     #[inline]
     pub(crate) fn is(&self, state: SpanState) -> bool {
-        self.state.load(Relaxed) == state as u8
+        self.kind.load(Relaxed) as u8 == state as u8
     }
 
     pub(super) fn set_state(&self, state: SpanState) {
-        self.state.store(state as u8, Relaxed);
+        self.kind.store(kind(state, self.class()), Relaxed);
     }
 
     /// The class a slab serves, else [`ClassId::NONE`].
     pub(crate) fn class(&self) -> ClassId {
-        ClassId(self.class.load(Relaxed))
+        ClassId((self.kind.load(Relaxed) >> 8) as u8)
+    }
+
+    fn set_class(&self, class: ClassId) {
+        self.kind.store(kind(self.state(), class), Relaxed);
     }
 
     /// Blocks in a slab.
@@ -179,7 +189,7 @@ impl Span {
     /// Makes the record a slab's: the class, and how many blocks it has, all free. Colour, heap and bitmap are
     /// still to be set.
     pub(super) fn set_slab(&self, class: ClassId, blocks: u16) {
-        self.class.store(class.0, Relaxed);
+        self.set_class(class);
         self.blocks.store(blocks, Relaxed);
         self.free_blocks.store(blocks, Relaxed);
         self.set_hint(0);
@@ -247,7 +257,7 @@ impl Span {
     /// Whether this is a slab of that class of the global allocator.
     #[inline]
     pub(crate) fn is_slab_of(&self, class: ClassId) -> bool {
-        self.is(SpanState::Slab) && self.class() == class
+        self.kind.load(Relaxed) == kind(SpanState::Slab, class)
     }
 
     /// Marks a large block as waiting, freed, to be given back; whether it was marked already.
@@ -393,7 +403,7 @@ impl Span {
     /// Forgets what a slab or a large block had noted about itself as far as anybody would look at it in a span
     /// that is neither; whoever makes it one again sets the rest anew.
     pub(super) fn forget_use(&self) {
-        self.class.store(ClassId::NONE.0, Relaxed);
+        self.set_class(ClassId::NONE);
         self.blocks.store(0, Relaxed);
         self.words.store(0, Relaxed);
         self.set_heap(0);
