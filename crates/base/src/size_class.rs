@@ -662,7 +662,9 @@ mod tests {
         assert_eq!(seen.len(), ClassId::all().count());
         let places: Vec<_> = ClassId::all().filter_map(ClassId::among_many).collect();
         assert!(places == (0..MANY_COUNT).collect::<Vec<_>>() && ClassId::NONE.among_many().is_none());
-        assert!(class_of(512).unwrap().among_many().is_some() && class_of(513).unwrap().among_many().is_none());
+        assert!(
+            class_of(512).unwrap().among_many().is_some() && class_of(513).unwrap().among_many().is_none()
+        );
         assert_eq!(ClassId::NONE.variant(1), ClassId::NONE);
     }
 

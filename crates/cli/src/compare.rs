@@ -18,6 +18,7 @@ use crate::contestants::{self, Contestant};
 use crate::os::{self, End};
 use crate::quantity::{bytes, count};
 use crate::replay::{Bar, number, seconds, time_in_words, what_if, write_result};
+use crate::report::text::shortened;
 use crate::run::by_shell;
 use crate::verdict::{Ratio, Verdict, median, range};
 use crate::{complain, program, shown};
@@ -219,8 +220,7 @@ fn resident(pid: u32) -> Option<f64> {
 
 fn command_line(options: &Options) -> String {
     let words = std::iter::once(&options.command).chain(&options.arguments);
-    let line = words.map(shown).collect::<Vec<_>>().join(" ");
-    if line.chars().count() > 100 { line.chars().take(99).chain(['…']).collect() } else { line }
+    shortened(&words.map(shown).collect::<Vec<_>>().join(" "), 100)
 }
 
 fn table(options: &Options, entries: &[Entry]) -> String {

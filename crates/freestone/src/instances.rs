@@ -26,8 +26,7 @@ pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; 
 /// Room for blocks on their way between caches; of classes up to 512 bytes, in the other.
 pub(crate) static TRANSFER_ROOMS: [Room<SLOTS>; CLASS_COUNT] = [const { Room::new() }; CLASS_COUNT];
 /// The same of those, of which programs hold many.
-pub(crate) static LONG_TRANSFER_ROOMS: [Room<MANY_SLOTS>; MANY_COUNT] =
-    [const { Room::new() }; MANY_COUNT];
+pub(crate) static LONG_TRANSFER_ROOMS: [Room<MANY_SLOTS>; MANY_COUNT] = [const { Room::new() }; MANY_COUNT];
 
 /// All the rest of it.
 pub static LEVELS: Levels = Levels {

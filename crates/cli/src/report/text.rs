@@ -317,7 +317,7 @@ fn processes(page: &mut Page, others: &[Snapshot]) {
 }
 
 /// The text, without control characters and cut to so many columns.
-fn shortened(text: &str, columns: usize) -> String {
+pub(crate) fn shortened(text: &str, columns: usize) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.chars().count() <= columns {
         return clean;
