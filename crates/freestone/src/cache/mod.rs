@@ -86,31 +86,12 @@ pub(crate) fn refill(
     // Only half of a cache that does not grow: it may as well be given blocks next.
     let want = want.min(1 + room).min((1 + capacity / 2).max(FIRST_REFILL));
 
+    let (filling, keep) = (access.filling(class), |blocks: &[usize]| access.push_batch(class, blocks));
     if want <= SHORT_BATCH {
-        fill::<SHORT_BATCH>(access, central, source, class, want)
+        central.refill::<SHORT_BATCH>(class, source, filling, want, keep)
     } else {
-        fill::<MAX_BATCH>(access, central, source, class, want)
+        central.refill::<MAX_BATCH>(class, source, filling, want, keep)
     }
-}
-
-/// Fetches up to `want` blocks through an array of `N`; returns one and caches the others. Not inlined: the array shall
-/// burden no other path's stack.
-#[inline(never)]
-fn fill<const N: usize>(
-    access: impl Access,
-    central: &Central,
-    source: &impl SlabSource,
-    class: ClassId,
-    want: usize,
-) -> Option<usize> {
-    let mut blocks = [0; N];
-    let got = central.fetch(class, source, access.filling(class), &mut blocks[..want]);
-    let (&block, rest) = blocks[..got].split_last()?;
-    let put = access.push_batch(class, rest);
-    if put < rest.len() {
-        central.give_back(class, source, &rest[put..]);
-    }
-    Some(block)
 }
 
 /// So many blocks of the class a cache should hold at most: few of a scattered class, whose blocks should go through their slabs.
@@ -151,21 +132,16 @@ pub(crate) fn flush(
         }
     }
     if capacity > most {
-        empty::<MAX_BATCH>(access, central, source, class, block, MAX_BATCH.min(capacity - most / 2));
+        empty(access, central, source, class, block, MAX_BATCH.min(capacity - most / 2));
         return cut(access, class, most);
     }
     // Of a small cache only half: what was freed last is wanted first.
     let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);
-    if most <= SHORT_BATCH {
-        empty::<SHORT_BATCH>(access, central, source, class, block, most);
-    } else {
-        empty::<MAX_BATCH>(access, central, source, class, block, most);
-    }
+    empty(access, central, source, class, block, most);
 }
 
-/// Gives `block` and cached ones back, `most` in all, through an array of `N`. Not inlined, as [`fill`].
-#[inline(never)]
-fn empty<const N: usize>(
+/// Gives `block` and cached ones back, `most` in all.
+fn empty(
     access: impl Access,
     central: &Central,
     source: &impl SlabSource,
@@ -173,10 +149,13 @@ fn empty<const N: usize>(
     block: usize,
     most: usize,
 ) {
-    let mut blocks = [0; N];
-    blocks[0] = block;
-    let taken = access.pop_batch(class, &mut blocks[1..most]);
-    central.give_back_from(class, source, &blocks[..1 + taken], !access.is_foreign(class));
+    let own = !access.is_foreign(class);
+    let pop = |out: &mut [usize]| access.pop_batch(class, out);
+    if most <= SHORT_BATCH {
+        central.flush::<SHORT_BATCH>(class, source, (block, most), own, pop);
+    } else {
+        central.flush::<MAX_BATCH>(class, source, (block, most), own, pop);
+    }
 }
 
 /// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.

@@ -26,8 +26,8 @@ use self::transfer::{Stock, Transfer};
 use crate::harden::random;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
-use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sync::{Guard, Lock};
 
 /// Where slabs come from and go back to.
 pub(crate) trait SlabSource {
@@ -175,9 +175,52 @@ impl Central {
         Central { state, scattered: AtomicBool::new(false) }
     }
 
+    /// Takes up to `want` blocks, at most `N`: returns one, and hands the others to `keep`, which says how many it took, to be handed
+    /// out from the last one on; the rest comes back. `None` only when memory was refused. What lies in transfer is not copied in
+    /// between. `filling` is the asking cache's place for the slab that it is being filled from.
+    pub(crate) fn refill<const N: usize>(
+        &self,
+        class: ClassId,
+        source: &impl SlabSource,
+        filling: &AtomicPtr<Span>,
+        want: usize,
+        keep: impl FnOnce(&[usize]) -> usize,
+    ) -> Option<usize> {
+        let mut state = self.state.lock();
+        state.flow.note(false);
+        if let Some((&block, rest)) = state.transfer.top(want).split_last() {
+            let kept = keep(rest);
+            state.transfer.remove(want, kept);
+            self.scattered.store(state.look_for_scatter(class_info(class)), Ordering::Relaxed);
+            return Some(block);
+        }
+        self.refill_from_slabs::<N>(state, class, source, filling, want, keep)
+    }
+
+    /// The same where less than that lies in transfer. Not inlined: the array shall burden no other path's stack.
+    #[inline(never)]
+    fn refill_from_slabs<const N: usize>(
+        &self,
+        mut state: Guard<'_, State>,
+        class: ClassId,
+        source: &impl SlabSource,
+        filling: &AtomicPtr<Span>,
+        want: usize,
+        keep: impl FnOnce(&[usize]) -> usize,
+    ) -> Option<usize> {
+        let mut blocks = [0; N];
+        let got = self.fetch_locked(&mut state, class, source, filling, &mut blocks[..want]);
+        drop(state);
+        let (&block, rest) = blocks[..got].split_last()?;
+        let kept = keep(rest);
+        if kept < rest.len() {
+            self.give_back(class, source, &rest[kept..]);
+        }
+        Some(block)
+    }
+
     /// Takes up to `out.len()` blocks, to be handed out from the last one on; returns how many, 0 only when memory was
-    /// refused. `filling` is the
-    /// asking cache's place for the slab that it is being filled from.
+    /// refused. `filling` is the asking cache's place for the slab that it is being filled from.
     pub(crate) fn fetch(
         &self,
         class: ClassId,
@@ -185,9 +228,20 @@ impl Central {
         filling: &AtomicPtr<Span>,
         out: &mut [usize],
     ) -> usize {
-        let info = class_info(class);
         let mut state = self.state.lock();
         state.flow.note(false);
+        self.fetch_locked(&mut state, class, source, filling, out)
+    }
+
+    fn fetch_locked(
+        &self,
+        state: &mut State,
+        class: ClassId,
+        source: &impl SlabSource,
+        filling: &AtomicPtr<Span>,
+        out: &mut [usize],
+    ) -> usize {
+        let info = class_info(class);
         let mut got = state.transfer.take(out);
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
@@ -224,41 +278,100 @@ impl Central {
         self.scattered.load(Ordering::Relaxed)
     }
 
-    /// Takes blocks back from a cache. A misused address ends the process with a message.
+    /// Takes blocks back. A misused address ends the process with a message.
     pub(crate) fn give_back(&self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
-        self.give_back_from(class, source, blocks, false);
+        let mut state = self.state.lock();
+        state.flow.note(true);
+        self.give_back_locked(&mut state, class, source, blocks, false);
     }
 
-    /// The same; `own` says that the cache hands out blocks of the class, and has too many.
-    pub(crate) fn give_back_from(
+    /// Takes `block` back from a cache, and up to `most - 1` others, at most `N - 1`, which `pop` writes and counts. `own` says that the
+    /// cache hands out blocks of the class, and has too many. What passes on is copied once.
+    pub(crate) fn flush<const N: usize>(
         &self,
+        class: ClassId,
+        source: &impl SlabSource,
+        (block, most): (usize, usize),
+        own: bool,
+        pop: impl FnOnce(&mut [usize]) -> usize,
+    ) {
+        let mut state = self.state.lock();
+        state.flow.note(true);
+        let Some(room) = state.transfer.lend(most) else {
+            return self.flush_through::<N>(state, class, source, (block, most), own, pop);
+        };
+        let spare = &mut room[state.transfer.len()..];
+        spare[0] = block;
+        let count = 1 + pop(&mut spare[1..most]);
+        let blocks = &spare[..count];
+        let passes = self.passes(&state, class, source, blocks, own);
+        match passes.and_then(|many| state.transfer.admit(class_info(class), count, many)) {
+            Some(stock) => note(source, stock),
+            None => self.put_back(&mut state, class, source, blocks),
+        }
+        state.transfer.return_room(room);
+    }
+
+    /// The same where there is no room yet, or not enough. Not inlined: the array shall burden no other path's stack.
+    #[inline(never)]
+    fn flush_through<const N: usize>(
+        &self,
+        mut state: Guard<'_, State>,
+        class: ClassId,
+        source: &impl SlabSource,
+        (block, most): (usize, usize),
+        own: bool,
+        pop: impl FnOnce(&mut [usize]) -> usize,
+    ) {
+        let mut blocks = [0; N];
+        blocks[0] = block;
+        let taken = pop(&mut blocks[1..most]);
+        self.give_back_locked(&mut state, class, source, &blocks[..1 + taken], own);
+    }
+
+    fn give_back_locked(
+        &self,
+        state: &mut State,
         class: ClassId,
         source: &impl SlabSource,
         blocks: &[usize],
         own: bool,
     ) {
+        let room = || source.transfer_room(class);
+        let passes = self.passes(state, class, source, blocks, own);
+        match passes.and_then(|many| state.transfer.put(class_info(class), blocks, many, room)) {
+            Some(stock) => note(source, stock),
+            None => self.put_back(state, class, source, blocks),
+        }
+    }
+
+    /// Whether blocks that come back may pass to another cache as they are, if they find room; and whether they come in a long run of
+    /// the cache's own.
+    fn passes(
+        &self,
+        state: &State,
+        class: ClassId,
+        source: &impl SlabSource,
+        blocks: &[usize],
+        own: bool,
+    ) -> Option<bool> {
         let info = class_info(class);
-        let mut state = self.state.lock();
-        state.flow.note(true);
         // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
         let shares = info.size as usize <= MAX_SHARING;
-        let together = transfer::lie_together(blocks);
-        let many = own && together && state.flow.run > LONG_RUN;
-        if blocks.len() > 1
+        let together = own && transfer::lie_together(blocks);
+        let passes = blocks.len() > 1
             && transfers()
             && !self.is_scattered()
             && source.may_move(class, blocks)
             && blocks.len() >= info.batch as usize / 2
-            && (!own || !shares || together)
-            && let Some(stock) = state.transfer.put(info, blocks, many, || source.transfer_room(class))
-        {
-            if stock == Stock::Grown {
-                source.note_stock();
-            }
-            return;
-        }
+            && (together || !own || !shares);
+        passes.then_some(together && state.flow.run > LONG_RUN)
+    }
+
+    /// Puts blocks back into their slabs.
+    fn put_back(&self, state: &mut State, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         state.put_all(class, source, blocks);
-        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
+        self.scattered.store(state.look_for_scatter(class_info(class)), Ordering::Relaxed);
     }
 
     /// Moves the blocks in transfer to their slabs, so that empty slabs go back.
@@ -466,6 +579,13 @@ fn border_of(span: SpanRef, info: &ClassInfo, bucket: Option<usize>) -> usize {
         None => span.free_blocks() + 1,
         Some(bucket) if bucket == BUCKETS - 1 => span.blocks(),
         Some(bucket) => info.least_with_eighths(bucket + 1).min(span.blocks()),
+    }
+}
+
+/// Says that much lies in transfer now, if that is new.
+fn note(source: &impl SlabSource, stock: Stock) {
+    if stock == Stock::Grown {
+        source.note_stock();
     }
 }
 

@@ -50,7 +50,9 @@ const PLACES: usize = 3;
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Fetch { place: usize, count: usize },
+    Refill { place: usize, count: usize, room: usize },
     GiveBack { first: usize, count: usize },
+    Flush { first: usize, count: usize, own: bool },
     Drain,
     StopFilling { place: usize },
 }
@@ -58,7 +60,11 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..PLACES, 1..=64usize).prop_map(|(place, count)| Op::Fetch { place, count }),
+        4 => (0..PLACES, 1..=64usize, 0..=64usize)
+            .prop_map(|(place, count, room)| Op::Refill { place, count, room }),
         4 => (any::<usize>(), 1..=64usize).prop_map(|(first, count)| Op::GiveBack { first, count }),
+        4 => (any::<usize>(), 1..=64usize, any::<bool>())
+            .prop_map(|(first, count, own)| Op::Flush { first, count, own }),
         1 => Just(Op::Drain),
         1 => (0..PLACES).prop_map(|place| Op::StopFilling { place }),
     ]
@@ -90,7 +96,9 @@ impl<'a> Subject<'a> {
     fn act(&mut self, op: Op) {
         match op {
             Op::Fetch { place, count } => self.fetch(place, count),
+            Op::Refill { place, count, room } => self.refill(place, count, room),
             Op::GiveBack { first, count } => self.give_back(first, count),
+            Op::Flush { first, count, own } => self.flush(first, count, own),
             Op::Drain => self.central.drain(self.class, &self.heap),
             Op::StopFilling { place } => self.central.stop_filling(&self.heap, &self.places[place]),
         }
@@ -135,16 +143,55 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn give_back(&mut self, first: usize, count: usize) {
-        let blocks: Vec<usize> = self.out.iter().copied().collect();
-        if blocks.is_empty() {
-            return;
+    /// Refills a cache that has room for `room` blocks: it gets what lies in transfer, in that order, if that is enough.
+    fn refill(&mut self, place: usize, count: usize, room: usize) {
+        let in_transfer = self.central.state.lock().transfer.blocks().to_vec();
+        let mut kept = Vec::new();
+        let keep = |blocks: &[usize]| {
+            kept.extend(&blocks[..room.min(blocks.len())]);
+            kept.len()
+        };
+        let (class, filling) = (self.class, &self.places[place]);
+        let Some(block) = self.central.refill::<64>(class, &self.heap, filling, count, keep) else { return };
+        if let Some(from) = in_transfer.len().checked_sub(count) {
+            assert_eq!(
+                (Some(&block), kept.as_slice()),
+                (in_transfer.last(), &in_transfer[from..][..kept.len()])
+            );
         }
+        for block in kept.into_iter().chain([block]) {
+            assert!(self.out.insert(block), "a block was handed out twice");
+        }
+    }
+
+    /// Chooses up to `count` of the blocks that are out, which are not any more.
+    fn choose(&mut self, first: usize, count: usize) -> Vec<usize> {
+        let blocks: Vec<usize> = self.out.iter().copied().collect();
         let count = count.min(blocks.len()).min(class_info(self.class).batch as usize);
         let back: Vec<usize> =
-            blocks.iter().cycle().skip(first % blocks.len()).take(count).copied().collect();
+            blocks.iter().cycle().skip(first % blocks.len().max(1)).take(count).copied().collect();
         back.iter().for_each(|block| assert!(self.out.remove(block)));
+        back
+    }
+
+    fn give_back(&mut self, first: usize, count: usize) {
+        let back = self.choose(first, count);
         self.central.give_back(self.class, &self.heap, &back);
+    }
+
+    /// Flushes a cache, which may hold fewer blocks than it is asked for.
+    fn flush(&mut self, first: usize, count: usize, own: bool) {
+        let Some((block, cached)) =
+            self.choose(first, count).split_first().map(|(&one, all)| (one, all.to_vec()))
+        else {
+            return;
+        };
+        let pop = |out: &mut [usize]| {
+            let taken = out.len().min(cached.len());
+            out[..taken].copy_from_slice(&cached[..taken]);
+            taken
+        };
+        self.central.flush::<64>(self.class, &self.heap, (block, 64), own, pop);
     }
 
     fn check(&self) {

@@ -76,6 +76,12 @@ pub(crate) fn lie_together(blocks: &[usize]) -> bool {
     far <= all / 4
 }
 
+/// The most blocks of a class that are kept; `many`: that come in a long run.
+fn limit(info: &ClassInfo, many: bool) -> usize {
+    let size = info.size as usize;
+    if many { MOST_BYTES / size } else { SLOTS.min(BYTES / size) }
+}
+
 /// A stack of block addresses.
 pub(crate) struct Transfer {
     len: usize,
@@ -96,6 +102,11 @@ impl Transfer {
         }
     }
 
+    /// How many blocks lie here.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Keeps all of `blocks`, or none when they do not fit; `many` says that they come in a long run. `room` names where they
     /// may lie.
     pub(crate) fn put(
@@ -105,20 +116,50 @@ impl Transfer {
         many: bool,
         room: impl FnOnce() -> Option<&'static mut [usize]>,
     ) -> Option<Stock> {
-        let size = info.size as usize;
-        let usual = SLOTS.min(BYTES / size);
-        let limit = if many { MOST_BYTES / size } else { usual };
-        let before = self.len;
-        if before + blocks.len() > limit {
-            return None;
-        }
-        if self.room.is_none() {
+        let (before, count) = (self.len, blocks.len());
+        if self.room.is_none() && before + count <= limit(info, many) {
             self.room = room();
         }
-        let room = self.room.as_mut().filter(|room| before + blocks.len() <= room.len())?;
-        room[self.len..self.len + blocks.len()].copy_from_slice(blocks);
-        self.len += blocks.len();
+        let place = self.room.as_mut()?.get_mut(before..before + count)?;
+        place.copy_from_slice(blocks);
+        self.admit(info, count, many)
+    }
+
+    /// Counts `count` blocks that lie behind those that are kept, in the room: keeps all, or none.
+    pub(crate) fn admit(&mut self, info: &ClassInfo, count: usize, many: bool) -> Option<Stock> {
+        let (before, usual) = (self.len, limit(info, false));
+        if before + count > limit(info, many) {
+            return None;
+        }
+        self.len += count;
         Some(if before <= usual && self.len > usual { Stock::Grown } else { Stock::Usual })
+    }
+
+    /// The room, if there is one, with space for `count` blocks behind those that are kept. To be returned at once.
+    pub(crate) fn lend(&mut self, count: usize) -> Option<&'static mut [usize]> {
+        self.room.take_if(|room| self.len + count <= room.len())
+    }
+
+    /// Takes the room back that was lent.
+    pub(crate) fn return_room(&mut self, room: &'static mut [usize]) {
+        self.room = Some(room);
+    }
+
+    /// The `count` blocks put last, the last one last; none where there are fewer.
+    pub(crate) fn top(&self, count: usize) -> &[usize] {
+        match &self.room {
+            Some(room) if count <= self.len => &room[self.len - count..self.len],
+            _ => &[],
+        }
+    }
+
+    /// Gives up the last of the `count` blocks on [`top`](Transfer::top), and of the others the first `kept`.
+    pub(crate) fn remove(&mut self, count: usize, kept: usize) {
+        let Some(room) = &mut self.room else { return };
+        let base = self.len - count;
+        room.copy_within(base + kept..self.len - 1, base);
+        self.len -= kept + 1;
+        self.low = self.low.min(self.len);
     }
 
     /// Takes up to `out.len()` blocks, the last put first; returns how many.
@@ -166,6 +207,19 @@ mod tests {
         let mut out = [0; 300];
         assert_eq!(transfer.take(&mut out), 300);
         assert_eq!(&out[44..], &batch[..]);
+        // What is written behind the blocks counts once it is admitted.
+        let before = transfer.len();
+        let room = transfer.lend(3).expect("room for three");
+        assert!(transfer.lend(1).is_none() && transfer.top(1).is_empty());
+        room[before..before + 3].copy_from_slice(&[16, 32, 48]);
+        transfer.return_room(room);
+        assert_eq!(transfer.admit(info, 3, true), Some(Stock::Usual));
+        assert_eq!(transfer.top(3), [16, 32, 48]);
+        // Of the three the last goes and the first; the second stays.
+        transfer.remove(3, 1);
+        assert_eq!((transfer.len(), transfer.top(1)), (before + 1, [32].as_slice()));
+        assert!(transfer.top(before + 2).is_empty());
+        assert!(transfer.lend(MANY_SLOTS).is_none());
         let large = class_info(freestone_base::class_of(32 << 10).unwrap());
         let mut transfer = Transfer::new();
         assert!(

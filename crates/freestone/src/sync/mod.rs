@@ -7,7 +7,7 @@ mod lock;
 pub(crate) use alone::{
     accompany, enter_plainly, expect_company, leave_alone, leave_plainly, one_thread, plain,
 };
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Guard, Lock};
 
 /// The atomics that the whole crate uses.
 pub(crate) mod atomic {
