@@ -83,16 +83,29 @@ impl World {
     }
 
     fn fetch(&self, thread: usize, count: usize) -> Vec<usize> {
-        let mut blocks = [0; 8];
-        let place = &self.places[thread];
-        let got = self.list(thread).fetch(self.class, &self.heap, place, &mut blocks[..count]);
+        let (list, place) = (self.list(thread), &self.places[thread]);
+        let mut blocks = Vec::new();
+        if thread_rng().r#gen() {
+            // As caches do, of which some find no room for all.
+            let room = thread_rng().gen_range(0..=count);
+            let keep = |others: &[usize]| {
+                blocks.extend(&others[..room.min(others.len())]);
+                blocks.len()
+            };
+            let block = list.refill::<8>(self.class, &self.heap, place, count, keep);
+            blocks.extend(block);
+        } else {
+            blocks.resize(count, 0);
+            let got = list.fetch(self.class, &self.heap, place, &mut blocks);
+            blocks.truncate(got);
+        }
         let mut out = self.out.lock().unwrap();
-        for &block in &blocks[..got] {
+        for &block in &blocks {
             assert!(out.insert(block), "a block was handed out twice");
             // SAFETY: a block that is out, 32 KiB of it, and this thread's.
             unsafe { mark(block).write_volatile(block) };
         }
-        blocks[..got].to_vec()
+        blocks
     }
 
     fn give_back(&self, thread: usize, blocks: &[usize]) {
@@ -101,7 +114,18 @@ impl World {
             assert_eq!(unsafe { mark(block).read_volatile() }, block, "a live block lost what it held");
             assert!(self.out.lock().unwrap().remove(&block));
         }
-        self.list(thread).give_back(self.class, &self.heap, blocks);
+        match blocks {
+            &[block, ref cached @ ..] if blocks.len() <= 64 && thread_rng().r#gen() => {
+                let pop = |out: &mut [usize]| {
+                    let taken = out.len().min(cached.len());
+                    out[..taken].copy_from_slice(&cached[..taken]);
+                    taken
+                };
+                let most = blocks.len().max(2);
+                self.list(thread).flush::<64>(self.class, &self.heap, (block, most), true, pop);
+            }
+            _ => self.list(thread).give_back(self.class, &self.heap, blocks),
+        }
     }
 
     fn check(&self) {

@@ -6,7 +6,8 @@ pub(crate) mod atomic {
     };
 }
 
-use shuttle::sync::{Mutex, MutexGuard};
+use shuttle::sync::Mutex;
+pub(crate) use shuttle::sync::MutexGuard as Guard;
 
 pub(crate) struct Lock<T>(Mutex<T>);
 
@@ -15,7 +16,7 @@ impl<T> Lock<T> {
         Lock(Mutex::new(value))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
         self.0.lock().expect("the allocator does not unwind")
     }
 }
