@@ -181,6 +181,9 @@ fn consider() {
     LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);
     expect_company();
     let started = start::may_have_threads() && start_thread();
+    if started {
+        LEVELS.pages.look_at_blocks();
+    }
     // Unless the thread has refused by itself meanwhile.
     let state = if started { RUNNING } else { REFUSED };
     let _ = STATE.compare_exchange(STARTING, state, Ordering::Release, Ordering::Relaxed);

@@ -306,30 +306,35 @@ pub(crate) fn small(class: ClassId) -> Option<usize> {
 
 /// Large blocks from this size on get room for their colour; smaller ones only what their last page leaves.
 const COLOURED: usize = 256 << 10;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
-/// How far from its page a large block starts, so that the first lines of many of them do not all fall into one set of
-/// a cache: each takes the next cache line within an OS page.
-fn colour_of_large(size: usize, align: usize) -> usize {
-    const LINE: usize = 64;
+/// How far from its page a large block starts at most, so that the first lines of many of them do not all fall into one set of
+/// a cache.
+fn most_colour(size: usize, align: usize) -> usize {
     const SPAN: usize = 4096;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let slack = size.wrapping_neg() % PAGE_SIZE;
     let room = if size >= COLOURED { SPAN - LINE } else { slack.min(SPAN - LINE) };
     if align > LINE || room < LINE || !LEVELS.pages.policy().colours() {
         return 0;
     }
-    // Two threads may get the same one; a locked instruction would cost more than that.
-    let next = NEXT.load(Ordering::Relaxed);
-    NEXT.store(next.wrapping_add(1), Ordering::Relaxed);
-    next % (room / LINE + 1) * LINE
+    room
+}
+
+/// How far a large block starts from the beginning of its span, `most` at most. The same place has the same colour, and the cache line
+/// that was the first before is so again; places side by side differ.
+fn colour_at(start: usize, most: usize) -> usize {
+    // Fibonacci hashing: the upper bits of the product are spread evenly.
+    let spread = ((start / PAGE_SIZE) as u32).wrapping_mul(0x9e37_79b1);
+    ((u64::from(spread) * (most / LINE + 1) as u64) >> 32) as usize * LINE
 }
 
 fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
-    let colour = colour_of_large(size, align);
-    let Some(room) = size.checked_add(colour) else { return 0 };
+    let most = most_colour(size, align);
+    let Some(room) = size.checked_add(most) else { return 0 };
     let attempt = || {
         let span = LEVELS.pages.alloc_large(room, align, zeroed)?;
-        span.set_colour(colour);
+        span.set_colour(colour_at(span.start(), most));
         span.set_requested(size);
         Some(span.first_block())
     };

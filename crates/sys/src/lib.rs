@@ -131,6 +131,12 @@ pub trait System: Sync {
         false
     }
 
+    /// Bytes of a mapped range of whole OS pages that are resident; all where the system does not tell. What is not may lie in swap space.
+    fn resident_bytes(&self, addr: usize, len: usize) -> usize {
+        let _ = addr;
+        len
+    }
+
     /// Nanoseconds for which the calling thread has run.
     fn thread_ns(&self) -> u64 {
         0
@@ -193,6 +199,10 @@ impl<S: System> System for &S {
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
         (**self).seems_touched(addr, len)
+    }
+
+    fn resident_bytes(&self, addr: usize, len: usize) -> usize {
+        (**self).resident_bytes(addr, len)
     }
 
     fn thread_ns(&self) -> u64 {

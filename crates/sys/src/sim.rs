@@ -64,6 +64,7 @@ pub struct Simulated {
     busy: AtomicBool,
     model: UnsafeCell<Model>,
     huge: Huge,
+    untouched: AtomicBool,
 }
 
 /// Huge pages, which are never made.
@@ -120,7 +121,13 @@ impl Simulated {
             busy: AtomicBool::new(false),
             model: UnsafeCell::new(model),
             huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns },
+            untouched: AtomicBool::new(false),
         }
+    }
+
+    /// Whether to tell of all memory that hardly any is resident, instead of all.
+    pub fn seem_untouched(&self, untouched: bool) {
+        self.untouched.store(untouched, Release);
     }
 
     /// Offers huge pages; a thread's clock advances by `step_ns` nanoseconds each time it is read.
@@ -323,6 +330,10 @@ impl System for Simulated {
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
         self.linux.seems_touched(addr, len)
+    }
+
+    fn resident_bytes(&self, _addr: usize, len: usize) -> usize {
+        if self.untouched.load(Acquire) { len / 64 } else { len }
     }
 
     fn thread_ns(&self) -> u64 {

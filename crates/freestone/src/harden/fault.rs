@@ -54,7 +54,7 @@ fn around(span: SpanRef, at: usize) -> Option<Told> {
         SpanState::Large | SpanState::Slab => {
             Some((Kind::Overrun, last_block(span).ok_or("behind the last block of a slab, which is free")))
         }
-        SpanState::Free | SpanState::Recent | SpanState::Away => {
+        SpanState::Free | SpanState::Recent | SpanState::Away | SpanState::Parked => {
             Some((Kind::UseAfterFree, Err("in memory that belongs to no block")))
         }
         _ => None,

@@ -194,7 +194,7 @@ impl Work {
                 self.add(Line::Live, asked);
                 self.add(Line::Rounding, all.saturating_sub(asked));
             }
-            SpanState::Free | SpanState::Away | SpanState::Recent => {
+            SpanState::Free | SpanState::Away | SpanState::Recent | SpanState::Parked => {
                 let all = self.residency.bytes(seen.start, seen.end);
                 let mut dirty = 0;
                 if all > 0 {

@@ -23,7 +23,11 @@ impl<S: System> Op<'_, S> {
         }
         let (from, offset) = match self.find(pages, align) {
             Some(found) => found,
-            None => self.find_new(pages, align)?,
+            None => match self.find_new(pages, align) {
+                Some(found) => found,
+                None if self.unpark_all() => self.find(pages, align)?,
+                None => return None,
+            },
         };
         self.cut(from, offset, pages, words)
     }
@@ -58,7 +62,13 @@ impl<S: System> Op<'_, S> {
     /// Cuts `pages` pages out of a free span, beginning `offset` pages into it. What is left of it stays free:
     /// in front under its record, behind as well if there is nothing in front. `None`, with nothing changed, when a
     /// record that is needed cannot be had.
-    fn cut(&mut self, from: SpanRef, offset: usize, pages: usize, words: usize) -> Option<SpanRef> {
+    pub(super) fn cut(
+        &mut self,
+        from: SpanRef,
+        offset: usize,
+        pages: usize,
+        words: usize,
+    ) -> Option<SpanRef> {
         let behind = from.pages().0 - offset - pages;
         let whole = offset + behind == 0;
         if whole && from.lines() == lines_for(words) {

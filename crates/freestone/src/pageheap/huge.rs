@@ -35,7 +35,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering
 /// Pages of a huge page.
 const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
 /// Pages in use below which a heap is too small for it: 12 MiB.
-const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
+pub(super) const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
 /// A touch that takes longer does not pay: about what 512 page faults take.
 const SLOW_NS: u64 = 700_000;
 /// Most pieces that are left out after a slow touch.
@@ -182,6 +182,7 @@ impl<S: System> PageHeap<S> {
         for piece in clean {
             if self.huge.is_due() && (piece + PIECE <= end || self.locked(|op| op.take_piece(span))) {
                 self.make_huge(piece * PAGE_SIZE);
+                span.begin_look(false);
             }
         }
     }

@@ -26,6 +26,7 @@ mod index;
 mod list;
 mod meta;
 mod pagemap;
+mod parked;
 mod policy;
 mod purge;
 mod resize;
@@ -69,6 +70,7 @@ pub(crate) struct PageHeap<S: System> {
     watch: Watch,
     policy: Policy,
     huge: huge::Huge,
+    habits: parked::Habits,
     /// Those who read records without the lock.
     readers: AtomicU32,
 }
@@ -108,7 +110,7 @@ pub(crate) struct Demand {
     pub(crate) used: usize,
     /// The most that was in use since this was last asked.
     pub(crate) peak: usize,
-    /// Free and dirty.
+    /// Free and dirty, and not parked for those who take what is parked.
     pub(crate) dirty: usize,
 }
 
@@ -123,6 +125,7 @@ impl<S: System> PageHeap<S> {
             watch: Watch::new(),
             policy: Policy::new(),
             huge: huge::Huge::new(),
+            habits: parked::Habits::new(),
             readers: AtomicU32::new(0),
         }
     }
@@ -161,6 +164,18 @@ impl<S: System> PageHeap<S> {
     /// Takes `pages` pages by running `take` under the lock. Where memory is refused while spans are away, once more when they are back.
     #[inline]
     fn take(&self, pages: usize, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
+        let taken = self.take_cold(pages, take);
+        if let Some(span) = taken
+            && huge::begins_piece(span)
+        {
+            self.warm(span);
+        }
+        taken
+    }
+
+    /// The same for what will hardly be touched: no huge pages are made of it.
+    #[inline]
+    fn take_cold(&self, pages: usize, take: impl Fn(&mut Op<'_, S>) -> Option<SpanRef>) -> Option<SpanRef> {
         let (taken, away, excess) = loop {
             let outcome = self.locked(|op| {
                 if !op.fits(pages) {
@@ -181,11 +196,6 @@ impl<S: System> PageHeap<S> {
         };
         if excess > 0 {
             self.purge(PageCount(excess));
-        }
-        if let Some(span) = taken
-            && huge::begins_piece(span)
-        {
-            self.warm(span);
         }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
     }
@@ -330,13 +340,29 @@ impl<S: System> PageHeap<S> {
     ) -> Option<SpanRef> {
         debug_assert!(align.is_power_of_two());
         let pages = pages_for(bytes)? + self.policy.guard_pages();
-        let span = self.take(pages, |op| {
-            let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
+        let put_to_use = |op: &mut Op<'_, S>, span: SpanRef| {
             span.set_zeroed(span.dirty_pages() == 0);
             span.set_large(bytes);
             span.set_heap(heap);
             op.put_to_use(span, state);
             Some(span)
+        };
+        // What has to be cleared is touched all over.
+        if let Some(pages) = self.habits.length_if_sparse(pages)
+            && state == SpanState::Large
+            && !zeroed
+            && align <= PAGE_SIZE
+            && self.may_park()
+        {
+            return self.take_cold(pages, |op| {
+                let span = op.take_for_sparse(pages)?;
+                put_to_use(op, span)
+            });
+        }
+        let span = self.take(pages, |op| {
+            let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
+            span.begin_look(span.dirty_pages() == 0);
+            put_to_use(op, span)
         })?;
         if self.policy.guards() {
             self.open_guarded(span, bytes.next_multiple_of(self.os_page_size()));
@@ -367,10 +393,16 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn free(&self, span: SpanRef) {
         // Two threads that free one block at once both come to the look under the lock.
         let dropped = span.is_closed() || self.policy.guards() && self.close(span);
+        let parks = if dropped { None } else { self.parks(span) };
         let untidy = self.locked(|op| {
             // Two threads that free the same block at once have both found it live.
             if !span.state().is_slab() && !span.state().is_large() {
                 Fault::DoubleFree.abort(span.first_block(), ClassId::NONE);
+            }
+            if let Some(resident) = parks
+                && op.park(span, resident)
+            {
+                return None;
             }
             let freed = op.give_back(span, dropped);
             op.untidy(freed)
@@ -394,7 +426,7 @@ impl<S: System> PageHeap<S> {
         if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
             return if may_move { self.move_grow(span, bytes) } else { None };
         }
-        if wanted < had {
+        if wanted < had && self.habits.length_if_sparse(wanted) != Some(had) {
             // Without a record for the rest, the block just stays longer than it must.
             self.shrink(span, PageCount(wanted));
         }
@@ -444,7 +476,8 @@ impl<S: System> PageHeap<S> {
             let counts = &mut op.state.counts;
             let used = counts.used();
             let peak = core::mem::replace(&mut counts.peak_lately, used);
-            Demand { used, peak, dirty: counts.free_dirty }
+            let dirty = counts.free_dirty - op.state.parking.wanted();
+            Demand { used, peak, dirty }
         })
     }
 

@@ -81,6 +81,18 @@ impl<S: System> PageHeap<S> {
                 self.settled(|op| op.bring_back(span, Some(clean)));
             }
         }
+        // What is parked is hardly resident: last.
+        while purged < most
+            && grain <= (self.system.os_page_size() / PAGE_SIZE).max(1)
+            && let Some((span, resident)) = self.settled(|op| op.send_parked())
+        {
+            let Some(clean) = self.purge_span(span, usize::MAX, grain) else {
+                refused.push(span);
+                continue;
+            };
+            purged += resident.clamp(1, most - purged);
+            self.settled(|op| op.bring_back(span, Some(clean)));
+        }
         while let Some(span) = refused.pop() {
             self.settled(|op| op.bring_back(span, None));
         }
@@ -165,6 +177,16 @@ impl<S: System> Op<'_, S> {
     fn send(&mut self, span: SpanRef) {
         self.unlist(span);
         self.mark_away(span);
+    }
+
+    /// Sends the longest parked span away, dirty all over; and how many pages of it were thought to be resident.
+    fn send_parked(&mut self) -> Option<(SpanRef, usize)> {
+        let span = self.longest_parked()?;
+        let resident = span.dirty_pages();
+        self.unpark(span);
+        self.state.counts.more_free(span.pages().0, span.pages().0);
+        self.mark_away(span);
+        Some((span, resident))
     }
 
     /// Marks a span that is in no index and counts as free.

@@ -63,6 +63,12 @@ impl<S: System> Op<'_, S> {
             return None;
         }
         let end = self.map.index(span) + old;
+        if let Some(right) =
+            self.map.span_at(end).filter(|right| end < self.state.top && right.is(SpanState::Parked))
+        {
+            self.unpark(right);
+            self.file_merged(right, right.pages().0);
+        }
         let short = |right: &SpanRef| right.pages().0 < more;
         let mut right = self.free_at(end);
         let at_top = right.map_or(end, |right| end + right.pages().0) == self.state.top;
@@ -83,6 +89,7 @@ impl<S: System> Op<'_, S> {
             dirty
         };
         span.set_zeroed(span.is_zeroed() && dirty == 0);
+        span.begin_look(span.is_telling() && dirty == 0);
         self.map.clear_ends(end - 1, end);
         span.set_range(span.first_page(), pages);
         self.map.enter(span);
@@ -143,6 +150,7 @@ impl<S: System> Op<'_, S> {
     fn succeed(&mut self, span: SpanRef, target: SpanRef) {
         target.forget_use();
         target.set_zeroed(false);
+        target.begin_look(false);
         target.set_colour(span.colour());
         target.set_heap(span.heap());
         self.put_to_use(target, span.state());

@@ -57,10 +57,12 @@ pub(crate) enum SpanState {
     WatchedSlab = 9,
     /// One large block that is watched.
     WatchedLarge = 10,
+    /// Free, whole as it was when it was freed: waits for a block of its length (`parked.rs`).
+    Parked = 11,
 }
 
 impl SpanState {
-    const ALL: [SpanState; 11] = [
+    const ALL: [SpanState; 12] = [
         SpanState::Unused,
         SpanState::Free,
         SpanState::Slab,
@@ -72,6 +74,7 @@ impl SpanState {
         SpanState::Recent,
         SpanState::WatchedSlab,
         SpanState::WatchedLarge,
+        SpanState::Parked,
     ];
 
     /// Whether blocks of a size class lie in the span.
@@ -330,6 +333,29 @@ impl Span {
             self.ripe.store(free, Relaxed);
         }
         ripe
+    }
+
+    /// Notes whether what is resident of a large block will be what its user touched: whether nothing was before.
+    #[inline]
+    pub(super) fn begin_look(&self, telling: bool) {
+        self.ripe.store(u16::from(telling), Relaxed);
+    }
+
+    /// Whether that was noted.
+    #[inline]
+    pub(super) fn is_telling(&self) -> bool {
+        self.ripe.load(Relaxed) != 0
+    }
+
+    /// Notes that so many pages of a large block were resident.
+    pub(super) fn note_look(&self, resident: usize) {
+        self.ripe.store(resident as u16 + 2, Relaxed);
+    }
+
+    /// How many were, if that was noted.
+    #[inline]
+    pub(super) fn noted_look(&self) -> Option<usize> {
+        self.ripe.load(Relaxed).checked_sub(2).map(usize::from)
     }
 
     /// Whether the span read as zeros when it was handed out.

@@ -6,6 +6,7 @@ use freestone_sys::System;
 use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
+use super::parked::Parking;
 use super::policy::Policy;
 use super::span::{SpanRef, SpanState};
 use super::watch::Watch;
@@ -20,6 +21,9 @@ pub(super) struct State {
     pub(super) clean: Index,
     /// The span freed last, if nothing has been asked for since: see [`Op::give_back`]. It counts as free.
     pub(super) recent: Option<SpanRef>,
+    /// Spans that are [parked](super::parked). They count as free.
+    pub(super) parked: Index,
+    pub(super) parking: Parking,
     /// The pages of the window that spans tile: from here on, moving down for what shall lie below all else; from here on,
     pub(super) bottom: usize,
     /// where all spans lie but those that were mapped downwards,
@@ -72,7 +76,7 @@ impl Counts {
             SpanState::Slab | SpanState::HeapSlab | SpanState::WatchedSlab => &mut self.slabs,
             SpanState::Large | SpanState::HeapLarge | SpanState::WatchedLarge => &mut self.large,
             SpanState::Hole => &mut self.holes,
-            SpanState::Unused | SpanState::Free | SpanState::Away | SpanState::Recent => {
+            SpanState::Unused | SpanState::Free | SpanState::Away | SpanState::Recent | SpanState::Parked => {
                 unreachable!("not a use of a span")
             }
         }
@@ -117,6 +121,8 @@ impl State {
             dirty: Index::new(),
             clean: Index::new(),
             recent: None,
+            parked: Index::new(),
+            parking: Parking { pages: 0, dirty: 0, taken: 0 },
             bottom: 0,
             floor: 0,
             top: 0,

@@ -1,7 +1,8 @@
 //! The page heap as a whole, on the simulated system: by example, and with every call refused; at random in
-//! `random`, and while spans are away in `away`.
+//! `random`, while spans are away in `away`, and with blocks that are hardly touched in `parked`.
 
 mod away;
+mod parked;
 mod random;
 
 use std::ptr::with_exposed_provenance_mut;

@@ -19,7 +19,7 @@ impl<S: System> Op<'_, S> {
         let mut counts = Counts { peak_mapped: self.state.counts.peak_mapped, ..Counts::default() };
         counts.peak_used = self.state.counts.peak_used;
         counts.peak_lately = self.state.counts.peak_lately;
-        let (mut free_spans, mut away, mut recent) = (0, 0, None);
+        let (mut free_spans, mut away, mut recent, mut parked) = (0, 0, None, (0, 0));
         let (mut index, mut previous) = (self.state.bottom, SpanState::Unused);
         while index < self.state.top {
             let span = self.map.span_at(index).ok_or("a page belongs to no span")?;
@@ -46,6 +46,14 @@ impl<S: System> Op<'_, S> {
                     counts.free_dirty += dirty;
                     counts.free_clean += span.pages().0 - dirty;
                 }
+                SpanState::Parked => {
+                    let pages = span.pages().0;
+                    if span.dirty_pages() > pages || dirty::count(self.map, index..index + pages) != pages {
+                        return Err("a parked span is not dirty all over");
+                    }
+                    parked = (parked.0 + pages, parked.1 + span.dirty_pages());
+                    counts.more_free(pages, span.dirty_pages());
+                }
                 _ => {
                     *counts.of(state) += span.pages().0;
                     counts.large_blocks += state.is_large() as usize;
@@ -58,6 +66,10 @@ impl<S: System> Op<'_, S> {
         }
         if (away, recent) != (self.state.away, self.state.recent) {
             return Err("the spans that are away, or the one freed last, are not those that are noted");
+        }
+        let noted = (self.state.parking.pages, self.state.parking.dirty);
+        if parked != noted || verify_parked(&self.state.parked)? != parked.0 {
+            return Err("the spans that are parked are not those that are noted");
         }
         if counts != self.state.counts {
             return Err("the counts of pages differ from the spans");
@@ -110,6 +122,23 @@ fn verify_record(span: SpanRef, guard_pages: usize) -> Result<(), &'static str> 
         return Err("a span that is no slab has a bitmap, a class or blocks");
     }
     Ok(())
+}
+
+/// Counts the pages of the parked spans, which must be in their bins.
+fn verify_parked(index: &Index) -> Result<usize, &'static str> {
+    if !index.is_consistent() {
+        return Err("the bits of parked spans differ from their lists");
+    }
+    let mut pages = 0;
+    for bin in 0..BINS {
+        for span in index.bin(bin).iter() {
+            if !span.is(SpanState::Parked) || bin_of(span.pages().0) != bin {
+                return Err("a span is parked that should not be, or in the wrong bin");
+            }
+            pages += span.pages().0;
+        }
+    }
+    Ok(pages)
 }
 
 /// Counts the spans of an index, all of which must be free, dirty or not, and in their bins.

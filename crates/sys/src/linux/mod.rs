@@ -282,6 +282,14 @@ impl System for Linux {
         touched::seems_touched(addr, len, self.os_page_size())
     }
 
+    fn resident_bytes(&self, addr: usize, len: usize) -> usize {
+        let mut resident = 0;
+        touched::each_run(addr, addr + len, self.os_page_size(), |from, to, is_resident| {
+            resident += if is_resident { to - from } else { 0 };
+        });
+        resident
+    }
+
     fn thread_ns(&self) -> u64 {
         thread_ns()
     }

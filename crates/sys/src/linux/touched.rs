@@ -95,6 +95,23 @@ mod tests {
     }
 
     #[test]
+    fn resident_bytes_are_those_of_the_touched_pages() {
+        let system = crate::Linux::new();
+        let len = 4 << 20;
+        let at = system.map(len).unwrap();
+        system.ask_for_huge_pages(at, len, false);
+        assert_eq!(system.resident_bytes(at, len), 0);
+        for place in [0, 1 << 20, len - 1] {
+            let byte = core::ptr::with_exposed_provenance_mut::<u8>(at + place);
+            // SAFETY: mapped above.
+            unsafe { byte.write(1) };
+        }
+        assert_eq!(system.resident_bytes(at, len), 3 * system.os_page_size());
+        // SAFETY: mapped above, used by nobody else.
+        unsafe { system.release(at, len) }.unwrap();
+    }
+
+    #[test]
     fn a_range_seems_touched_when_it_was_all_over() {
         let system = crate::Linux::new();
         let len = 2 << 20;

@@ -107,6 +107,9 @@ impl System for Meanwhile {
         // SAFETY: the same contract.
         unsafe { self.simulated.move_pages(from, len, to) }
     }
+    fn resident_bytes(&self, addr: usize, len: usize) -> usize {
+        self.simulated.resident_bytes(addr, len)
+    }
     fn os_page_size(&self) -> usize {
         self.simulated.os_page_size()
     }

@@ -1,0 +1,250 @@
+//! Freed large blocks of which little was touched: their spans are *parked*, whole as they are, for the next block of that length.
+//!
+//! A program that asks for more than it uses touches the first pages of a block and some at its end. Were the span merged with others and
+//! cut anew, each block would begin and end elsewhere, and ever more pages would become resident. A parked span begins where it began, and
+//! its lengths are few: 16 to a doubling, as the bins of an index. So the same pages serve again, they are near in the processor's caches,
+//! and nothing is cut or merged.
+//!
+//! How much of a block was touched, the system tells. It is asked when a span is freed the first time, which nobody had touched before;
+//! then at one free in 32 of a doubling of lengths, where blocks are sparse, or one in 64 where they are not, and only in a heap of 12 MiB
+//! or more, and once the allocator has a thread of its own: it is what gives back what is parked, and where it may not be, the
+//! system may not be asked either. Requests of lengths that were not found sparse go the usual way, and blocks that are touched all over are not parked.
+//!
+//! Parked spans count as free. What was resident when the system was asked last counts as dirty, the rest as clean; all dirty bits are set,
+//! since nobody knows where those pages are. A request that finds none of its length gets pages that were never touched; where much is
+//! parked already, a longer one. Parked spans are merged, as dirty all over, when memory is refused, when a large block grows into
+//! them, and when a block like them turns out to be touched all over. They go back like other dirty memory, once that is gone; the scavenger takes
+//! them to be wanted if as much was taken since its last look as is parked.
+
+use freestone_base::PAGE_SIZE;
+use freestone_sys::System;
+
+use super::huge::LEAST;
+use super::index::{BINS, bin_of};
+use super::span::{SpanRef, SpanState};
+use super::state::Op;
+use super::{PageHeap, dirty};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+
+/// Pages of the shortest large block, and of the longest that is parked (8 MiB).
+const SHORTEST: usize = 33;
+const LONGEST: usize = 1024;
+const DOUBLINGS: usize = 5;
+
+/// A block is sparse if no more than this part of it is resident.
+const SPARSE_PART: usize = 8;
+/// Frees from one look to the next, of blocks that were sparse, and of others.
+const SPARSE_TURNS: u8 = 32;
+const DENSE_TURNS: u8 = 64;
+/// OS pages looked at in the middle of a block that was sparse before.
+const LOOKED_AT: usize = 32;
+/// In terms of what is in use: so many parked pages are enough, and longer spans serve than are wanted;
+const ENOUGH: usize = 4;
+/// and no more are parked.
+const MOST: usize = 8;
+
+/// The pages that a block of `pages` gets where blocks of its length are sparse: up to a sixteenth more.
+fn length_for(pages: usize) -> usize {
+    let step = if pages <= 64 { 1 } else { 1 << (pages.ilog2() - 4) };
+    pages.next_multiple_of(step)
+}
+
+/// A bit of what is known.
+const SPARSE: u8 = 0x80;
+
+/// What is known about blocks, for each doubling of lengths: whether they were found [`SPARSE`], and how many frees are left out until
+/// one is looked at. Threads may disturb each other here: a guess is wrong for a few blocks then.
+pub(super) struct Habits {
+    doublings: [AtomicU8; DOUBLINGS],
+    /// Whether the system may be asked at all.
+    allowed: AtomicBool,
+    /// Whether any were ever found sparse.
+    any: AtomicBool,
+}
+
+impl Habits {
+    pub(super) const fn new() -> Habits {
+        let [allowed, any] = [const { AtomicBool::new(false) }; 2];
+        Habits { doublings: [const { AtomicU8::new(0) }; DOUBLINGS], allowed, any }
+    }
+
+    #[inline]
+    fn of(&self, pages: usize) -> Option<&AtomicU8> {
+        if !(SHORTEST..=LONGEST).contains(&pages) {
+            return None;
+        }
+        self.doublings.get(((pages - 1).ilog2() - (SHORTEST - 1).ilog2()) as usize)
+    }
+
+    /// The pages that a large block shall get to be parked one day, if blocks like it are sparse.
+    #[inline]
+    pub(super) fn length_if_sparse(&self, pages: usize) -> Option<usize> {
+        if !self.any.load(Relaxed) {
+            return None;
+        }
+        (self.of(pages)?.load(Relaxed) & SPARSE != 0).then(|| length_for(pages))
+    }
+}
+
+/// What is parked. In pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Parking {
+    pub(super) pages: usize,
+    /// What counts as dirty of them.
+    pub(super) dirty: usize,
+    /// Taken since the scavenger looked last.
+    pub(super) taken: usize,
+}
+
+impl Parking {
+    /// Dirty pages that are wanted, to be asked at each look: all, if as much was taken since the last one as is parked.
+    pub(super) fn wanted(&mut self) -> usize {
+        let taken = core::mem::replace(&mut self.taken, 0);
+        if taken >= self.pages { self.dirty } else { 0 }
+    }
+}
+
+impl<S: System> PageHeap<S> {
+    /// From now on looks how much of large blocks is touched.
+    pub(crate) fn look_at_blocks(&self) {
+        self.habits.allowed.store(true, Relaxed);
+    }
+
+    /// Whether spans are parked at all: where every page counts, they are not.
+    #[inline]
+    pub(super) fn may_park(&self) -> bool {
+        !self.policy.guards() && !self.policy.marks() && self.watch.limit() == usize::MAX
+    }
+
+    /// Whether a span that is being freed is to be parked: its resident pages then.
+    #[inline]
+    pub(super) fn parks(&self, span: SpanRef) -> Option<usize> {
+        // In a small heap it is not worth asking the system.
+        if !self.habits.allowed.load(Relaxed) || self.watch.growth_mark() < LEAST {
+            return None;
+        }
+        let pages = span.pages().0;
+        let habit = self.habits.of(pages)?;
+        if !span.is(SpanState::Large) || !span.is_telling() || !self.may_park() {
+            return None;
+        }
+        let known = habit.load(Relaxed);
+        if known & !SPARSE > 0 {
+            habit.store(known - 1, Relaxed);
+            if known & SPARSE == 0 {
+                return None;
+            }
+            if let Some(resident) = span.noted_look() {
+                return Some(resident);
+            }
+        }
+        let resident = self.look(span, habit, known)?;
+        (length_for(pages) == pages).then_some(resident)
+    }
+
+    /// Looks how much of a block is resident that is being freed: how many pages, if it is sparse.
+    #[cold]
+    fn look(&self, span: SpanRef, habit: &AtomicU8, known: u8) -> Option<usize> {
+        let (start, len, os_page) = (span.start(), span.bytes(), self.system.os_page_size());
+        let looked_at = LOOKED_AT * os_page;
+        if let Some(resident) = span.noted_look()
+            && looked_at * SPARSE_PART <= len
+            && self.system.resident_bytes((start + len / 2) / os_page * os_page, looked_at)
+                <= looked_at / SPARSE_PART
+        {
+            habit.store(SPARSE | SPARSE_TURNS, Relaxed);
+            return Some(resident);
+        }
+        let resident = self.system.resident_bytes(start, len);
+        if resident > len / SPARSE_PART {
+            habit.store(DENSE_TURNS, Relaxed);
+            if known & SPARSE != 0 {
+                // Nobody knows any more what the others hold.
+                self.locked(|op| op.unpark_all());
+            }
+            return None;
+        }
+        let turns = if known & !SPARSE > 0 { known - 1 } else { SPARSE_TURNS };
+        habit.store(SPARSE | turns, Relaxed);
+        self.habits.any.store(true, Relaxed);
+        let resident = resident.div_ceil(PAGE_SIZE);
+        span.note_look(resident);
+        Some(resident)
+    }
+}
+
+impl<S: System> Op<'_, S> {
+    /// Parks a large block's span that is being freed; false, with nothing changed, if it shall be merged instead.
+    pub(super) fn park(&mut self, span: SpanRef, resident: usize) -> bool {
+        let pages = span.pages().0;
+        if self.state.tight || !span.is(SpanState::Large) {
+            return false;
+        }
+        if self.state.parking.pages + pages > MOST * self.state.counts.used() {
+            return false;
+        }
+        self.state.counts.leave(span);
+        span.forget_use();
+        let first = self.map.index(span);
+        dirty::set(self.map, first..first + pages);
+        span.set_dirty_pages(resident);
+        span.set_state(SpanState::Parked);
+        self.state.counts.more_free(pages, resident);
+        self.state.parked.insert(bin_of(pages), span);
+        self.state.parking.pages += pages;
+        self.state.parking.dirty += resident;
+        self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
+        true
+    }
+
+    /// A span of at least `pages` pages for a block that is probably sparse: a parked one, else one that was never touched, else any.
+    pub(super) fn take_for_sparse(&mut self, pages: usize) -> Option<SpanRef> {
+        let state = &*self.state;
+        let exact = state.parked.bin(bin_of(pages)).first();
+        let parked = exact.or_else(|| {
+            // Untouched pages cost no memory, but addresses.
+            let many = state.parking.pages > ENOUGH * state.counts.used();
+            let longer = if many { state.parked.find(pages) } else { None };
+            longer.filter(|span| span.pages().0 <= 2 * pages)
+        });
+        if let Some(span) = parked {
+            self.unpark(span);
+            self.state.parking.taken += span.pages().0;
+            return Some(span);
+        }
+        let untouched = state.clean.find(pages).or_else(|| self.extend(pages, 1, false));
+        let span = match untouched {
+            Some(from) => self.cut(from, 0, pages, 0),
+            None => self.take(pages, 1, 0),
+        }?;
+        span.begin_look(span.dirty_pages() == 0);
+        Some(span)
+    }
+
+    /// Takes a span out of the parked ones. It counts no more, and is dirty all over for all that is known.
+    pub(super) fn unpark(&mut self, span: SpanRef) {
+        let pages = span.pages().0;
+        self.state.parked.remove(bin_of(pages), span);
+        self.state.parking.pages -= pages;
+        self.state.parking.dirty -= span.dirty_pages();
+        self.state.counts.fewer_free(pages, span.dirty_pages());
+        span.set_dirty_pages(pages);
+    }
+
+    /// The longest parked span, the one freed last among those.
+    pub(super) fn longest_parked(&self) -> Option<SpanRef> {
+        let bin = self.state.parked.bin_before(BINS)?;
+        self.state.parked.bin(bin).first()
+    }
+
+    /// Merges all parked spans with what is free beside them; whether there were any.
+    #[cold]
+    pub(super) fn unpark_all(&mut self) -> bool {
+        let any = self.state.parking.pages > 0;
+        while let Some(span) = self.longest_parked() {
+            self.unpark(span);
+            self.file_merged(span, span.pages().0);
+        }
+        any
+    }
+}
