@@ -100,13 +100,13 @@ pub(crate) fn is_open() -> bool {
     true
 }
 
-/// Takes the topmost block of `class`; zero when there is none. O(1).
+/// Takes the topmost block of `class`; null when there is none. O(1).
 ///
 /// # Safety
 /// Q1 and Q2 hold: the allocator has started.
 #[inline(always)]
-pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
-    let block: usize;
+pub(crate) unsafe fn pop(index: usize, class: usize) -> *mut u8 {
+    let block: *mut u8;
     // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
     unsafe {
         sequence!(index;
@@ -124,13 +124,13 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
     block
 }
 
-/// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; zero when there is none. O(1).
+/// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; null when there is none. O(1).
 ///
 /// # Safety
 /// As [`pop`]; `at` lies in one of the region's tables of classes.
 #[inline(always)]
-pub(crate) unsafe fn pop_at(index: usize, at: usize) -> usize {
-    let block: usize;
+pub(crate) unsafe fn pop_at(index: usize, at: usize) -> *mut u8 {
+    let block: *mut u8;
     // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
     unsafe {
         sequence!(index;
