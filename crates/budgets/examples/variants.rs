@@ -67,8 +67,6 @@ mod x86_64 {
                     $($region,)*
                     "add r9, qword ptr [rip + {place} + {regions}]",
                     "movzx ecx, byte ptr [r9 + r11 + {classes}]",
-                    "movzx r10d, word ptr [r9 + rcx*4 + 8]",
-                    "mov rax, qword ptr [r9 + r10*8]",
                     $($pop,)*
                     "ret",
                     "9:",
@@ -96,10 +94,6 @@ mod x86_64 {
                     $($announce,)*
                     $($region,)*
                     "add r9, qword ptr [rip + {place} + {regions}]",
-                    "movzx r10d, word ptr [r9 + rcx*4 + 8]",
-                    "cmp r10w, word ptr [r9 + rcx*4 + 10]",
-                    "jae 9f",
-                    "mov qword ptr [r9 + r10*8 + 8], rdi",
                     $($push,)*
                     "ret",
                     "9:",
@@ -121,43 +115,57 @@ mod x86_64 {
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
-        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
-        ["inc dword ptr [r9 + rcx*4 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*8 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "cmp r10d, [r9 + rcx*8 + 12]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc dword ptr [r9 + rcx*8 + 8]"]
+    }
+    variant! { malloc_halves free_halves
+        ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
+         "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
+        ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
+        ["movzx r10d, word ptr [r9 + rcx*4 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
+        ["movzx r10d, word ptr [r9 + rcx*4 + 8]" "cmp r10w, [r9 + rcx*4 + 10]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc dword ptr [r9 + rcx*4 + 8]"]
     }
     variant! { malloc_half free_half
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
-        ["test rax, rax" "jz 9f" "dec word ptr [r9 + rcx*4 + 8]"]
-        ["inc word ptr [r9 + rcx*4 + 8]"]
+        ["movzx r10d, word ptr [r9 + rcx*4 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec word ptr [r9 + rcx*4 + 8]"]
+        ["movzx r10d, word ptr [r9 + rcx*4 + 8]" "cmp r10w, [r9 + rcx*4 + 10]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc word ptr [r9 + rcx*4 + 8]"]
     }
     variant! { malloc_stored free_stored
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
-        ["test rax, rax" "jz 9f" "dec r10d" "mov word ptr [r9 + rcx*4 + 8], r10w"]
-        ["inc r10d" "mov word ptr [r9 + rcx*4 + 8], r10w"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec r10d" "mov [r9 + rcx*8 + 8], r10d"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "cmp r10d, [r9 + rcx*8 + 12]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc r10d" "mov [r9 + rcx*8 + 8], r10d"]
     }
     variant! { malloc_multiplied free_multiplied
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["imul r9d, dword ptr fs:[rdx], 0x80000"]
-        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
-        ["inc dword ptr [r9 + rcx*4 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*8 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "cmp r10d, [r9 + rcx*8 + 12]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc dword ptr [r9 + rcx*8 + 8]"]
     }
     variant! { malloc_carried free_carried
         ["mov rdx, [rip + {place} + {rseq_index}]" "mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8"]
         ["movsxd r9, dword ptr fs:[rdx]" "shl r9, 19"]
-        ["cmp rax, 1" "adc word ptr [r9 + rcx*4 + 8], -1" "test rax, rax" "jz 9f"]
-        ["inc dword ptr [r9 + rcx*4 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "mov rax, [r9 + r10*8]" "cmp rax, 1" "adc dword ptr [r9 + rcx*8 + 8], -1" "test rax, rax" "jz 9f"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "cmp r10d, [r9 + rcx*8 + 12]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc dword ptr [r9 + rcx*8 + 8]"]
     }
     variant! { malloc_one_offset free_one_offset
         ["mov rsi, [rip + {place} + {rseq_cs}]"
          "lea r8, [rip + {place} + {descriptor}]" "mov fs:[rsi], r8" "/* {rseq_index} */"]
         ["movsxd r9, dword ptr fs:[rsi + 16]" "shl r9, 19"]
-        ["test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*4 + 8]"]
-        ["inc dword ptr [r9 + rcx*4 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "mov rax, [r9 + r10*8]" "test rax, rax" "jz 9f" "dec dword ptr [r9 + rcx*8 + 8]"]
+        ["mov r10d, [r9 + rcx*8 + 8]" "cmp r10d, [r9 + rcx*8 + 12]" "jae 9f" "mov [r9 + r10*8 + 8], rdi"
+         "inc dword ptr [r9 + rcx*8 + 8]"]
     }
 
     impl Place {
@@ -169,10 +177,11 @@ mod x86_64 {
             for (slot, word) in region[1 + BEGIN as usize..].iter_mut().take(HELD as usize).enumerate() {
                 *word = (first + 32 * slot) as u64;
             }
-            // The header lies between two words.
-            let header = (BEGIN + HELD) | ((BEGIN + 2 * HELD) << 16);
+            let (current, end) = (BEGIN + HELD, BEGIN + 2 * HELD);
+            region[1 + CLASS] = current | end << 32;
+            // As it was: both in half a word.
             let at = 8 + CLASS * 4;
-            region[at / 8] = header << (at % 8 * 8);
+            region[at / 8] = (current | end << 16) << (at % 8 * 8);
             region[CLASSES / 8..(CLASSES + 4096) / 8].fill(u64::from_ne_bytes([CLASS as u8; 8]));
             let area = area.as_mut_ptr().expose_provenance();
             self.rseq_cs.store(area.wrapping_add(8).wrapping_sub(thread_pointer()), Relaxed);
@@ -205,7 +214,8 @@ mod x86_64 {
         let variant = |name, malloc, free| Variant { name, malloc, free, least: [f64::MAX; 2] };
         let mut variants = [
             variant("as it is", malloc_now, free_now),
-            variant("commit of 16 bits", malloc_half, free_half),
+            variant("headers of two times 16 bits", malloc_halves, free_halves),
+            variant("the same, commit of 16 bits", malloc_half, free_half),
             variant("commit by a separate addition and a store", malloc_stored, free_stored),
             variant("number times size of a region by one imul", malloc_multiplied, free_multiplied),
             variant("pop without a branch, by adc", malloc_carried, free_carried),

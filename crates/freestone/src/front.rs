@@ -40,16 +40,14 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 #[inline(always)]
 fn pop(class: ClassId) -> *mut u8 {
     // SAFETY: F1: a gate was open, so the allocator has started.
-    let block = unsafe { rseq::pop(HOT.rseq_index.load(Ordering::Relaxed), class.index()) };
-    core::ptr::with_exposed_provenance_mut(block)
+    unsafe { rseq::pop(HOT.rseq_index.load(Ordering::Relaxed), class.index()) }
 }
 
 /// Pops from the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region: its own variant.
 #[inline(always)]
 fn pop_at(at: usize) -> *mut u8 {
     // SAFETY: F1: a gate was open, so the allocator has started; the tables reach as far as the gate lets sizes through.
-    let block = unsafe { rseq::pop_at(HOT.rseq_index.load(Ordering::Relaxed), at) };
-    core::ptr::with_exposed_provenance_mut(block)
+    unsafe { rseq::pop_at(HOT.rseq_index.load(Ordering::Relaxed), at) }
 }
 
 /// The same for a size of malloc's that has passed the gate.

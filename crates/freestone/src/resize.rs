@@ -12,7 +12,7 @@
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
-use freestone_base::size_class::MALLOC_ALIGN;
+use freestone_base::size_class::{MALLOC_ALIGN, TELLING_MAX};
 use freestone_base::{ClassId, MAX_SMALL, block_size, class_of, class_of_aligned};
 
 use crate::counters::{self, Call};
@@ -39,30 +39,70 @@ const STEPPED: usize = 8 << 10;
 /// `block` is a live block of ours, given up when the result is not null.
 #[inline]
 pub unsafe fn realloc(block: *mut u8, new_size: usize) -> *mut u8 {
-    let usable = block_size(slow::class_at(block.expose_provenance()));
-    if new_size <= usable && new_size >= usable / 2 {
+    let usable = usable_in_class(block);
+    if stays(new_size, usable, 0) {
         return resized(block, new_size, block, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
-    unsafe { realloc_slow(block, new_size, usable) }
+    unsafe { realloc_slow(block, new_size, usable, usable) }
 }
 
-/// realloc of a block that cannot stay as it is; `usable` is what it holds when it is of a class, else 0.
+/// What a block of a class holds, 0 for any other.
+#[inline(always)]
+fn usable_in_class(block: *mut u8) -> usize {
+    block_size(slow::class_at(block.expose_provenance()))
+}
+
+/// Whether a block that holds `usable` bytes stays where it is: while it fits, down to half of it, or where `used` tells how long it was,
+/// as in Rust, down to three quarters, since who shrinks it there wants the memory.
+#[inline(always)]
+fn stays(new_size: usize, usable: usize, used: usize) -> bool {
+    let least = if used == 0 { usable / 2 } else { used.min(usable - usable / 4) };
+    new_size <= usable && new_size >= least
+}
+
+/// realloc of a block that cannot stay as it is; `usable` is what it holds when it is of a class, else 0. Of what it holds the first
+/// `used` bytes matter, or all where that is 0. (Who knows them tells: what has to be looked up comes late, and so does a branch on it.)
 #[cold]
 #[inline(never)]
-unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize) -> *mut u8 {
+unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize, used: usize) -> *mut u8 {
     if usable == 0 {
         // SAFETY: the caller's promise.
-        return unsafe { realloc_unclassed(block, new_size) };
+        return unsafe { realloc_unclassed(block, new_size, used) };
     }
+    if new_size > MAX_SMALL || is_step(new_size, usable) || start::sees_every_call() {
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_grown(block, new_size, usable, used) };
+    }
+    let to = front::malloc(new_size);
+    if to.is_null() {
+        return null_mut();
+    }
+    // SAFETY: both blocks hold so many bytes and are apart, since both are live.
+    unsafe { to.copy_from_nonoverlapping(block, used.min(new_size)) };
+    // SAFETY: given up by the caller.
+    unsafe { front::free(block) };
+    to
+}
+
+/// The same where it gets more room than it wants, or a place in the page heap, or the call has to be told of.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_grown(block: *mut u8, new_size: usize, usable: usize, used: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take_grown(new_size, usable), block, usable, new_size) }
+    unsafe { copy_to(take_grown(new_size, usable), block, used, new_size) }
+}
+
+/// Whether a block of `usable` bytes grows by less than a sixteenth.
+#[inline]
+fn is_step(new_size: usize, usable: usize) -> bool {
+    new_size > usable && new_size - usable <= usable / 16
 }
 
 /// The new place of a block of `usable` bytes that becomes one of `new_size`. When it grows by less than a sixteenth, it gets a quarter
 /// more than it held, because who grows in small steps goes on, and each step would copy all before long.
 fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
-    if new_size <= usable || new_size - usable > usable / 16 {
+    if !is_step(new_size, usable) {
         return take(new_size, usable, new_size > MAX_SMALL);
     }
     let room = new_size.max((usable + usable / 4).min(MAX_SMALL));
@@ -74,7 +114,7 @@ fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
 }
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
-unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
+unsafe fn realloc_unclassed(block: *mut u8, new_size: usize, used: usize) -> *mut u8 {
     let addr = block.expose_provenance();
     if slow::stays_large(addr, new_size) {
         return block;
@@ -102,11 +142,11 @@ unsafe fn realloc_unclassed(block: *mut u8, new_size: usize) -> *mut u8 {
     {
         return resized(block, new_size, place, MALLOC_ALIGN);
     }
-    if new_size <= usable && new_size >= usable / 2 && !slow::is_guarded(addr) {
+    if stays(new_size, usable, used) && !slow::is_guarded(addr) {
         return resized(block, new_size, block, MALLOC_ALIGN);
     }
     // SAFETY: the caller's promise.
-    unsafe { copy_to(take_grown(new_size, usable), block, usable, new_size) }
+    unsafe { copy_to(take_grown(new_size, usable), block, if used == 0 { usable } else { used }, new_size) }
 }
 
 /// The block was resized without copying and lies at `place` now.
@@ -153,8 +193,8 @@ fn take(size: usize, old: usize, large: bool) -> *mut u8 {
 }
 
 /// # Safety
-/// `to` is null or holds `size` bytes; `from` is a live block of at least `usable` bytes, given up.
-unsafe fn copy_to(to: *mut u8, from: *mut u8, usable: usize, size: usize) -> *mut u8 {
+/// `to` is null or holds `size` bytes; `from` is a live block of at least `used` bytes, given up.
+unsafe fn copy_to(to: *mut u8, from: *mut u8, used: usize, size: usize) -> *mut u8 {
     if start::sees_every_call() {
         note(from, size, to, false);
     }
@@ -162,7 +202,7 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, usable: usize, size: usize) -> *mu
         return null_mut();
     }
     // SAFETY: both blocks hold so many bytes and are apart, since both are live.
-    unsafe { to.copy_from_nonoverlapping(from, usable.min(size)) };
+    unsafe { to.copy_from_nonoverlapping(from, used.min(size)) };
     if start::sees_every_call() {
         // SAFETY: given up by the caller.
         unsafe { slow::release(from, None, Call::Inner) };
@@ -173,18 +213,27 @@ unsafe fn copy_to(to: *mut u8, from: *mut u8, usable: usize, size: usize) -> *mu
     to
 }
 
-/// realloc with a Rust layout: the result belongs to the class of its new size, as [`front::dealloc`] expects.
+/// realloc with a Rust layout: where the new size tells the class, the result belongs to it, as [`front::dealloc`] expects; any other
+/// is resized as C's are.
 ///
 /// # Safety
 /// `block` is a live block allocated with `layout`, given up when the result is not null; `new_size` is not
 /// zero and rounds up to a multiple of the alignment within `isize::MAX`.
 #[inline]
 pub unsafe fn realloc_layout(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let (old_size, align) = (layout.size(), layout.align());
+    if new_size > TELLING_MAX && align <= MALLOC_ALIGN {
+        let usable = usable_in_class(block);
+        if stays(new_size, usable, old_size) {
+            return resized(block, new_size, block, align);
+        }
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_slow(block, new_size, usable, old_size) };
+    }
     if start::watches_resizes() {
         // SAFETY: the caller's promise.
         return unsafe { realloc_layout_watched(block, layout, new_size) };
     }
-    let (old_size, align) = (layout.size(), layout.align());
     if old_size <= MAX_SMALL
         && new_size <= MAX_SMALL
         && let Some(class) = class_of_aligned(old_size, align)
@@ -217,11 +266,6 @@ unsafe fn realloc_layout_watched(block: *mut u8, layout: Layout, new_size: usize
 unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let in_place = |place| if WATCHED { watched(block, new_size, place, layout.align()) } else { place };
     let (old_size, align) = (layout.size(), layout.align());
-    if old_size > MAX_SMALL && new_size > MAX_SMALL && align <= MALLOC_ALIGN {
-        // What is larger than small is looked up, whoever frees it.
-        // SAFETY: the caller's promise.
-        return unsafe { realloc(block, new_size) };
-    }
     let old_class = class_of_aligned(old_size, align);
     let new_class = class_of_aligned(new_size, align);
     if old_class == new_class {
@@ -234,9 +278,7 @@ unsafe fn relayout<const WATCHED: bool>(block: *mut u8, layout: Layout, new_size
             return in_place(place);
         }
     }
-    let to = if align <= MALLOC_ALIGN && new_size > MAX_SMALL {
-        take(new_size, old_size, true)
-    } else if WATCHED && start::sees_every_call() {
+    let to = if WATCHED && start::sees_every_call() {
         if start::counting() {
             counters::on_realloc(false);
         }

@@ -76,3 +76,27 @@ fn grow<'a>(
     // SAFETY: that many bytes, all written.
     unsafe { std::slice::from_raw_parts(grown.cast().as_ptr(), new.size()) }
 }
+
+#[test]
+fn a_vector_that_grows_in_small_steps_is_seldom_copied_and_one_that_shrinks_gives_memory_back() {
+    let mut vector: Vec<u8> = Vec::with_capacity(2000);
+    let mut places = vec![vector.as_ptr()];
+    while vector.capacity() < 32 << 10 {
+        vector.resize(vector.capacity(), 224);
+        vector.reserve_exact(16);
+        places.push(vector.as_ptr());
+    }
+    places.dedup();
+    // Hardened mode has each class copy.
+    let most = if cfg!(feature = "harden") { 60 } else { 40 };
+    assert!(places.len() < most, "copied {} times", places.len());
+    let kept = |vector: &[u8]| vector.iter().take(2000).all(|&byte| byte == 224);
+    assert!(kept(&vector));
+    for length in [20_000, 9000, 2000, 1100, 1000, 100, 40] {
+        vector.truncate(length);
+        vector.shrink_to_fit();
+        let usable = freestone::raw::usable_size(vector.as_mut_ptr());
+        assert!(usable >= length && usable <= length + length / 3 + 16, "{usable} bytes for {length}");
+        assert!(kept(&vector));
+    }
+}

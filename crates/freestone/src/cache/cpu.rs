@@ -295,14 +295,14 @@ impl CpuAccess {
     /// Takes a block from the cache the thread is on; 0 when there is none. O(1).
     pub(crate) fn pop(class: ClassId) -> usize {
         // SAFETY: the mode is per CPU, so `start` has set Q1 and Q2.
-        unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }
+        unsafe { rseq::pop(INDEX.load(Ordering::Relaxed), class.index()) }.expose_provenance()
     }
 
     /// The same of the class that stands so many bytes behind `WORDS_OFFSET` in the cache's region, in one of its tables of classes. O(1).
     #[inline(always)]
     pub(crate) fn pop_at(at: usize) -> usize {
         // SAFETY: as `pop`; the callers pass offsets within the tables.
-        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }
+        unsafe { rseq::pop_at(INDEX.load(Ordering::Relaxed), at) }.expose_provenance()
     }
 
     /// As [`pop`](CpuAccess::pop), with the block that the next one would take, or 0. O(1).

@@ -5,7 +5,7 @@
 //! | byte | content |
 //! |---|---|
 //! | 0 | slot 0, always zero |
-//! | [`HEADERS_OFFSET`] | a [`Header`] word a class: `current` in the low 16 bits, `end` in the high 16 |
+//! | [`HEADERS_OFFSET`] | a [`Header`] a class: `current` in the low 32 bits, `end` in the high 32 |
 //! | [`STATE_OFFSET`] | a [`RegionState`] |
 //! | [`WORDS_OFFSET`] | the classes of the sizes whose blocks share cache lines, where 8 bytes of alignment are enough |
 //! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches both tables from one register |
@@ -40,7 +40,9 @@ use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
 
 use crate::merged;
 use crate::pageheap::Span;
-use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{
+    AtomicIsize, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// Base-two logarithm of [`REGION_SIZE`].
 pub(crate) const REGION_SHIFT: u32 = 19;
@@ -49,7 +51,7 @@ pub(crate) const REGION_SIZE: usize = 1 << REGION_SHIFT;
 
 /// Where the header table starts.
 pub(crate) const HEADERS_OFFSET: usize = 8;
-const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * 4).next_multiple_of(64);
+const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * size_of::<Header>()).next_multiple_of(64);
 /// Where the class of each size up to [`MAX_SHARING`] lies for callers content with 8 bytes of alignment, in units of 8 bytes.
 pub(crate) const WORDS_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
 /// Sizes in both tables whose class has variants.
@@ -121,13 +123,14 @@ pub(crate) fn begin(class: ClassId) -> u32 {
     BEGIN[class.index()]
 }
 
-/// `current` and `end` of one class, as read at one moment.
+/// `current` and `end` of one class, as read at one moment. Each has 32 bits, though 16 would do: the fast paths load `current` as they
+/// store it, which processors forward sooner than a part of what was stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Header(pub(crate) u32);
+pub(crate) struct Header(pub(crate) u64);
 
 impl Header {
     pub(crate) const fn new(current: u16, end: u16) -> Header {
-        Header(current as u32 | (end as u32) << 16)
+        Header(current as u64 | (end as u64) << 32)
     }
 
     pub(crate) const fn current(self) -> u16 {
@@ -135,7 +138,12 @@ impl Header {
     }
 
     pub(crate) const fn end(self) -> u16 {
-        (self.0 >> 16) as u16
+        (self.0 >> 32) as u16
+    }
+
+    /// Both, in the halves of a word.
+    fn in_short(self) -> u32 {
+        self.current() as u32 | (self.end() as u32) << 16
     }
 
     /// The sentinel of the array that the class uses.
@@ -222,9 +230,9 @@ impl Region {
         self.0.as_ptr()
     }
 
-    fn word(self, class: ClassId) -> &'static AtomicU32 {
-        let table = self.base().wrapping_add(HEADERS_OFFSET).cast::<AtomicU32>();
-        // SAFETY: the header table lies inside the region (R3), 4-byte aligned.
+    fn word(self, class: ClassId) -> &'static AtomicU64 {
+        let table = self.base().wrapping_add(HEADERS_OFFSET).cast::<AtomicU64>();
+        // SAFETY: the header table lies inside the region (R3), 8-byte aligned.
         unsafe { &*table.wrapping_add(class.index()) }
     }
 
@@ -281,12 +289,13 @@ impl Region {
     /// Whether the class's blocks are as many as when [`note_header`](Region::note_header) was called last, and some.
     pub(crate) fn is_at_rest(self, class: ClassId) -> bool {
         let header = self.header(class);
-        header.len(class) > 0 && self.state().headers_seen[class.index()].load(Ordering::Relaxed) == header.0
+        header.len(class) > 0
+            && self.state().headers_seen[class.index()].load(Ordering::Relaxed) == header.in_short()
     }
 
     /// Keeps in mind how many blocks of the class there are.
     pub(crate) fn note_header(self, class: ClassId) {
-        self.state().headers_seen[class.index()].store(self.header(class).0, Ordering::Relaxed);
+        self.state().headers_seen[class.index()].store(self.header(class).in_short(), Ordering::Relaxed);
     }
 
     /// The whole OS pages that hold nothing but slots: where they begin, and how long they are.

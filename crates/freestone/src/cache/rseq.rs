@@ -100,21 +100,21 @@ pub(crate) fn is_open() -> bool {
     true
 }
 
-/// Takes the topmost block of `class`; zero when there is none. O(1).
+/// Takes the topmost block of `class`; null when there is none. O(1).
 ///
 /// # Safety
 /// Q1 and Q2 hold: the allocator has started.
 #[inline(always)]
-pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
-    let block: usize;
+pub(crate) unsafe fn pop(index: usize, class: usize) -> *mut u8 {
+    let block: *mut u8;
     // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
     unsafe {
         sequence!(index;
-            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
             "jz 55f",
-            "dec dword ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*8 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = out(reg) block,
@@ -124,22 +124,22 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> usize {
     block
 }
 
-/// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; zero when there is none. O(1).
+/// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; null when there is none. O(1).
 ///
 /// # Safety
 /// As [`pop`]; `at` lies in one of the region's tables of classes.
 #[inline(always)]
-pub(crate) unsafe fn pop_at(index: usize, at: usize) -> usize {
-    let block: usize;
+pub(crate) unsafe fn pop_at(index: usize, at: usize) -> *mut u8 {
+    let block: *mut u8;
     // SAFETY: Q1, Q2; the slot read lies in the region (R2), the commit keeps R2.
     unsafe {
         sequence!(index;
             "movzx {class:e}, byte ptr [{t} + {at} + {words}]",
-            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
             "jz 55f",
-            "dec dword ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*8 + {headers}]";
             at = in(reg) at,
             words = const region::WORDS_OFFSET,
             class = out(reg) _,
@@ -161,12 +161,12 @@ pub(crate) unsafe fn pop_and_peek(index: usize, class: usize) -> (usize, usize) 
     // SAFETY: Q1, Q2; the slots read lie in the region (R2): below a block at least the sentinel does. The commit keeps R2.
     unsafe {
         sequence!(index;
-            "movzx {next:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {next:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {block}, qword ptr [{t} + {next}*8]",
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec dword ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*8 + {headers}]";
             class = in(reg) class,
             next = out(reg) next,
             block = out(reg) block,
@@ -189,12 +189,12 @@ pub(crate) unsafe fn pop_and_peek_at(index: usize, at: usize) -> (usize, usize, 
     unsafe {
         sequence!(index;
             "movzx {class:e}, byte ptr [{t} + {at} + {words}]",
-            "movzx {next:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {next:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {block}, qword ptr [{t} + {next}*8]",
             "test {block}, {block}",
             "jz 55f",
             "mov {next}, qword ptr [{t} + {next}*8 - 8]",
-            "dec dword ptr [{t} + {class}*4 + {headers}]";
+            "dec dword ptr [{t} + {class}*8 + {headers}]";
             at = in(reg) at,
             words = const region::WORDS_OFFSET,
             class = out(reg) class,
@@ -215,11 +215,11 @@ pub(crate) unsafe fn push(index: usize, class: usize, block: usize) -> bool {
     // SAFETY: Q1, Q2; the slot written lies below `end` (R2), and only the commit makes it count.
     unsafe {
         sequence!(index;
-            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
-            "cmp {current:x}, word ptr [{t} + {class}*4 + {headers} + 2]",
+            "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
+            "cmp {current:e}, dword ptr [{t} + {class}*8 + {headers} + 4]",
             "jae {full}",
             "mov qword ptr [{t} + {current}*8 + 8], {block}",
-            "inc dword ptr [{t} + {class}*4 + {headers}]";
+            "inc dword ptr [{t} + {class}*8 + {headers}]";
             class = in(reg) class,
             current = out(reg) _,
             block = in(reg) block,
@@ -239,7 +239,7 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
     // SAFETY: Q1, Q2; copies at most out.len() slots of the class into `out`; the commit keeps R2.
     unsafe {
         sequence!(index;
-            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
+            "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {word:e}, {begins:e}", // the sentinel: the near array's, or the far one's
             "cmp {current:e}, {far}",
             "jb 76f",
@@ -280,7 +280,7 @@ pub(crate) unsafe fn pop_batch(index: usize, class: ClassId, out: &mut [usize]) 
             "81:",
             "test {n}, {n}", // none was asked for
             "jz 55f",
-            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            "mov dword ptr [{t} + {class}*8 + {headers}], {current:e}";
             class = in(reg) class.index(),
             begins = in(reg) region::begin(class),
             far = const region::FAR,
@@ -308,8 +308,8 @@ pub(crate) unsafe fn push_batch(index: usize, class: ClassId, blocks: &[usize]) 
     // SAFETY: Q1, Q2; writes only slots up to `end` (R2), and only the commit makes them count.
     unsafe {
         sequence!(index;
-            "movzx {current:e}, word ptr [{t} + {class}*4 + {headers}]",
-            "movzx {n:e}, word ptr [{t} + {class}*4 + {headers} + 2]",
+            "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
+            "mov {n:e}, dword ptr [{t} + {class}*8 + {headers} + 4]",
             "sub {n}, {current}",
             "cmp {n}, {most}",
             "cmova {n}, {most}",
@@ -339,7 +339,7 @@ pub(crate) unsafe fn push_batch(index: usize, class: ClassId, blocks: &[usize]) 
             "add {i}, 4",
             "jmp 79b",
             "81:",
-            "mov word ptr [{t} + {class}*4 + {headers}], {current:x}";
+            "mov dword ptr [{t} + {class}*8 + {headers}], {current:e}";
             class = in(reg) class.index(),
             current = out(reg) _,
             to = out(reg) _,
@@ -374,10 +374,10 @@ pub(crate) unsafe fn replace_header(
             "xor {done:e}, {done:e}",
             "cmp {t}, {region}",
             "jne 55f",
-            "cmp dword ptr [{t} + {class}*4 + {headers}], {old:e}",
+            "cmp qword ptr [{t} + {class}*8 + {headers}], {old}",
             "jne 55f",
             "inc {done:e}",
-            "mov dword ptr [{t} + {class}*4 + {headers}], {new:e}";
+            "mov qword ptr [{t} + {class}*8 + {headers}], {new}";
             class = in(reg) class.index(),
             region = in(reg) region.base(),
             old = in(reg) old.0,

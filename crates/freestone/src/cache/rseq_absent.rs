@@ -13,12 +13,12 @@ pub(crate) fn is_open() -> bool {
     false
 }
 
-pub(crate) fn pop(_index: usize, _class: usize) -> usize {
-    0
+pub(crate) fn pop(_index: usize, _class: usize) -> *mut u8 {
+    core::ptr::null_mut()
 }
 
-pub(crate) fn pop_at(_index: usize, _at: usize) -> usize {
-    0
+pub(crate) fn pop_at(_index: usize, _at: usize) -> *mut u8 {
+    core::ptr::null_mut()
 }
 
 pub(crate) fn pop_and_peek(_index: usize, _class: usize) -> (usize, usize) {
