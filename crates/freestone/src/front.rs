@@ -146,6 +146,7 @@ pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn malloc_instrumented(size: usize) -> *mut u8 {
+    #[cfg(not(target_arch = "x86_64"))]
     if size <= MAX_SMALL && start::hardened_as_usual() {
         return harden::malloc(size);
     }
@@ -252,6 +253,14 @@ pub(crate) extern "C" fn alloc_counted(size: usize, align: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, call: Call) -> *mut u8 {
+    if start::hardened_as_usual() {
+        let is_calloc = zeroed && align <= MALLOC_ALIGN;
+        return if is_calloc {
+            harden::calloc(size, call)
+        } else {
+            harden::allocate(size, align, zeroed, call)
+        };
+    }
     if let Some(own) = class
         && observe::serves_from_cache(size)
         && !observe::is_due(size)
@@ -259,9 +268,6 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
         let request = Request { class, size, align, zeroed, call };
         let cached = slow::instrumented::from_cache(own, size, align, zeroed);
         return cached.unwrap_or_else(|| slow::instrumented::allocate_counted(&request));
-    }
-    if start::hardened_as_usual() {
-        return harden::allocate(size, align, zeroed, call);
     }
     slow::allocate(class, size, align, zeroed, call)
 }
@@ -419,6 +425,9 @@ unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
 /// F2; size and alignment are the allocation's.
 #[cold]
 pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
+    if start::hardened_as_usual() {
+        return harden::free_told(block.expose_provenance(), Some(size));
+    }
     if start::records_alone() {
         return slow::instrumented::release_recorded(block.expose_provenance(), None, Call::Malloc);
     }

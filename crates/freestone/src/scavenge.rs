@@ -165,7 +165,7 @@ fn look() -> Option<Look> {
     let emptied = empty_idle_caches(short);
     let mut trimmed = false;
     for class in served_classes() {
-        trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages);
+        trimmed |= CENTRALS[class.index()].trim(class, &LEVELS.pages, short);
     }
     let demand = LEVELS.pages.demand();
     LEVELS.pages.watch().note_footprint(demand.used + demand.dirty);
@@ -211,7 +211,7 @@ fn sweep(idle: bool) -> bool {
     /// Free bytes in the slabs of a class for which it is worth it.
     const WORTH: usize = 256 << 10;
     /// Between two entries at the gate.
-    const SLICE: Effort = Effort { slabs: 256, calls: 512 };
+    const SLICE: Effort = Effort { slabs: 256, calls: 512, wanted: false };
     static LOOKS: AtomicU64 = AtomicU64::new(0);
     if huge_pages() {
         return false;
@@ -253,12 +253,16 @@ fn is_scattered() -> bool {
 
 /// The same, inside the gate.
 fn much_is_free_in_slabs() -> bool {
-    free_in_slabs() > (LEVELS.pages.demand_now().used << PAGE_SHIFT) / 8
+    free_in_partial() > (LEVELS.pages.demand_now().used << PAGE_SHIFT) / 8
 }
 
-/// Bytes of all free blocks in slabs. Inside the gate.
-fn free_in_slabs() -> usize {
-    served_classes().map(free_in_slabs_of).sum()
+/// Bytes of all free blocks in slabs of which others are in use. Inside the gate.
+fn free_in_partial() -> usize {
+    let of_class = |class: ClassId| {
+        let (stats, info) = (CENTRALS[class.index()].stats(), class_info(class));
+        stats.free_in_slabs.saturating_sub(stats.whole * info.blocks as usize) * info.size as usize
+    };
+    served_classes().map(of_class).sum()
 }
 
 /// Bytes of all free blocks in slabs and in transfer. Inside the gate.

@@ -107,10 +107,13 @@ pub(crate) fn only_hardened() -> bool {
     instruments() & (HARDENED | DEBUGS) == HARDENED
 }
 
+/// What `HOT.instruments` says where [`hardened_as_usual`] is true.
+pub(crate) const HARDENED_AS_USUAL: u8 = STARTED | HARDENED | AS_USUAL;
+
 /// Whether the hardened mode is on, all of it, over the CPUs' caches, and nothing else is.
 #[inline]
 pub(crate) fn hardened_as_usual() -> bool {
-    instruments() == STARTED | HARDENED | AS_USUAL
+    instruments() == HARDENED_AS_USUAL
 }
 
 /// Whether the debug mode is on.

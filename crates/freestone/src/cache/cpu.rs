@@ -318,10 +318,11 @@ impl CpuAccess {
     }
 
     /// Exchanges the word whose turn it is, of the class at byte `at` of the cache's yard with `mask + 1` places, for `block`;
-    /// [`rseq::NO_YARD`] where the thread has none. `secret` decides on turns. O(1).
-    pub(crate) fn exchange(at: usize, mask: usize, secret: u64, block: usize) -> usize {
+    /// [`rseq::NO_YARD`] where the thread has none. O(1).
+    #[inline(always)]
+    pub(crate) fn exchange(at: usize, mask: usize, block: usize) -> usize {
         // SAFETY: as `pop`; there are no yards, or one for each number, and `at` is where one has the class.
-        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, secret, block) }
+        unsafe { rseq::exchange(INDEX.load(Ordering::Relaxed), at, mask, block) }
     }
 
     /// Puts a block into the cache the thread is on; false when it is full. O(1).

@@ -24,6 +24,8 @@ use core::mem::offset_of;
 use freestone_base::ClassId;
 
 use super::region::{self, HEADERS_OFFSET, Header, REGION_SHIFT, Region};
+use crate::harden::settings::{SETTINGS, Settings};
+use crate::harden::yard;
 use crate::hot::{HOT, Hot};
 use crate::sync::atomic::Ordering;
 
@@ -412,7 +414,7 @@ pub(crate) const YARD_HEAD: usize = 64;
 /// # Safety
 /// Q1 holds; `YARDS` is null or points at a yard for each cache number; at `at` begins a class's part of one, with `mask + 1` places.
 #[inline(always)]
-pub(crate) unsafe fn exchange(index: usize, at: usize, mask: usize, secret: u64, block: usize) -> usize {
+pub(crate) unsafe fn exchange(index: usize, at: usize, mask: usize, block: usize) -> usize {
     let old: usize;
     // SAFETY: Q1; the words lie in the yard of this number, and the block's store is the commit. A turn that is counted twice, because
     // the sequence began anew, skips a place.
@@ -432,30 +434,28 @@ pub(crate) unsafe fn exchange(index: usize, at: usize, mask: usize, secret: u64,
             "je 55f",
             "add {t}, qword ptr [rip + {yards}]",
             "add {t}, {at}",
-            "mov {place}, qword ptr [{t}]",
-            "mov {old}, {place}",
+            "mov {old}, qword ptr [{t}]",
             "shr {old}, 3",
-            "imul {old}, {secret}",
+            "imul {old}, qword ptr [rip + {settings} + {turns}]",
             "shr {old}, 61",
-            "xor {old}, {place}",
+            "xor {old}, qword ptr [{t}]",
             "and {old}, {mask}",
-            "inc {place}",
-            "mov qword ptr [{t}], {place}",
-            "lea {place}, [{t} + {old}*8 + {head}]",
-            "mov {old}, qword ptr [{place}]",
-            "mov qword ptr [{place}], {block}",
+            "inc qword ptr [{t}]",
+            "lea {t}, [{t} + {old}*8 + {head}]",
+            "mov {old}, qword ptr [{t}]",
+            "mov qword ptr [{t}], {block}",
             "55:",
             t = out(reg) _,
             old = out(reg) old,
-            place = out(reg) _,
             cs = in(reg) HOT.rseq_cs.load(Ordering::Relaxed),
             index = in(reg) index,
-            yards = sym crate::harden::yard::YARDS,
+            yards = sym yard::YARDS,
+            settings = sym SETTINGS,
+            turns = const Settings::TURNS,
             shift = const YARD_SHIFT,
             head = const YARD_HEAD,
             at = in(reg) at,
             mask = in(reg) mask,
-            secret = in(reg) secret,
             block = in(reg) block,
             options(nostack)
         );

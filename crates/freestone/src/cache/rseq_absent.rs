@@ -56,7 +56,7 @@ pub(crate) const YARD_SHIFT: u32 = 17;
 
 pub(crate) const YARD_HEAD: usize = 64;
 
-pub(crate) fn exchange(_index: usize, _at: usize, _mask: usize, _secret: u64, _block: usize) -> usize {
+pub(crate) fn exchange(_index: usize, _at: usize, _mask: usize, _block: usize) -> usize {
     NO_YARD
 }
 

@@ -285,7 +285,7 @@ fn sparse_slabs_empty_themselves_though_freed_blocks_serve_again() {
     let slabs = || subject.centrals[class.index()].stats().slabs;
     let (sparse, most) = (slabs(), class_info(class).blocks as usize);
     assert!(sparse * most >= 1800, "{sparse} slabs are too few to begin with");
-    subject.centrals[class.index()].trim(class, &subject.heap);
+    subject.centrals[class.index()].trim(class, &subject.heap, false);
     // Now more requests, now more frees: so it is for each class in a program that replaces blocks of many.
     for _ in 0..60_000 {
         if rng.chance(500, 500 + subject.out[2].len()) {

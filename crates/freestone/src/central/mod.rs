@@ -15,6 +15,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod whole;
 
 use core::ptr::null_mut;
 
@@ -23,6 +24,7 @@ use freestone_base::{ClassId, ClassInfo, MAX_SHARING, class_info};
 pub(crate) use self::sweep::Effort;
 pub(crate) use self::transfer::{MANY_SLOTS, Room, SLOTS};
 use self::transfer::{Stock, Transfer};
+use self::whole::Whole;
 use crate::harden::random;
 use crate::message::Fault;
 use crate::pageheap::{Span, SpanList, SpanRef, SpanState};
@@ -75,7 +77,7 @@ static KEEPS: AtomicBool = AtomicBool::new(false);
 /// Whether blocks are taken out of slabs at random.
 static SHUFFLES: AtomicBool = AtomicBool::new(false);
 
-/// Whether slabs stay with their class when they are empty.
+/// Whether slabs stay with their class when they are whole: when they have no block in use.
 #[inline]
 fn keeps() -> bool {
     KEEPS.load(Ordering::Relaxed)
@@ -92,6 +94,9 @@ pub(crate) fn shuffle() {
 }
 
 const BUCKETS: usize = 8;
+/// The last list, of slabs that have no block in use: only where they stay with their class.
+const WHOLE: usize = BUCKETS;
+const LISTS: usize = BUCKETS + 1;
 
 /// A class is sparse when more than one in so many of its blocks lies free in a slab; scattered, when it stays so.
 const SCATTERED_PART: usize = 12;
@@ -124,12 +129,13 @@ pub(crate) struct Central {
 
 struct State {
     /// Slabs with free blocks, fullest first, none being filled from.
-    partial: [SpanList; BUCKETS],
+    partial: [SpanList; LISTS],
     /// The same, of those that were swept.
-    swept: [SpanList; BUCKETS],
+    swept: [SpanList; LISTS],
     slabs: usize,
     /// Blocks whose free bits are set, in all slabs.
     free_blocks: usize,
+    whole: Whole,
     flow: Flow,
     /// Much was free in slabs when the scavenger looked last, and has been since.
     stays_sparse: bool,
@@ -155,19 +161,22 @@ impl Flow {
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct CentralStats {
     pub(crate) slabs: usize,
+    /// Of those, the ones that have no block in use.
+    pub(crate) whole: usize,
     pub(crate) free_in_slabs: usize,
     pub(crate) in_transfer: usize,
 }
 
 impl Central {
     pub(crate) const fn new() -> Central {
-        let [partial, swept] = [const { [const { SpanList::new() }; BUCKETS] }; 2];
+        let [partial, swept] = [const { [const { SpanList::new() }; LISTS] }; 2];
         let transfer = Transfer::new();
         let state = Lock::new(State {
             partial,
             swept,
             slabs: 0,
             free_blocks: 0,
+            whole: Whole::new(),
             flow: Flow { back: false, run: 0 },
             stays_sparse: false,
             transfer,
@@ -388,9 +397,10 @@ impl Central {
     }
 
     /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any.
-    /// Notes whether the class is sparse.
-    pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource) -> bool {
+    /// Notes whether the class is sparse, and which whole slabs may be swept: all where memory is `short`.
+    pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource, short: bool) -> bool {
         let mut state = self.state.lock();
+        state.whole.look(short);
         let unused = state.transfer.unused();
         let mut left = unused;
         let mut batch = [0; 64];
@@ -417,6 +427,7 @@ impl Central {
         let state = self.state.lock();
         CentralStats {
             slabs: state.slabs,
+            whole: state.whole.count(),
             free_in_slabs: state.free_blocks,
             in_transfer: state.transfer.blocks().len(),
         }
@@ -466,7 +477,9 @@ impl State {
     /// Whether much of the class is free in slabs.
     fn is_sparse(&self, info: &ClassInfo) -> bool {
         let part = if LEAN.load(Ordering::Relaxed) { SCATTERED_PART_LEAN } else { SCATTERED_PART };
-        let (free, a_slab) = (self.free_blocks, info.blocks as usize);
+        let a_slab = info.blocks as usize;
+        // Whole ones are pinned by nobody.
+        let free = self.free_blocks.saturating_sub(self.whole.count() * a_slab);
         // Two slabs' worth may be what is being filled, and chance.
         free > 2 * a_slab
             && free * part > self.slabs * a_slab
@@ -482,6 +495,9 @@ impl State {
     fn fullest(&mut self) -> Option<SpanRef> {
         let lists = self.partial.iter_mut().zip(&mut self.swept);
         let span = lists.into_iter().find_map(|(partial, swept)| partial.pop().or_else(|| swept.pop()))?;
+        if span.free_blocks() == span.blocks() {
+            self.whole.leave(span.is_swept());
+        }
         span.set_swept(false);
         Some(span)
     }
@@ -552,6 +568,9 @@ impl State {
         span.set_swept(false);
         if let Some(bucket) = after {
             self.partial[bucket].push(span);
+            if bucket == WHOLE {
+                self.whole.come();
+            }
         }
         let free = span.free_blocks();
         if free == span.blocks() && !keeps() {
@@ -569,7 +588,10 @@ fn bucket_of(span: SpanRef, info: &ClassInfo) -> Option<usize> {
 
 /// The same, were so many of its blocks free.
 fn bucket_for(span: SpanRef, free: usize, info: &ClassInfo) -> Option<usize> {
-    (free > 0 && (free < span.blocks() || keeps())).then(|| info.eighths(free).min(BUCKETS - 1))
+    if free == span.blocks() {
+        return keeps().then_some(WHOLE);
+    }
+    (free > 0).then(|| info.eighths(free).min(BUCKETS - 1))
 }
 
 /// How many free blocks take a slab out of the bucket that it is in, or into one: the least number, so that [`State::put_all`] compares
@@ -577,7 +599,7 @@ fn bucket_for(span: SpanRef, free: usize, info: &ClassInfo) -> Option<usize> {
 fn border_of(span: SpanRef, info: &ClassInfo, bucket: Option<usize>) -> usize {
     match bucket {
         None => span.free_blocks() + 1,
-        Some(bucket) if bucket == BUCKETS - 1 => span.blocks(),
+        Some(bucket) if bucket >= BUCKETS - 1 => span.blocks(),
         Some(bucket) => info.least_with_eighths(bucket + 1).min(span.blocks()),
     }
 }

@@ -3,11 +3,12 @@
 //! A slab stays as long as one of its blocks lives; but nothing of the allocator's lies in free blocks, so any page that only free
 //! blocks touch can go, and comes back as zeros when one of them is handed out. Swept are slabs that have been at rest for a
 //! while, and sparse ones from which much came back, the emptiest first. Meanwhile nobody takes blocks from them: they count as being filled from, by nobody. Blocks
-//! may come back to them at any time: that only makes more bits say "free".
+//! may come back to them at any time: that only makes more bits say "free". Slabs that stay with their class though they are whole
+//! go by demand (`whole.rs`).
 
 use freestone_base::{ClassId, class_info};
 
-use super::{BUCKETS, Central, SlabSource, State, bucket_of};
+use super::{BUCKETS, Central, SlabSource, State, WHOLE, bucket_of};
 use crate::pageheap::{SpanList, SpanRef};
 use crate::sync::atomic::Ordering;
 
@@ -24,6 +25,8 @@ pub(crate) struct Effort {
     pub(crate) slabs: usize,
     /// Calls of the system; a slab that was begun is swept to its end.
     pub(crate) calls: usize,
+    /// Whole slabs that were in use lately go, too.
+    pub(crate) wanted: bool,
 }
 
 impl Central {
@@ -60,6 +63,17 @@ impl State {
     fn pick(&mut self, effort: &mut Effort) -> SpanList {
         let mut picked = SpanList::new();
         let mut left = BATCH;
+        while left > 0
+            && effort.slabs > 0
+            && !self.partial[WHOLE].is_empty()
+            && self.whole.pick(effort.wanted)
+            && let Some(span) = self.partial[WHOLE].pop()
+        {
+            effort.slabs -= 1;
+            span.begin_filling();
+            picked.push(span);
+            left -= 1;
+        }
         for bucket in (LEAST_BUCKET..BUCKETS).rev() {
             let mut young = SpanList::new();
             while left > 0
@@ -85,7 +99,12 @@ impl State {
     /// Files a slab that was picked.
     fn file_swept(&mut self, source: &impl SlabSource, span: SpanRef) {
         match bucket_of(span, class_info(span.class())) {
-            Some(bucket) if span.is_swept() => self.swept[bucket].push(span),
+            Some(bucket) if span.is_swept() => {
+                self.swept[bucket].push(span);
+                if bucket == WHOLE {
+                    self.whole.come_swept();
+                }
+            }
             _ => {
                 span.set_swept(false);
                 self.file(source, span, None);

@@ -28,7 +28,7 @@ mod large;
 mod marks;
 mod place;
 pub(crate) mod random;
-mod settings;
+pub(crate) mod settings;
 mod two;
 mod warm;
 pub(crate) mod yard;
@@ -36,7 +36,7 @@ pub(crate) mod yard;
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
 use freestone_base::size_class::{MALLOC_ALIGN, class_of_medium};
-use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_info, class_of_aligned};
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of_aligned};
 use freestone_sys::System;
 
 use self::marks::{FREED, FRESH};
@@ -129,29 +129,46 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
 
 /// malloc of `size` bytes. The mode is on, as usual.
 #[inline(never)]
-pub(crate) fn malloc(size: usize) -> *mut u8 {
+pub(crate) extern "C" fn malloc(size: usize) -> *mut u8 {
+    serve(size, false, Call::Malloc)
+}
+
+/// calloc of `size` bytes in all. The mode is on, as usual.
+#[inline(never)]
+pub(crate) fn calloc(size: usize, call: Call) -> *mut u8 {
+    if size < marks::WHOLE {
+        // Blocks that are looked at whole, as this one is, are zero.
+        serve(size, true, call)
+    } else {
+        allocate(size, MALLOC_ALIGN, true, call)
+    }
+}
+
+#[inline(always)]
+fn serve(size: usize, zeroed: bool, call: Call) -> *mut u8 {
     // What the cache serves at once; all else begins anew.
     if size >= MAX_SMALL {
-        return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
+        return allocate(size, MALLOC_ALIGN, zeroed, call);
     }
     // The class of one byte more, as the cache's own table has it, which knows its variant.
     let (block, next, class) = CpuAccess::pop_and_peek_at(CLASSES_BEHIND + (size / 8).max(1) + 1);
     if block == 0 {
-        return allocate(size, MALLOC_ALIGN, false, Call::Malloc);
+        return allocate(size, MALLOC_ALIGN, zeroed, call);
     }
     // It will be looked at all over before it is handed out.
     marks::prefetch(next);
     let Some((mark, _)) = shadow::find(LEVELS.pages.page_map(), block) else {
         Fault::InvalidFree.abort(block, class)
     };
-    let place = Place { addr: block, class, info: class_info(class), mark };
     if mark.load(Ordering::Relaxed) != FREED {
-        return hand_out(block, class, size, false, Call::Malloc);
+        return hand_out(block, class, size, zeroed, call);
     }
-    if place.capacity() > marks::SHORT {
-        return hand_out_long(place, size);
+    let capacity = SETTINGS.size(class);
+    if capacity > marks::SHORT {
+        return hand_out_long(block, class, size);
     }
-    if !marks::is_short_zero(block, place.capacity()) {
+    let place = Place { addr: block, class, capacity, mark };
+    if !marks::is_short_zero(block, capacity) {
         place.fail(Fault::WriteAfterFree);
     }
     place.bring_to_life(size, false);
@@ -160,12 +177,16 @@ pub(crate) fn malloc(size: usize) -> *mut u8 {
 
 /// The same of a freed block that takes longer to look at. The mode is on, as usual.
 #[inline(never)]
-fn hand_out_long(place: Place, size: usize) -> *mut u8 {
-    if !marks::is_zero(place.addr, place.capacity(), marks::WHOLE, random::next) {
+fn hand_out_long(block: usize, class: ClassId, size: usize) -> *mut u8 {
+    let Some((mark, _)) = shadow::find(LEVELS.pages.page_map(), block) else {
+        Fault::InvalidFree.abort(block, class)
+    };
+    let place = Place { addr: block, class, capacity: SETTINGS.size(class), mark };
+    if !marks::is_zero(block, place.capacity(), marks::WHOLE, random::next) {
         place.fail(Fault::WriteAfterFree);
     }
     place.bring_to_life(size, false);
-    with_exposed_provenance_mut(place.addr)
+    with_exposed_provenance_mut(block)
 }
 
 /// Serves a request; null when memory is refused. The mode is on.
@@ -209,7 +230,7 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
         Fault::InvalidFree.abort(block, class)
     };
     // Of whichever variant the block is, its size is that of the class.
-    let place = Place { addr: block, class, info: class_info(class), mark };
+    let place = Place { addr: block, class, capacity: SETTINGS.size(class), mark };
     match place.mark.load(Ordering::Relaxed) {
         // Never handed out: to look at a long one would make pages resident that the program may not touch.
         FRESH => {
@@ -302,7 +323,7 @@ fn release_as<const USUAL: bool>(addr: usize, size: Option<usize>, call: Call) {
 /// What is left to do of a long block, or one that is not cleared.
 #[inline(never)]
 fn release_far<const USUAL: bool>(class: ClassId, addr: usize, requested: usize) {
-    let capacity = class_info(class).size as usize;
+    let capacity = SETTINGS.size(class);
     if capacity <= SETTINGS.zero() {
         marks::clear(addr, 0, requested, capacity);
     } else if SETTINGS.zero() > 0 {
@@ -324,24 +345,24 @@ fn release_elsewhere(addr: usize, size: Option<usize>, call: Call) {
 /// Gives a block that was checked and cleared to the yard, and what comes out of it to the cache.
 #[inline(always)]
 fn hand_on<const USUAL: bool>(class: ClassId, addr: usize) {
-    let places = SETTINGS.places(class);
     let block = if USUAL {
         // Nothing here returns from a call, so that `free` saves no registers.
-        match yard::exchange_here(class, addr, places) {
+        match yard::exchange_here(class, addr) {
             NO_YARD => return hand_on_elsewhere(class, addr),
             old => old,
         }
-    } else if places == 0 {
-        addr
     } else {
-        yard::exchange(class, addr, places)
+        match SETTINGS.places(class) {
+            0 => addr,
+            places => yard::exchange(class, addr, places),
+        }
     };
     if block == 0 {
         return;
     }
     // The word may have held a block of another variant's class in no case: words are by class.
-    let pushed = match start::mode() {
-        _ if USUAL => CpuAccess::push(class, block),
+    let mode = if USUAL { Mode::Cpu } else { start::mode() };
+    let pushed = match mode {
         Mode::Cpu => CpuAccess::push(class, block),
         Mode::Thread => thread::with_own(|region| region.push(class, block)) == Some(true),
         Mode::None => false,

@@ -1,7 +1,7 @@
 //! What an address is: a live block of a class, with what is noted about it, or something else.
 
 use freestone_base::size_class::MALLOC_ALIGN;
-use freestone_base::{ClassId, ClassInfo, class_info};
+use freestone_base::{ClassId, class_info};
 
 use super::marks::{self, FREED, Key};
 use super::random;
@@ -60,7 +60,8 @@ impl Found {
 pub(super) struct Place {
     pub(super) addr: usize,
     pub(super) class: ClassId,
-    pub(super) info: &'static ClassInfo,
+    /// Its bytes.
+    pub(super) capacity: usize,
     pub(super) mark: &'static AtomicU8,
 }
 
@@ -75,12 +76,12 @@ impl Place {
         }
         // Whoever has a live block's address got it from somebody, which orders.
         let class = ClassId(class.load(Ordering::Relaxed));
-        Some((Place { addr, class, info: class_info(class), mark }, noted))
+        Some((Place { addr, class, capacity: SETTINGS.size(class), mark }, noted))
     }
 
     #[inline]
     pub(super) fn capacity(&self) -> usize {
-        self.info.size as usize
+        self.capacity
     }
 
     #[inline]

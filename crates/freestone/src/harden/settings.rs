@@ -6,11 +6,13 @@
 //! allocator.
 #![allow(unsafe_code)]
 
-use freestone_base::{CLASS_COUNT, ClassId};
+use core::mem::offset_of;
+
+use freestone_base::{CLASS_COUNT, ClassId, class_info};
 use freestone_sys::linux;
 
 use super::yard;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tune::Harden;
 
 /// The page that is protected, in bytes: where the system's are longer, it is not.
@@ -33,6 +35,16 @@ pub(crate) struct Settings {
     guards: AtomicBool,
     /// Blocks of each class that wait in a yard; 0: none.
     places: [AtomicU8; CLASS_COUNT],
+    /// As many as there are values of a [`ClassId`].
+    shapes: [Shape; 256],
+}
+
+/// What the fast paths need to know of a class.
+struct Shape {
+    /// What [`yard::part`] says of it.
+    part: AtomicU32,
+    /// Bytes in a block.
+    size: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Settings>() == PAGE);
@@ -48,9 +60,13 @@ pub(crate) static SETTINGS: Settings = Settings {
     sized: AtomicBool::new(false),
     guards: AtomicBool::new(false),
     places: [const { AtomicU8::new(0) }; CLASS_COUNT],
+    shapes: [const { Shape { part: AtomicU32::new(0), size: AtomicU32::new(0) } }; 256],
 };
 
 impl Settings {
+    /// Where what decides on turns lies, in bytes.
+    pub(crate) const TURNS: usize = offset_of!(Settings, turns);
+
     /// Takes what was chosen, and makes the page read-only.
     pub(super) fn fix(&self, chosen: &Harden, secret: u64) {
         self.secret.store(secret, Ordering::Relaxed);
@@ -61,9 +77,13 @@ impl Settings {
         self.whole.store(chosen.whole(), Ordering::Relaxed);
         self.sized.store(chosen.sized(), Ordering::Relaxed);
         self.guards.store(chosen.guards(), Ordering::Relaxed);
-        if chosen.wait() > 0 {
-            for class in ClassId::all() {
-                self.places[class.index()].store(yard::places(class, chosen.wait()) as u8, Ordering::Relaxed);
+        for class in ClassId::all() {
+            let shape = &self.shapes[class.index()];
+            shape.size.store(class_info(class).size, Ordering::Relaxed);
+            if chosen.wait() > 0 {
+                let places = yard::places(class, chosen.wait());
+                self.places[class.index()].store(places as u8, Ordering::Relaxed);
+                shape.part.store(yard::part(class, places) as u32, Ordering::Relaxed);
             }
         }
         let page = core::ptr::from_ref(self);
@@ -75,12 +95,6 @@ impl Settings {
     #[inline]
     pub(super) fn secret(&self) -> u64 {
         self.secret.load(Ordering::Relaxed)
-    }
-
-    /// What decides whose turn it is in a yard.
-    #[inline]
-    pub(super) fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
     }
 
     /// Bytes up to which a block is cleared when it is freed; 0 where none is.
@@ -99,6 +113,18 @@ impl Settings {
     #[inline]
     pub(super) fn places(&self, class: ClassId) -> usize {
         self.places[class.index()].load(Ordering::Relaxed) as usize
+    }
+
+    /// What [`yard::part`] says of `class`.
+    #[inline(always)]
+    pub(super) fn part(&self, class: ClassId) -> usize {
+        self.shapes[class.index()].part.load(Ordering::Relaxed) as usize
+    }
+
+    /// Bytes in a block of `class`.
+    #[inline(always)]
+    pub(super) fn size(&self, class: ClassId) -> usize {
+        self.shapes[class.index()].size.load(Ordering::Relaxed) as usize
     }
 
     #[inline]

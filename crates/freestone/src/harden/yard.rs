@@ -33,6 +33,7 @@ const HEAD: usize = YARD_HEAD / 8;
 const YARD: usize = CLASS_COUNT * WORDS;
 
 const _: () = assert!(YARD * 8 <= 1 << YARD_SHIFT);
+const _: () = assert!(WORDS.is_multiple_of(HEAD) && PLACES <= HEAD * 8);
 
 /// The yards of all caches; null before the start, where they were refused, and while the caches are stopped.
 pub(crate) static YARDS: AtomicPtr<u8> = AtomicPtr::new(null_mut());
@@ -62,14 +63,21 @@ pub(super) fn places(class: ClassId, bytes: usize) -> usize {
 /// Has a freed block wait, in one of so many places; returns the one that it pushed out, or 0. O(1).
 #[inline]
 pub(super) fn exchange(class: ClassId, block: usize, places: usize) -> usize {
-    let old = if start::mode() == Mode::Cpu { exchange_here(class, block, places) } else { NO_YARD };
+    let old = if start::mode() == Mode::Cpu { exchange_here(class, block) } else { NO_YARD };
     if old == NO_YARD { exchange_shared(class, block, places) } else { old }
 }
 
 /// The same where caches belong to CPUs; [`NO_YARD`] where the thread has none.
 #[inline(always)]
-pub(super) fn exchange_here(class: ClassId, block: usize, places: usize) -> usize {
-    CpuAccess::exchange(class.index() * WORDS * 8, places - 1, SETTINGS.turns(), block)
+pub(super) fn exchange_here(class: ClassId, block: usize) -> usize {
+    let part = SETTINGS.part(class);
+    CpuAccess::exchange(part & !(HEAD * 8 - 1), part & (PLACES - 1), block)
+}
+
+/// What [`Settings::part`](super::settings::Settings::part) says of a class of which so many blocks wait: where its part of a yard
+/// begins, in bytes, and in the bits below, which bits of a count tell a place.
+pub(super) fn part(class: ClassId, places: usize) -> usize {
+    (class.index() * WORDS * 8) | (places - 1)
 }
 
 fn exchange_shared(class: ClassId, block: usize, places: usize) -> usize {
