@@ -129,6 +129,11 @@ impl ClassId {
         (1..FIRST_VARIANT).map(|index| ClassId(index as u8))
     }
 
+    /// The medium classes, in the order of their numbers.
+    pub fn medium() -> impl Iterator<Item = ClassId> {
+        (FIRST_MEDIUM..FIRST_VARIANT).map(|index| ClassId(index as u8))
+    }
+
     /// All real classes, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = ClassId> {
         (1..CLASS_COUNT).map(|index| ClassId(index as u8))

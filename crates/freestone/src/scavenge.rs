@@ -335,11 +335,13 @@ fn empty_idle_caches(short: bool) -> bool {
                 cpu::retire(region, LEVELS.pages.system());
             } else if short || is_idle(region) {
                 slow::empty_region(region);
+                region.forget_capacities();
                 state.emptied.store(misses(region), Ordering::Relaxed);
                 emptied = true;
             } else if scattered {
                 for class in served_classes().filter(|&class| region.is_at_rest(class)) {
                     slow::empty_class(region, class);
+                    region.forget_capacity(class);
                     emptied = true;
                 }
             }

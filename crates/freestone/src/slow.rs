@@ -21,7 +21,7 @@ pub(crate) mod instrumented;
 
 use core::ptr::null_mut;
 
-use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SIZE, class_info};
+use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SHIFT, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
 pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim, sweep_kept_slabs};
@@ -84,6 +84,10 @@ impl SlabSource for PageHeap<Linux> {
             Some(place) => LONG_TRANSFER_ROOMS[place].take(),
             None => TRANSFER_ROOMS[class.index()].take(),
         }
+    }
+
+    fn footprint(&self) -> usize {
+        self.watch().growth_mark() << PAGE_SHIFT
     }
 
     fn note_stock(&self) {

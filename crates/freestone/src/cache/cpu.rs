@@ -381,7 +381,8 @@ fn grant(region: Region, bytes: isize) {
 /// Takes the bytes of a region, which is empty, back for others; its next miss gives it its budget anew. Only inside
 /// [`with_stopped`].
 pub(crate) fn retire(region: Region, system: &impl System) {
-    region.give_up_capacity();
+    region.forget_capacities();
+    region.state().spare.store(0, Ordering::Relaxed);
     let (at, len) = region.slots(system.os_page_size());
     // SAFETY: the slots of a region whose every class is empty and has no capacity; zeros are as good as what they hold.
     let _ = unsafe { system.purge(at, len) };

@@ -16,7 +16,7 @@ mod storm;
 mod tests;
 pub(crate) mod thread;
 
-use freestone_base::{ClassId, ClassInfo, class_info};
+use freestone_base::{ClassId, ClassInfo, MAX_SMALL, class_info};
 
 use self::region::{Header, NEAR, Region, capacity_limit};
 use crate::central::{Central, SlabSource};
@@ -166,6 +166,9 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
     let capacity = header.capacity(class);
     let limit = if access.is_foreign(class) { FOREIGN_MAX } else { capacity_limit(class) };
     let mut wanted = limit.min(capacity + by).saturating_sub(capacity);
+    if size as usize > MAX_SMALL {
+        wanted = wanted.min(room_for_medium(region, source.footprint()) / size as usize);
+    }
     if wanted == 0 {
         return;
     }
@@ -207,6 +210,19 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
             centrals[class.index()].give_back(class, source, &blocks[put..moving]);
         }
     }
+}
+
+/// Bytes by which medium classes may still grow. There are so many that, each with a few blocks, they would hold more than a small heap
+/// has live: there they share an eighth of it.
+fn room_for_medium(region: Region, footprint: usize) -> usize {
+    const LEAST: usize = 256 << 10;
+    const SMALL_HEAP: usize = 16 << 20;
+    if footprint >= SMALL_HEAP {
+        return usize::MAX;
+    }
+    let bytes = |class| region.header(class).capacity(class) * class_info(class).size as usize;
+    let held = ClassId::medium().map(bytes).sum();
+    (footprint / 8).max(LEAST).saturating_sub(held)
 }
 
 /// Classes looked at for capacity to take over, each time it is wanted.

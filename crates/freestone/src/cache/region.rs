@@ -305,13 +305,20 @@ impl Region {
         (start, base + REGION_SIZE - start)
     }
 
-    /// Gives up the capacity of every class; the region holds nothing. Requires R1.
-    pub(crate) fn give_up_capacity(self) {
-        for class in ClassId::all() {
-            debug_assert_eq!(self.header(class).len(class), 0);
+    /// Has every class begin anew with its capacity, whose bytes are spare again; the region holds nothing. Requires R1.
+    pub(crate) fn forget_capacities(self) {
+        ClassId::all().for_each(|class| self.forget_capacity(class));
+    }
+
+    /// The same of one class, which holds nothing. Requires R1.
+    pub(crate) fn forget_capacity(self, class: ClassId) {
+        let header = self.header(class);
+        debug_assert_eq!(header.len(class), 0);
+        let bytes = header.capacity(class) * class_info(class).size as usize;
+        if bytes > 0 {
             self.word(class).store(0, Ordering::Relaxed);
+            self.state().spare.fetch_add(bytes as isize, Ordering::Relaxed);
         }
-        self.state().spare.store(0, Ordering::Relaxed);
     }
 
     /// Takes the topmost block, or `None` when the class is empty. O(1). Requires R1.

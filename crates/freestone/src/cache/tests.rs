@@ -324,3 +324,35 @@ fn every_call_refused_loses_nothing() {
     });
     assert!(refused >= 3, "{refused}");
 }
+
+#[test]
+fn a_region_that_holds_nothing_has_all_its_bytes_again() {
+    let system = Simulated::new();
+    let mut subject = Subject::new(&system, 1 << 20, 0, 0);
+    for number in 0..SIZES.len() {
+        assert!(subject.alloc(0, number));
+    }
+    let region = subject.regions[0];
+    assert!(region.state().spare.load(Ordering::Relaxed) < 1 << 20);
+    let mut blocks = [0; SHORT_BATCH];
+    for number in 0..SIZES.len() {
+        while region.pop_batch(class(number), &mut blocks) > 0 {}
+        region.forget_capacity(class(number));
+        assert_eq!(region.header(class(number)), Header(0));
+    }
+    assert_eq!(region.state().spare.load(Ordering::Relaxed), 1 << 20);
+}
+
+#[test]
+fn medium_classes_share_a_part_of_a_small_heap() {
+    let system = Simulated::new();
+    let region = region(&system, 8 << 20);
+    assert_eq!(room_for_medium(region, 1 << 20), 256 << 10);
+    assert_eq!(room_for_medium(region, 8 << 20), 1 << 20);
+    assert_eq!(room_for_medium(region, 16 << 20), usize::MAX);
+    let class = class_of(100_000).unwrap();
+    region.set_header(class, Header(0).with_capacity(class, 3));
+    let held = 3 * class_info(class).size as usize;
+    assert_eq!(room_for_medium(region, 8 << 20), (1 << 20) - held);
+    assert_eq!(room_for_medium(region, 1 << 20), 0);
+}

@@ -48,6 +48,8 @@ pub(crate) trait SlabSource {
     /// The room for a class's blocks on their way between caches; once. There are [`MANY_SLOTS`] for classes of which programs
     /// hold many, else [`SLOTS`].
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
+    /// About how many bytes are in use, or free and resident.
+    fn footprint(&self) -> usize;
     /// Much lies in transfer that somebody should look after.
     fn note_stock(&self);
     /// Whether these blocks may pass from one cache to another. Not where one of them has to be looked at first.

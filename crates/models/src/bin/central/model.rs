@@ -45,6 +45,9 @@ impl SlabSource for PageHeap<&'static Linux> {
         Some(vec![0; SLOTS].leak())
     }
 
+    fn footprint(&self) -> usize {
+        usize::MAX
+    }
     fn note_stock(&self) {}
 
     fn take_foreign(&self, _: usize) -> bool {
