@@ -59,8 +59,6 @@ const AS_USUAL: u8 = 128;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
 static OWNER: AtomicI32 = AtomicI32::new(0);
-/// Whether system calls were filtered when the allocator started: as a container's are, not those of a program in a cage of its own.
-static FILTER: AtomicU8 = AtomicU8::new(0);
 static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
 /// When the allocator started; kept for the report only.
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
@@ -243,7 +241,7 @@ fn start() {
     *config = Config::read();
     cpu::shut();
     OWNER.store(linux::process_id(), Ordering::Relaxed);
-    FILTER.store(control::system_call_filter(), Ordering::Relaxed);
+    control::note_filter();
     if !config.report().is_empty() {
         mark_process();
     }
@@ -333,9 +331,7 @@ pub(crate) fn is_borrowed() -> bool {
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;
-    background::allowed()
-        && linux::auxiliary_value(AT_SECURE) == 0
-        && control::system_call_filter() == FILTER.load(Ordering::Relaxed)
+    background::allowed() && linux::auxiliary_value(AT_SECURE) == 0 && !control::is_newly_filtered()
 }
 
 /// Before a fork, when nobody is inside.

@@ -333,7 +333,7 @@ impl System for Simulated {
     }
 
     fn resident_bytes(&self, _addr: usize, len: usize) -> usize {
-        if self.untouched.load(Acquire) { len / 64 } else { len }
+        if self.untouched.load(Acquire) { len / 8 } else { len }
     }
 
     fn thread_ns(&self) -> u64 {

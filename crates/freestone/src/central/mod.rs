@@ -376,7 +376,7 @@ impl Central {
             && source.may_move(class, blocks)
             && blocks.len() >= info.batch as usize / 2
             && (together || !own || !shares);
-        passes.then_some(together && state.flow.run > LONG_RUN)
+        passes.then_some(together && class.among_many().is_some() && state.flow.run > LONG_RUN)
     }
 
     /// Puts blocks back into their slabs.

@@ -361,7 +361,7 @@ impl<S: System> PageHeap<S> {
         }
         let span = self.take(pages, |op| {
             let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
-            span.begin_look(span.dirty_pages() == 0);
+            span.begin_look(span.dirty_pages() == 0 && !zeroed && align <= PAGE_SIZE);
             put_to_use(op, span)
         })?;
         if self.policy.guards() {

@@ -105,9 +105,9 @@ impl Parking {
 }
 
 impl<S: System> PageHeap<S> {
-    /// From now on looks how much of large blocks is touched.
+    /// From now on looks how much of large blocks is touched; not where addresses are scarce, since parking takes some.
     pub(crate) fn look_at_blocks(&self) {
-        self.habits.allowed.store(true, Relaxed);
+        self.habits.allowed.store(self.system.address_space_limit().is_none(), Relaxed);
     }
 
     /// Whether spans are parked at all: where every page counts, they are not.
@@ -134,7 +134,10 @@ impl<S: System> PageHeap<S> {
             if known & SPARSE == 0 {
                 return None;
             }
-            if let Some(resident) = span.noted_look() {
+            if let Some(resident) = span.noted_look()
+                && resident <= pages
+                && length_for(pages) == pages
+            {
                 return Some(resident);
             }
         }
@@ -155,7 +158,8 @@ impl<S: System> PageHeap<S> {
             habit.store(SPARSE | SPARSE_TURNS, Relaxed);
             return Some(resident);
         }
-        let resident = self.system.resident_bytes(start, len);
+        let (from, end) = (start.next_multiple_of(os_page), (start + len) / os_page * os_page);
+        let resident = if from < end { self.system.resident_bytes(from, end - from) } else { len };
         if resident > len / SPARSE_PART {
             habit.store(DENSE_TURNS, Relaxed);
             if known & SPARSE != 0 {
@@ -212,7 +216,12 @@ impl<S: System> Op<'_, S> {
             self.state.parking.taken += span.pages().0;
             return Some(span);
         }
-        let untouched = state.clean.find(pages).or_else(|| self.extend(pages, 1, false));
+        let (clean, tight) = (state.clean.find(pages), state.tight);
+        let untouched = clean.or_else(|| self.extend(pages, 1, false));
+        if untouched.is_none() {
+            // No refusal yet: dirty memory may serve.
+            self.state.tight = tight;
+        }
         let span = match untouched {
             Some(from) => self.cut(from, 0, pages, 0),
             None => self.take(pages, 1, 0),

@@ -63,8 +63,9 @@ impl<S: System> Op<'_, S> {
             return None;
         }
         let end = self.map.index(span) + old;
-        if let Some(right) =
-            self.map.span_at(end).filter(|right| end < self.state.top && right.is(SpanState::Parked))
+        // Behind the top there may be no entries.
+        if end < self.state.top
+            && let Some(right) = self.map.span_at(end).filter(|right| right.is(SpanState::Parked))
         {
             self.unpark(right);
             self.file_merged(right, right.pages().0);
@@ -106,6 +107,8 @@ impl<S: System> Op<'_, S> {
         let rest = self.record(0)?;
         rest.set_range(span.first_page() + pages, less);
         span.set_range(span.first_page(), pages);
+        // What was noted is another length's.
+        span.begin_look(span.is_telling());
         self.map.enter(span);
         *self.state.counts.of(span.state()) -= less;
         span.set_requested(span.requested().min(span.usable_bytes()));

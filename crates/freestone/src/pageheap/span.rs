@@ -172,7 +172,7 @@ impl Span {
     }
 
     pub(super) fn set_state(&self, state: SpanState) {
-        self.kind.store(kind(state, self.class()), Relaxed);
+        self.kind.store(self.kind.load(Relaxed) & 0xff00 | state as u16, Relaxed);
     }
 
     /// The class a slab serves, else [`ClassId::NONE`].
@@ -181,7 +181,7 @@ impl Span {
     }
 
     fn set_class(&self, class: ClassId) {
-        self.kind.store(kind(self.state(), class), Relaxed);
+        self.kind.store(self.kind.load(Relaxed) & 0xff | u16::from(class.0) << 8, Relaxed);
     }
 
     /// Blocks in a slab.

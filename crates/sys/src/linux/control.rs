@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Ends the process by SIGABRT.
 pub fn abort() -> ! {
@@ -18,6 +19,22 @@ pub fn system_call_filter() -> u8 {
     let _preserved = super::PreservedErrno::new();
     // SAFETY: a query.
     unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.clamp(0, 2) as u8
+}
+
+/// What was noted; this where nothing was.
+static FILTER: AtomicU8 = AtomicU8::new(NOT_NOTED);
+const NOT_NOTED: u8 = u8::MAX;
+
+/// Notes how system calls are filtered, for [`is_newly_filtered`].
+pub fn note_filter() {
+    FILTER.store(system_call_filter(), Ordering::Relaxed);
+}
+
+/// Whether system calls are filtered otherwise than when that was noted: by a sandbox that may kill for a call that the program does not
+/// make itself.
+pub fn is_newly_filtered() -> bool {
+    let noted = FILTER.load(Ordering::Relaxed);
+    noted != NOT_NOTED && noted != system_call_filter()
 }
 
 /// Gives up, for the calling thread alone, every capability and the right to gain any; with `user`, also being root: it becomes

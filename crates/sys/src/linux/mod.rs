@@ -279,10 +279,13 @@ impl System for Linux {
     }
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
-        touched::seems_touched(addr, len, self.os_page_size())
+        !control::is_newly_filtered() && touched::seems_touched(addr, len, self.os_page_size())
     }
 
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {
+        if control::is_newly_filtered() {
+            return len;
+        }
         let mut resident = 0;
         touched::each_run(addr, addr + len, self.os_page_size(), |from, to, is_resident| {
             resident += if is_resident { to - from } else { 0 };

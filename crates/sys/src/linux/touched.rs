@@ -41,7 +41,7 @@ pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usi
     let _preserved = PreservedErrno::new();
     let mut resident = [0u8; AT_ONCE];
     let mut from = start;
-    while from < end {
+    while from + page <= end {
         let pages = ((end - from) / page).min(AT_ONCE);
         // SAFETY: whole pages, and a byte for each of them.
         let told = unsafe { libc::syscall(libc::SYS_mincore, from, pages * page, resident.as_mut_ptr()) };

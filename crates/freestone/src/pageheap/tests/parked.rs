@@ -112,7 +112,7 @@ fn nothing_is_parked_below_a_limit() {
 #[test]
 fn a_block_grows_into_a_parked_span_behind_it() {
     let (heap, _) = sparse_heap();
-    let [front, back] = [PAGES, PAGES].map(|pages| heap.alloc_large(pages * PAGE_SIZE, 1, true).unwrap());
+    let [_, front, back] = [PAGES; 3].map(|pages| large(&heap, pages));
     let (front, back) = if front.start() < back.start() { (front, back) } else { (back, front) };
     assert_eq!(front.start() + front.bytes(), back.start());
     heap.free(back);
@@ -132,4 +132,41 @@ fn what_is_parked_serves_all_when_memory_is_refused() {
     }
     assert!(served);
     checked(&heap);
+}
+
+#[test]
+fn what_was_noted_of_a_longer_block_is_forgotten_when_it_shrinks() {
+    let (heap, _) = sparse_heap();
+    // Both lengths are known to be sparse; of the longer one more was resident than the shorter one has.
+    let some = |pages: usize| {
+        let block = large(&heap, pages);
+        heap.free(block);
+        large(&heap, pages)
+    };
+    let (short, long) = (some(40), some(1024));
+    heap.free(short);
+    heap.free(long);
+    let long = large(&heap, 1024);
+    assert_eq!((long.pages().0, long.noted_look()), (1024, Some(128)));
+    assert_eq!(heap.resize(long, 40 * PAGE_SIZE, false), Some(long));
+    assert_eq!((long.pages().0, long.noted_look()), (40, None));
+    heap.free(long);
+    checked(&heap);
+}
+
+#[test]
+fn a_block_that_ends_where_the_page_map_ends_grows() {
+    let heap = Arc::new(PageHeap::new(Simulated::new()));
+    large(&heap, 1);
+    for _ in 0..3 {
+        let pages = heap.locked(|op| {
+            let tail = op.map.span_at(op.state.top - 1).filter(|span| span.is(SpanState::Free));
+            let covered = |index: &usize| op.map.index_of((op.map.base() + index) * PAGE_SIZE).is_some();
+            let end = (op.state.top..).take_while(covered).count() + op.state.top;
+            end - tail.map_or(op.state.top, |span| op.map.index(span))
+        });
+        let block = large(&heap, pages);
+        assert!(heap.grow_in_place(block, PageCount(pages + 1)));
+        checked(&heap);
+    }
 }
