@@ -325,12 +325,14 @@ fn most_colour(size: usize, align: usize) -> usize {
     room
 }
 
-/// How far a large block starts from the beginning of its span, `most` at most. The same place has the same colour, and the cache line
-/// that was the first before is so again; places side by side differ.
-fn colour_at(start: usize, most: usize) -> usize {
-    // Fibonacci hashing: the upper bits of the product are spread evenly.
-    let spread = ((start / PAGE_SIZE) as u32).wrapping_mul(0x9e37_79b1);
-    ((u64::from(spread) * (most / LINE + 1) as u64) >> 32) as usize * LINE
+/// How far a large block starts from the beginning of its span, `most` at most: each a cache line further than the one before. So whoever
+/// frees a block twice rarely frees the one that got its place meanwhile.
+fn next_colour(most: usize) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Two threads may get the same one; a locked instruction would cost more than that.
+    let next = NEXT.load(Ordering::Relaxed);
+    NEXT.store(next.wrapping_add(1), Ordering::Relaxed);
+    next % (most / LINE + 1) * LINE
 }
 
 fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
@@ -338,7 +340,7 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
     let Some(room) = size.checked_add(most) else { return 0 };
     let attempt = || {
         let span = LEVELS.pages.alloc_large(room, align, zeroed)?;
-        span.set_colour(colour_at(span.start(), most));
+        span.set_colour(next_colour(most));
         span.set_requested(size);
         Some(span.first_block())
     };
