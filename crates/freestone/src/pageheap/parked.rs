@@ -129,19 +129,17 @@ impl<S: System> PageHeap<S> {
             return None;
         }
         let known = habit.load(Relaxed);
-        if known & !SPARSE > 0 {
+        let is_left_out = known & !SPARSE > 0;
+        if is_left_out {
             habit.store(known - 1, Relaxed);
             if known & SPARSE == 0 {
                 return None;
             }
-            if let Some(resident) = span.noted_look()
-                && resident <= pages
-                && length_for(pages) == pages
-            {
-                return Some(resident);
-            }
         }
-        let resident = self.look(span, habit, known)?;
+        let resident = match span.noted_look() {
+            Some(resident) if is_left_out => resident,
+            _ => self.look(span, habit, known)?,
+        };
         (length_for(pages) == pages).then_some(resident)
     }
 
