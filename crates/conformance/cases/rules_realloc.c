@@ -53,6 +53,24 @@ CASE(realloc_keeps_contents_small_steps) {
     }
 }
 
+/* Lists as redis keeps them: each of many blocks is appended to, and ends at some 8 KiB. */
+CASE(realloc_in_small_steps_to_8_kib_leaves_little_room) {
+    static void *blocks[512];
+    size_t held = 0;
+    for (int i = 0; i < 512; i++) {
+        size_t size = 16;
+        blocks[i] = hide(malloc(size));
+        while (size < 8192) {
+            size += 64 + i % 64;
+            blocks[i] = hide(realloc(blocks[i], size));
+            CHECK(blocks[i]);
+        }
+        held += malloc_usable_size(blocks[i]);
+    }
+    CHECK_THAT(held < 512 * (8192 + 8192 / 3), "%zu bytes a block", held / 512);
+    for (int i = 0; i < 512; i++) free(blocks[i]);
+}
+
 /* From every size range to every other. */
 CASE(realloc_keeps_contents_between_all_ranges) {
     static const size_t sizes[] = {1,         8,         24,        100,           1000,      4096,

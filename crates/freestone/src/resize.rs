@@ -2,7 +2,8 @@
 //!
 //! A block that grows beyond the small classes is likely to grow on, so it moves to the page heap, where it can grow in
 //! place or move without copying; fresh blocks of its size come from the medium classes. One that grows in small steps moves there
-//! earlier: else each class on its way would copy it, and keep a block that nobody else needs.
+//! earlier: else each class on its way would copy it, and keep a block that nobody else needs. But not before it has outgrown
+//! 8 KiB: many buffers end there, and pages of their own would be half empty.
 //!
 //! # Safety
 //!
@@ -28,7 +29,7 @@ use crate::start;
 /// From this size on a large block that must move is moved by its page tables; below, copying costs less than the
 /// system call and the page faults on the old place.
 const MOVE_PAGES: usize = 1 << 20;
-/// From this size on a block that grows in small steps is one of the page heap's.
+/// A block that holds this much and grows in small steps becomes one of the page heap's.
 const STEPPED: usize = 8 << 10;
 
 /// realloc of a live block to `new_size` bytes, which is not zero. Null when memory is refused; the old block
@@ -106,7 +107,7 @@ fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
         return take(new_size, usable, new_size > MAX_SMALL);
     }
     let room = new_size.max((usable + usable / 4).min(MAX_SMALL));
-    let to = take(room, usable, room >= STEPPED);
+    let to = take(room, usable, usable >= STEPPED);
     if room != new_size {
         observe::on_room(to.expose_provenance(), new_size);
     }
