@@ -27,7 +27,7 @@ use freestone_sys::linux;
 use crate::cache::cpu;
 use crate::cache::region::Region;
 use crate::central::Effort;
-use crate::pageheap::{FIRST_LOOK, HugePages};
+use crate::pageheap::{Breaking, FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
@@ -76,17 +76,28 @@ struct History {
     /// The most pages that were in use during each of the last looks.
     peaks: [usize; WINDOWS],
     next: usize,
+    /// When the last look was, and for how long the process had run by then.
+    looked_ns: u64,
+    ran_ns: u64,
 }
 
-static HISTORY: Lock<History> = Lock::new(History { peaks: [0; WINDOWS], next: 0 });
+impl History {
+    /// Whether the program has hardly run since the last look: less than a sixteenth of the time.
+    fn rests(&mut self) -> bool {
+        let (now, ran) = (linux::monotonic_ns(), linux::process_ns());
+        let passed = now - core::mem::replace(&mut self.looked_ns, now);
+        let worked = ran - core::mem::replace(&mut self.ran_ns, ran);
+        worked < passed / 16
+    }
+}
+
+static HISTORY: Lock<History> = Lock::new(History { peaks: [0; WINDOWS], next: 0, looked_ns: 0, ran_ns: 0 });
 /// The kernel makes huge pages of whatever it can.
 static HUGE: AtomicBool = AtomicBool::new(false);
 /// Looks in a row that left dirty pages because a huge page would have been broken.
 static SPARED: AtomicU64 = AtomicU64::new(0);
 /// So many of them, and it pays: nobody has wanted the rest for that long.
 const MOST_SPARED: u64 = 10;
-/// Pages in a huge page of 2 MiB.
-const HUGE_PAGE: usize = (2 << 20) >> PAGE_SHIFT;
 /// Bytes of free blocks in slabs that were looked after.
 static KNOWN_FREE: AtomicUsize = AtomicUsize::new(0);
 /// When a caller did a slice last.
@@ -114,12 +125,12 @@ pub(crate) fn served_classes() -> impl Iterator<Item = ClassId> {
 
 /// One look. Whether there was anything to do, so that another should follow soon. The gate must not have been entered.
 pub(crate) fn tick() -> bool {
-    let Some(Look { moved, excess, waits }) = look() else { return true };
-    let swept = sweep(!moved);
+    let Some(Look { moved, excess, waits, breaking }) = look() else { return true };
+    let swept = sweep(!moved, breaking);
     let spared = SPARED.load(Ordering::Relaxed);
     let mut left = excess;
     while left > 0 {
-        match slice(left) {
+        match slice(left, breaking) {
             None => return true,
             // Locked in memory, or parts of huge pages.
             Some(0) => break,
@@ -143,7 +154,7 @@ pub(crate) fn tick_of_caller() {
         && let Some(look) = look()
         && look.excess > 0
     {
-        slice(look.excess);
+        slice(look.excess, look.breaking);
     }
 }
 
@@ -155,6 +166,8 @@ struct Look {
     excess: usize,
     /// Dirty pages are kept for now.
     waits: bool,
+    /// Which huge pages may be broken.
+    breaking: Breaking,
 }
 
 /// Empties what is idle, and says what is left to do.
@@ -174,6 +187,7 @@ fn look() -> Option<Look> {
     history.peaks[next] = demand.peak;
     history.next = (next + 1) % WINDOWS;
     let wanted = history.peaks.iter().fold(demand.used, |most, &peak| most.max(peak)) - demand.used;
+    let breaking = if short || history.rests() { Breaking::Any } else { Breaking::Worthy };
     drop(history);
     if demand.dirty <= FIRST_LOOK {
         LEVELS.pages.trim_metadata();
@@ -182,11 +196,11 @@ fn look() -> Option<Look> {
     drop(inside);
     let moved = emptied || trimmed || kept;
     if short {
-        return Some(Look { moved, excess: demand.dirty, waits: false });
+        return Some(Look { moved, excess: demand.dirty, waits: false, breaking });
     }
     let beyond = demand.dirty.saturating_sub(wanted);
     let excess = beyond.min(LEAST.max(beyond - beyond / 3));
-    Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK })
+    Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK, breaking })
 }
 
 /// Bytes of free blocks in slabs and in transfer that nobody has looked after. Inside the gate.
@@ -206,17 +220,19 @@ pub(crate) fn note_end() {
     }
 }
 
-/// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then.
-fn sweep(idle: bool) -> bool {
+/// Has slabs swept that are at rest. Whether anything went back. While the program is at work, only a few now and then. No huge page is broken
+/// where little is free in slabs, unless any may be.
+fn sweep(idle: bool, breaking: Breaking) -> bool {
     /// Free bytes in the slabs of a class for which it is worth it.
     const WORTH: usize = 256 << 10;
     /// Between two entries at the gate.
-    const SLICE: Effort = Effort { slabs: 256, calls: 512, wanted: false };
+    const SLICE: Effort = Effort { slabs: 256, calls: 512, wanted: false, breaks: false };
     static LOOKS: AtomicU64 = AtomicU64::new(0);
     if huge_pages() {
         return false;
     }
-    let much = idle || is_scattered();
+    let scattered = is_scattered();
+    let (much, breaks) = (idle || scattered, scattered || breaking == Breaking::Any);
     if !much && !LOOKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4) {
         return false;
     }
@@ -225,7 +241,7 @@ fn sweep(idle: bool) -> bool {
     for class in served_classes() {
         while slices > 0 {
             let Some(inside) = gate::enter() else { return true };
-            let mut effort = SLICE;
+            let mut effort = Effort { breaks, ..SLICE };
             let purged = if free_in_slabs_of(class) >= WORTH {
                 CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort)
             } else {
@@ -294,11 +310,11 @@ fn huge_pages() -> bool {
 }
 
 /// Gives back up to a slice; how many pages it was, `None` where the gate is closed.
-fn slice(most: usize) -> Option<usize> {
+fn slice(most: usize, breaking: Breaking) -> Option<usize> {
     let inside = gate::enter()?;
     let whole = huge_pages() && SPARED.load(Ordering::Relaxed) < MOST_SPARED;
-    let purged =
-        LEVELS.pages.purge_by(PageCount(most.min(SLICE)), PageCount(if whole { HUGE_PAGE } else { 1 }));
+    let breaking = if whole { Breaking::No } else { breaking };
+    let purged = LEVELS.pages.purge_breaking(PageCount(most.min(SLICE)), breaking);
     if whole && purged.0 == 0 {
         SPARED.fetch_add(1, Ordering::Relaxed);
     }

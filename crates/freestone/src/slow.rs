@@ -71,6 +71,10 @@ impl SlabSource for PageHeap<Linux> {
         self.purge_unused(span, addr, len)
     }
 
+    fn is_in_huge_page(&self, span: SpanRef) -> bool {
+        PageHeap::is_in_huge_page(self, span)
+    }
+
     fn os_page_size(&self) -> usize {
         PageHeap::os_page_size(self)
     }

@@ -41,6 +41,10 @@ pub(crate) trait SlabSource {
     fn return_slab(&self, span: SpanRef);
     /// Gives the memory of OS pages back that lie in a slab and hold no live block; false when that was refused.
     fn purge_pages(&self, span: SpanRef, addr: usize, len: usize) -> bool;
+    /// Whether purging pages of the slab would break a huge page.
+    fn is_in_huge_page(&self, _span: SpanRef) -> bool {
+        false
+    }
     /// Bytes in an OS page.
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.

@@ -27,6 +27,8 @@ pub(crate) struct Effort {
     pub(crate) calls: usize,
     /// Whole slabs that were in use lately go, too.
     pub(crate) wanted: bool,
+    /// Huge pages may be broken.
+    pub(crate) breaks: bool,
 }
 
 impl Central {
@@ -34,7 +36,7 @@ impl Central {
     pub(crate) fn sweep(&self, class: ClassId, source: &impl SlabSource, effort: &mut Effort) -> usize {
         let mut purged = 0;
         while effort.slabs > 0 && effort.calls > 0 {
-            let mut picked = self.state.lock().pick(effort);
+            let mut picked = self.state.lock().pick(source, effort);
             if picked.is_empty() {
                 break;
             }
@@ -60,7 +62,7 @@ impl Central {
 
 impl State {
     /// Takes slabs out of the lists that are at rest, a batch at most; marks them as being filled from.
-    fn pick(&mut self, effort: &mut Effort) -> SpanList {
+    fn pick(&mut self, source: &impl SlabSource, effort: &mut Effort) -> SpanList {
         let mut picked = SpanList::new();
         let mut left = BATCH;
         while left > 0
@@ -81,7 +83,8 @@ impl State {
                 && let Some(span) = self.partial[bucket].pop()
             {
                 effort.slabs -= 1;
-                if span.is_ripe(bucket >= SPARSE_BUCKET) {
+                let may_go = effort.breaks || !source.is_in_huge_page(span);
+                if may_go && span.is_ripe(bucket >= SPARSE_BUCKET) {
                     span.begin_filling();
                     picked.push(span);
                     left -= 1;

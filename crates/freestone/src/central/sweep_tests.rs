@@ -15,7 +15,7 @@ use freestone_sys::sim::Simulated;
 const ALL: usize = usize::MAX;
 
 fn effort() -> Effort {
-    Effort { slabs: ALL, calls: ALL, wanted: false }
+    Effort { slabs: ALL, calls: ALL, wanted: false, breaks: true }
 }
 
 /// A list that has handed out `count` blocks of `size` bytes, in the order of their addresses.
@@ -105,7 +105,7 @@ fn what_was_swept_serves_last_and_is_swept_again_once_blocks_came_back() {
     // Few calls a time, and refusals, do no harm.
     system.refuse_all(true);
     central.give_back(class, &heap, &kept[1..3]);
-    central.sweep(class, &heap, &mut Effort { slabs: 3, calls: 1, wanted: false });
+    central.sweep(class, &heap, &mut Effort { slabs: 3, calls: 1, wanted: false, breaks: true });
     central.sweep(class, &heap, &mut effort());
     assert_eq!(central.sweep(class, &heap, &mut effort()), 0);
     system.refuse_all(false);

@@ -13,7 +13,8 @@
 //! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
 //!
 //! A system whose memory is in small pieces has to collect a huge page first, which takes longer than it saves. So each touch is
-//! timed, and slow ones are followed by ever more pieces without. (mimalloc 2.3 and later ask for huge pages for all of
+//! timed, and slow ones are followed by ever more pieces without, until the thread has worked for long: what is touched again and again is
+//! found sooner in huge pages, so they pay in the end. (mimalloc 2.3 and later ask for huge pages for all of
 //! their memory; TCMalloc's huge-page-aware page heap packs them: Hunter et al., OSDI 2021.)
 //!
 //! # Safety
@@ -21,6 +22,7 @@
 //! What is touched is a clean page of a span that this thread was just handed: it reads as zero, and zero is written.
 #![allow(unsafe_code)]
 
+use core::ops::Range;
 use core::ptr::with_exposed_provenance_mut;
 
 use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
@@ -30,16 +32,20 @@ use super::policy::HugePages;
 use super::span::SpanRef;
 use super::state::Op;
 use super::{PageHeap, dirty};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Pages of a huge page.
-const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
+pub(super) const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
+/// So many free pages of a huge page are worth breaking it: a quarter.
+const WORTH_BREAKING: usize = PIECE / 4;
 /// Pages in use below which a heap is too small for it: 12 MiB.
 pub(super) const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
 /// A touch that takes longer does not pay: about what 512 page faults take.
 const SLOW_NS: u64 = 700_000;
 /// Most pieces that are left out after a slow touch.
 const MOST_LEFT_OUT: u32 = 256;
+/// But none any more once the thread has worked so many times as long as the touch took.
+const WORTH: u64 = 16;
 
 /// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
 const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
@@ -49,6 +55,9 @@ const TOUCHED_TURNS: u32 = 8;
 const UNTOUCHED_TURNS: u32 = 64;
 /// So many blocks after the probe, it is looked at already.
 const EARLY_LOOKS: u32 = 3;
+
+/// Huge pages that are remembered, by their address: those of 8 GiB, beyond that the ones made last.
+const REMEMBERED: usize = 4096;
 
 const UNKNOWN: u8 = 0;
 const OFFERED: u8 = 1;
@@ -61,7 +70,11 @@ pub(super) struct Huge {
     left_out: AtomicU32,
     /// How many were left out the last time.
     lately: AtomicU32,
+    /// When the last slow touch has paid: a time of the thread's own clock.
+    paid: AtomicU64,
     probe: Probe,
+    /// The huge pages that were made and not broken since: each one's first page, as a multiple of [`PIECE`].
+    made: [AtomicU32; REMEMBERED],
 }
 
 /// What becomes of long blocks. Threads may disturb each other here: a guess is wrong for a few blocks then.
@@ -102,8 +115,40 @@ impl Huge {
             offer: AtomicU8::new(UNKNOWN),
             left_out: AtomicU32::new(0),
             lately: AtomicU32::new(0),
+            paid: AtomicU64::new(0),
             probe: Probe::new(),
+            made: [const { AtomicU32::new(0) }; REMEMBERED],
         }
+    }
+
+    /// Whether the page, of the address space, lies in a huge page.
+    #[inline]
+    pub(super) fn has(&self, page: usize) -> bool {
+        let piece = page / PIECE;
+        self.made[piece % REMEMBERED].load(Relaxed) as usize == piece
+    }
+
+    /// These pages, of the address space, at least one, go back: what they lie in is no huge page any more.
+    pub(super) fn note_broken(&self, pages: Range<usize>) {
+        for piece in pages.start / PIECE..=(pages.end - 1) / PIECE {
+            if self.has(piece * PIECE) {
+                self.made[piece % REMEMBERED].store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Leaves out of `pages`, of the address space, what would break a huge page of which they cover less than a quarter.
+    pub(super) fn spare(&self, pages: Range<usize>) -> Range<usize> {
+        let Range { mut start, mut end } = pages;
+        let piece_end = (start + 1).next_multiple_of(PIECE);
+        if self.has(start) && end.min(piece_end) - start < WORTH_BREAKING {
+            start = end.min(piece_end);
+        }
+        let piece = end.saturating_sub(1) / PIECE * PIECE;
+        if start < end && self.has(end - 1) && end - start.max(piece) < WORTH_BREAKING {
+            end = start.max(piece);
+        }
+        start..end
     }
 
     /// Whether the system gives huge pages to those who ask.
@@ -114,19 +159,21 @@ impl Huge {
         self.offer.load(Relaxed) == OFFERED
     }
 
-    /// Whether the next piece is to be one: not after slow touches.
-    fn is_due(&self) -> bool {
+    /// Whether the next piece is to be one: not soon after slow touches.
+    fn is_due(&self, thread_ns: u64) -> bool {
         let left_out = self.left_out.load(Relaxed);
-        // Two threads may count one piece: nothing depends on it.
+        // Two threads may count one piece, and each has a clock of its own: a guess is wrong for a few pieces then.
         self.left_out.store(left_out.saturating_sub(1), Relaxed);
-        left_out == 0
+        left_out == 0 || thread_ns >= self.paid.load(Relaxed)
     }
 
-    fn learn(&self, took_ns: u64) {
+    /// A touch took `took_ns`, until `thread_ns`.
+    fn learn(&self, took_ns: u64, thread_ns: u64) {
         let lately =
             if took_ns < SLOW_NS { 0 } else { (self.lately.load(Relaxed) * 4).clamp(4, MOST_LEFT_OUT) };
         self.lately.store(lately, Relaxed);
         self.left_out.store(lately, Relaxed);
+        self.paid.store(thread_ns.saturating_add(took_ns.saturating_mul(WORTH)), Relaxed);
     }
 }
 
@@ -180,7 +227,9 @@ impl<S: System> PageHeap<S> {
             }
         }
         for piece in clean {
-            if self.huge.is_due() && (piece + PIECE <= end || self.locked(|op| op.take_piece(span))) {
+            if self.huge.is_due(self.system.thread_ns())
+                && (piece + PIECE <= end || self.locked(|op| op.take_piece(span)))
+            {
                 self.make_huge(piece * PAGE_SIZE);
                 span.begin_look(false);
             }
@@ -195,7 +244,12 @@ impl<S: System> PageHeap<S> {
         // SAFETY: a page of the span, aligned, mapped, and this thread's alone.
         unsafe { &*page }.store(0, Relaxed);
         self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, false);
-        self.huge.learn(self.system.thread_ns().saturating_sub(began));
+        let ended = self.system.thread_ns();
+        if self.system.seems_touched(start, PIECE * PAGE_SIZE) {
+            let piece = (start >> PAGE_SHIFT) / PIECE;
+            self.huge.made[piece % REMEMBERED].store(piece as u32, Relaxed);
+        }
+        self.huge.learn(ended.saturating_sub(began), ended);
     }
 }
 
@@ -223,5 +277,42 @@ impl<S: System> Op<'_, S> {
         }
         let end = self.map.base() + index + pages;
         end.next_multiple_of(PIECE) - end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_huge_page_is_spared_where_less_than_a_quarter_of_it_would_go() {
+        let huge = Huge::new();
+        let (known, after) = (5 * PIECE, 6 * PIECE);
+        huge.made[5].store(5, Relaxed);
+        // Within it, a little and a quarter.
+        assert!(huge.spare(known + 9..known + 9 + WORTH_BREAKING - 1).is_empty());
+        assert_eq!(huge.spare(known..known + WORTH_BREAKING), known..known + WORTH_BREAKING);
+        // From it into the next, from the one before, and all of it.
+        assert_eq!(huge.spare(after - 8..after + 8), after..after + 8);
+        assert_eq!(huge.spare(known - 8..known + 8), known - 8..known);
+        assert_eq!(huge.spare(known - 8..after + 8), known - 8..after + 8);
+        // Another that shares its place in the table is not known, and leaves it alone.
+        let other = known + REMEMBERED * PIECE;
+        assert_eq!(huge.spare(other..other + 1), other..other + 1);
+        huge.note_broken(other..other + 1);
+        assert!(huge.has(known));
+        huge.note_broken(known - 8..known + 1);
+        assert_eq!(huge.spare(known + 9..known + 10), known + 9..known + 10);
+    }
+
+    #[test]
+    fn a_slow_touch_is_made_up_for_by_work() {
+        let huge = Huge::new();
+        assert!(huge.is_due(0));
+        huge.learn(SLOW_NS, 1_000_000);
+        let paid = 1_000_000 + SLOW_NS * WORTH;
+        assert!(!huge.is_due(paid - 1) && huge.is_due(paid));
+        huge.learn(SLOW_NS / 2, paid);
+        assert!(huge.is_due(paid));
     }
 }

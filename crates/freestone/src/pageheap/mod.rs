@@ -48,6 +48,7 @@ pub(crate) use census::Seen;
 pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use policy::{HugePages, Policy};
+pub(crate) use purge::Breaking;
 pub(crate) use span::{Span, SpanRef, SpanState, is_whole_os_pages};
 pub(crate) use watch::{FIRST_CALLS, FIRST_LOOK};
 

@@ -19,6 +19,7 @@ use core::ops::Range;
 use freestone_base::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use freestone_sys::System;
 
+use super::huge::PIECE;
 use super::index::BINS;
 use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
@@ -29,6 +30,20 @@ const SLICE: usize = (16 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
+
+/// Which huge pages may be broken, that a part of them goes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Breaking {
+    /// Any.
+    Any,
+    /// Of those that are known none of which less than a quarter would go.
+    Worthy,
+    /// None, be they known or not.
+    No,
+}
+
+/// Spans in a row whose pages stay, after which others, which are no longer, are not looked at.
+const MOST_SPARED: usize = 64;
 
 impl<S: System> PageHeap<S> {
     /// Gives up the addresses of the free span at page `freed` of the window, where [`Op::untidy`] wants that.
@@ -45,48 +60,57 @@ impl<S: System> PageHeap<S> {
     /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was. Spans that the
     /// system refuses to purge (locked in memory, for instance) are passed over.
     pub(crate) fn purge(&self, most: PageCount) -> PageCount {
-        self.purge_by(most, PageCount(1))
+        self.purge_breaking(most, Breaking::Any)
     }
 
-    /// The same, but only ranges of whole multiples of `grain` pages, a power of two: so that no huge page is broken.
-    pub(crate) fn purge_by(&self, most: PageCount, grain: PageCount) -> PageCount {
+    /// The same, but not at the price of every huge page.
+    pub(crate) fn purge_breaking(&self, most: PageCount, breaking: Breaking) -> PageCount {
         let _sender = self.sender.lock();
-        let os_page = (self.system.os_page_size() / PAGE_SIZE).max(1);
-        PageCount(self.purge_held(most.0, grain.0.max(os_page)))
+        PageCount(self.purge_held(most.0, breaking))
     }
 
     /// Gives the memory of OS pages back that lie in a slab, on the demand of its owner, who relies on nothing in them; whether it went.
     pub(crate) fn purge_unused(&self, span: SpanRef, addr: usize, len: usize) -> bool {
         debug_assert!(addr >= span.start() && addr + len <= span.start() + span.bytes());
+        self.huge.note_broken(addr >> PAGE_SHIFT..(addr + len).div_ceil(PAGE_SIZE));
         // SAFETY: pages of a span in use, by its owner's demand (H1).
         unsafe { self.system.purge(addr, len) }.is_ok()
     }
 
+    /// Whether any of the span's pages lie in a huge page that was made.
+    pub(crate) fn is_in_huge_page(&self, span: SpanRef) -> bool {
+        let first = span.first_page();
+        self.huge.has(first) || self.huge.has(first + span.pages().0 - 1)
+    }
+
     /// Purges, a bin of the index at a time. The caller holds the sender's lock.
-    fn purge_held(&self, most: usize, grain: usize) -> usize {
-        let (mut purged, mut end) = (0, BINS);
+    fn purge_held(&self, most: usize, breaking: Breaking) -> usize {
+        let (mut purged, mut end, mut spared) = (0, BINS, 0);
         let mut refused = SpanList::new();
         while purged < most
+            && spared < MOST_SPARED
             && let Some((bin, mut away)) = self.settled(|op| op.send_away(end, most - purged))
         {
             // What was refused stays away until the end, so that others of its bin have their turn.
             end = bin;
             while let Some(span) = away.pop() {
-                let Some(clean) = self.purge_span(span, most.saturating_sub(purged), grain) else {
+                let Some(clean) = self.purge_span(span, most.saturating_sub(purged), breaking) else {
                     refused.push(span);
+                    spared += usize::from(breaking == Breaking::Worthy);
                     end = bin + 1;
                     continue;
                 };
+                spared = 0;
                 purged += dirty::count(&self.map, clean.clone());
                 self.settled(|op| op.bring_back(span, Some(clean)));
             }
         }
         // What is parked is hardly resident: last.
         while purged < most
-            && grain <= (self.system.os_page_size() / PAGE_SIZE).max(1)
+            && breaking != Breaking::No
             && let Some((span, resident)) = self.settled(|op| op.send_parked())
         {
-            let Some(clean) = self.purge_span(span, usize::MAX, grain) else {
+            let Some(clean) = self.purge_span(span, usize::MAX, Breaking::Any) else {
                 refused.push(span);
                 continue;
             };
@@ -101,9 +125,19 @@ impl<S: System> PageHeap<S> {
 
     /// Purges a span that is away as far as needed to be rid of `most` dirty pages, in one call. Returns the pages of
     /// the window that are clean now.
-    fn purge_span(&self, span: SpanRef, most: usize, grain: usize) -> Option<Range<usize>> {
-        let first = self.map.index(span);
-        let range = self.dirty_range(first..first + span.pages().0, most, grain)?;
+    fn purge_span(&self, span: SpanRef, most: usize, breaking: Breaking) -> Option<Range<usize>> {
+        let (first, base) = (self.map.index(span), self.map.base());
+        let os_page = (self.system.os_page_size() / PAGE_SIZE).max(1);
+        let grain = if breaking == Breaking::No { PIECE.max(os_page) } else { os_page };
+        let mut range = self.dirty_range(first..first + span.pages().0, most, grain)?;
+        if breaking == Breaking::Worthy {
+            let spared = self.huge.spare(base + range.start..base + range.end);
+            range = spared.start - base..spared.end - base;
+        }
+        if range.is_empty() {
+            return None;
+        }
+        self.huge.note_broken(base + range.start..base + range.end);
         let (addr, len) = ((self.map.base() + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
         // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
         unsafe { self.system.purge(addr, len) }.ok()?;

@@ -317,10 +317,10 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
     let spans = [700, 1, 200, 1].map(|pages| large(&heap, pages));
     heap.free(spans[0]);
     heap.free(spans[2]);
-    let whole = heap.purge_by(PageCount(usize::MAX), PageCount(256));
+    let whole = heap.purge_breaking(PageCount(usize::MAX), Breaking::No);
     assert!(whole.0.is_multiple_of(256) && whole.0 >= 256, "{whole:?}");
     assert_eq!(dirty_pages(&heap), 900 - whole.0);
-    assert_eq!(heap.purge_by(PageCount(usize::MAX), PageCount(256)), PageCount(0));
+    assert_eq!(heap.purge_breaking(PageCount(usize::MAX), Breaking::No), PageCount(0));
     assert_eq!(heap.purge_all().0, 900 - whole.0);
     checked(&heap);
 }

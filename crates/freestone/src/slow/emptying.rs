@@ -80,7 +80,7 @@ pub(crate) fn sweep_kept_slabs() -> usize {
     for class in scavenge::served_classes() {
         // The first look finds out which slabs are at rest; nobody has to wait for that here.
         for _ in 0..2 {
-            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX, wanted: true };
+            let mut effort = Effort { slabs: usize::MAX, calls: usize::MAX, wanted: true, breaks: true };
             purged += CENTRALS[class.index()].sweep(class, &LEVELS.pages, &mut effort);
         }
     }

@@ -28,6 +28,11 @@ pub fn thread_ns() -> u64 {
     read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Nanoseconds for which all threads of the process have run.
+pub fn process_ns() -> u64 {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 fn read_clock(clock: libc::clockid_t) -> u64 {
     let _preserved = PreservedErrno::new();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

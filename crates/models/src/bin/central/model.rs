@@ -155,7 +155,7 @@ impl World {
                 }
                 6 => self.list(thread).drain(self.class, &self.heap),
                 7 => {
-                    let mut effort = Effort { slabs: 4, calls: 8, wanted: false };
+                    let mut effort = Effort { slabs: 4, calls: 8, wanted: false, breaks: true };
                     self.list(thread).sweep(self.class, &self.heap, &mut effort);
                 }
                 _ => self.list(thread).stop_filling(&self.heap, &self.places[thread]),
