@@ -61,6 +61,8 @@ const MANY: usize = {
 pub const MANY_COUNT: usize = MANY + (VARIANTS - 1) * SHARING;
 /// The largest size, in bytes, of a block that shares its cache line.
 pub const MAX_SHARING: usize = 8 * SHARING;
+/// The most blocks of a slab.
+pub const MAX_BLOCKS: usize = 2048;
 /// Variants of each class whose blocks share cache lines.
 pub const VARIANTS: usize = 4;
 
@@ -203,8 +205,16 @@ impl ClassInfo {
     /// number or none. O(1), no division, one multiplication: after Lemire, Kaser & Kurz, Faster Remainder by Direct Computation, 2019.
     #[inline]
     pub const fn block_starting_at(&self, offset: usize) -> Option<usize> {
+        let (block, begins) = self.block_around(offset);
+        if begins { Some(block) } else { None }
+    }
+
+    /// The number of the block that contains byte `offset` of a slab, and whether it begins there. For an offset behind the blocks the
+    /// number is too large for a block's. O(1), no division, one multiplication.
+    #[inline]
+    pub const fn block_around(&self, offset: usize) -> (usize, bool) {
         let quotient = self.quotient(offset);
-        if (quotient as u64) < self.reciprocal { Some((quotient >> 64) as usize) } else { None }
+        ((quotient >> 64) as usize, (quotient as u64) < self.reciprocal)
     }
 
     /// The number of blocks before `offset`, as a fraction with 64 bits behind the point.
@@ -469,7 +479,7 @@ const _: () = {
     while n < CLASS_COUNT {
         let info = CLASSES[n];
         assert!((info.slab_pages as u128 * PAGE_SIZE as u128 * info.size as u128) < 1 << 64 && info.size > 1);
-        assert!(info.batch <= info.cache_max && info.blocks as usize <= 4096);
+        assert!(info.batch <= info.cache_max && info.blocks as usize <= MAX_BLOCKS);
         n += 1;
     }
 };

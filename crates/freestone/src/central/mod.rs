@@ -203,18 +203,28 @@ impl Central {
     ) -> Option<usize> {
         let mut state = self.state.lock();
         state.flow.note(false);
-        if let Some((&block, rest)) = state.transfer.top(want).split_last() {
-            let kept = keep(rest);
-            state.transfer.remove(want, kept);
-            self.scattered.store(state.look_for_scatter(class_info(class)), Ordering::Relaxed);
-            return Some(block);
+        let held = state.transfer.len();
+        let mut got = want;
+        if held < want {
+            // The others are written beside those, and leave with them.
+            let Some(room) = state.transfer.lend(want - held) else {
+                return self.refill_without_room::<N>(state, class, source, filling, want, keep);
+            };
+            let out = &mut room[held..want];
+            let taken = self.fetch_from_slabs(&mut state, class, source, filling, held == 0, out);
+            state.transfer.return_with(room, taken);
+            got = held + taken;
         }
-        self.refill_from_slabs::<N>(state, class, source, filling, want, keep)
+        let (&block, rest) = state.transfer.top(got).split_last()?;
+        let kept = keep(rest);
+        state.transfer.remove(got, kept);
+        self.scattered.store(state.look_for_scatter(class_info(class)), Ordering::Relaxed);
+        Some(block)
     }
 
-    /// The same where less than that lies in transfer. Not inlined: the array shall burden no other path's stack.
+    /// The same where there is no room yet. Not inlined: the array shall burden no other path's stack.
     #[inline(never)]
-    fn refill_from_slabs<const N: usize>(
+    fn refill_without_room<const N: usize>(
         &self,
         mut state: Guard<'_, State>,
         class: ClassId,
@@ -256,14 +266,31 @@ impl Central {
         filling: &AtomicPtr<Span>,
         out: &mut [usize],
     ) -> usize {
+        let got = state.transfer.take(out);
+        let got = got + self.fetch_from_slabs(state, class, source, filling, got == 0, &mut out[got..]);
+        self.scattered.store(state.look_for_scatter(class_info(class)), Ordering::Relaxed);
+        got
+    }
+
+    /// Takes up to `out.len()` blocks out of slabs, out of new ones only where there is no other block and `may_grow`.
+    fn fetch_from_slabs(
+        &self,
+        state: &mut State,
+        class: ClassId,
+        source: &impl SlabSource,
+        filling: &AtomicPtr<Span>,
+        may_grow: bool,
+        out: &mut [usize],
+    ) -> usize {
         let info = class_info(class);
-        let mut got = state.transfer.take(out);
+        let mut got = 0;
         while got < out.len() {
             let span = match SpanRef::from_ptr(filling.load(Ordering::Relaxed)) {
                 Some(span) => span,
                 None => {
+                    let may_grow = may_grow && got == 0;
                     let next =
-                        state.fullest().or_else(|| if got == 0 { state.grow(class, source) } else { None });
+                        state.fullest().or_else(|| if may_grow { state.grow(class, source) } else { None });
                     let Some(span) = next else { break };
                     span.begin_filling();
                     filling.store(span.as_ptr(), Ordering::Relaxed);
@@ -282,7 +309,6 @@ impl Central {
                 filling.store(null_mut(), Ordering::Relaxed);
             }
         }
-        self.scattered.store(state.look_for_scatter(info), Ordering::Relaxed);
         got
     }
 
@@ -371,16 +397,20 @@ impl Central {
         own: bool,
     ) -> Option<bool> {
         let info = class_info(class);
+        let may = blocks.len() > 1
+            && blocks.len() >= info.batch as usize / 2
+            && state.transfer.may_admit(info, blocks.len())
+            && transfers()
+            && !self.is_scattered()
+            && source.may_move(class, blocks);
+        if !may {
+            return None;
+        }
         // What others freed, the class's own cache will ask for little by little: no more of it than usual, whatever its order.
         let shares = info.size as usize <= MAX_SHARING;
         let together = own && transfer::lie_together(blocks);
-        let passes = blocks.len() > 1
-            && transfers()
-            && !self.is_scattered()
-            && source.may_move(class, blocks)
-            && blocks.len() >= info.batch as usize / 2
-            && (together || !own || !shares);
-        passes.then_some(together && class.among_many().is_some() && state.flow.run > LONG_RUN)
+        let many = together && class.among_many().is_some() && state.flow.run > LONG_RUN;
+        (together || !own || !shares).then_some(many)
     }
 
     /// Puts blocks back into their slabs.
@@ -517,45 +547,43 @@ impl State {
     }
 
     /// Puts blocks back into their slabs. Blocks that come in a row from one slab cost one look at it.
-    fn put_all(&mut self, class: ClassId, source: &impl SlabSource, mut blocks: &[usize]) {
+    fn put_all(&mut self, class: ClassId, source: &impl SlabSource, blocks: &[usize]) {
         let info = class_info(class);
-        while let Some(&block) = blocks.first() {
+        let mut left = blocks;
+        while let Some(&block) = left.first() {
             let put = match source.span_of(block) {
-                Some(span) if span.is_slab_of(class) => self.put_run(info, source, span, blocks),
+                Some(span) if span.is_slab_of(class) => {
+                    let put = match slab::put_run(span, info, left) {
+                        Ok(put) => put,
+                        Err((misuse, block)) => misused(misuse, block, class),
+                    };
+                    self.free_blocks += put;
+                    if span.free_blocks() >= span.border() {
+                        self.file_fuller(source, span, put, &left[put..]);
+                    }
+                    put
+                }
                 span => put_foreign(class, source, span, block),
             };
-            blocks = &blocks[put..];
+            left = &left[put..];
         }
     }
 
-    /// Puts those blocks into a slab with which `blocks` begins, and files it where its fullness changed that much; returns how
-    /// many.
-    #[inline(always)]
-    fn put_run(
-        &mut self,
-        info: &ClassInfo,
-        source: &impl SlabSource,
-        span: SpanRef,
-        blocks: &[usize],
-    ) -> usize {
-        let (put, free) = match slab::put_run(span, info, blocks) {
-            Ok(put) => put,
-            Err((misuse, block)) => Fault::from(misuse).abort(block, span.class()),
-        };
-        self.free_blocks += put;
-        if free >= span.border() {
-            if free == span.blocks() {
-                // The slab forgets whose bits are set when it goes back.
-                let inside = |block: usize| block.wrapping_sub(span.start()) < span.bytes();
-                if let Some(&stray) = blocks[put..].iter().find(|&&block| inside(block)) {
-                    let is_block = slab::is_free(span, info, stray);
-                    let fault = if is_block { Fault::DoubleFree } else { Fault::InvalidFree };
-                    fault.abort(stray, span.class());
-                }
+    /// Files a slab whose fullness changed that much when `put` blocks came; `rest` are to be put back next. Not inlined: most blocks come
+    /// without.
+    #[inline(never)]
+    fn file_fuller(&mut self, source: &impl SlabSource, span: SpanRef, put: usize, rest: &[usize]) {
+        let (class, free) = (span.class(), span.free_blocks());
+        if free == span.blocks() {
+            // The slab forgets whose bits are set when it goes back.
+            let inside = |block: usize| block.wrapping_sub(span.start()) < span.bytes();
+            if let Some(&stray) = rest.iter().find(|&&block| inside(block)) {
+                let is_block = slab::is_free(span, class_info(class), stray);
+                let fault = if is_block { Fault::DoubleFree } else { Fault::InvalidFree };
+                fault.abort(stray, class);
             }
-            self.file(source, span, bucket_for(span, free - put, info));
         }
-        put
+        self.file(source, span, bucket_for(span, free - put, class_info(class)));
     }
 
     /// Puts an idle slab where its fullness wants it; `before` is the bucket it lies in.
@@ -628,6 +656,13 @@ fn put_foreign(class: ClassId, source: &impl SlabSource, span: Option<SpanRef>, 
         Fault::InvalidFree.abort(block, class);
     }
     1
+}
+
+/// Ends the process with a message.
+#[cold]
+#[inline(never)]
+fn misused(misuse: slab::Misuse, block: usize, class: ClassId) -> ! {
+    Fault::from(misuse).abort(block, class)
 }
 
 impl From<slab::Misuse> for Fault {

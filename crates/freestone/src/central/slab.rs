@@ -3,6 +3,7 @@
 //! Requires of the caller: the lock of the slab's class (or heap) is held. Bit = 1 means the block is free.
 
 use freestone_base::ClassInfo;
+use freestone_base::size_class::MAX_BLOCKS;
 
 use crate::pageheap::SpanRef;
 use crate::sync::atomic::Ordering;
@@ -100,88 +101,125 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
     put_run(span, info, &[addr]).map(drop).map_err(|(misuse, _)| misuse)
 }
 
-/// Puts those blocks back with which `addrs` begins whose bits lie in one word of the slab's bitmap, the first at least; returns how many
-/// and how many of the slab's are free then, or the first misuse and its address, after which the slab must not be used any more. O(blocks).
-///
-/// No further than a word, though more may lie in the slab: where blocks come in no order, whether they do is a branch that
-/// no processor foresees, and costs more than looking for the slab once more. Neighbours, upwards or downwards, have their
-/// bits set together; whether there are any is seen from the fourth, since two side by side come by chance.
+/// Puts blocks back with which `addrs` begins and that lie in the slab, the first at least; returns how many, or the first misuse and
+/// its address, after which the slab must not be used any more. O(blocks).
 #[inline(always)]
-pub(crate) fn put_run(
-    span: SpanRef,
-    info: &ClassInfo,
-    addrs: &[usize],
-) -> Result<(usize, usize), (Misuse, usize)> {
-    let (first_block, blocks, size) = (span.first_block(), span.blocks(), info.size as usize);
-    // Only an address in the slab has an offset that is the product of a block's number.
-    let number =
-        |addr: usize| info.block_starting_at(addr.wrapping_sub(first_block)).filter(|&block| block < blocks);
-    let free = span.free_blocks();
-    let Some(&addr) = addrs.first() else { return Ok((0, free)) };
-    let Some(block) = number(addr) else { return Err((Misuse::NotABlock, addr)) };
-    let (index, bit) = (block / 64, block % 64);
+pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
+    let Some(&addr) = addrs.first() else { return Ok(0) };
+    let inside =
+        |at: usize| addrs.get(at).is_some_and(|&other| other.wrapping_sub(span.start()) < span.bytes());
+    if inside(1) && inside(MANY - 1) {
+        let (fourth, size) = (addrs[3].wrapping_sub(addr), info.size as usize);
+        return match fourth {
+            _ if fourth == 3 * size => put_row(span, info, addrs, size),
+            _ if fourth == (3 * size).wrapping_neg() => put_row(span, info, addrs, size.wrapping_neg()),
+            _ => put_many(span, info, addrs),
+        };
+    }
+    let block = number(span, info, addr).ok_or((Misuse::NotABlock, addr))?;
+    set_free(span, info, block / 64, 1 << (block % 64))?;
+    span.set_free_blocks(span.free_blocks() + 1);
+    Ok(1)
+}
+
+/// Of so many blocks, the first, the second and the last lie in one slab where it is taken to be worth while to put all that do back
+/// together.
+const MANY: usize = 8;
+
+/// As [`put_run`]: those that follow the first at distances of `step`, a block's size upwards or downwards.
+#[inline(never)]
+fn put_row(span: SpanRef, info: &ClassInfo, addrs: &[usize], step: usize) -> Result<usize, (Misuse, usize)> {
+    let Some(&addr) = addrs.first() else { return Ok(0) };
+    let block = number(span, info, addr).ok_or((Misuse::NotABlock, addr))?;
+    let upwards = step == info.size as usize;
+    let most = if upwards { span.blocks() - block } else { block + 1 };
+    let pairs = addrs.windows(2).take(most - 1);
+    let put = 1 + pairs.take_while(|pair| pair[1].wrapping_sub(pair[0]) == step).count();
+    let (mut from, end) = if upwards { (block, block + put) } else { (block + 1 - put, block + 1) };
+    while from < end {
+        let (bit, count) = (from % 64, (end - from).min(64 - from % 64));
+        set_free(span, info, from / 64, u64::MAX >> (64 - count) << bit)?;
+        from += count;
+    }
+    span.set_free_blocks(span.free_blocks() + put);
+    Ok(put)
+}
+
+/// As [`put_run`]: all that lie in the slab.
+///
+/// Each is marked in a byte of its own, and the marks become bits a word at a time. So nothing waits for what was stored a moment ago,
+/// and no branch depends on where in the slab the next block lies, which no processor foresees.
+#[inline(never)]
+fn put_many(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
+    let mut marks = [0; MAX_BLOCKS];
+    let mut touched = 0_u64;
+    let (first_block, blocks) = (span.first_block(), span.blocks().min(MAX_BLOCKS));
+    let mut put = 0;
+    while let Some(&addr) = addrs.get(put) {
+        let (block, begins) = info.block_around(addr.wrapping_sub(first_block));
+        if block >= blocks {
+            break;
+        }
+        if !begins {
+            return Err((Misuse::NotABlock, addr));
+        }
+        if marks[block] != 0 {
+            return Err((Misuse::AlreadyFree, addr));
+        }
+        marks[block] = 1;
+        touched |= 1 << (block / 64);
+        put += 1;
+    }
+    if put == 0 {
+        return addrs.first().map_or(Ok(0), |&addr| Err((Misuse::NotABlock, addr)));
+    }
+    while touched != 0 {
+        let index = touched.trailing_zeros() as usize;
+        touched &= touched - 1;
+        let marks = marks[index * 64..][..64].as_chunks::<8>().0;
+        let bits = (0..8).fold(0, |bits, at| bits | gather(u64::from_le_bytes(marks[at])) << (8 * at));
+        set_free(span, info, index, bits)?;
+    }
+    span.set_free_blocks(span.free_blocks() + put);
+    Ok(put)
+}
+
+/// The lowest bits of eight bytes of which all other bits are clear, side by side.
+fn gather(bytes: u64) -> u64 {
+    // Of the product, bit `56 + n` is that of byte `n`, moved by `56 - 7 * n`. No two bits of the sum meet, so nothing is carried.
+    bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Marks blocks free whose bits in a word of the bitmap are set in `mask`. The count of free blocks stays.
+#[inline(always)]
+fn set_free(span: SpanRef, info: &ClassInfo, index: usize, mask: u64) -> Result<(), (Misuse, usize)> {
     let word = &span.bitmap()[index];
-    let mut bits = word.load(Ordering::Relaxed);
+    let bits = word.load(Ordering::Relaxed);
+    if bits & mask != 0 {
+        let again = index * 64 + (bits & mask).trailing_zeros() as usize;
+        return Err((Misuse::AlreadyFree, span.first_block() + again * info.size as usize));
+    }
+    word.store(bits | mask, Ordering::Relaxed);
     if index < span.hint() {
         span.set_hint(index);
     }
-    // Alone, as most are that come in no order.
-    let is_near = |next: usize| next.wrapping_sub(addr).wrapping_add(64 * size) < 128 * size;
-    if !addrs.get(1).is_some_and(|&next| is_near(next)) {
-        if bits >> bit & 1 != 0 {
-            return Err((Misuse::AlreadyFree, addr));
-        }
-        word.store(bits | 1 << bit, Ordering::Relaxed);
-        span.set_free_blocks(free + 1);
-        return Ok((1, free + 1));
-    }
-    let fourth = addrs.get(3).map_or(0, |fourth| fourth.wrapping_sub(addr));
-    let upwards = fourth == 3 * size;
-    let (mut mask, mut put) = (1 << bit, 1);
-    if upwards || fourth == (3 * size).wrapping_neg() {
-        let (step, most) =
-            if upwards { (size, (63 - bit).min(blocks - 1 - block)) } else { (size.wrapping_neg(), bit) };
-        let more = neighbours(addrs, step, most);
-        mask = u64::MAX >> (63 - more) << if upwards { bit } else { bit - more };
-        put += more;
-    }
-    loop {
-        if bits & mask != 0 {
-            let again = index * 64 + (bits & mask).trailing_zeros() as usize;
-            return Err((Misuse::AlreadyFree, first_block + again * size));
-        }
-        bits |= mask;
-        match addrs.get(put).and_then(|&addr| number(addr)) {
-            Some(block) if block / 64 == index => mask = 1 << (block % 64),
-            _ => break,
-        }
-        put += 1;
-    }
-    word.store(bits, Ordering::Relaxed);
-    span.set_free_blocks(free + put);
-    Ok((put, free + put))
+    Ok(())
 }
 
-/// How many of `addrs`, at most `most`, follow the first at distances of `step`, one after the other.
-#[inline]
-fn neighbours(addrs: &[usize], step: usize, most: usize) -> usize {
-    let pairs = addrs.windows(2).take(most);
-    pairs.take_while(|pair| pair[1].wrapping_sub(pair[0]) == step).count()
+/// The number of the block that begins at `addr`.
+#[inline(always)]
+fn number(span: SpanRef, info: &ClassInfo, addr: usize) -> Option<usize> {
+    // Only an address in the slab has an offset that is the product of a block's number.
+    let (block, begins) = info.block_around(addr.wrapping_sub(span.first_block()));
+    if begins && block < span.blocks() { Some(block) } else { None }
 }
 
 /// Whether `addr` is the start of a block of the slab that is marked free.
 pub(crate) fn is_free(span: SpanRef, info: &ClassInfo, addr: usize) -> bool {
-    match block_number(span, info, addr.wrapping_sub(span.first_block())) {
+    match number(span, info, addr) {
         Some(block) => span.bitmap()[block / 64].load(Ordering::Relaxed) >> (block % 64) & 1 != 0,
         None => false,
     }
-}
-
-fn block_number(span: SpanRef, info: &ClassInfo, offset: usize) -> Option<usize> {
-    if offset >= span.pages().bytes() {
-        return None;
-    }
-    info.block_starting_at(offset).filter(|&block| block < span.blocks())
 }
 
 /// Checks the slab's counters against its bits.

@@ -373,15 +373,31 @@ fn what_is_no_live_block_is_not_put_back() {
     let class = class_of(48).unwrap();
     let span = heap.alloc_slab(class).expect("memory");
     let (info, size) = (class_info(class), class_info(class).size as usize);
-    let mut some = [0; 8];
-    assert_eq!(slab::take(span, info, &mut some), 8);
+    let mut some = [0; 16];
+    assert_eq!(slab::take(span, info, &mut some), 16);
     let first = span.first_block();
+    let block = |number: usize| first + number * size;
     assert_eq!(slab::put(span, info, first + 1), Err(slab::Misuse::NotABlock));
-    assert_eq!(slab::put(span, info, first + 8 * size), Err(slab::Misuse::AlreadyFree));
-    // In a run, upwards and downwards: the one that is free is named.
-    let upwards = [first + 6 * size, first + 7 * size, first + 8 * size];
-    assert_eq!(slab::put_run(span, info, &upwards), Err((slab::Misuse::AlreadyFree, first + 8 * size)));
-    let below = [first + size, first, first.wrapping_sub(size)];
-    assert_eq!(slab::put_run(span, info, &below), Ok((2, span.blocks() - 6)));
+    assert_eq!(slab::put(span, info, block(16)), Err(slab::Misuse::AlreadyFree));
+    // In some order: the one that comes twice is named, and the one that is none.
+    let mixed: Vec<usize> = [3, 1, 0, 2, 7, 6, 5, 4].into_iter().map(block).collect();
+    let with = |last: usize| [&mixed[..], &[last]].concat();
+    assert_eq!(slab::put_run(span, info, &with(block(3))), Err((slab::Misuse::AlreadyFree, block(3))));
+    let inside = block(3) + 8;
+    assert_eq!(slab::put_run(span, info, &with(inside)), Err((slab::Misuse::NotABlock, inside)));
+    // No further than the slab.
+    let outside = with(first.wrapping_sub(size));
+    assert_eq!(slab::put_run(span, info, &outside), Ok(8));
+    assert_eq!(slab::put_run(span, info, &outside[8..]), Err((slab::Misuse::NotABlock, outside[8])));
     slab::verify(span).expect("counts and hint agree with the bits");
+    // In a row, downwards and upwards: the one that is free is named.
+    let downwards: Vec<usize> = (0..16).rev().map(block).collect();
+    assert_eq!(slab::put_run(span, info, &downwards[..8]), Ok(8));
+    slab::verify(span).expect("counts and hint agree with the bits");
+    assert_eq!(slab::take(span, info, &mut some), 16);
+    let upwards: Vec<usize> = (8..17).map(block).collect();
+    assert_eq!(slab::put_run(span, info, &upwards), Err((slab::Misuse::AlreadyFree, block(16))));
+    // Few, one at a time.
+    assert_eq!(slab::put_run(span, info, &[]), Ok(0));
+    assert_eq!(slab::put_run(span, info, &downwards[13..]), Ok(1));
 }

@@ -76,10 +76,11 @@ pub(crate) fn lie_together(blocks: &[usize]) -> bool {
     far <= all / 4
 }
 
-/// The most blocks of a class that are kept; `many`: that come in a long run.
+/// The most blocks of a class that are kept; `many`: that come in a long run. Of a long room a batch's worth stays free, so that the next
+/// one can be looked at there.
 fn limit(info: &ClassInfo, many: bool) -> usize {
     let size = info.size as usize;
-    if many { MOST_BYTES / size } else { SLOTS.min(BYTES / size) }
+    if many { (MOST_BYTES / size).min(MANY_SLOTS - info.batch as usize) } else { SLOTS.min(BYTES / size) }
 }
 
 /// A stack of block addresses.
@@ -125,6 +126,11 @@ impl Transfer {
         self.admit(info, count, many)
     }
 
+    /// Whether so many blocks more may be kept, if they come in a long run.
+    pub(crate) fn may_admit(&self, info: &ClassInfo, count: usize) -> bool {
+        self.len + count <= limit(info, true)
+    }
+
     /// Counts `count` blocks that lie behind those that are kept, in the room: keeps all, or none.
     pub(crate) fn admit(&mut self, info: &ClassInfo, count: usize, many: bool) -> Option<Stock> {
         let (before, usual) = (self.len, limit(info, false));
@@ -138,6 +144,12 @@ impl Transfer {
     /// The room, if there is one, with space for `count` blocks behind those that are kept. To be returned at once.
     pub(crate) fn lend(&mut self, count: usize) -> Option<&'static mut [usize]> {
         self.room.take_if(|room| self.len + count <= room.len())
+    }
+
+    /// Takes the room back that was lent; `count` blocks were written behind those that are kept, and are about to be taken.
+    pub(crate) fn return_with(&mut self, room: &'static mut [usize], count: usize) {
+        self.room = Some(room);
+        self.len += count;
     }
 
     /// Takes the room back that was lent.
@@ -203,7 +215,7 @@ mod tests {
         assert_eq!(transfer.blocks().len(), SLOTS);
         assert_eq!(transfer.put(info, &batch, true, || ROOMS[0].take()), Some(Stock::Grown));
         while transfer.put(info, &batch, true, || ROOMS[0].take()) == Some(Stock::Usual) {}
-        assert_eq!(transfer.blocks().len(), MANY_SLOTS);
+        assert_eq!(transfer.blocks().len(), MANY_SLOTS - info.batch as usize);
         let mut out = [0; 300];
         assert_eq!(transfer.take(&mut out), 300);
         assert_eq!(&out[44..], &batch[..]);
