@@ -327,11 +327,13 @@ fn slice(most: usize, breaking: Breaking) -> Option<usize> {
 /// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
 /// cached blocks keep many a slab from becoming whole. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
+    const FREE_LITTLE: usize = 2 << 20;
     if start::mode() != Mode::Cpu {
         return false;
     }
     let active = || cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0);
-    let scattered = !short && much_is_free_in_slabs();
+    // Where little is free, slabs that became whole would hold no less: most of their pages were never touched.
+    let scattered = !short && free_in_partial() > FREE_LITTLE && much_is_free_in_slabs();
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
     let see = |region: Region| {
         region.state().seen.store(misses(region), Ordering::Relaxed);
@@ -373,9 +375,11 @@ fn misses(region: Region) -> usize {
     state.refills.load(Ordering::Relaxed).wrapping_add(state.flushes.load(Ordering::Relaxed))
 }
 
-/// Whether nothing was refilled or flushed since the last look.
+/// Whether nothing was taken or put since the last look, as far as misses and what lies in the cache tell: one in use may miss nothing
+/// for as long as the program runs, and to empty it again and again would only spread its blocks over ever more pages.
 fn is_idle(region: Region) -> bool {
     region.state().seen.load(Ordering::Relaxed) == misses(region)
+        && served_classes().all(|class| region.is_unchanged(class))
 }
 
 /// Whether nothing was refilled or flushed since it was emptied.

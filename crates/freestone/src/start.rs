@@ -253,25 +253,8 @@ fn start() {
     }
     let mode = choose(&config);
     MODE.store(mode as u8, Ordering::Relaxed);
-    let debug = config.debug && crate::debug::begin(config.report());
-    if config.debug && !debug {
-        tell("debug:1 cannot take effect here (no room for its addresses)");
-    }
-    let hardened = config.harden.is_on();
-    match config.record().is_empty() {
-        true => {}
-        false if hardened || debug => tell("record cannot take effect in hardened or debug mode"),
-        false => record::begin(),
-    }
-    let flag = |on, flag| if on { flag } else { 0 };
-    let watching = flag(config.count, COUNTS)
-        | flag(record::is_on(), RECORDS)
-        | flag(hardened, HARDENED)
-        | flag(hardened && mode == Mode::Cpu && config.harden.is_usual(), AS_USUAL)
-        | flag(debug, DEBUGS);
-    if hardened {
-        harden::start(&config.harden);
-    }
+    let only_serves = !config.count && !config.debug && !config.harden.is_on() && config.record().is_empty();
+    let watching = if only_serves { 0 } else { begin_instruments(&config, mode) };
     HOT.instruments.store(STARTED | watching, Ordering::Release);
     if mode == Mode::Cpu && watching == 0 {
         cpu::open();
@@ -286,16 +269,47 @@ fn start() {
         LEVELS.pages.watch().arm(1, usize::MAX);
     }
     if config.verbose {
-        let mut text = FixedText::<160>::new();
-        let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
-        if hardened {
-            let _ = write!(text, ", hardened:{}", config.harden);
-            if config.harden.guards() && !LEVELS.pages.policy().guards() {
-                let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
-            }
-        }
-        message::say(&text);
+        say_what_is_on(&config, mode);
     }
+}
+
+/// Begins what is done beside serving; the bits for it. A function of its own, like the next, so that few pages of code are run at a usual start.
+#[cold]
+#[inline(never)]
+fn begin_instruments(config: &Config, mode: Mode) -> u8 {
+    let debug = config.debug && crate::debug::begin(config.report());
+    if config.debug && !debug {
+        tell("debug:1 cannot take effect here (no room for its addresses)");
+    }
+    let hardened = config.harden.is_on();
+    match config.record().is_empty() {
+        true => {}
+        false if hardened || debug => tell("record cannot take effect in hardened or debug mode"),
+        false => record::begin(),
+    }
+    if hardened {
+        harden::start(&config.harden);
+    }
+    let flag = |on, flag| if on { flag } else { 0 };
+    flag(config.count, COUNTS)
+        | flag(record::is_on(), RECORDS)
+        | flag(hardened, HARDENED)
+        | flag(hardened && mode == Mode::Cpu && config.harden.is_usual(), AS_USUAL)
+        | flag(debug, DEBUGS)
+}
+
+#[cold]
+#[inline(never)]
+fn say_what_is_on(config: &Config, mode: Mode) {
+    let mut text = FixedText::<160>::new();
+    let _ = write!(text, "cache {}, counting {}", mode.name(), if config.count { "on" } else { "off" });
+    if config.harden.is_on() {
+        let _ = write!(text, ", hardened:{}", config.harden);
+        if config.harden.guards() && !LEVELS.pages.policy().guards() {
+            let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
+        }
+    }
+    message::say(&text);
 }
 
 fn choose(config: &Config) -> Mode {
@@ -317,6 +331,8 @@ fn choose(config: &Config) -> Mode {
     Mode::Thread
 }
 
+#[cold]
+#[inline(never)]
 fn tell(words: &str) {
     let mut text = FixedText::<160>::new();
     let _ = text.write_str(words);

@@ -125,18 +125,9 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     }
     let (area, has_mm_cid) = match libc_area() {
         Some(offset) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
-        None => {
-            // The key first: this thread's area, too, is unregistered when the thread ends.
-            if let Some(key) = linux::control::ThreadKey::new(unregister_own_area) {
-                KEY.store(key.number() + 1, Ordering::Relaxed);
-            }
-            if !register_own_area() {
-                return false;
-            }
-            OWN_AREAS.store(true, Ordering::Relaxed);
-            // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
-            (tls::offset(), false)
-        }
+        None if !use_own_areas() => return false,
+        // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
+        None => (tls::offset(), false),
     };
     let count = linux::possible_cpus();
     let Ok(base) = system.map(2 * (1 + count) * REGION_SIZE) else { return false };
@@ -154,6 +145,19 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
     // Sets the region up that is used first: were it read first, that would cost a page fault more.
     let _ = CpuAccess::current();
     true
+}
+
+/// Has each thread register an area of its own; false where this one cannot.
+#[cold]
+#[inline(never)]
+fn use_own_areas() -> bool {
+    // The key first: this thread's area, too, is unregistered when the thread ends.
+    if let Some(key) = linux::control::ThreadKey::new(unregister_own_area) {
+        KEY.store(key.number() + 1, Ordering::Relaxed);
+    }
+    let registered = register_own_area();
+    OWN_AREAS.store(registered, Ordering::Relaxed);
+    registered
 }
 
 /// Where glibc registered its area relative to the thread pointer, if it did.

@@ -160,7 +160,7 @@ fn empty(
 
 /// Raises the class's capacity by up to `by` blocks, from the region's spare bytes or from another class.
 fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, class: ClassId, by: usize) {
-    let size = class_info(class).size as isize;
+    let (size, batch) = (class_info(class).size as isize, class_info(class).batch as usize);
     let region = access.region();
     let header = region.header(class);
     let capacity = header.capacity(class);
@@ -168,6 +168,9 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
     let mut wanted = limit.min(capacity + by).saturating_sub(capacity);
     if size as usize > MAX_SMALL {
         wanted = wanted.min(room_for_medium(region, source.footprint()) / size as usize);
+    } else if capacity + wanted > batch {
+        let room = room_beyond_batches(region, source.footprint()) / size as usize;
+        wanted = wanted.min(room.max(batch.saturating_sub(capacity)));
     }
     if wanted == 0 {
         return;
@@ -223,6 +226,28 @@ fn room_for_medium(region: Region, footprint: usize) -> usize {
     let bytes = |class| region.header(class).capacity(class) * class_info(class).size as usize;
     let held = ClassId::medium().map(bytes).sum();
     (footprint / 8).max(LEAST).saturating_sub(held)
+}
+
+/// Bytes by which small classes may still grow beyond a batch. Where blocks pass from thread to thread, larger caches only hold more:
+/// each thread fills its own in turn. So in a small heap all caches together have a quarter of it beyond what is each one's own.
+fn room_beyond_batches(region: Region, footprint: usize) -> usize {
+    const OWN: usize = 512 << 10;
+    const TOGETHER: usize = 1536 << 10;
+    const SMALL_HEAP: usize = 16 << 20;
+    // Caches of threads have no bytes of the CPUs' budget.
+    if footprint >= SMALL_HEAP || region.state().granted.load(Ordering::Relaxed) == 0 {
+        return usize::MAX;
+    }
+    // Numbers are given in turn: those behind one that is not in use would be looked at in vain.
+    let in_use = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
+    let all: usize = cpu::regions().take_while(in_use).map(held).sum();
+    (footprint / 4).max(TOGETHER).saturating_sub(all).max(OWN.saturating_sub(held(region)))
+}
+
+/// Bytes of capacity that a region's classes have.
+fn held(region: Region) -> usize {
+    let state = region.state();
+    (state.granted.load(Ordering::Relaxed) - state.spare.load(Ordering::Relaxed)).max(0) as usize
 }
 
 /// Classes looked at for capacity to take over, each time it is wanted.

@@ -288,9 +288,12 @@ impl Region {
 
     /// Whether the class's blocks are as many as when [`note_header`](Region::note_header) was called last, and some.
     pub(crate) fn is_at_rest(self, class: ClassId) -> bool {
-        let header = self.header(class);
-        header.len(class) > 0
-            && self.state().headers_seen[class.index()].load(Ordering::Relaxed) == header.in_short()
+        self.header(class).len(class) > 0 && self.is_unchanged(class)
+    }
+
+    /// Whether the class's header is what was kept in mind.
+    pub(crate) fn is_unchanged(self, class: ClassId) -> bool {
+        self.state().headers_seen[class.index()].load(Ordering::Relaxed) == self.header(class).in_short()
     }
 
     /// Keeps in mind how many blocks of the class there are.

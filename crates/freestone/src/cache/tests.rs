@@ -356,3 +356,18 @@ fn medium_classes_share_a_part_of_a_small_heap() {
     assert_eq!(room_for_medium(region, 8 << 20), (1 << 20) - held);
     assert_eq!(room_for_medium(region, 1 << 20), 0);
 }
+
+#[test]
+fn beyond_batches_all_caches_share_a_part_of_a_small_heap() {
+    let system = Simulated::new();
+    let region = region(&system, 8 << 20);
+    assert_eq!(room_beyond_batches(region, 1 << 20), usize::MAX, "a thread's cache");
+    region.state().granted.store(8 << 20, Ordering::Relaxed);
+    assert_eq!(room_beyond_batches(region, 16 << 20), usize::MAX);
+    // This region is none of the process's, of which others may be in use.
+    assert!((512 << 10..=1536 << 10).contains(&room_beyond_batches(region, 1 << 20)));
+    assert!(room_beyond_batches(region, 12 << 20) <= 3 << 20);
+    region.state().spare.fetch_sub(500 << 10, Ordering::Relaxed);
+    assert_eq!(held(region), 500 << 10);
+    assert!(room_beyond_batches(region, 1 << 20) >= 12 << 10);
+}

@@ -48,6 +48,8 @@ const STAGE_ENDED: u8 = 2;
 
 /// Prepares per-thread mode. May allocate. False when libc has no key left, without which a thread's cache could
 /// not be emptied when it ends: then nothing is cached.
+#[cold]
+#[inline(never)]
 pub(crate) fn start(budget: Option<usize>) -> bool {
     COMMON.store(budget.unwrap_or(DEFAULT_BUDGET) as isize, Ordering::Relaxed);
     let Some(key) = ThreadKey::new(thread_ends) else { return false };

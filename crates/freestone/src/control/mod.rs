@@ -175,7 +175,17 @@ pub(crate) fn give_up() {
 
 /// Does all there is to do at this moment, without waiting. To be called by one thread, always the same, that needs no
 /// descriptors of its own: on opening it parts with the program's.
+#[inline]
 pub(crate) fn serve(now_ns: u64) {
+    if matches!(state(), ASKED | OPEN | REMOVED) {
+        serve_now(now_ns);
+    }
+}
+
+/// A function of its own: in most processes the thread never comes here.
+#[cold]
+#[inline(never)]
+fn serve_now(now_ns: u64) {
     if BUSY.swap(true, Ordering::Acquire) {
         return;
     }

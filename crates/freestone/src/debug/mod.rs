@@ -301,10 +301,16 @@ fn unmap(system: &Linux, at: usize, len: usize) {
 }
 
 /// At the end of the process: what is damaged, and what was lost.
+#[inline]
 pub(crate) fn at_end() {
-    if !is_on() {
-        return;
+    if is_on() {
+        tell_at_end();
     }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_at_end() {
     space::each_live(|first, record| {
         if let Some((at, before)) = damage(record, first) {
             let found = if before { Found::Underrun { at } } else { Found::Overrun { at } };

@@ -38,7 +38,10 @@ impl<S: System> Op<'_, S> {
     /// returns that span. `adjacent`: only if it directly follows what is there.
     pub(super) fn extend(&mut self, pages: usize, align: usize, adjacent: bool) -> Option<SpanRef> {
         let new = self.record(0)?;
-        if !adjacent && let Some(span) = self.refill_hole(new, pages, align) {
+        if !adjacent
+            && !self.state.released.is_empty()
+            && let Some(span) = self.refill_hole(new, pages, align)
+        {
             return Some(span);
         }
         let placed =
@@ -71,6 +74,8 @@ impl<S: System> Op<'_, S> {
 
     /// Maps the front of a hole that was released before and is long enough, and enters it as free under the record
     /// `new`. Few holes exist, and only where memory is short.
+    #[cold]
+    #[inline(never)]
     fn refill_hole(&mut self, new: SpanRef, pages: usize, align: usize) -> Option<SpanRef> {
         let needed = if align > 1 { pages.checked_add(align)? } else { pages };
         let hole = self.state.released.iter().find(|hole| hole.pages().0 >= needed)?;
@@ -142,7 +147,13 @@ impl<S: System> Op<'_, S> {
                 }
             }
         }
-        // Whatever the system has: with room to align the base, and then the block.
+        self.first_anywhere(pages, align)
+    }
+
+    /// The same wherever the system has addresses: with room to align the base, and then the block.
+    #[cold]
+    #[inline(never)]
+    fn first_anywhere(&mut self, pages: usize, align: usize) -> Option<(usize, usize)> {
         let [_, needed] = self.sizes(pages.checked_add(align)?)?;
         let granule = self.granule() * PAGE_SIZE;
         let (len, slack) = (needed * PAGE_SIZE, granule.max(PAGE_SIZE));
@@ -209,6 +220,8 @@ impl<S: System> Op<'_, S> {
     }
 
     /// Records the skipped addresses `[top, top + gap)`, below an extent that is mapped already.
+    #[cold]
+    #[inline(never)]
     fn enter_hole(&mut self, top: usize, gap: usize, index: usize, mapped: usize) -> Option<(usize, usize)> {
         let base = self.map.base();
         let Some(hole) = self.record(0) else {
