@@ -359,13 +359,16 @@ impl<S: System> PageHeap<S> {
                 put_to_use(op, span)
             });
         }
+        let align_pages = align.div_ceil(PAGE_SIZE).max(self.piece_alignment(pages));
         let span = self.take(pages, |op| {
-            let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
+            let span = op.take(pages, align_pages, 0)?;
             span.begin_look(span.dirty_pages() == 0 && !zeroed && align <= PAGE_SIZE);
             put_to_use(op, span)
         })?;
         if self.policy.guards() {
-            self.open_guarded(span, bytes.next_multiple_of(self.os_page_size()));
+            let bytes = bytes.next_multiple_of(self.os_page_size());
+            self.open_guarded(span, bytes);
+            self.warm_opened(span, bytes);
         }
         if zeroed && !span.is_zeroed() {
             self.clear_dirty(span, pages - self.policy.guard_pages());

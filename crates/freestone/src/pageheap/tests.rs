@@ -328,10 +328,13 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 #[test]
 fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
     const PAGES: usize = 700;
-    for touched in [true, false] {
+    for (touched, guarded) in [(true, false), (false, false), (true, true), (false, true)] {
         let system = Simulated::new();
         system.offer_huge_pages(1_000);
         let heap = Heap::new(&system);
+        if guarded {
+            heap.policy.set_guards();
+        }
         for _ in 0..24 {
             let span = large(&heap, PAGES);
             let step = if touched { 1 } else { PAGES - 1 };
@@ -343,8 +346,11 @@ fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
         }
         // A part of the first blocks was below the least heap, and one in eight is left as it is.
         let asked = system.huge_pages_asked();
-        assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched}: {asked}");
+        assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched} {guarded}: {asked}");
         checked(&heap);
+        if guarded && touched {
+            assert!(large(&heap, PAGES).first_page().is_multiple_of(256));
+        }
     }
 }
 
