@@ -214,14 +214,14 @@ impl<S: System> PageHeap<S> {
         }
     }
 
-    /// At a multiple of how many pages a span of `pages` is to begin that ends with guards, so that it covers as many pieces as it can.
-    #[inline]
-    pub(super) fn piece_alignment(&self, pages: usize) -> usize {
+    /// At a multiple of how many bytes a large block of `bytes` bytes is to begin that ends with guards, so that it covers as many pieces as
+    /// it can.
+    pub(crate) fn piece_alignment(&self, bytes: usize) -> usize {
         let wanted = self.policy.guards()
-            && (PIECE + 1..=LONGEST).contains(&pages)
+            && (PIECE..LONGEST).contains(&(bytes >> PAGE_SHIFT))
             && self.watch.limit() == usize::MAX
             && self.huge.probe.touched.load(Relaxed);
-        if wanted { PIECE } else { 1 }
+        if wanted { PIECE * PAGE_SIZE } else { 1 }
     }
 
     /// The first page of the first piece in the first `bytes` bytes of a span, and the page behind the last.

@@ -359,9 +359,8 @@ impl<S: System> PageHeap<S> {
                 put_to_use(op, span)
             });
         }
-        let align_pages = align.div_ceil(PAGE_SIZE).max(self.piece_alignment(pages));
         let span = self.take(pages, |op| {
-            let span = op.take(pages, align_pages, 0)?;
+            let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
             span.begin_look(span.dirty_pages() == 0 && !zeroed && align <= PAGE_SIZE);
             put_to_use(op, span)
         })?;

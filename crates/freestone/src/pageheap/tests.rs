@@ -328,6 +328,10 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 #[test]
 fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
     const PAGES: usize = 700;
+    let long = |heap: &Heap<'_>| {
+        let bytes = PAGES * PAGE_SIZE;
+        heap.alloc_large(bytes, heap.piece_alignment(bytes), false).unwrap()
+    };
     for (touched, guarded) in [(true, false), (false, false), (true, true), (false, true)] {
         let system = Simulated::new();
         system.offer_huge_pages(1_000);
@@ -336,7 +340,7 @@ fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
             heap.policy.set_guards();
         }
         for _ in 0..24 {
-            let span = large(&heap, PAGES);
+            let span = long(&heap);
             let step = if touched { 1 } else { PAGES - 1 };
             for page in (0..PAGES).step_by(step) {
                 let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE);
@@ -349,7 +353,7 @@ fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
         assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched} {guarded}: {asked}");
         checked(&heap);
         if guarded && touched {
-            assert!(large(&heap, PAGES).first_page().is_multiple_of(256));
+            assert!(long(&heap).first_page().is_multiple_of(256));
         }
     }
 }
