@@ -60,7 +60,8 @@ fn take(size: usize, align: usize, zeroed: bool, spare: usize) -> Option<SpanRef
         set_canary(span);
         return Some(span);
     }
-    let span = LEVELS.pages.alloc_large(room_for(size).checked_add(spare)?, align, zeroed)?;
+    let bytes = room_for(size).checked_add(spare)?;
+    let span = LEVELS.pages.alloc_large(bytes, align.max(LEVELS.pages.piece_alignment(bytes)), zeroed)?;
     if spare > 0 && SETTINGS.guards() {
         LEVELS.pages.resize(span, room_for(size), false);
     }

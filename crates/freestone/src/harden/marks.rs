@@ -13,6 +13,8 @@ use core::hint::select_unpredictable;
 use core::ptr::with_exposed_provenance_mut;
 
 use super::two::{self, Two};
+#[cfg(target_arch = "x86_64")]
+use super::{settings::SETTINGS, wide};
 use crate::sync::atomic::{AtomicU64, Ordering};
 /// Blocks up to this size, in bytes, are looked at whole in any case.
 pub(crate) use crate::tune::WHOLE;
@@ -36,6 +38,9 @@ pub(crate) fn is_live(mark: u8) -> bool {
 
 /// Blocks up to this size, in bytes, are cleared and looked at without a loop or a call.
 pub(crate) const SHORT: usize = 256;
+/// Blocks up to this size, in bytes, are cleared without a call of libc's memset where that can be done by whole lines.
+#[cfg(target_arch = "x86_64")]
+const BRIEF: usize = 1024 + 256;
 /// Bytes of a line of the processor's caches.
 const LINE: usize = 64;
 /// Of longer ones, a line is looked at in each so many bytes,
@@ -201,6 +206,11 @@ pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if capacity <= BRIEF && from == 0 && SETTINGS.wide() {
+        // SAFETY: G1, V1; the block is longer than a line.
+        return unsafe { wide::clear_lines(block, block + capacity - LINE) };
+    }
     let slack = capacity - requested;
     let end = requested + slack.min(8);
     // SAFETY: G1.
@@ -264,6 +274,11 @@ pub(crate) fn is_short_zero(block: usize, capacity: usize) -> bool {
 #[inline(always)]
 fn is_long_zero(block: usize, capacity: usize) -> bool {
     let last = block + capacity - LINE;
+    #[cfg(target_arch = "x86_64")]
+    if SETTINGS.wide() {
+        // SAFETY: G1, V1; the block is longer than a line.
+        return unsafe { wide::is_zero_lines(block, last) };
+    }
     let (mut all, mut at) = (read_line(last), block);
     // Without a branch on what is found, lines are looked at as fast as they come.
     while at < last {
@@ -290,15 +305,21 @@ pub(crate) fn is_zero(block: usize, capacity: usize, whole: usize, chance: impl 
 /// Whether the last line of a block reads as zeros, and others, one drawn by lot in each step behind its beginning.
 fn is_sample_zero(block: usize, capacity: usize, mut chance: u32) -> bool {
     let step = if capacity <= LONG { STEP } else { FAR_STEP };
-    let mut all = read_line(block + capacity - LINE);
-    for begin in (WHOLE..capacity).step_by(step) {
+    let last = block + capacity - LINE;
+    let drawn = (WHOLE..capacity).step_by(step).map(|begin| {
         let lines = step / LINE;
         // Where the line begins that the processor has: of the block, for its beginning lies a step before it at least.
         let at = (block + begin + chance as usize % lines * LINE) & !(LINE - 1);
         chance = chance.rotate_right(lines.trailing_zeros());
-        all = all.or(read_line(at.min(block + capacity - LINE)));
+        at.min(last)
+    });
+    #[cfg(target_arch = "x86_64")]
+    if SETTINGS.wide() {
+        // SAFETY: G1, V1: the lines lie in the block.
+        let line = |at| unsafe { wide::line(at) };
+        return drawn.fold(line(last), |all, at| all | line(at)) == 0;
     }
-    all.is_zero()
+    drawn.fold(read_line(last), |all, at| all.or(read_line(at))).is_zero()
 }
 
 #[cfg(test)]

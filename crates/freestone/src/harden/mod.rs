@@ -31,6 +31,8 @@ pub(crate) mod random;
 pub(crate) mod settings;
 mod two;
 mod warm;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 pub(crate) mod yard;
 
 use core::ptr::{null_mut, with_exposed_provenance_mut};

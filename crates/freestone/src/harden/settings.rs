@@ -11,6 +11,8 @@ use core::mem::offset_of;
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
 use freestone_sys::linux;
 
+#[cfg(target_arch = "x86_64")]
+use super::wide;
 use super::yard;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tune::Harden;
@@ -33,6 +35,9 @@ pub(crate) struct Settings {
     canary: AtomicBool,
     sized: AtomicBool,
     guards: AtomicBool,
+    /// Whether `wide.rs` may be used.
+    #[cfg(target_arch = "x86_64")]
+    wide: AtomicBool,
     /// Blocks of each class that wait in a yard; 0: none.
     places: [AtomicU8; CLASS_COUNT],
     /// As many as there are values of a [`ClassId`].
@@ -59,6 +64,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     canary: AtomicBool::new(false),
     sized: AtomicBool::new(false),
     guards: AtomicBool::new(false),
+    #[cfg(target_arch = "x86_64")]
+    wide: AtomicBool::new(false),
     places: [const { AtomicU8::new(0) }; CLASS_COUNT],
     shapes: [const { Shape { part: AtomicU32::new(0), size: AtomicU32::new(0) } }; 256],
 };
@@ -77,6 +84,8 @@ impl Settings {
         self.whole.store(chosen.whole(), Ordering::Relaxed);
         self.sized.store(chosen.sized(), Ordering::Relaxed);
         self.guards.store(chosen.guards(), Ordering::Relaxed);
+        #[cfg(target_arch = "x86_64")]
+        self.wide.store(wide::is_here(), Ordering::Relaxed);
         for class in ClassId::all() {
             let shape = &self.shapes[class.index()];
             shape.size.store(class_info(class).size, Ordering::Relaxed);
@@ -142,6 +151,13 @@ impl Settings {
     #[inline]
     pub(super) fn sized(&self) -> bool {
         self.sized.load(Ordering::Relaxed)
+    }
+
+    /// Whether blocks may be cleared and looked at by `wide.rs`.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn wide(&self) -> bool {
+        self.wide.load(Ordering::Relaxed)
     }
 
     #[inline]

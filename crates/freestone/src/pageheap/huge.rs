@@ -12,6 +12,9 @@
 //! what they ask for, others ask for more than they use. So that is found out ([`Probe`]): now and then one such block is left as it is,
 //! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
 //!
+//! In hardened mode no slab consists of huge pages, for its guard page breaks them. Long blocks do, by the same probe, where they cover
+//! whole pieces; so that they cover more, they begin with one.
+//!
 //! A system whose memory is in small pieces has to collect a huge page first, which takes longer than it saves. So each touch is
 //! timed, and slow ones are followed by ever more pieces without, until the thread has worked for long: what is touched again and again is
 //! found sooner in huge pages, so they pay in the end. (mimalloc 2.3 and later ask for huge pages for all of
@@ -199,7 +202,7 @@ impl<S: System> PageHeap<S> {
     /// Makes the clean pieces that begin in a span just handed out huge pages, if those can be had and pay.
     #[cold]
     pub(super) fn warm(&self, span: SpanRef) {
-        // Guards are made of small pages, and stand on what has just been handed out.
+        // Guards stand on what has just been handed out: see `warm_opened`.
         let auto = self.policy.huge_pages() == HugePages::Auto && !self.policy.guards();
         if !auto || self.watch.limit() != usize::MAX {
             return;
@@ -234,6 +237,46 @@ impl<S: System> PageHeap<S> {
                 span.begin_look(false);
             }
         }
+    }
+
+    /// The same of a large block with guards behind its first `bytes` bytes: the pieces that lie in those as a whole. What guarded them
+    /// before left a table of small pages each, which a purge takes away (Linux 6.14; before, they stay small).
+    #[cold]
+    pub(super) fn warm_opened(&self, span: SpanRef, bytes: usize) {
+        let (first, behind) = self.pieces_of(span, bytes);
+        if first >= behind
+            || !span.is_zeroed()
+            || self.policy.huge_pages() != HugePages::Auto
+            || self.watch.limit() != usize::MAX
+            || span.pages().0 > LONGEST
+            || !self.locked(|op| op.state.counts.used() >= LEAST)
+            || !self.huge.is_offered(&self.system)
+            || !self.huge.probe.ask(&self.system, first * PAGE_SIZE)
+        {
+            return;
+        }
+        for start in (first..behind).step_by(PIECE).map(|piece| piece * PAGE_SIZE) {
+            // SAFETY: clean pages of a span that was just handed out.
+            if self.huge.is_due() && unsafe { self.system.purge(start, PIECE * PAGE_SIZE) }.is_ok() {
+                self.make_huge(start);
+            }
+        }
+    }
+
+    /// At a multiple of how many bytes a large block of `bytes` bytes is to begin that ends with guards, so that it covers as many pieces as
+    /// it can.
+    pub(crate) fn piece_alignment(&self, bytes: usize) -> usize {
+        let wanted = self.policy.guards()
+            && (PIECE..LONGEST).contains(&(bytes >> PAGE_SHIFT))
+            && self.watch.limit() == usize::MAX
+            && self.huge.probe.touched.load(Relaxed);
+        if wanted { PIECE * PAGE_SIZE } else { 1 }
+    }
+
+    /// The first page of the first piece in the first `bytes` bytes of a span, and the page behind the last.
+    fn pieces_of(&self, span: SpanRef, bytes: usize) -> (usize, usize) {
+        let end = span.first_page() + (bytes >> PAGE_SHIFT);
+        (span.first_page().next_multiple_of(PIECE), end / PIECE * PIECE)
     }
 
     /// Makes the clean piece at `start`, whose first page is the caller's, a huge page.

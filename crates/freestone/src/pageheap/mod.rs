@@ -366,7 +366,9 @@ impl<S: System> PageHeap<S> {
             put_to_use(op, span)
         })?;
         if self.policy.guards() {
-            self.open_guarded(span, bytes.next_multiple_of(self.os_page_size()));
+            let bytes = bytes.next_multiple_of(self.os_page_size());
+            self.open_guarded(span, bytes);
+            self.warm_opened(span, bytes);
         }
         if zeroed && !span.is_zeroed() {
             self.clear_dirty(span, pages - self.policy.guard_pages());

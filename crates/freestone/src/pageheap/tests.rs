@@ -328,12 +328,19 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 #[test]
 fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
     const PAGES: usize = 700;
-    for touched in [true, false] {
+    let long = |heap: &Heap<'_>| {
+        let bytes = PAGES * PAGE_SIZE;
+        heap.alloc_large(bytes, heap.piece_alignment(bytes), false).unwrap()
+    };
+    for (touched, guarded) in [(true, false), (false, false), (true, true), (false, true)] {
         let system = Simulated::new();
         system.offer_huge_pages(1_000);
         let heap = Heap::new(&system);
+        if guarded {
+            heap.policy.set_guards();
+        }
         for _ in 0..24 {
-            let span = large(&heap, PAGES);
+            let span = long(&heap);
             let step = if touched { 1 } else { PAGES - 1 };
             for page in (0..PAGES).step_by(step) {
                 let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE);
@@ -343,8 +350,11 @@ fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
         }
         // A part of the first blocks was below the least heap, and one in eight is left as it is.
         let asked = system.huge_pages_asked();
-        assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched}: {asked}");
+        assert!(if touched { asked >= 30 } else { asked == 0 }, "{touched} {guarded}: {asked}");
         checked(&heap);
+        if guarded && touched {
+            assert!(long(&heap).first_page().is_multiple_of(256));
+        }
     }
 }
 
