@@ -134,6 +134,8 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
+        "cmp rdi, {small_end}",
+        "jae {medium}",
         "cmp rdi, qword ptr [rip + {hot} + {counted_end}]",
         "jae 3f",
         "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
@@ -155,8 +157,6 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
         "add dword ptr fs:[rcx], eax",
         "jmp {due}",
         "3:",
-        "cmp rdi, {small_end}",
-        "jae {medium}",
         "cmp byte ptr [rip + {hot} + {instruments}], {hardened}",
         "je {harden}",
         "jmp {unusual}",
