@@ -5,6 +5,20 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// A generator of random numbers: SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014).
 pub(crate) struct Chance(u64);
 
+/// What the generator's state grows by at each number.
+pub(crate) const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Whether a generator that stood at `earlier` may stand at `now`: some billions of numbers later at most, which a generator with
+/// another beginning does as good as never.
+pub(crate) fn is_later(earlier: u64, now: u64) -> bool {
+    const MOST: u64 = 1 << 32;
+    now.wrapping_sub(earlier).wrapping_mul(INVERSE) < MOST
+}
+
+/// What `STEP` is to be multiplied by to give one.
+const INVERSE: u64 = 0xf1de_83e1_9937_733d;
+const _: () = assert!(STEP.wrapping_mul(INVERSE) == 1);
+
 /// The thread's generator, continued from where `place` has it; begun with `seed` where that is 0.
 pub(crate) fn of_thread(place: &AtomicU64, seed: impl Fn() -> u64) -> Chance {
     match place.load(Ordering::Relaxed) {
@@ -20,7 +34,7 @@ impl Chance {
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -71,10 +85,14 @@ pub(crate) fn exp_less_one(x: f64) -> f64 {
     // x = halvings of itself, then the series, then (1 + e)^2 - 1 = e (e + 2) as often.
     let halvings = if x < -BITS { 10 } else { 0 };
     let small = x / (1u32 << halvings) as f64;
-    let (mut sum, mut term) = (0.0, 1.0);
-    for n in 1..20 {
+    let (mut sum, mut term) = (small, small);
+    for n in 2..20 {
         term *= small / n as f64;
         sum += term;
+        // Of an x near zero, as most are, the rest of the series is nothing to the first term.
+        if term.abs() < small.abs() * 1e-17 {
+            break;
+        }
     }
     (0..halvings).fold(sum, |less_one, _| less_one * (less_one + 2.0))
 }

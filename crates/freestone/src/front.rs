@@ -170,10 +170,10 @@ pub(crate) extern "C" fn malloc_due(size: usize) -> *mut u8 {
     slow::allocate(class_of(size), size, MALLOC_ALIGN, false, Call::Malloc)
 }
 
-/// malloc of a small block that was counted and is not due, for which the cache had none.
+/// malloc of a small block that was counted and is not due, for which the cache had none, or one to look at. Where blocks are counted
+/// and served from the caches, nothing else is on.
 pub(crate) extern "C" fn malloc_counted(size: usize) -> *mut u8 {
-    let (class, align, call) = (class_of(size), MALLOC_ALIGN, Call::Malloc);
-    slow::instrumented::allocate_counted(&Request { class, size, align, zeroed: false, call })
+    slow::serve(class_of(size), size, MALLOC_ALIGN, false)
 }
 
 /// calloc of `size` bytes in all. O(size) for small blocks; large ones are cleared only where they are dirty.
@@ -242,11 +242,10 @@ pub(crate) extern "C" fn alloc_due(size: usize, align: usize, entry: usize) -> *
     slow::allocate(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
-/// [`alloc`] of a small block that was counted and is not due, for which the cache had none.
+/// The same of [`alloc`].
 #[cfg(target_arch = "x86_64")]
 pub(crate) extern "C" fn alloc_counted(size: usize, align: usize) -> *mut u8 {
-    let (class, call) = (class_of_aligned(size, align), Call::Malloc);
-    slow::instrumented::allocate_counted(&Request { class, size, align, zeroed: false, call })
+    slow::serve(class_of_aligned(size, align), size, align, false)
 }
 
 /// What the fast paths leave, whose tables are not malloc's.

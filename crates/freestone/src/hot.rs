@@ -2,7 +2,7 @@
 //! its caches are stopped.
 
 use crate::cache::region::Region;
-use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize};
+use crate::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicUsize};
 
 /// The fast paths' view of the allocator.
 ///
@@ -24,15 +24,19 @@ pub struct Hot {
     /// As `rseq_index`, for who frees with a layout: of a field that reads -1 while a block may be watched, which only its address
     /// tells.
     pub(crate) sized_index: AtomicUsize,
-    /// Offset from the thread pointer of the thread's countdown, while requests are observed and use the per-CPU caches once they are
-    /// counted (`observe.rs`); else zero.
-    pub(crate) countdown: AtomicUsize,
+    /// Requests below this many bytes are counted down and then use the per-CPU caches (`observe.rs`). Zero while nobody observes, or
+    /// the caches are not used.
+    pub(crate) counted_end: AtomicUsize,
     /// While requests are observed: an address below this, in a cache, is that of a watched block, or another one that is for the slow
     /// path to look at. Not zero then, which is nobody's address.
     pub(crate) floor: AtomicUsize,
+    /// Offset from the thread pointer of the thread's countdown; set before `counted_end` is, and never unset.
+    pub(crate) countdown: AtomicI32,
     /// What is done beside serving, as bits (`start.rs`); looked at by slow paths only.
     pub(crate) instruments: AtomicU8,
 }
+
+const _: () = assert!(size_of::<Hot>() == 64);
 
 /// Stands for the region of -1 from the first request until there are regions: only its header table is ever read.
 /// (Not from the beginning: an address would need relocating, and the page a write in every process.)
@@ -50,7 +54,8 @@ pub static HOT: Hot = Hot {
     rseq_index: AtomicUsize::new(0),
     regions: AtomicPtr::new(core::ptr::null_mut()),
     sized_index: AtomicUsize::new(0),
-    countdown: AtomicUsize::new(0),
+    counted_end: AtomicUsize::new(0),
     floor: AtomicUsize::new(0),
+    countdown: AtomicI32::new(0),
     instruments: AtomicU8::new(0),
 };

@@ -127,7 +127,7 @@ pub(crate) fn serves_from_cache(size: usize) -> bool {
 /// Whether requests are counted down, and those that are not due are served from the CPUs' caches.
 #[inline]
 fn counts_for_caches() -> bool {
-    HOT.countdown.load(Ordering::Acquire) != 0
+    HOT.counted_end.load(Ordering::Acquire) != 0
 }
 
 /// Whether blocks of the class are freed by their size alone: the classes of [`front`](crate::front)'s `tells_class`.
@@ -207,9 +207,7 @@ pub(crate) fn set(observer: Observer, mean: u64) {
     if was != mean && wanted {
         let turn = (TURN.load(Ordering::Relaxed) + 1) % 2;
         TURN.store(turn, Ordering::Relaxed);
-        if counts_for_caches() {
-            HOT.countdown.store(place_of(turn), Ordering::Release);
-        }
+        HOT.countdown.store(place_of(turn), Ordering::Release);
     }
     match (is_on(), wanted) {
         (false, true) => begin(),
@@ -223,9 +221,9 @@ pub(crate) fn mean_of(observer: Observer) -> u64 {
     MEANS[observer as usize].load(Ordering::Relaxed)
 }
 
-/// Where a countdown lies, from the thread pointer.
-fn place_of(turn: usize) -> usize {
-    tls::offset().wrapping_add(core::mem::offset_of!(ThreadState, countdown) + 4 * turn)
+/// Where a countdown lies, from the thread pointer: a distance that static thread-local storage keeps below two gigabytes.
+fn place_of(turn: usize) -> i32 {
+    tls::offset().wrapping_add(core::mem::offset_of!(ThreadState, countdown) + 4 * turn) as i32
 }
 
 /// Whether requests and frees use the CPUs' caches without entering the gate, when nobody observes.
@@ -241,8 +239,8 @@ fn begin() {
         if mean_of(Observer::Guard) != 0 || !linux::membarrier_register_rseq() {
             cpu::let_sized_frees(false);
         }
-        // Release: who counts finds the floor.
-        HOT.countdown.store(place_of(TURN.load(Ordering::Relaxed)), Ordering::Release);
+        // Release: who counts finds where ([`set`] has told), and the floor.
+        HOT.counted_end.store(MAX_SMALL + 1, Ordering::Release);
         // Before any block is watched: who finds the caches open looks at none that it takes from there.
         cpu::let_requests(false);
     }
@@ -258,7 +256,7 @@ fn end() {
         hear_late();
         cpu::let_requests(true);
     }
-    HOT.countdown.store(0, Ordering::Release);
+    HOT.counted_end.store(0, Ordering::Release);
     watched::settle(open_sized_frees);
 }
 

@@ -87,6 +87,12 @@ pub(crate) fn is_plain() -> bool {
     instruments() == STARTED
 }
 
+/// Whether it does nothing but serve, and observe requests or watch blocks.
+#[inline]
+pub(crate) fn only_observes() -> bool {
+    instruments() & !(OBSERVES | WATCHES) == STARTED
+}
+
 /// Whether every call is counted.
 #[inline]
 pub(crate) fn counting() -> bool {

@@ -43,6 +43,11 @@ use crate::{gate, stack, start};
 const WAITING: usize = SLOTS / 2;
 /// Guarded blocks at most where each takes three mappings of its own.
 const MAPPED_SLOTS: usize = 256;
+/// Of the bytes that count towards a guarded block, no more than so many a nanosecond are heeded (2 GB a second): two blocks lie at least as
+/// far apart in time as their mean distance takes at that rate. So what guarding costs is bounded however fast a program allocates.
+const HEEDED: u64 = 2;
+/// Shorter times are not looked at: to guard a block takes longer.
+const SHORTEST_PAUSE_NS: u64 = 1000;
 /// What slack is filled with: neither text nor zero.
 const PATTERN: u8 = 0xb5;
 /// Bytes of it that are compared at once.
@@ -71,6 +76,8 @@ static STATE: Lock<State> = Lock::new(State {
 
 /// The kernel has guard pages without mappings.
 static CAN_GUARD: AtomicBool = AtomicBool::new(false);
+/// When a block was guarded last, where there has to be a pause.
+static LAST_NS: AtomicU64 = AtomicU64::new(0);
 /// The mean distance that an option asked for before the start.
 static WANTED: AtomicU64 = AtomicU64::new(0);
 
@@ -146,9 +153,25 @@ impl State {
     }
 }
 
-/// A guarded block for a request that was drawn, not watched yet; `None` where there are too many, or memory is refused. The
-/// gate has been entered.
+/// Whether the last block was guarded so lately that there shall be no other yet. If not, the pause begins now.
+fn is_early() -> bool {
+    let pause = observe::mean_of(Observer::Guard) / HEEDED;
+    pause >= SHORTEST_PAUSE_NS && is_within(pause, linux::monotonic_ns(), &LAST_NS)
+}
+
+/// Whether `now` is less than `pause` after `last`. If not, it is the last now; who comes second finds it so.
+fn is_within(pause: u64, now: u64, last: &AtomicU64) -> bool {
+    let before = last.load(Ordering::Relaxed);
+    now.saturating_sub(before) < pause
+        || last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+}
+
+/// A guarded block for a request that was drawn, not watched yet; `None` where there are too many, the last is too recent, or memory is
+/// refused. The gate has been entered.
 pub(crate) fn take(size: usize, align: usize) -> Option<usize> {
+    if is_early() {
+        return None;
+    }
     let record_or_old = {
         let mut state = STATE.lock();
         match state.take_record() {
@@ -323,6 +346,15 @@ fn find(addr: usize) -> Option<&'static Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guarded_blocks_keep_their_distance_in_time() {
+        let last = AtomicU64::new(0);
+        let taken: Vec<u64> = (100..1000).filter(|&now| !is_within(100, now, &last)).collect();
+        assert_eq!(taken, [100, 200, 300, 400, 500, 600, 700, 800, 900]);
+        // A clock read by another thread a moment earlier.
+        assert!(is_within(100, 850, &last));
+    }
 
     #[test]
     fn a_block_that_is_given_up_leaves_no_guard_pages() {

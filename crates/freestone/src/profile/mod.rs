@@ -24,6 +24,7 @@ mod leaks;
 pub(crate) mod mapped;
 mod stranded;
 mod table;
+mod threads;
 
 use core::fmt;
 
@@ -154,9 +155,14 @@ pub(crate) fn begin(mean: u64) {
 /// A request of `size` bytes was drawn and served by the block at `addr`. The gate has been entered.
 pub(crate) fn on_alloc(addr: usize, size: usize, class: Option<ClassId>) {
     let mean = MEAN.load(Ordering::Relaxed);
+    let weight = table::weight(size, mean);
+    let (mut thread, is_peak) = {
+        let table = TABLE.lock();
+        (table.threads.calling(), table.is_peak_with(weight * size as f64))
+    };
     let mut frames = [0; stack::MOST];
-    let count = stack::capture(OWN_FRAMES, &mut frames);
-    let thread = linux::thread_name();
+    let count = thread.capture(OWN_FRAMES, &mut frames);
+    let name = thread.name();
     // A slab of one block has nothing that could be stranded.
     let proxy = class.filter(|&class| class_info(class).blocks > 1).map_or(0, |class| {
         let proxy = slow::small(class).unwrap_or(0);
@@ -166,12 +172,16 @@ pub(crate) fn on_alloc(addr: usize, size: usize, class: Option<ClassId>) {
         }
         proxy
     });
-    let block = Block { addr, size, proxy, weight: table::weight(size, mean), ..Block::default() };
-    if TABLE.lock().is_peak_with(block.weight * size as f64) {
+    let block = Block { addr, size, proxy, weight, ..Block::default() };
+    if is_peak {
         // No peak is to be one of blocks that were freed.
         observe::hear_late();
     }
-    let added = TABLE.lock().add(thread, &frames[..count], block);
+    let added = {
+        let mut table = TABLE.lock();
+        table.threads.keep(thread);
+        table.add(name, &frames[..count], block)
+    };
     if added.is_none() {
         release_proxy(proxy);
     }
@@ -213,6 +223,6 @@ pub(crate) fn proxies() -> (usize, usize) {
 }
 
 /// The ranges of memory that the profile takes.
-pub(crate) fn memory() -> [(usize, usize); 4] {
+pub(crate) fn memory() -> [(usize, usize); 5] {
     TABLE.lock().memory()
 }

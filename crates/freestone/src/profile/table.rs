@@ -12,6 +12,7 @@
 use freestone_sys::linux::scratch::Zeroed;
 
 use super::array::{Array, Word};
+use super::threads::Threads;
 use crate::chance;
 
 /// Bytes of a thread's name, as the kernel has it.
@@ -77,6 +78,7 @@ pub(super) struct Table {
     frames: Array<Word>,
     blocks: Array<Block>,
     live_blocks: usize,
+    pub(super) threads: Threads,
     /// Samples that were lost because memory was refused.
     pub(super) dropped: u64,
     pub(super) live: Sum,
@@ -105,6 +107,7 @@ impl Table {
             frames: Array::new(),
             blocks: Array::new(),
             live_blocks: 0,
+            threads: Threads::new(),
             dropped: 0,
             live: Sum { objects: 0.0, bytes: 0.0 },
             peak: Sum { objects: 0.0, bytes: 0.0 },
@@ -117,6 +120,7 @@ impl Table {
         self.places.clear();
         self.frames.clear();
         self.blocks.clear();
+        self.threads.clear();
         *self = Table::new();
     }
 
@@ -135,8 +139,9 @@ impl Table {
     }
 
     /// The ranges of memory that the tables take.
-    pub(super) fn memory(&self) -> [(usize, usize); 4] {
-        [self.sites.range(), self.places.range(), self.frames.range(), self.blocks.range()]
+    pub(super) fn memory(&self) -> [(usize, usize); 5] {
+        let threads = self.threads.range();
+        [self.sites.range(), self.places.range(), self.frames.range(), self.blocks.range(), threads]
     }
 
     /// The number of the site; `None` when memory is refused.

@@ -55,6 +55,7 @@ const LONGEST_OWN: usize = 1 << 20;
 
 /// What is known of a thread's own stack, at whose top libc keeps the thread's data: from here up to the thread pointer each page was
 /// found readable. Who captures often keeps it for the thread, and need not ask the kernel each time.
+#[derive(Clone, Copy)]
 pub(crate) struct Own {
     /// 0: nothing yet; the highest address: the pages do not lie side by side.
     lowest: usize,
