@@ -256,8 +256,9 @@ impl<S: System> PageHeap<S> {
             return;
         }
         for start in (first..behind).step_by(PIECE).map(|piece| piece * PAGE_SIZE) {
+            let due = self.huge.is_due(self.system.thread_ns());
             // SAFETY: clean pages of a span that was just handed out.
-            if self.huge.is_due() && unsafe { self.system.purge(start, PIECE * PAGE_SIZE) }.is_ok() {
+            if due && unsafe { self.system.purge(start, PIECE * PAGE_SIZE) }.is_ok() {
                 self.make_huge(start);
             }
         }
