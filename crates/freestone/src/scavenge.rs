@@ -85,8 +85,9 @@ impl History {
     /// Whether the program has hardly run since the last look: less than a sixteenth of the time.
     fn rests(&mut self) -> bool {
         let (now, ran) = (linux::monotonic_ns(), linux::process_ns());
-        let passed = now - core::mem::replace(&mut self.looked_ns, now);
-        let worked = ran - core::mem::replace(&mut self.ran_ns, ran);
+        let passed = now.saturating_sub(core::mem::replace(&mut self.looked_ns, now));
+        // A child of fork begins anew with what it has run.
+        let worked = ran.saturating_sub(core::mem::replace(&mut self.ran_ns, ran));
         worked < passed / 16
     }
 }
