@@ -2,12 +2,13 @@
 //!
 //! Ten times a second, while anything happens, [`tick`] looks
 //!
-//! 1. at the caches: one that neither refilled nor flushed since the last look is idle and is emptied, so that its slabs
-//!    can become whole; its next miss fills it anew. One that was not used since leaves its share of the budget to others;
+//! 1. at the caches: one that neither refilled nor flushed since the last look, and holds what it held, is idle and is emptied, so that its
+//!    slabs can become whole; its next miss fills it anew. One that was not used since leaves its share of the budget to others;
 //! 2. at the transfer caches: the blocks that nobody asked for since the last look go back to their slabs;
 //! 3. at slabs that have been at rest: OS pages on which no live block lies go back (`central/sweep.rs`);
 //! 4. at the page heap: pages that were in use within the last two looks are taken to be wanted again. Of what is dirty beyond that,
-//!    two thirds go back, but no less than [`LEAST`]. Where there are huge pages, only whole ones go at first; what is left of broken ones
+//!    two thirds go back, but no less than [`LEAST`]. Of huge pages that the allocator made, small parts stay while the program runs, as long
+//!    as they are little in all. Where the kernel makes them of whatever it can, only whole ones go at first; what is left of broken ones
 //!    goes when it was not wanted for some looks more.
 //!
 //! Once that is done, so do the records of spans that are no more.
@@ -84,15 +85,18 @@ struct History {
 impl History {
     /// Whether the program has hardly run since the last look: less than a sixteenth of the time.
     fn rests(&mut self) -> bool {
+        let is_first = self.looked_ns == 0;
         let (now, ran) = (linux::monotonic_ns(), linux::process_ns());
         let passed = now.saturating_sub(core::mem::replace(&mut self.looked_ns, now));
         // A child of fork begins anew with what it has run.
         let worked = ran.saturating_sub(core::mem::replace(&mut self.ran_ns, ran));
-        worked < passed / 16
+        !is_first && worked < passed / 16
     }
 }
 
 static HISTORY: Lock<History> = Lock::new(History { peaks: [0; WINDOWS], next: 0, looked_ns: 0, ran_ns: 0 });
+/// For huge pages that the allocator made, no more of what is in use is kept free than one page in so many.
+const SPARED_PART: usize = 16;
 /// The kernel makes huge pages of whatever it can.
 static HUGE: AtomicBool = AtomicBool::new(false);
 /// Looks in a row that left dirty pages because a huge page would have been broken.
@@ -188,7 +192,7 @@ fn look() -> Option<Look> {
     history.peaks[next] = demand.peak;
     history.next = (next + 1) % WINDOWS;
     let wanted = history.peaks.iter().fold(demand.used, |most, &peak| most.max(peak)) - demand.used;
-    let breaking = if short || history.rests() { Breaking::Any } else { Breaking::Worthy };
+    let rests = history.rests();
     drop(history);
     if demand.dirty <= FIRST_LOOK {
         LEVELS.pages.trim_metadata();
@@ -197,9 +201,11 @@ fn look() -> Option<Look> {
     drop(inside);
     let moved = emptied || trimmed || kept;
     if short {
-        return Some(Look { moved, excess: demand.dirty, waits: false, breaking });
+        return Some(Look { moved, excess: demand.dirty, waits: false, breaking: Breaking::Any });
     }
     let beyond = demand.dirty.saturating_sub(wanted);
+    let spares = !rests && beyond <= demand.used / SPARED_PART;
+    let breaking = if spares { Breaking::Worthy } else { Breaking::Any };
     let excess = beyond.min(LEAST.max(beyond - beyond / 3));
     Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK, breaking })
 }
@@ -323,7 +329,7 @@ fn slice(most: usize, breaking: Breaking) -> Option<usize> {
     Some(purged.0)
 }
 
-/// Empties the caches that missed nothing since the last look but hold something; where memory is short, all. One that missed
+/// Empties the caches that missed nothing since the last look and hold what they held, if anything; where memory is short, all. One that missed
 /// nothing since it was emptied gives up its bytes to others, as does one that took more than its own where those are wanted
 /// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
 /// cached blocks keep many a slab from becoming whole. Whether there were any.

@@ -83,8 +83,8 @@ impl State {
                 && let Some(span) = self.partial[bucket].pop()
             {
                 effort.slabs -= 1;
-                let may_go = effort.breaks || !source.is_in_huge_page(span);
-                if may_go && span.is_ripe(bucket >= SPARSE_BUCKET) {
+                let is_ripe = span.is_ripe(bucket >= SPARSE_BUCKET);
+                if is_ripe && (effort.breaks || !source.is_in_huge_page(span)) {
                     span.begin_filling();
                     picked.push(span);
                     left -= 1;

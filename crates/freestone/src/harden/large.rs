@@ -61,7 +61,9 @@ fn take(size: usize, align: usize, zeroed: bool, spare: usize) -> Option<SpanRef
         return Some(span);
     }
     let bytes = room_for(size).checked_add(spare)?;
-    let span = LEVELS.pages.alloc_large(bytes, align.max(LEVELS.pages.piece_alignment(bytes)), zeroed)?;
+    let piece = LEVELS.pages.piece_alignment(bytes);
+    let whole = if piece > align { LEVELS.pages.alloc_large(bytes, piece, zeroed) } else { None };
+    let span = whole.or_else(|| LEVELS.pages.alloc_large(bytes, align, zeroed))?;
     if spare > 0 && SETTINGS.guards() {
         LEVELS.pages.resize(span, room_for(size), false);
     }

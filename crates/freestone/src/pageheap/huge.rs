@@ -39,7 +39,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsiz
 
 /// Pages of a huge page.
 pub(super) const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
-/// So many free pages of a huge page are worth breaking it: a quarter.
+/// So many pages of a huge page, free in one span, are worth breaking it: a quarter.
 const WORTH_BREAKING: usize = PIECE / 4;
 /// Pages in use below which a heap is too small for it: 12 MiB.
 pub(super) const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
@@ -326,6 +326,10 @@ impl<S: System> Op<'_, S> {
 
 #[cfg(test)]
 mod tests {
+    use freestone_base::PageCount;
+    use freestone_sys::sim::Simulated;
+
+    use super::super::purge::{Breaking, MOST_SPARED};
     use super::*;
 
     #[test]
@@ -347,6 +351,34 @@ mod tests {
         assert!(huge.has(known));
         huge.note_broken(known - 8..known + 1);
         assert_eq!(huge.spare(known + 9..known + 10), known + 9..known + 10);
+    }
+
+    #[test]
+    fn spans_in_huge_pages_stay_and_do_not_keep_others() {
+        let system = Simulated::new();
+        let heap = PageHeap::new(&system);
+        let take = |pages: usize| heap.alloc_large(pages * PAGE_SIZE, 1, false).unwrap();
+        let spans: Vec<_> = (0..3 * MOST_SPARED).map(|_| [take(3), take(1)]).collect();
+        // The longest, which are looked at first, lie in no huge page.
+        let ordinary: Vec<_> = (0..2 * MOST_SPARED).map(|_| [take(4), take(1)]).collect();
+        let long = [take(WORTH_BREAKING), take(1)];
+        for piece in spans.iter().map(|pair| pair[0].first_page() / PIECE) {
+            heap.huge.made[piece % REMEMBERED].store(piece as u32, Relaxed);
+        }
+        let in_huge = |span: SpanRef| heap.huge.has(span.first_page());
+        let kept = spans.iter().chain(&ordinary).filter(|pair| in_huge(pair[0]));
+        let kept: usize = kept.map(|pair| pair[0].pages().0).sum();
+        spans.iter().chain(&ordinary).chain([&long]).for_each(|pair| heap.free(pair[0]));
+        let dirty = || heap.stats().free_dirty / PAGE_SIZE;
+        let purged = heap.purge_breaking(PageCount(usize::MAX), Breaking::Worthy).0;
+        assert!(
+            dirty() == kept && purged > 0 && kept > 3 * MOST_SPARED,
+            "{purged} went, {} of {kept} stay",
+            dirty()
+        );
+        assert_eq!(heap.purge_breaking(PageCount(usize::MAX), Breaking::Any).0, kept);
+        assert_eq!((dirty(), heap.verify()), (0, Ok(())));
+        assert!(!spans.iter().any(|pair| in_huge(pair[0])));
     }
 
     #[test]

@@ -36,14 +36,15 @@ const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
 pub(crate) enum Breaking {
     /// Any.
     Any,
-    /// Of those that are known none of which less than a quarter would go.
+    /// Of those that are known none of which a free span covers less than a quarter.
     Worthy,
     /// None, be they known or not.
     No,
 }
 
-/// Spans in a row whose pages stay, after which others, which are no longer, are not looked at.
-const MOST_SPARED: usize = 64;
+/// Spans in a row whose pages stay for a huge page's sake, after which others, which are no longer, are not looked at: whoever asks for this
+/// bounds what may stay in all.
+pub(super) const MOST_SPARED: usize = 64;
 
 impl<S: System> PageHeap<S> {
     /// Gives up the addresses of the free span at page `freed` of the window, where [`Op::untidy`] wants that.
@@ -51,6 +52,7 @@ impl<S: System> PageHeap<S> {
     pub(super) fn tidy(&self, freed: usize) {
         let _sender = self.sender.lock();
         if let Some(span) = self.settled(|op| op.send_for_release(freed)) {
+            self.huge.note_broken(span.first_page()..span.first_page() + span.pages().0);
             // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
             let released = unsafe { self.system.release(span.start(), span.bytes()) }.is_ok();
             self.settled(|op| if released { op.end_as_hole(span) } else { op.bring_back(span, None) });
@@ -96,7 +98,7 @@ impl<S: System> PageHeap<S> {
             while let Some(span) = away.pop() {
                 let Some(clean) = self.purge_span(span, most.saturating_sub(purged), breaking) else {
                     refused.push(span);
-                    spared += usize::from(breaking == Breaking::Worthy);
+                    spared += usize::from(breaking == Breaking::Worthy && self.is_in_huge_page(span));
                     end = bin + 1;
                     continue;
                 };
