@@ -16,7 +16,8 @@
 //! Beyond the soft limit (`limit.rs`), or under pressure (`pressure.rs`), all caches are emptied and all dirty pages go back.
 //!
 //! So a program that takes and frees in turns keeps its pages (they count as wanted), and one that goes idle has given all back
-//! in well under a second. No caller waits: the work is done by the background thread (`background.rs`), in slices between
+//! in well under a second, but for small parts of huge pages: of those up to a sixteenth of what is in use may stay where it had
+//! computed for seconds without a call before, and the thread had ended. No caller waits: the work is done by the background thread (`background.rs`), in slices between
 //! which others may enter and fork; only where there can be none, a caller does one slice now and then.
 //!
 //! The idea of releasing by recent demand is from TCMalloc's page heap ("demand-based release"), that of a smooth decay
@@ -269,14 +270,14 @@ fn sweep(idle: bool, breaking: Breaking) -> bool {
 /// Whether an eighth of what is in use is free blocks in slabs.
 fn is_scattered() -> bool {
     let Some(inside) = gate::enter() else { return false };
-    let scattered = much_is_free_in_slabs();
+    let scattered = much_is_free_in_slabs(0);
     drop(inside);
     scattered
 }
 
-/// The same, inside the gate.
-fn much_is_free_in_slabs() -> bool {
-    free_in_partial() > (LEVELS.pages.demand_now().used << PAGE_SHIFT) / 8
+/// The same, inside the gate, and whether it is more than `least` bytes.
+fn much_is_free_in_slabs(least: usize) -> bool {
+    free_in_partial() > least.max((LEVELS.pages.demand_now().used << PAGE_SHIFT) / 8)
 }
 
 /// Bytes of all free blocks in slabs of which others are in use. Inside the gate.
@@ -340,7 +341,7 @@ fn empty_idle_caches(short: bool) -> bool {
     }
     let active = || cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0);
     // Where little is free, slabs that became whole would hold no less: most of their pages were never touched.
-    let scattered = !short && free_in_partial() > FREE_LITTLE && much_is_free_in_slabs();
+    let scattered = !short && much_is_free_in_slabs(FREE_LITTLE);
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
     let see = |region: Region| {
         region.state().seen.store(misses(region), Ordering::Relaxed);

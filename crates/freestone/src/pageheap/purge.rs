@@ -52,7 +52,7 @@ impl<S: System> PageHeap<S> {
     pub(super) fn tidy(&self, freed: usize) {
         let _sender = self.sender.lock();
         if let Some(span) = self.settled(|op| op.send_for_release(freed)) {
-            self.huge.note_broken(span.first_page()..span.first_page() + span.pages().0);
+            self.huge.note_broken(span.page_range());
             // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
             let released = unsafe { self.system.release(span.start(), span.bytes()) }.is_ok();
             self.settled(|op| if released { op.end_as_hole(span) } else { op.bring_back(span, None) });
@@ -140,7 +140,7 @@ impl<S: System> PageHeap<S> {
             return None;
         }
         self.huge.note_broken(base + range.start..base + range.end);
-        let (addr, len) = ((self.map.base() + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
+        let (addr, len) = ((base + range.start) * PAGE_SIZE, range.len() * PAGE_SIZE);
         // SAFETY: pages of a span that this thread sent away, which are mapped and ours (H1).
         unsafe { self.system.purge(addr, len) }.ok()?;
         Some(range)

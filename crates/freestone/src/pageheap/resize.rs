@@ -30,7 +30,7 @@ impl<S: System> PageHeap<S> {
         // SAFETY: the owner of the block asks for it, the target was sent away for it.
         match unsafe { self.system.move_pages(span.start(), span.bytes(), target.start()) } {
             Ok(moved) => {
-                self.huge.note_broken(span.first_page()..span.first_page() + span.pages().0);
+                self.huge.note_broken(span.page_range());
                 let untidy = self.settled(|op| {
                     op.state.meta.recycle(spare);
                     let freed = op.end_move(span, target, moved);

@@ -14,7 +14,7 @@
 //! Accesses are relaxed: the lock of the page heap or of the span's class orders them.
 #![allow(unsafe_code)]
 
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 
 use freestone_base::{ClassId, PAGE_SHIFT, PAGE_SIZE, PageCount};
@@ -150,6 +150,12 @@ impl Span {
     /// The number of the first page.
     pub(super) fn first_page(&self) -> usize {
         self.start() >> PAGE_SHIFT
+    }
+
+    /// The numbers of its pages, of the address space.
+    pub(super) fn page_range(&self) -> Range<usize> {
+        let first = self.first_page();
+        first..first + self.pages().0
     }
 
     /// Describes another range from now on.
