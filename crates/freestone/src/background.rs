@@ -94,6 +94,9 @@ pub(crate) fn allow(allow: bool) {
 #[inline(never)]
 pub(crate) fn attend() {
     limit::attend();
+    if LEVELS.pages.watch().take_growth() {
+        scavenge::relieve();
+    }
     match STATE.load(Ordering::Acquire) {
         RUNNING if ALIVE.load(Ordering::Relaxed) != 0 => {
             LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);

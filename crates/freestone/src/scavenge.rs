@@ -13,6 +13,9 @@
 //!
 //! Once that is done, so do the records of spans that are no more.
 //!
+//! One thing waits for no look: where what is in use grows by a sixteenth though much is free in slabs, whoever asks for it empties the
+//! caches that keep those slabs from becoming whole ([`relieve`]).
+//!
 //! Beyond the soft limit (`limit.rs`), or under pressure (`pressure.rs`), all caches are emptied and all dirty pages go back.
 //!
 //! So a program that takes and frees in turns keeps its pages (they count as wanted), and one that goes idle has given all back
@@ -267,6 +270,9 @@ fn sweep(idle: bool, breaking: Breaking) -> bool {
     swept
 }
 
+/// Bytes free in slabs that are little: slabs that became whole would hold no less, most of their pages were never touched.
+const FREE_LITTLE: usize = 2 << 20;
+
 /// Whether an eighth of what is in use is free blocks in slabs.
 fn is_scattered() -> bool {
     let Some(inside) = gate::enter() else { return false };
@@ -335,25 +341,24 @@ fn slice(most: usize, breaking: Breaking) -> Option<usize> {
 /// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
 /// cached blocks keep many a slab from becoming whole. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
-    const FREE_LITTLE: usize = 2 << 20;
     if start::mode() != Mode::Cpu {
         return false;
     }
-    let active = || cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0);
-    // Where little is free, slabs that became whole would hold no less: most of their pages were never touched.
     let scattered = !short && much_is_free_in_slabs(FREE_LITTLE);
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
     let see = |region: Region| {
         region.state().seen.store(misses(region), Ordering::Relaxed);
         served_classes().for_each(|class| region.note_header(class));
     };
-    if !active().any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region)) {
-        active().for_each(see);
+    if !active_regions()
+        .any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region))
+    {
+        active_regions().for_each(see);
         return false;
     }
     let emptied = cpu::with_stopped(|| {
         let mut emptied = false;
-        for region in active() {
+        for region in active_regions() {
             let state = region.state();
             // Since it was emptied, blocks that were freed may have come.
             if is_emptied(region) || cpu::has_too_much(region) {
@@ -376,6 +381,57 @@ fn empty_idle_caches(short: bool) -> bool {
         emptied
     });
     emptied == Some(true)
+}
+
+/// The caches that are in use.
+fn active_regions() -> impl Iterator<Item = Region> {
+    cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
+}
+
+/// What is in use or dirty has grown. Where much is free in slabs, the caches of classes of which most is are emptied, so that their
+/// slabs become whole and serve what grows: a few cached blocks, freed in random order, hold all of them. By the caller, for whom it is cheaper
+/// than the page faults: when the thread comes, the memory has been touched. Outside the gate.
+#[cold]
+#[inline(never)]
+pub(crate) fn relieve() {
+    // Hardened mode's slabs stay with their class.
+    if start::mode() != Mode::Cpu || harden::is_on() {
+        return;
+    }
+    let Some(inside) = gate::enter() else { return };
+    if much_is_free_in_slabs(FREE_LITTLE) {
+        empty_given_up();
+    }
+    drop(inside);
+}
+
+/// Empties all caches of the classes of which most is free in slabs. Inside the gate.
+#[cold]
+#[inline(never)]
+fn empty_given_up() {
+    if !served_classes().any(is_given_up) {
+        return;
+    }
+    cpu::with_stopped(|| {
+        for class in served_classes().filter(|&class| is_given_up(class)) {
+            for region in active_regions() {
+                slow::empty_class(region, class);
+                region.forget_capacity(class);
+            }
+            CENTRALS[class.index()].drain(class, &LEVELS.pages);
+        }
+    });
+}
+
+/// Whether most blocks of a class, and many, lie free in slabs, and caches hold others.
+fn is_given_up(class: ClassId) -> bool {
+    const FEW: usize = 64 << 10;
+    let (stats, info) = (CENTRALS[class.index()].stats(), class_info(class));
+    let whole = stats.whole * info.blocks as usize;
+    let free = stats.free_in_slabs.saturating_sub(whole);
+    free * info.size as usize > FEW
+        && free > (stats.slabs * info.blocks as usize - whole) / 2
+        && (stats.in_transfer > 0 || active_regions().any(|region| region.header(class).len(class) > 0))
 }
 
 fn misses(region: Region) -> usize {

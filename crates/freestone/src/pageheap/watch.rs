@@ -20,6 +20,8 @@ pub(crate) struct Watch {
     /// The most pages that may be in use or dirty.
     limit: AtomicUsize,
     rung: AtomicBool,
+    /// It rang for growth, and nobody has heard of that yet.
+    grown: AtomicBool,
 }
 
 impl Watch {
@@ -33,6 +35,7 @@ impl Watch {
             growth: AtomicUsize::new(FIRST_LOOK),
             limit: AtomicUsize::new(usize::MAX),
             rung: AtomicBool::new(false),
+            grown: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,7 @@ impl Watch {
         let unusual = footprint > self.footprint.load(Relaxed) || footprint < self.low.load(Relaxed);
         if footprint > self.growth.load(Relaxed) {
             self.note_footprint(footprint);
+            self.grown.store(true, Relaxed);
             self.rung.store(true, Relaxed);
         }
         if calls == 1 || dirty > self.dirty.load(Relaxed) || unusual {
@@ -109,6 +113,11 @@ impl Watch {
         self.calls.store(calls, Relaxed);
         self.dirty.store(dirty, Relaxed);
         self.rung.store(false, Relaxed);
+    }
+
+    /// Whether it rang for growth since this was asked last.
+    pub(crate) fn take_growth(&self) -> bool {
+        self.grown.load(Relaxed) && self.grown.swap(false, Relaxed)
     }
 
     /// Whether it rang since it was armed.
