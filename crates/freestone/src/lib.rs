@@ -29,6 +29,8 @@ mod emergency;
 mod front;
 #[cfg(target_arch = "x86_64")]
 mod front_c;
+#[cfg(not(target_arch = "x86_64"))]
+mod front_c_absent;
 mod gate;
 mod global;
 mod guard;

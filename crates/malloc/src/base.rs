@@ -11,13 +11,28 @@
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+/// What loads the address that the dynamic linker has for a symbol.
+#[cfg(target_arch = "x86_64")]
+macro_rules! load_address {
+    ($name:literal) => {
+        concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]")
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! load_address {
+    ($name:literal) => {
+        concat!("adrp {0}, :got:", $name, "\nldr {0}, [{0}, :got_lo12:", $name, "]")
+    };
+}
+pub(crate) use load_address;
+
 /// The address that the dynamic linker has for a symbol, as a function pointer.
 macro_rules! address {
     ($name:literal as $type:ty) => {{
         let address: *const core::ffi::c_void;
         // SAFETY: reads the linker's table.
         unsafe {
-            core::arch::asm!(concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]"), out(reg) address,
+            core::arch::asm!($crate::base::load_address!($name), out(reg) address,
                  options(nostack, preserves_flags, pure, readonly));
         }
         // SAFETY: the operator of that name has this type.
@@ -70,6 +85,20 @@ impl Base {
     }
 }
 
+/// What takes the address of a symbol of this library.
+#[cfg(target_arch = "x86_64")]
+macro_rules! at {
+    ($register:literal, $name:literal) => {
+        concat!("lea ", $register, ", [rip + ", $name, "]")
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! at {
+    ($register:literal, $name:literal) => {
+        concat!("adrp ", $register, ", ", $name, "\nadd ", $register, ", ", $register, ", :lo12:", $name)
+    };
+}
+
 /// The addresses of this library, or of the static program that it is part of.
 fn image() -> core::ops::Range<usize> {
     let start: usize;
@@ -79,8 +108,8 @@ fn image() -> core::ops::Range<usize> {
         core::arch::asm!(
             ".hidden __ehdr_start",
             ".hidden _end",
-            "lea {0}, [rip + __ehdr_start]",
-            "lea {1}, [rip + _end]",
+            at!("{0}", "__ehdr_start"),
+            at!("{1}", "_end"),
             out(reg) start, out(reg) end, options(nostack, preserves_flags, pure, nomem)
         );
     }

@@ -26,6 +26,7 @@ mod profile;
 mod sigaction;
 mod sized;
 mod unwind;
+#[cfg(target_arch = "x86_64")]
 mod vfork;
 
 use freestone_sys::linux::Errno;

@@ -16,7 +16,10 @@ core::arch::global_asm!(
     ".hidden rust_eh_personality",
     ".type rust_eh_personality, @function",
     "rust_eh_personality:",
+    #[cfg(target_arch = "x86_64")]
     "mov eax, 8",
+    #[cfg(target_arch = "aarch64")]
+    "mov w0, #8",
     "ret",
     ".popsection",
     // Compilers reach the routine through a word in `.data`. This one lies among the constants that need relocating; the

@@ -21,7 +21,7 @@ macro_rules! weak {
         let address: *const core::ffi::c_void;
         // SAFETY: reads the address of a weak symbol, null where nobody defines it.
         unsafe {
-            core::arch::asm!(concat!(".weak ", $name), concat!("mov {0}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+            core::arch::asm!(concat!(".weak ", $name), $crate::base::load_address!($name),
                  out(reg) address, options(nostack, preserves_flags));
         }
         // SAFETY: U1; a function pointer or reference with a niche at null has the same representation.
@@ -66,6 +66,7 @@ unsafe extern "C-unwind" {
     fn freestone_landing();
 }
 
+#[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
     ".pushsection .text.freestone_call_catching, \"ax\", @progbits",
     ".globl freestone_call_catching, freestone_landing",
@@ -97,6 +98,42 @@ core::arch::global_asm!(
     swallow = sym swallow,
 );
 
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".pushsection .text.freestone_call_catching, \"ax\", @progbits",
+    ".globl freestone_call_catching, freestone_landing",
+    ".hidden freestone_call_catching, freestone_landing",
+    ".type freestone_call_catching, @function",
+    "freestone_call_catching:",
+    ".cfi_startproc",
+    ".cfi_personality 0x1b, {catch_all}",
+    "stp x29, x30, [sp, #-16]!",
+    ".cfi_def_cfa_offset 16",
+    ".cfi_offset 29, -16",
+    ".cfi_offset 30, -8",
+    "mov x9, x0",
+    "mov x0, x1",
+    "mov x1, x2",
+    "blr x9",
+    "22:",
+    ".cfi_remember_state",
+    "ldp x29, x30, [sp], #16",
+    ".cfi_restore 29",
+    ".cfi_restore 30",
+    ".cfi_def_cfa_offset 0",
+    "ret",
+    ".cfi_restore_state",
+    "freestone_landing:",
+    "bl {swallow}",
+    "mov x0, xzr",
+    "b 22b",
+    ".cfi_endproc",
+    ".size freestone_call_catching, . - freestone_call_catching",
+    ".popsection",
+    catch_all = sym catch_all,
+    swallow = sym swallow,
+);
+
 /// Runs `work(size, align)`, null when it throws. The exception is caught and forgotten.
 pub(crate) fn catching(
     work: extern "C-unwind" fn(usize, usize) -> *mut u8,
@@ -120,7 +157,8 @@ extern "C" fn catch_all(
     const HANDLER_FOUND: c_int = 6;
     const INSTALL_CONTEXT: c_int = 7;
     const CONTINUE_UNWIND: c_int = 8;
-    const RAX: c_int = 0;
+    // By DWARF's numbers, on x86-64 and on aarch64: what a function returns, or takes first.
+    const RESULT: c_int = 0;
     let set_register = weak!("_Unwind_SetGR" as extern "C" fn(*mut c_void, c_int, usize));
     let set_address = weak!("_Unwind_SetIP" as extern "C" fn(*mut c_void, usize));
     let (Some(set_register), Some(set_address)) = (set_register, set_address) else { return CONTINUE_UNWIND };
@@ -130,7 +168,7 @@ extern "C" fn catch_all(
     if actions & HANDLER_FRAME == 0 {
         return CONTINUE_UNWIND;
     }
-    set_register(context, RAX, exception.expose_provenance());
+    set_register(context, RESULT, exception.expose_provenance());
     set_address(context, freestone_landing as *const () as usize);
     INSTALL_CONTEXT
 }

@@ -19,6 +19,7 @@
 //!   headers are replaced only where the region's address matches.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 use core::mem::offset_of;
 use core::ptr::NonNull;

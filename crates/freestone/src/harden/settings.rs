@@ -6,6 +6,7 @@
 //! allocator.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
 use core::mem::offset_of;
 
 use freestone_base::{CLASS_COUNT, ClassId, class_info};
@@ -72,6 +73,7 @@ pub(crate) static SETTINGS: Settings = Settings {
 
 impl Settings {
     /// Where what decides on turns lies, in bytes.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const TURNS: usize = offset_of!(Settings, turns);
 
     /// Takes what was chosen, and makes the page read-only.

@@ -125,6 +125,7 @@ pub(super) struct Frame {
     pub(super) pc: usize,
     pub(super) sp: usize,
     pub(super) bp: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no rules of unwinding there"))]
     pub(super) bx: usize,
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn leave_alone() {
 }
 
 /// Whether libc knows of one thread only.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(crate) fn one_thread() -> bool {
     let flag: *const AtomicBool;
@@ -84,7 +84,12 @@ pub(crate) fn one_thread() -> bool {
     unsafe {
         core::arch::asm!(
             ".weak __libc_single_threaded",
+            #[cfg(target_arch = "x86_64")]
             "mov {0}, qword ptr [rip + __libc_single_threaded@GOTPCREL]",
+            #[cfg(target_arch = "aarch64")]
+            "adrp {0}, :got:__libc_single_threaded",
+            #[cfg(target_arch = "aarch64")]
+            "ldr {0}, [{0}, :got_lo12:__libc_single_threaded]",
             out(reg) flag, options(pure, nomem, nostack, preserves_flags)
         );
     }
@@ -93,7 +98,7 @@ pub(crate) fn one_thread() -> bool {
 }
 
 /// Whether libc knows of one thread only.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
 pub(crate) fn one_thread() -> bool {
     false

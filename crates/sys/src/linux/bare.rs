@@ -11,7 +11,9 @@
 //! - B2: x86-64's ABI: the thread pointer points at itself, static thread-local storage lies below it.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::AtomicU32;
+#[cfg(any(target_arch = "x86_64", test))]
+use core::sync::atomic::Ordering;
 
 /// Bytes above the thread pointer: libc's own record of a thread (2.3 KiB in glibc) has room in them.
 pub const ABOVE: usize = 4096;
