@@ -59,13 +59,13 @@ pub const BUDGETS: &[Budget] = &[
     rust("alloc_constant", 18, "alloc of a constant layout, [u64; 8]"),
     rust("dealloc_constant", 13, "dealloc of a constant layout, [u64; 8]"),
     rust("pair_constant", 33, "both in one function, which aligns its stack for the slow paths"),
-    rust("alloc_runtime", 32, "alloc of a layout known at run time"),
-    rust("dealloc_runtime", 23, "dealloc of a layout known at run time"),
+    rust("alloc_runtime", 22, "alloc of a layout known at run time"),
+    rust("dealloc_runtime", 22, "dealloc of a layout known at run time"),
     rust("alloc_zeroed_constant", 23, "alloc_zeroed of a constant layout, [u64; 8]"),
     rust("realloc_in_place", 11, "realloc of 64 bytes to 60, the same class"),
     rust("box_new", 21, "Box::new of a u64, as the global allocator"),
-    rust("box_drop", 21, "drop of a Box<u64>, as the global allocator"),
-    rust("box_pair", 42, "Box::new and drop of a u64 in one function"),
+    rust("box_drop", 20, "drop of a Box<u64>, as the global allocator"),
+    rust("box_pair", 41, "Box::new and drop of a u64 in one function"),
 ];
 
 /// What an allocation and its release take together, and shall take one day.

@@ -20,12 +20,12 @@
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
-use core::hint::{assert_unchecked, select_unpredictable};
+use core::hint::assert_unchecked;
 
 use freestone_base::size_class::{MALLOC_ALIGN, TELLING_MAX, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
-use crate::cache::region::CLASSES_BEHIND;
+use crate::cache::region::TO_CLASSES;
 use crate::cache::rseq;
 use crate::counters::Call;
 use crate::debug::{self, Told};
@@ -53,7 +53,7 @@ fn pop_at(at: usize) -> *mut u8 {
 /// The same for a size of malloc's that has passed the gate.
 #[inline(always)]
 fn pop_for(size: usize) -> *mut u8 {
-    pop_at(CLASSES_BEHIND + ((size + 7) >> 3))
+    pop_at(((size + 7) >> 3).wrapping_add(TO_CLASSES))
 }
 
 #[inline(always)]
@@ -151,7 +151,7 @@ fn malloc_instrumented(size: usize) -> *mut u8 {
         return harden::malloc(size);
     }
     if size <= MAX_SMALL && start::records_alone() {
-        let block = slow::instrumented::allocate_recorded(size, CLASSES_BEHIND + ((size + 7) >> 3));
+        let block = slow::instrumented::allocate_recorded(size, ((size + 7) >> 3).wrapping_add(TO_CLASSES));
         if !block.is_null() {
             return block;
         }
@@ -197,11 +197,12 @@ pub fn calloc(size: usize) -> *mut u8 {
 #[inline(always)]
 pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
-    if align > MALLOC_ALIGN {
-        return alloc_over_aligned(size, align, zeroed);
-    }
-    if size <= MAX_SMALL && rseq::is_open() {
-        let block = pop_at(entry_of(size, align));
+    let Some(entry) = entry_of(size, align) else { return alloc_over_aligned(size, align, zeroed) };
+    let entry = rseq::in_register(entry);
+    if rseq::is_open(entry) {
+        // SAFETY: the gate lets no others through.
+        unsafe { assert_unchecked(size <= MAX_SMALL) };
+        let block = pop_at(entry);
         if !block.is_null() {
             if zeroed {
                 // SAFETY: the block is ours, at least `size` bytes long.
@@ -211,21 +212,20 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
         }
     }
     if !zeroed {
-        return if size > MAX_SMALL {
-            malloc_slow(size)
-        } else {
-            alloc_missed(size, align, entry_of(size, align))
-        };
+        return alloc_missed(size, align, entry);
     }
     let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
     alloc_slow(class, size, align, zeroed, Call::Malloc)
 }
 
-/// What the fast path of [`alloc`] leaves, of a small block.
+/// What the fast path of [`alloc`] leaves.
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
 fn alloc_missed(size: usize, align: usize, _: usize) -> *mut u8 {
+    if size > MAX_SMALL {
+        return malloc_slow(size);
+    }
     alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
 }
 
@@ -271,6 +271,8 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
     slow::allocate(class, size, align, zeroed, call)
 }
 
+/// [`alloc`] of more than malloc's alignment. A function of its own, so that who has a layout at run time saves no registers for it.
+#[inline(never)]
 fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let mut block = aligned_fast(size, align);
     if block.is_null()
@@ -308,19 +310,17 @@ pub fn aligned_fast(size: usize, align: usize) -> *mut u8 {
     core::ptr::null_mut()
 }
 
-/// The place of such a layout's class, of 16 bytes of alignment at most, in any table of classes.
+/// Where the class of such a layout stands in a region, in bytes from `WORDS_OFFSET`; none of more than malloc's alignment. The usual
+/// alignment is asked about first.
 #[inline(always)]
-fn slot_of(size: usize, align: usize) -> usize {
-    if align <= 8 { (size + 7) >> 3 } else { (size + 15) >> 4 << 1 }
-}
-
-/// Where such a layout's class stands in a region, in bytes from `WORDS_OFFSET`. Chosen without a branch, which would be
-/// foreseen wrongly half of the time where sizes come in no order. Beyond the first, whose classes have variants, both
-/// tables are the same.
-#[inline(always)]
-fn entry_of(size: usize, align: usize) -> usize {
-    let slot = slot_of(size, align);
-    slot + select_unpredictable(slot > MAX_SHARING / 8, CLASSES_BEHIND, 0)
+fn entry_of(size: usize, align: usize) -> Option<usize> {
+    if align <= 8 {
+        Some((size + 7) >> 3)
+    } else if align <= MALLOC_ALIGN {
+        Some((size + 15) >> 4 << 1)
+    } else {
+        None
+    }
 }
 
 /// free. Null is allowed. O(1).

@@ -136,7 +136,7 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
         crate::rseq_descriptor!(),
         "cmp rdi, {small_end}",
         "jae {medium}",
-        "cmp rdi, qword ptr [rip + {hot} + {counted_end}]",
+        "cmp di, word ptr [rip + {hot} + {counted_end}]",
         "jae 3f",
         "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
         "sbb dword ptr fs:[rcx], edi",
@@ -182,8 +182,8 @@ pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
     )
 }
 
-/// What the fast path of Rust's `alloc` leaves, of a size and an alignment of 16 at most: while requests are observed, a small one is
-/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at. Its
+/// What the fast path of Rust's `alloc` leaves, of an alignment of 16 at most: medium blocks, as with malloc, and all that is slow. While requests are
+/// observed, a small one is counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at. Its
 /// class stands so many bytes behind `WORDS_OFFSET` as `entry` says, which the compiler knows where it knows the layout.
 #[cold]
 #[unsafe(naked)]
@@ -191,7 +191,9 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
     core::arch::naked_asm!(
         ".cfi_startproc",
         crate::rseq_descriptor!(),
-        "cmp rdi, qword ptr [rip + {hot} + {counted_end}]",
+        "cmp rdi, {small_end}",
+        "jae {medium}",
+        "cmp di, word ptr [rip + {hot} + {counted_end}]",
         "jae 3f",
         "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
         "sbb dword ptr fs:[rcx], edi", // one more than the size, as in malloc_slow
@@ -215,6 +217,8 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
         "jmp {due}",
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
+        medium = sym crate::front::malloc_medium,
+        small_end = const freestone_base::MAX_SMALL + 1,
         due = sym crate::front::alloc_due,
         counted = sym crate::front::alloc_counted,
         counted_end = const offset_of!(Hot, counted_end),

@@ -240,7 +240,7 @@ fn begin() {
             cpu::let_sized_frees(false);
         }
         // Release: who counts finds where ([`set`] has told), and the floor.
-        HOT.counted_end.store(MAX_SMALL + 1, Ordering::Release);
+        HOT.counted_end.store(MAX_SMALL as u16 + 1, Ordering::Release);
         // Before any block is watched: who finds the caches open looks at none that it takes from there.
         cpu::let_requests(false);
     }

@@ -101,6 +101,7 @@ pub(crate) fn open() {
 /// Lets the fast paths of requests use the caches, or has them miss. Only while they are [`open`].
 pub(crate) fn let_requests(open: bool) {
     HOT.limit.store(if open { MAX_SMALL + 1 } else { 0 }, Ordering::Release);
+    HOT.entries.store(if open { MAX_SMALL / 8 + 1 } else { 0 }, Ordering::Release);
 }
 
 /// Lets the fast path of sized frees use the caches, or has it miss. Only while they are [`open`].

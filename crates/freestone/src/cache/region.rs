@@ -7,8 +7,8 @@
 //! | 0 | slot 0, always zero |
 //! | [`HEADERS_OFFSET`] | a [`Header`] a class: `current` in the low 32 bits, `end` in the high 32 |
 //! | [`STATE_OFFSET`] | a [`RegionState`] |
-//! | [`WORDS_OFFSET`] | the classes of the sizes whose blocks share cache lines, where 8 bytes of alignment are enough |
-//! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches both tables from one register |
+//! | [`CLASSES_OFFSET`] | a copy of the table of classes, so that malloc reaches it from the register that leads to the headers |
+//! | [`WORDS_OFFSET`] | the same of the table for whom 8 bytes of alignment are enough, which is what Rust's requests go by |
 //! | [`SLOTS_OFFSET`] | for each class a sentinel slot that holds zero, then up to [`NEAR`] slots: its *near* array |
 //! | [`FAR`] × 8 | for each class that may hold more, a sentinel slot that holds zero, then `cache_max` slots: its *far* array |
 //!
@@ -52,14 +52,14 @@ pub(crate) const REGION_SIZE: usize = 1 << REGION_SHIFT;
 /// Where the header table starts.
 pub(crate) const HEADERS_OFFSET: usize = 8;
 const STATE_OFFSET: usize = (HEADERS_OFFSET + CLASS_COUNT * size_of::<Header>()).next_multiple_of(64);
-/// Where the class of each size up to [`MAX_SHARING`] lies for callers content with 8 bytes of alignment, in units of 8 bytes.
-pub(crate) const WORDS_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
+/// Where the class of each small size lies, in units of 8 bytes.
+pub(crate) const CLASSES_OFFSET: usize = STATE_OFFSET + size_of::<RegionState>();
+/// The same for callers content with 8 bytes of alignment.
+pub(crate) const WORDS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
+/// What leads from the second table to the first, added with a wrap.
+pub(crate) const TO_CLASSES: usize = CLASSES_OFFSET.wrapping_sub(WORDS_OFFSET);
 /// Sizes in both tables whose class has variants.
 const SHARING_SIZES: usize = MAX_SHARING / 8 + 1;
-/// Where the class of each small size lies, in units of 8 bytes.
-pub(crate) const CLASSES_OFFSET: usize = WORDS_OFFSET + SHARING_SIZES;
-/// How far it lies behind the other table.
-pub(crate) const CLASSES_BEHIND: usize = CLASSES_OFFSET - WORDS_OFFSET;
 const _: () = {
     let mut size = SHARING_SIZES;
     while size < CLASS_TABLE.len() {
@@ -70,7 +70,7 @@ const _: () = {
         size += 1;
     }
 };
-const SLOTS_OFFSET: usize = (CLASSES_OFFSET + CLASS_TABLE.len()).next_multiple_of(64);
+const SLOTS_OFFSET: usize = (WORDS_OFFSET + WORD_CLASS_TABLE.len()).next_multiple_of(64);
 
 /// Slots left out behind each far array: three cache lines. Many arrays are multiples of 4 KiB long, after which the sets of a
 /// first-level cache repeat, and the tops of all of them would share one.
@@ -251,11 +251,13 @@ impl Region {
     /// Makes the region the cache of this number, by which it gets its variants. Whoever reads the tables before that finds
     /// class 0, which always misses.
     pub(crate) fn write_classes(self, number: usize) {
-        let to = self.base().wrapping_add(CLASSES_OFFSET);
         merged::with_parted(|parted| {
             let from = if parted == merged::ALL { &CLASS_TABLE } else { &MERGED_CLASS_TABLE };
-            // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
-            unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+            for offset in [CLASSES_OFFSET, WORDS_OFFSET] {
+                let to = self.base().wrapping_add(offset);
+                // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
+                unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+            }
             if !matches!(parted, 0 | merged::ALL) {
                 self.part_classes(parted);
             }
@@ -276,9 +278,11 @@ impl Region {
             if merged_group(ClassId(class)).is_none_or(|(group, _)| groups >> group & 1 == 0) {
                 continue;
             }
-            let entry = self.base().wrapping_add(CLASSES_OFFSET + slot).cast::<AtomicU8>();
-            // SAFETY: in the table, which lies inside the region (R3). Fast paths read bytes of it meanwhile.
-            unsafe { &*entry }.store(class, Ordering::Relaxed);
+            for offset in [CLASSES_OFFSET, WORDS_OFFSET] {
+                let entry = self.base().wrapping_add(offset + slot).cast::<AtomicU8>();
+                // SAFETY: in the table, which lies inside the region (R3). Fast paths read bytes of it meanwhile.
+                unsafe { &*entry }.store(class, Ordering::Relaxed);
+            }
         }
     }
 
@@ -477,6 +481,7 @@ mod tests {
             for size in 0..=freestone_base::MAX_SMALL {
                 let class = named(CLASSES_OFFSET, size);
                 let own = class_of(size).unwrap();
+                assert!(size <= MAX_SHARING || named(WORDS_OFFSET, size) == class, "{size}");
                 // Another test may have started the allocator, which merges classes.
                 let merged = merged_group(own).is_some_and(|(_, largest)| class == largest);
                 assert!(!class.is_foreign_to(number) && (class.first() == own || merged), "{size}");
@@ -502,10 +507,12 @@ mod tests {
         for size in (0..=freestone_base::MAX_SMALL).step_by(8) {
             let own = class_of(size).unwrap();
             let is_parted = merged_group(own).is_some_and(|(group, _)| parted >> group & 1 != 0);
-            let at = region.base().wrapping_add(CLASSES_OFFSET + size / 8);
-            // SAFETY: in the table.
-            let named = ClassId(unsafe { at.read() });
-            assert_eq!(named, if is_parted { own } else { ClassId::NONE }, "{size}");
+            for offset in [CLASSES_OFFSET, WORDS_OFFSET] {
+                let at = region.base().wrapping_add(offset + size / 8);
+                // SAFETY: in the table.
+                let named = ClassId(unsafe { at.read() });
+                assert_eq!(named, if is_parted { own } else { ClassId::NONE }, "{size}");
+            }
         }
     }
 }

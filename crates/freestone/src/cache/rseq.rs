@@ -83,18 +83,27 @@ macro_rules! sequence {
     };
 }
 
-/// Whether requests of up to [`MAX_SMALL`](freestone_base::MAX_SMALL) bytes may try the caches: a comparison in memory, which the
-/// compiler makes two instructions of, with a register. O(1).
+/// The same number, which the compiler then has in one register for all that follows, and does not load anew each time where it is a constant.
 #[inline(always)]
-pub(crate) fn is_open() -> bool {
+pub(crate) fn in_register(mut number: usize) -> usize {
+    // SAFETY: there is no instruction in it.
+    unsafe { asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
+}
+
+/// Whether a request may try the caches whose class stands at `entry` of the table for Rust's requests: a comparison in memory, which the
+/// compiler makes two instructions of. O(1).
+#[inline(always)]
+pub(crate) fn is_open(entry: usize) -> bool {
     // SAFETY: reads a static word. What is read after it was stored before it (as `HOT` has it), and no processor of this kind
     // reads earlier what is read later.
     unsafe {
         asm!(
-            "cmp qword ptr [rip + {hot} + {limit}], 0",
-            "je {shut}",
+            "cmp {entry}, qword ptr [rip + {hot} + {entries}]",
+            "jae {shut}",
+            entry = in(reg) entry,
             hot = sym HOT,
-            limit = const offset_of!(Hot, limit),
+            entries = const offset_of!(Hot, entries),
             shut = label { return false },
             options(nostack, readonly)
         );

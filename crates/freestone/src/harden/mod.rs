@@ -45,7 +45,7 @@ use self::marks::{FREED, FRESH};
 use self::place::{Found, Place};
 use self::settings::SETTINGS;
 use crate::cache::cpu::CpuAccess;
-use crate::cache::region::CLASSES_BEHIND;
+use crate::cache::region::TO_CLASSES;
 use crate::cache::rseq::NO_YARD;
 use crate::cache::thread;
 use crate::counters::{self, Call};
@@ -117,7 +117,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
             } else {
                 // The cache's own tables know its variant.
                 let (block, next, _) =
-                    CpuAccess::pop_and_peek_at(CLASSES_BEHIND + room.max(align).div_ceil(8));
+                    CpuAccess::pop_and_peek_at(room.max(align).div_ceil(8).wrapping_add(TO_CLASSES));
                 (block, next)
             };
             // It will be looked at all over before it is handed out.
@@ -153,7 +153,7 @@ fn serve(size: usize, zeroed: bool, call: Call) -> *mut u8 {
         return allocate(size, MALLOC_ALIGN, zeroed, call);
     }
     // The class of one byte more, as the cache's own table has it, which knows its variant.
-    let (block, next, class) = CpuAccess::pop_and_peek_at(CLASSES_BEHIND + (size / 8).max(1) + 1);
+    let (block, next, class) = CpuAccess::pop_and_peek_at(((size / 8).max(1) + 1).wrapping_add(TO_CLASSES));
     if block == 0 {
         return allocate(size, MALLOC_ALIGN, zeroed, call);
     }
