@@ -425,7 +425,7 @@ unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
 #[cold]
 pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
     if start::hardened_as_usual() {
-        return harden::free_told(block.expose_provenance(), Some(size));
+        return harden::free_sized(block.expose_provenance(), size);
     }
     if start::records_alone() {
         return slow::instrumented::release_recorded(block.expose_provenance(), None, Call::Malloc);

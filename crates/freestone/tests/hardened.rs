@@ -107,10 +107,71 @@ fn commit() {
             free(block);
             black_box(raw::usable_size(block));
         }
+        "every size" => every_size(),
+        other if other.contains('@') => {
+            // What is done, and to which byte of a block of which size.
+            let mut parts = other.split('@');
+            let mut next = || parts.next().unwrap();
+            let (what, offset, size) = (next(), next().parse().unwrap(), next().parse().unwrap());
+            let block = black_box(raw::malloc(size));
+            match what {
+                "overrun" => {
+                    // SAFETY: none; see the file's head.
+                    let was = unsafe { block.wrapping_add(offset).read_volatile() };
+                    write(block.wrapping_add(offset), !was);
+                    free(block);
+                }
+                "freed" => {
+                    free(block);
+                    write(block.wrapping_add(offset), 1);
+                    (0..2_000).for_each(|_| free(raw::malloc(size)));
+                }
+                "cleared" => {
+                    free(block);
+                    write(block.wrapping_add(offset), 1);
+                    (0..2_000).for_each(|_| free(raw::calloc(size)));
+                }
+                "sized" => {
+                    // SAFETY: as above.
+                    unsafe { raw::free_by(block, raw::Call::Malloc, Some(size + offset), None) }
+                }
+                other => panic!("no such case: {other}"),
+            }
+        }
         other => panic!("no such case: {other}"),
     }
     // Neither destructors nor the test harness shall meet what was broken.
     std::process::exit(0);
+}
+
+/// Blocks of each size, written to all over, replace each other: nobody sees what another had.
+fn every_size() {
+    let mut kept = vec![(std::ptr::null_mut::<u8>(), 0); 300];
+    for round in 0..3 {
+        for size in (0..1400).chain((1400..9000).step_by(37)) {
+            let slot = &mut kept[(size * 7 + round) % 300];
+            let (old, bytes) = *slot;
+            match (size + round) % 3 {
+                // SAFETY: live, and of as many bytes.
+                1 if !old.is_null() => unsafe { raw::free_by(old, raw::Call::Malloc, Some(bytes), None) },
+                2 if !old.is_null() => {
+                    // SAFETY: live.
+                    let longer = unsafe { raw::realloc(old, bytes + 100) };
+                    // SAFETY: live.
+                    unsafe { raw::free(longer) };
+                }
+                // SAFETY: null, or live.
+                _ => unsafe { raw::free(old) },
+            }
+            let block = if size % 2 == 0 { raw::malloc(size) } else { raw::calloc(size) };
+            assert!(block.addr() % 16 == 0 && raw::usable_size(block) == size);
+            // SAFETY: live, and that long; hardened mode hands it out zeroed.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(block, size) };
+            assert!(bytes.iter().all(|&byte| byte == 0), "{size}");
+            bytes.fill(0xa5);
+            *slot = (block, size);
+        }
+    }
 }
 
 fn run(conf: &str, case: &str) -> Output {
@@ -171,6 +232,38 @@ fn hardened_mode_ends_each_misuse_with_its_message() {
         ends("harden:1", "large, behind", SIGSEGV, "");
         ends("harden:1", "large, after free", SIGSEGV, "");
         ends("harden:1", "large, again, behind", SIGSEGV, "");
+    }
+}
+
+#[test]
+fn each_length_of_block_is_cleared_and_looked_at_as_it_should_be() {
+    // Both ways in, and the one without the paths in assembly.
+    for conf in ["harden:1", "harden:1,count:1"] {
+        passes(conf, "every size");
+        // The first byte of the slack, one amid it, and the last: up to 64 bytes are canary all through.
+        for (size, slack) in
+            [(1, 15), (47, 1), (100, 12), (128, 16), (200, 8), (255, 1), (288, 32), (600, 40)]
+        {
+            for at in [0, slack / 2, slack - 1] {
+                let case = format!("overrun@{}@{size}", size + at);
+                ends(conf, &case, SIGABRT, "overrun: the bytes behind the block were written to");
+            }
+        }
+        for (size, room) in [(1, 16), (47, 48), (120, 128), (200, 208), (300, 320), (500, 512)] {
+            for at in [0, room / 2, room - 1] {
+                let case = format!("freed@{at}@{size}");
+                ends(conf, &case, SIGABRT, "write after free: the free block was written to");
+            }
+            let case = format!("cleared@{}@{size}", room / 3);
+            ends(conf, &case, SIGABRT, "write after free: the free block was written to");
+            for more in [1, 16] {
+                ends(conf, &format!("sized@{more}@{size}"), SIGABRT, "wrong size");
+            }
+        }
+        for size in [1000, 1200, 3000, 20_000] {
+            ends(conf, &format!("cleared@{}@{size}", size / 2), SIGABRT, "write after free");
+            ends(conf, &format!("overrun@{size}@{size}"), SIGABRT, "overrun");
+        }
     }
 }
 

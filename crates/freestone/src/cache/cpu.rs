@@ -45,7 +45,7 @@ static BUDGET: AtomicIsize = AtomicIsize::new(0);
 /// some still have more than their own.
 static UNUSED: AtomicIsize = AtomicIsize::new(0);
 /// Offset from the thread pointer of the field that numbers the cache.
-static INDEX: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static INDEX: AtomicUsize = AtomicUsize::new(0);
 /// Offset from the thread pointer of the registered area; 0 when there is none.
 static AREA: AtomicUsize = AtomicUsize::new(0);
 /// Threads register their own areas.

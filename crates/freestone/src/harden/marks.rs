@@ -24,7 +24,7 @@ pub(crate) const FRESH: u8 = 0;
 /// The mark of a block that was freed.
 pub(crate) const FREED: u8 = 1;
 /// The mark of a live block without slack. Each byte of slack adds 1.
-const EXACT: u8 = 2;
+pub(super) const EXACT: u8 = 2;
 /// The mark of a live block whose slack is longer than marks can say: its last word does.
 const FAR: u8 = 255;
 /// The longest slack that a mark says.
@@ -41,6 +41,9 @@ pub(crate) const SHORT: usize = 256;
 /// Blocks up to this size, in bytes, are cleared without a call of libc's memset where that can be done by whole lines.
 #[cfg(target_arch = "x86_64")]
 const BRIEF: usize = 1024 + 256;
+/// Blocks from this size on, in bytes, would not stay in the second-level cache, and are cleared past it.
+#[cfg(target_arch = "x86_64")]
+const APART: usize = 2 << 20;
 /// Bytes of a line of the processor's caches.
 const LINE: usize = 64;
 /// Of longer ones, a line is looked at in each so many bytes,
@@ -54,11 +57,16 @@ const LONG: usize = 8 << 10;
 pub(crate) struct Key(u64);
 
 impl Key {
+    /// What mixes an address and the secret.
+    pub(super) const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    /// The highest bit of each byte.
+    pub(super) const HIGHEST: u64 = 0x8080_8080_8080_8080;
+
     /// The key of the block at `addr`. Each byte has its highest bit set, as text and zeros have not.
     #[inline]
     pub(crate) fn new(secret: u64, addr: usize) -> Key {
-        let mixed = (addr as u64 ^ secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Key((mixed ^ mixed >> 32) | 0x8080_8080_8080_8080)
+        let mixed = (addr as u64 ^ secret).wrapping_mul(Key::FACTOR);
+        Key((mixed ^ mixed >> 32) | Key::HIGHEST)
     }
 
     /// The eight bytes of the canary at `offset` of the block.
@@ -81,8 +89,10 @@ fn write(block: usize, offset: usize, word: u64) {
     unsafe { with_exposed_provenance_mut::<u64>(block + offset).write_unaligned(word) }
 }
 
-/// Slack up to this many bytes is canary all through, in the block's last sixteen bytes.
-const NEAR: usize = 16;
+/// Slack up to this many bytes is canary all through,
+pub(super) const FULL: usize = 64;
+/// and up to this many lies in the block's last sixteen bytes, and is written and compared as two words.
+pub(super) const NEAR: usize = 16;
 
 /// Which of the last sixteen bytes are slack: those from byte `slack` of this table on.
 static SLACKS: [u8; 2 * NEAR] = {
@@ -103,8 +113,14 @@ fn near(slack: usize) -> [u64; 2] {
     [low, high].map(|word| word.map_or(0, |word| u64::from_ne_bytes(*word)))
 }
 
+/// The word in which the slack begins, and what of it is slack.
+#[inline]
+fn begin(requested: usize) -> (usize, u64) {
+    (requested & !7, u64::MAX << (requested % 8 * 8))
+}
+
 /// Writes the canary of a block of `capacity` bytes, a multiple of 16, that is handed out for `requested`; returns its mark.
-/// What stands before the canary, in the last sixteen bytes, is `kept`, or becomes zero. O(1). Requires G1.
+/// What stands before the canary, in its first word or the last sixteen bytes, is `kept`, or becomes zero. O(1). Requires G1.
 #[inline(always)]
 pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key, kept: bool) -> u8 {
     let slack = capacity - requested;
@@ -114,6 +130,13 @@ pub(crate) fn set(block: usize, requested: usize, capacity: usize, key: Key, kep
         let [low, high] = near(slack);
         write(block, offset, before[0] & !low | key.0 & low);
         write(block, offset + 8, before[1] & !high | key.0 & high);
+        return EXACT + slack as u8;
+    }
+    if slack <= FULL {
+        let (first, mask) = begin(requested);
+        let before = if kept { read(block, first) & !mask } else { 0 };
+        write(block, first, before | key.0 & mask);
+        (first + 8..capacity).step_by(8).for_each(|at| write(block, at, key.0));
         return EXACT + slack as u8;
     }
     write(block, requested, key.at(requested));
@@ -143,6 +166,11 @@ pub(crate) fn is_whole(block: usize, requested: usize, capacity: usize, key: Key
         let offset = capacity - NEAR;
         let [low, high] = near(slack);
         return (read(block, offset) ^ key.0) & low | (read(block, offset + 8) ^ key.0) & high == 0;
+    }
+    if slack <= FULL {
+        let (first, mask) = begin(requested);
+        let rest = (first + 8..capacity).step_by(8);
+        return rest.fold((read(block, first) ^ key.0) & mask, |all, at| all | read(block, at) ^ key.0) == 0;
     }
     let mut damage = read(block, requested) ^ key.at(requested);
     if slack <= MOST {
@@ -212,16 +240,23 @@ pub(crate) fn clear(block: usize, from: usize, requested: usize, capacity: usize
         return unsafe { wide::clear_lines(block, block + capacity - LINE) };
     }
     let slack = capacity - requested;
-    let end = requested + slack.min(8);
+    let end = if slack <= FULL { capacity } else { requested + 8 };
     // SAFETY: G1.
     unsafe { with_exposed_provenance_mut::<u8>(block + from).write_bytes(0, end - from) };
-    if slack > 8 {
+    if slack > FULL {
         write(block, capacity - 8, 0);
     }
 }
 
-/// Has `len` bytes at `addr` read as zeros. O(len). Requires G1 of the range.
-pub(crate) fn scrub(addr: usize, len: usize) {
+/// Has `len` bytes at `addr` read as zeros, both multiples of [`LINE`], of a block of `all` bytes. O(len). Requires G1 of the range.
+pub(crate) fn scrub(addr: usize, len: usize, all: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if all >= APART && SETTINGS.wide() {
+        // SAFETY: G1, V1.
+        return unsafe { wide::clear_apart(addr, len) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = all;
     // SAFETY: G1.
     unsafe { with_exposed_provenance_mut::<u8>(addr).write_bytes(0, len) };
 }
@@ -355,7 +390,8 @@ mod tests {
                 assert!(is_live(mark) && is_whole(at, requested, capacity, key));
                 assert_eq!(super::requested(at, mark, capacity, key), Some(requested));
                 let slack = capacity - requested;
-                let near = (0..slack.min(8)).chain(slack.saturating_sub(8)..slack);
+                let whole = if slack <= FULL { slack } else { 8 };
+                let near = (0..whole).chain(slack.saturating_sub(8)..slack);
                 for watched in near {
                     for value in [0, b'A', 0xff] {
                         // SAFETY: within the block.

@@ -30,6 +30,8 @@ mod place;
 pub(crate) mod random;
 pub(crate) mod settings;
 mod two;
+#[cfg(target_arch = "x86_64")]
+mod usual;
 mod warm;
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -129,20 +131,40 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::usual::{free, free_sized, malloc};
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use self::{free_plainly as free, free_sized_plainly as free_sized, malloc_plainly as malloc};
+
 /// malloc of `size` bytes. The mode is on, as usual.
 #[inline(never)]
-pub(crate) extern "C" fn malloc(size: usize) -> *mut u8 {
+pub(crate) extern "C" fn malloc_plainly(size: usize) -> *mut u8 {
     serve(size, false, Call::Malloc)
 }
+
+/// Requests of fewer bytes have blocks that are looked at whole, if they were freed, by either [`calloc`](usual::calloc) or [`serve`].
+#[cfg(target_arch = "x86_64")]
+const CLEAN: usize = settings::Near::LOOKED_AT;
 
 /// calloc of `size` bytes in all. The mode is on, as usual.
 #[inline(never)]
 pub(crate) fn calloc(size: usize, call: Call) -> *mut u8 {
+    #[cfg(target_arch = "x86_64")]
+    if size < CLEAN {
+        // Nothing is counted, so it does not matter by which call.
+        return usual::calloc(size);
+    }
+    if size < marks::WHOLE { calloc_plainly(size) } else { allocate(size, MALLOC_ALIGN, true, call) }
+}
+
+/// The same of a few bytes, and what the paths in assembly leave.
+#[inline(never)]
+extern "C" fn calloc_plainly(size: usize) -> *mut u8 {
     if size < marks::WHOLE {
         // Blocks that are looked at whole, as this one is, are zero.
-        serve(size, true, call)
+        serve(size, true, Call::Calloc)
     } else {
-        allocate(size, MALLOC_ALIGN, true, call)
+        allocate(size, MALLOC_ALIGN, true, Call::Calloc)
     }
 }
 
@@ -233,6 +255,7 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
     };
     // Of whichever variant the block is, its size is that of the class.
     let place = Place { addr: block, class, capacity: SETTINGS.size(class), mark };
+    let mut is_zero = false;
     match place.mark.load(Ordering::Relaxed) {
         // Never handed out: to look at a long one would make pages resident that the program may not touch.
         FRESH => {
@@ -244,7 +267,9 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
             }
         }
         FREED => {
-            if !place.is_untouched() {
+            // What is looked at whole need not be cleared.
+            is_zero = zeroed && place.is_looked_at();
+            if !(if is_zero { place.is_all_zero() } else { place.is_untouched() }) {
                 place.fail(Fault::WriteAfterFree);
             }
         }
@@ -252,7 +277,7 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
         _ => place.fail(Fault::DoubleFree),
     }
     let to: *mut u8 = with_exposed_provenance_mut(block);
-    if zeroed && !place.is_surely_zero() {
+    if zeroed && !is_zero && !place.is_surely_zero() {
         // SAFETY: G2, and the block holds `size` bytes.
         unsafe { to.write_bytes(0, size) };
     }
@@ -278,14 +303,23 @@ fn count_free(call: Call, class: ClassId) {
 /// free. The mode is on, as usual. Anything but a live block, or null, ends the process, as does a block whose canary is not as it
 /// should be.
 #[inline(never)]
-pub(crate) fn free(addr: usize) {
+pub(crate) extern "C" fn free_plainly(addr: usize) {
     release_as::<true>(addr, None, Call::Malloc);
 }
 
-/// The same of a block of which the caller may say how many bytes were asked for.
+/// The same of a block of which the caller says how many bytes were asked for.
 #[inline(never)]
+pub(crate) extern "C" fn free_sized_plainly(addr: usize, size: usize) {
+    release_as::<true>(addr, Some(size), Call::Malloc);
+}
+
+/// The same of a block of which the caller may say how many bytes were asked for.
+#[inline]
 pub(crate) fn free_told(addr: usize, size: Option<usize>) {
-    release_as::<true>(addr, size, Call::Malloc);
+    match size {
+        Some(size) => free_sized(addr, size),
+        None => free(addr),
+    }
 }
 
 /// Gives a block back; `size` is what the caller says it has. Anything but a live block ends the process, as does

@@ -100,13 +100,20 @@ impl Place {
         self.is_cleared::<false>() && self.capacity() <= SETTINGS.whole()
     }
 
+    /// Whether a freed block was cleared, and is looked at.
+    pub(super) fn is_looked_at(&self) -> bool {
+        SETTINGS.whole() > 0 && self.is_cleared::<false>()
+    }
+
     /// Whether a freed block is as it was left, as far as it is looked at.
     #[inline]
     pub(super) fn is_untouched(&self) -> bool {
-        let whole = SETTINGS.whole();
-        whole == 0
-            || !self.is_cleared::<false>()
-            || marks::is_zero(self.addr, self.capacity(), whole, random::next)
+        !self.is_looked_at() || marks::is_zero(self.addr, self.capacity(), SETTINGS.whole(), random::next)
+    }
+
+    /// The same, looked at whole.
+    pub(super) fn is_all_zero(&self) -> bool {
+        marks::is_zero(self.addr, self.capacity(), self.capacity(), random::next)
     }
 
     pub(super) fn fail(&self, fault: Fault) -> ! {

@@ -1,8 +1,8 @@
-//! What the mode does, and its secret: a page of its own, which nobody can write to once the allocator has started.
+//! What the mode does, and its secret: pages of its own, which nobody can write to once the allocator has started.
 //!
 //! # Safety
 //!
-//! The page holds atomics only, which are stored to before it is made read-only, by the one thread that starts the
+//! The pages hold atomics only, which are stored to before they are made read-only, by the one thread that starts the
 //! allocator.
 #![allow(unsafe_code)]
 
@@ -15,11 +15,11 @@ use freestone_sys::linux;
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 use super::yard;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tune::Harden;
 
-/// The page that is protected, in bytes: where the system's are longer, it is not.
-const PAGE: usize = 4096;
+/// The pages that are protected, in bytes: where the system's are longer, they are not.
+const PAGES: usize = 2 * 4096;
 
 /// The settings. Relaxed: they are stored before `HOT.hardened`, whose Release and Acquire order them.
 #[repr(C, align(4096))]
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     places: [AtomicU8; CLASS_COUNT],
     /// As many as there are values of a [`ClassId`].
     shapes: [Shape; 256],
+    /// As many again.
+    near: [Near; 256],
 }
 
 /// What the fast paths need to know of a class.
@@ -53,7 +55,64 @@ struct Shape {
     size: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Settings>() == PAGE);
+/// How the blocks of a class are cleared and looked at by the paths in assembly (`usual.rs`); all zero where they are not.
+#[repr(C)]
+pub(super) struct Near {
+    /// How many parts of how many bytes, which overlap where they must: 1: four of 32. 2: four of 64. 3: eight of 64. 4: as many of 64 as
+    /// there are. 5: the same, to be cleared only.
+    pub(super) kind: AtomicU8,
+    /// Which words of the first part belong to the block, of the shortest: a bit each.
+    pub(super) words: AtomicU8,
+    /// Where the second of four parts begins; the third lies as far from the last.
+    pub(super) step: AtomicU8,
+    /// One less than the blocks that wait in a yard.
+    pub(super) turns: AtomicU8,
+    /// Where the last part begins, or of eight the fifth.
+    pub(super) last: AtomicU16,
+    /// Bytes in a block.
+    pub(super) size: AtomicU16,
+}
+
+const _: () = assert!(size_of::<Near>() == Near::BYTES);
+
+impl Near {
+    /// Bytes of one.
+    pub(super) const BYTES: usize = 8;
+    /// Longer blocks are not cleared by the paths in assembly.
+    pub(super) const LONGEST: usize = 4096;
+    /// Longer blocks are not looked at whole by them.
+    pub(super) const LOOKED_AT: usize = 1024 + 256;
+
+    const fn none() -> Near {
+        Near {
+            kind: AtomicU8::new(0),
+            words: AtomicU8::new(0),
+            step: AtomicU8::new(0),
+            turns: AtomicU8::new(0),
+            last: AtomicU16::new(0),
+            size: AtomicU16::new(0),
+        }
+    }
+
+    /// Notes a class of blocks of `size` bytes, a multiple of 16 up to [`LONGEST`](Near::LONGEST), of which so many wait.
+    fn set(&self, size: usize, places: usize) {
+        let (kind, part, last) = match size {
+            0..=128 => (1, 32, size.saturating_sub(32)),
+            129..=256 => (2, 64, size - 64),
+            257..=512 => (3, 64, size - 256),
+            513..=Near::LOOKED_AT => (4, 64, size - 64),
+            _ => (5, 64, size - 64),
+        };
+        self.words.store(if size < part { 0b11 } else { 0xff }, Ordering::Relaxed);
+        self.step.store(last.min(part) as u8, Ordering::Relaxed);
+        self.turns.store((places - 1) as u8, Ordering::Relaxed);
+        self.last.store(last as u16, Ordering::Relaxed);
+        self.size.store(size as u16, Ordering::Relaxed);
+        self.kind.store(kind, Ordering::Relaxed);
+    }
+}
+
+const _: () = assert!(size_of::<Settings>() == PAGES);
 
 /// The one instance.
 pub(crate) static SETTINGS: Settings = Settings {
@@ -69,12 +128,22 @@ pub(crate) static SETTINGS: Settings = Settings {
     wide: AtomicBool::new(false),
     places: [const { AtomicU8::new(0) }; CLASS_COUNT],
     shapes: [const { Shape { part: AtomicU32::new(0), size: AtomicU32::new(0) } }; 256],
+    near: [const { Near::none() }; 256],
 };
 
 impl Settings {
     /// Where what decides on turns lies, in bytes.
     #[cfg(target_arch = "x86_64")]
     pub(crate) const TURNS: usize = offset_of!(Settings, turns);
+    /// Where the secret lies,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const SECRET: usize = offset_of!(Settings, secret);
+    /// whether the paths in assembly may be taken,
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const WIDE: usize = offset_of!(Settings, wide);
+    /// and what they know of each class.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const NEAR: usize = offset_of!(Settings, near);
 
     /// Takes what was chosen, and makes the page read-only.
     pub(super) fn fix(&self, chosen: &Harden, secret: u64) {
@@ -95,12 +164,16 @@ impl Settings {
                 let places = yard::places(class, chosen.wait());
                 self.places[class.index()].store(places as u8, Ordering::Relaxed);
                 shape.part.store(yard::part(class, places) as u32, Ordering::Relaxed);
+                let size = class_info(class).size as usize;
+                if size.is_multiple_of(16) && size <= Near::LONGEST {
+                    self.near[class.index()].set(size, places);
+                }
             }
         }
         let page = core::ptr::from_ref(self);
         // Where that is refused, everything else still holds.
-        // SAFETY: a page of our own, of which nothing else is a part and which nobody stores to any more.
-        let _ = unsafe { linux::make_read_only(page.expose_provenance(), PAGE) };
+        // SAFETY: pages of our own, of which nothing else is a part and which nobody stores to any more.
+        let _ = unsafe { linux::make_read_only(page.expose_provenance(), PAGES) };
     }
 
     #[inline]

@@ -170,7 +170,7 @@ fn clear(span: SpanRef, bytes: usize) {
         // What is not resident may lie in swap space.
         // SAFETY: W1.
         if resident || unsafe { pages.system().purge(from, to - from) }.is_err() {
-            marks::scrub(from, to - from);
+            marks::scrub(from, to - from, bytes);
         }
     });
 }

@@ -29,6 +29,8 @@ const PLACES: usize = 64;
 /// Words of each class: what counts the turns, then the places.
 const WORDS: usize = HEAD + PLACES;
 const HEAD: usize = YARD_HEAD / 8;
+/// Bytes of each class.
+pub(super) const BYTES: usize = WORDS * 8;
 /// Words of a yard.
 const YARD: usize = CLASS_COUNT * WORDS;
 
@@ -77,7 +79,7 @@ pub(super) fn exchange_here(class: ClassId, block: usize) -> usize {
 /// What [`Settings::part`](super::settings::Settings::part) says of a class of which so many blocks wait: where its part of a yard
 /// begins, in bytes, and in the bits below, which bits of a count tell a place.
 pub(super) fn part(class: ClassId, places: usize) -> usize {
-    (class.index() * WORDS * 8) | (places - 1)
+    (class.index() * BYTES) | (places - 1)
 }
 
 fn exchange_shared(class: ClassId, block: usize, places: usize) -> usize {

@@ -26,16 +26,20 @@ use crate::sync::atomic::{
 /// Pages of the window that a chunk shadows: 64 MiB.
 const PAGES: usize = (64 << 20) >> PAGE_SHIFT;
 /// The same in bytes.
-const SHADOWED: usize = PAGES * PAGE_SIZE;
+pub(crate) const SHADOWED: usize = PAGES * PAGE_SIZE;
 /// Marks of a page.
 const MARKS: usize = PAGE_SIZE / MALLOC_ALIGN;
+/// Where the classes begin in a chunk.
+pub(crate) const CLASSES: usize = PAGES * MARKS;
 /// Bytes of a chunk.
-const CHUNK: usize = PAGES * MARKS + PAGES;
+const CHUNK: usize = CLASSES + PAGES;
 /// Blocks up to this size are marked so densely that their marks are cleared all at once.
 const DENSE: usize = 256;
 
-static CHUNKS: [AtomicPtr<AtomicU8>; PageMap::LAST_WINDOW / PAGES] =
-    [const { AtomicPtr::new(null_mut()) }; PageMap::LAST_WINDOW / PAGES];
+/// Chunks that there can be.
+pub(crate) const COUNT: usize = PageMap::LAST_WINDOW / PAGES;
+
+pub(crate) static CHUNKS: [AtomicPtr<AtomicU8>; COUNT] = [const { AtomicPtr::new(null_mut()) }; COUNT];
 
 /// The chunk of page `index` of the window; null where there is none.
 fn chunk(index: usize) -> *mut AtomicU8 {
@@ -55,7 +59,7 @@ pub(crate) fn find(map: &PageMap, addr: usize) -> Option<(&'static AtomicU8, &'s
     // SAFETY: X1; below the classes.
     let mark = unsafe { chunk.add(within / MALLOC_ALIGN) };
     // SAFETY: X1; one of the classes.
-    let class = unsafe { chunk.add(PAGES * MARKS + within / PAGE_SIZE) };
+    let class = unsafe { chunk.add(CLASSES + within / PAGE_SIZE) };
     // SAFETY: X1.
     let mark = unsafe { &*mark };
     // SAFETY: X1.
@@ -75,7 +79,7 @@ pub(super) fn enter(map: &PageMap, system: &impl System, span: SpanRef, class: C
     for page in pages {
         let (chunk, page) = (chunk(page), page % PAGES);
         // SAFETY: X1; one of the classes.
-        unsafe { &*chunk.wrapping_add(PAGES * MARKS + page) }.store(class.0, Relaxed);
+        unsafe { &*chunk.wrapping_add(CLASSES + page) }.store(class.0, Relaxed);
         if info.size as usize <= DENSE {
             // SAFETY: X1: the marks of one page.
             let marks = unsafe { core::slice::from_raw_parts(chunk.wrapping_add(page * MARKS), MARKS) };
