@@ -54,12 +54,22 @@ typedef void (*free_sized_type)(void *, size_t);
 typedef void (*free_aligned_sized_type)(void *, size_t, size_t);
 typedef void (*sdallocx_type)(void *, size_t, int);
 typedef size_t (*nallocx_type)(size_t, int);
+typedef void *(*mallocx_type)(size_t, int);
+typedef void *(*rallocx_type)(void *, size_t, int);
+typedef size_t (*xallocx_type)(void *, size_t, size_t, int);
+typedef size_t (*sallocx_type)(void *, int);
+typedef void (*dallocx_type)(void *, int);
 
 #ifdef CONFORMANCE_STATIC
 void free_sized(void *, size_t);
 void free_aligned_sized(void *, size_t, size_t);
 void sdallocx(void *, size_t, int);
 size_t nallocx(size_t, int);
+void *mallocx(size_t, int);
+void *rallocx(void *, size_t, int);
+size_t xallocx(void *, size_t, size_t, int);
+size_t sallocx(void *, int);
+void dallocx(void *, int);
 void cfree(void *);
 #endif
 
@@ -132,6 +142,46 @@ CASE(sdallocx_with_and_without_alignment) {
         for (int shift = 4; shift <= 16; shift++)
             release(hide(aligned_alloc((size_t)1 << shift, size)), size, shift);
     }
+}
+
+/* A program linked with jemalloc allocates by one of these and frees by another: all, or none, are to be ours. */
+CASE(jemallocs_calls_work_on_each_others_blocks) {
+    mallocx_type allocate = SYMBOL(mallocx_type, mallocx);
+    rallocx_type resize = SYMBOL(rallocx_type, rallocx);
+    xallocx_type in_place = SYMBOL(xallocx_type, xallocx);
+    sallocx_type size_of = SYMBOL(sallocx_type, sallocx);
+    dallocx_type release = SYMBOL(dallocx_type, dallocx);
+    sdallocx_type release_sized = SYMBOL(sdallocx_type, sdallocx);
+    REQUIRE(release_sized);
+    CHECK(allocate && resize && in_place && size_of && release);
+    const int zero = 0x40;
+    for (size_t size = 1; size < 3 * MIB; size = size * 3 + 1)
+        for (int shift = 0; shift <= 16; shift++) {
+            /* Used once before, so that there is something to clear. */
+            void *old = hide(allocate(size, shift));
+            memset(old, 0xff, size_of(old, 0));
+            release(old, 0);
+            unsigned char *p = hide(allocate(size, shift | zero));
+            CHECK(p && (uintptr_t)p % ((uintptr_t)1 << shift) == 0);
+            size_t usable = size_of(p, 0);
+            CHECK(usable >= size && in_place(p, size, 0, shift) >= size);
+            for (size_t i = 0; i < usable; i += i < 4096 ? 1 : 509) CHECK(p[i] == 0);
+            fill(p, usable, 3);
+            unsigned char *q = hide(resize(p, usable * 2, shift | zero));
+            CHECK(q && (uintptr_t)q % ((uintptr_t)1 << shift) == 0 && size_of(q, 0) >= usable * 2);
+            CHECK(whole(q, usable, 3));
+            for (size_t i = usable; i < usable * 2; i += 61) CHECK(q[i] == 0);
+            q = hide(resize(q, size, shift));
+            CHECK(q && whole(q, size, 3));
+            if (shift % 2)
+                release_sized(q, size_of(q, 0), shift);
+            else
+                free(q);
+            release_sized(hide(allocate(size, shift)), size, shift);
+        }
+    void *p = hide(malloc(100));
+    CHECK(resize(p, opaque(SIZE_MAX / 2 + 9), 0) == NULL && !allocate(opaque(SIZE_MAX - 9), 0));
+    release(p, 0);
 }
 
 CASE(cfree_is_free) {

@@ -2,6 +2,7 @@
 #include "conformance.h"
 
 #include <limits.h>
+#include <link.h>
 
 /* The plugins lie beside the program. */
 static void *load_with(const char *name, int flags) {
@@ -64,6 +65,30 @@ CASE(bug04_plugin_used_in_threads_that_end) {
         CHECK(dlclose(library) == 0);
     }
 }
+
+#ifndef CONFORMANCE_STATIC
+static int add_writable(struct dl_phdr_info *info, size_t unused, void *sum) {
+    (void)unused;
+    uintptr_t where = (uintptr_t)dlsym(RTLD_DEFAULT, "malloc");
+    size_t writable = 0;
+    int is_it = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD) continue;
+        if (where - (info->dlpi_addr + part->p_vaddr) < part->p_memsz) is_it = 1;
+        if (part->p_flags & PF_W) writable += part->p_memsz;
+    }
+    if (is_it) *(size_t *)sum = writable;
+    return is_it;
+}
+
+/* Collectors such as libgc read all writable data of all libraries at each collection, and count it for live. */
+CASE_FREESTONE(the_librarys_own_data_is_small) {
+    size_t writable = 0;
+    CHECK(dl_iterate_phdr(add_writable, &writable) == 1);
+    CHECK_THAT(writable < MIB, "%zu KiB of writable data", writable / KIB);
+}
+#endif
 
 static void *copied[24];
 static pthread_barrier_t loaded_now;

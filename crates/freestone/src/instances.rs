@@ -11,10 +11,9 @@
 use core::ptr::null_mut;
 
 use freestone_base::CLASS_COUNT;
-use freestone_base::size_class::MANY_COUNT;
 use freestone_sys::Linux;
 
-use crate::central::{Central, MANY_SLOTS, Room, SLOTS};
+use crate::central::Central;
 use crate::deferred::Deferred;
 use crate::pageheap::PageHeap;
 use crate::slow::Levels;
@@ -22,11 +21,6 @@ use crate::sync::atomic::AtomicPtr;
 
 /// The central lists.
 pub(crate) static CENTRALS: [Central; CLASS_COUNT] = [const { Central::new() }; CLASS_COUNT];
-
-/// Room for blocks on their way between caches; of classes up to 512 bytes, in the other.
-pub(crate) static TRANSFER_ROOMS: [Room<SLOTS>; CLASS_COUNT] = [const { Room::new() }; CLASS_COUNT];
-/// The same of those, of which programs hold many.
-pub(crate) static LONG_TRANSFER_ROOMS: [Room<MANY_SLOTS>; MANY_COUNT] = [const { Room::new() }; MANY_COUNT];
 
 /// All the rest of it.
 pub static LEVELS: Levels = Levels {

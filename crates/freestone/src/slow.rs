@@ -28,13 +28,12 @@ pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim
 use crate::cache::cpu::CpuAccess;
 use crate::cache::thread::{self, ThreadAccess};
 use crate::cache::{self, Access};
-use crate::central::SlabSource;
+use crate::central::{SlabSource, rooms};
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::deferred::Deferred;
 use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
-use crate::instances::{LONG_TRANSFER_ROOMS, TRANSFER_ROOMS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
 use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
@@ -84,10 +83,7 @@ impl SlabSource for PageHeap<Linux> {
     }
 
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]> {
-        match class.among_many() {
-            Some(place) => LONG_TRANSFER_ROOMS[place].take(),
-            None => TRANSFER_ROOMS[class.index()].take(),
-        }
+        rooms::take(self.system(), class)
     }
 
     fn footprint(&self) -> usize {

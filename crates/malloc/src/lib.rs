@@ -2,7 +2,7 @@
 //!
 //! Here are the symbols and the rules of C, POSIX, glibc and C++ about them, nothing else; the allocator is the crate
 //! `freestone`. One file a family: `c.rs` the C standard and POSIX, `glibc.rs` glibc's extensions, `sized.rs` the sized calls of
-//! C23 and jemalloc, `cxx.rs`, `base.rs` and `unwind.rs` the operators of C++, `exit.rs` the report at the end,
+//! C23, `jemalloc.rs` jemalloc's, `cxx.rs`, `base.rs` and `unwind.rs` the operators of C++, `exit.rs` the report at the end,
 //! `control.rs` what lets others attach, `limits.rs` the limits on memory, `dlopen.rs` libraries that look past us,
 //! `sigaction.rs` programs that handle SIGSEGV.
 //!
@@ -18,6 +18,7 @@ mod cxx;
 mod dlopen;
 mod exit;
 mod glibc;
+mod jemalloc;
 mod limits;
 #[cfg(not(test))]
 mod panic;

@@ -1,4 +1,4 @@
-//! The sized calls of C23, and jemalloc's `sdallocx` and `nallocx`.
+//! The sized calls of C23.
 //!
 //! C's `realloc` may leave a block in a larger class than its size says, so these look the block up, as `free` does;
 //! the size is the caller's promise, not ours to rely on; hardened mode checks it.
@@ -7,8 +7,6 @@
 //!
 //! As `c.rs`.
 #![allow(unsafe_code)]
-
-use core::ffi::c_int;
 
 use freestone::raw::{self, Call};
 
@@ -28,21 +26,4 @@ freestone::define_free! {
 pub unsafe extern "C" fn free_aligned_sized(block: *mut u8, align: usize, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { raw::free_by(block, Call::Malloc, Some(size), Some(align)) }
-}
-
-/// jemalloc's `sdallocx`; the size is looked at in hardened mode, where `nallocx` adds nothing to it.
-///
-/// # Safety
-/// `block` is a live block of `size` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sdallocx(block: *mut u8, size: usize, _flags: c_int) {
-    // SAFETY: the caller's promise.
-    unsafe { raw::free_by(block, Call::Malloc, Some(size), None) }
-}
-
-/// jemalloc's `nallocx`: the bytes that a block for this request would hold; 0 when there can be none. The low six bits
-/// of `flags` are the logarithm of the alignment.
-#[unsafe(no_mangle)]
-pub extern "C" fn nallocx(size: usize, flags: c_int) -> usize {
-    raw::good_size(size, 1 << (flags & 63))
 }

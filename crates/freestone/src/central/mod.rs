@@ -10,11 +10,12 @@
 //!
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
+pub(crate) mod rooms;
 pub(crate) mod slab;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod transfer;
+pub(crate) mod transfer;
 mod whole;
 
 use core::ptr::null_mut;
@@ -22,7 +23,6 @@ use core::ptr::null_mut;
 use freestone_base::{ClassId, ClassInfo, MAX_SHARING, class_info};
 
 pub(crate) use self::sweep::Effort;
-pub(crate) use self::transfer::{MANY_SLOTS, Room, SLOTS};
 use self::transfer::{Stock, Transfer};
 use self::whole::Whole;
 use crate::harden::random;
@@ -49,8 +49,7 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// The room for a class's blocks on their way between caches; once. There are [`MANY_SLOTS`] for classes of which programs
-    /// hold many, else [`SLOTS`].
+    /// The room for a class's blocks on their way between caches, as of [`rooms::take`]; once.
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
     /// About how many bytes are in use, or free and resident.
     fn footprint(&self) -> usize;

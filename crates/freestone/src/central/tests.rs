@@ -35,7 +35,7 @@ impl SlabSource for Heap<'_> {
     }
 
     fn transfer_room(&self, _: ClassId) -> Option<&'static mut [usize]> {
-        Some(vec![0; MANY_SLOTS].leak())
+        Some(vec![0; transfer::MANY_SLOTS].leak())
     }
 
     fn footprint(&self) -> usize {

@@ -48,10 +48,6 @@ pub(crate) struct Room<const N: usize> {
 unsafe impl<const N: usize> Sync for Room<N> {}
 
 impl<const N: usize> Room<N> {
-    pub(crate) const fn new() -> Room<N> {
-        Room { slots: UnsafeCell::new([0; N]), is_taken: AtomicBool::new(false) }
-    }
-
     /// The room, for whoever asks first. Whoever passes it on to another thread orders that itself.
     #[allow(clippy::mut_from_ref, reason = "handed out once")]
     pub(crate) fn take(&'static self) -> Option<&'static mut [usize]> {
@@ -208,13 +204,15 @@ mod tests {
     #[test]
     fn gives_back_what_was_put_and_stays_within_bounds() {
         let info = class_info(ClassId(2));
-        static ROOMS: [Room<MANY_SLOTS>; 2] = [const { Room::new() }; 2];
+        fn new_room() -> Option<&'static mut [usize]> {
+            Some(vec![0; MANY_SLOTS].leak())
+        }
         let mut transfer = Transfer::new();
         let batch: Vec<usize> = (1..=256).map(|n| n * 16).collect();
-        while transfer.put(info, &batch, false, || ROOMS[0].take()) == Some(Stock::Usual) {}
+        while transfer.put(info, &batch, false, new_room) == Some(Stock::Usual) {}
         assert_eq!(transfer.blocks().len(), SLOTS);
-        assert_eq!(transfer.put(info, &batch, true, || ROOMS[0].take()), Some(Stock::Grown));
-        while transfer.put(info, &batch, true, || ROOMS[0].take()) == Some(Stock::Usual) {}
+        assert_eq!(transfer.put(info, &batch, true, new_room), Some(Stock::Grown));
+        while transfer.put(info, &batch, true, new_room) == Some(Stock::Usual) {}
         assert_eq!(transfer.blocks().len(), MANY_SLOTS - info.batch as usize);
         let mut out = [0; 300];
         assert_eq!(transfer.take(&mut out), 300);
@@ -234,13 +232,10 @@ mod tests {
         assert!(transfer.lend(MANY_SLOTS).is_none());
         let large = class_info(freestone_base::class_of(32 << 10).unwrap());
         let mut transfer = Transfer::new();
-        assert!(
-            transfer.put(large, &[1 << 20, 2 << 20], false, || ROOMS[0].take()).is_none(),
-            "the room of another"
-        );
+        assert!(transfer.put(large, &[1 << 20, 2 << 20], false, || None).is_none(), "no room");
         for block in [1 << 20, 3 << 20] {
-            assert!(transfer.put(large, &[block, block + (1 << 20)], false, || ROOMS[1].take()).is_some());
+            assert!(transfer.put(large, &[block, block + (1 << 20)], false, new_room).is_some());
         }
-        assert!(transfer.put(large, &[5 << 20], false, || ROOMS[1].take()).is_none());
+        assert!(transfer.put(large, &[5 << 20], false, new_room).is_none());
     }
 }

@@ -6,6 +6,7 @@ use freestone_sys::linux::residency::Residency;
 
 use crate::cache::region::REGION_SIZE;
 use crate::cache::{cpu, thread};
+use crate::central::rooms;
 use crate::instances::{CENTRALS, LEVELS};
 use crate::pageheap::shadow;
 use crate::start::{self, Mode};
@@ -72,6 +73,7 @@ impl Own {
         for range in crate::profile::memory() {
             self.add(residency, lines, Line::Records, range);
         }
+        self.add(residency, lines, Line::Statics, rooms::memory());
         self.add(residency, lines, Line::Statics, counters::memory());
         self.add(residency, lines, Line::Statics, record::memory());
         self.sort();

@@ -8,8 +8,12 @@
 //!
 //! Invariant X1: a chunk is mapped zeroed before its address is stored (Release; whoever looks one up loads it with Acquire,
 //! its partner), and is never unmapped; it holds atomics, for which zero is a valid value.
+//!
+//! Invariant X2: the same of the table of chunks, of which the length is stored after its address.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use core::mem::offset_of;
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
 use freestone_base::size_class::MALLOC_ALIGN;
@@ -19,8 +23,8 @@ use freestone_sys::System;
 use super::PageMap;
 use super::span::SpanRef;
 use crate::sync::atomic::{
-    AtomicPtr, AtomicU8,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    AtomicPtr, AtomicU8, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 /// Pages of the window that a chunk shadows: 64 MiB.
@@ -36,14 +40,55 @@ const CHUNK: usize = CLASSES + PAGES;
 /// Blocks up to this size are marked so densely that their marks are cleared all at once.
 const DENSE: usize = 256;
 
-/// Chunks that there can be.
-pub(crate) const COUNT: usize = PageMap::LAST_WINDOW / PAGES;
+/// Chunks of the longest window.
+const CHUNKS: usize = PageMap::LAST_WINDOW / PAGES;
 
-pub(crate) static CHUNKS: [AtomicPtr<AtomicU8>; COUNT] = [const { AtomicPtr::new(null_mut()) }; COUNT];
+/// Where the chunks are: for each 64 MiB of the window the address of its chunk, or null. Mapped with the first chunk, since it is large, and
+/// most processes never need it.
+pub(crate) struct Table {
+    /// Entries: [`CHUNKS`], or 0 before it is mapped.
+    len: AtomicUsize,
+    entries: AtomicPtr<AtomicPtr<AtomicU8>>,
+}
+
+pub(crate) static TABLE: Table = Table { len: AtomicUsize::new(0), entries: AtomicPtr::new(null_mut()) };
+
+impl Table {
+    /// Where the number of entries lies, and where their address does, in bytes.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const LEN: usize = offset_of!(Table, len);
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const ENTRIES: usize = offset_of!(Table, entries);
+
+    /// The entry of chunk `number`, if it can have one. O(1).
+    #[inline(always)]
+    fn entry(&self, number: usize) -> Option<&'static AtomicPtr<AtomicU8>> {
+        if number >= self.len.load(Acquire) {
+            return None;
+        }
+        let entry = self.entries.load(Relaxed).wrapping_add(number);
+        // SAFETY: X2.
+        Some(unsafe { &*entry })
+    }
+
+    /// Maps it, if nobody else does; false where the system refused memory.
+    #[cold]
+    fn map(&self, system: &impl System) -> bool {
+        const LEN: usize = CHUNKS * size_of::<AtomicPtr<AtomicU8>>();
+        let Ok(at) = system.map(LEN) else { return false };
+        let entries = with_exposed_provenance_mut(at);
+        if self.entries.compare_exchange(null_mut(), entries, AcqRel, Acquire).is_err() {
+            // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
+            let _ = unsafe { system.release(at, LEN) };
+        }
+        self.len.store(CHUNKS, Release);
+        true
+    }
+}
 
 /// The chunk of page `index` of the window; null where there is none.
 fn chunk(index: usize) -> *mut AtomicU8 {
-    CHUNKS.get(index / PAGES).map_or(null_mut(), |chunk| chunk.load(Acquire))
+    TABLE.entry(index / PAGES).map_or(null_mut(), |chunk| chunk.load(Acquire))
 }
 
 /// The mark of the place around `addr`, and the class of its page, where `map` covers it and slabs lie near it. O(1).
@@ -51,7 +96,7 @@ fn chunk(index: usize) -> *mut AtomicU8 {
 pub(crate) fn find(map: &PageMap, addr: usize) -> Option<(&'static AtomicU8, &'static AtomicU8)> {
     // Of a page that the map does not cover there is no chunk, or zeros in one.
     let offset = map.offset_of(addr);
-    let chunk = CHUNKS.get(offset / SHADOWED)?.load(Acquire);
+    let chunk = TABLE.entry(offset / SHADOWED)?.load(Acquire);
     if chunk.is_null() {
         return None;
     }
@@ -95,7 +140,10 @@ pub(super) fn enter(map: &PageMap, system: &impl System, span: SpanRef, class: C
 
 /// Whether there is a chunk of this number, made if need be.
 fn ensure(system: &impl System, number: usize) -> bool {
-    let Some(chunk) = CHUNKS.get(number) else { return false };
+    if TABLE.len.load(Acquire) == 0 && !TABLE.map(system) {
+        return false;
+    }
+    let Some(chunk) = TABLE.entry(number) else { return false };
     if !chunk.load(Acquire).is_null() {
         return true;
     }
@@ -107,11 +155,14 @@ fn ensure(system: &impl System, number: usize) -> bool {
     true
 }
 
-/// Where the chunks lie for what `map` covers, from a start to an end each. O(chunks).
+/// Where the chunks lie for what `map` covers, and their table, from a start to an end each. O(chunks).
 pub(crate) fn ranges(map: &PageMap) -> impl Iterator<Item = (usize, usize)> {
     let covered = map.len.load(Acquire).div_ceil(PAGES);
-    let starts = CHUNKS.iter().take(covered).map(|chunk| chunk.load(Acquire).addr());
-    starts.filter(|start| *start != 0).map(|start| (start, start + CHUNK))
+    let starts = (0..covered).map_while(|number| TABLE.entry(number)).map(|chunk| chunk.load(Acquire).addr());
+    let chunks = starts.filter(|start| *start != 0).map(|start| (start, start + CHUNK));
+    let table = TABLE.entries.load(Acquire).addr();
+    let entries = TABLE.len.load(Acquire) * size_of::<AtomicPtr<AtomicU8>>();
+    chunks.chain((entries != 0).then_some((table, table + entries)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! SQLite: loading a table, indexing, querying, rewriting, checking.
+//! SQLite: loading a table, indexing, querying, rewriting, checking. RocksDB: writing, compacting by threads, reading back.
 
 use std::io::{BufWriter, Write};
 
@@ -7,14 +7,24 @@ use crate::job::{Job, Need, Outcome};
 use crate::place::Place;
 
 /// The family's jobs.
-pub const JOBS: &[Job] = &[Job {
-    name: "sqlite",
-    about: "sqlite3 loading 50 MB (full: 1 GB), then joins, windows, indices, updates, vacuum",
-    needs: &[Need::command("sqlite3", "sqlite3")],
-    limit: 180,
-    prepare: Some(make_tables),
-    run,
-}];
+pub const JOBS: &[Job] = &[
+    Job {
+        name: "sqlite",
+        about: "sqlite3 loading 50 MB (full: 1 GB), then joins, windows, indices, updates, vacuum",
+        needs: &[Need::command("sqlite3", "sqlite3")],
+        limit: 180,
+        prepare: Some(make_tables),
+        run,
+    },
+    Job {
+        name: "rocksdb",
+        about: "ldb of RocksDB: pairs loaded in no order, compacted, read in order and checked",
+        needs: &[Need::command("ldb", "rocksdb-tools")],
+        limit: 180,
+        prepare: Some(make_pairs),
+        run: store,
+    },
+];
 
 fn make_tables(place: &mut Place) -> Outcome {
     let bytes: u64 = place.scale().pick(50 << 20, 1 << 30);
@@ -59,5 +69,28 @@ fn run(place: &mut Place) -> Outcome {
     let dump =
         place.subject("sqlite3").args(["work.db", "SELECT * FROM sale ORDER BY amount, id LIMIT 100000"]);
     place.run_and_note("sorted rows", dump)?;
+    Ok(())
+}
+
+fn make_pairs(place: &mut Place) -> Outcome {
+    let mut numbers = Numbers(97);
+    let pairs = place.scale().pick(60_000, 2_000_000);
+    let pair = |_| format!("key{:08} ==> {}\n", numbers.below(pairs), numbers.line(12));
+    let pairs: String = (0..pairs).map(pair).collect();
+    place.write("pairs", pairs)?;
+    Ok(())
+}
+
+fn store(place: &mut Place) -> Outcome {
+    let pairs = place.inputs().join("pairs");
+    let small = ["--write_buffer_size=1048576", "--file_size=1048576", "--db=store"];
+    let step = place.subject("ldb").args(["load", "--create_if_missing", "--disable_wal"]).args(small);
+    place.run_and_note("load", step.input(&pairs))?;
+    for command in
+        [&["scan"][..], &["compact"], &["checkconsistency"], &["scan", "--from=key00001", "--to=key00002"]]
+    {
+        let step = place.subject("ldb").args(command).arg("--db=store");
+        place.run_and_note(command[0], step)?;
+    }
     Ok(())
 }

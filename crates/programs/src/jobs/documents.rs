@@ -1,4 +1,4 @@
-//! Programs that draw and edit: Graphviz, vim.
+//! Programs that draw, edit and show: Graphviz, vim, w3m.
 
 use super::text::Numbers;
 use crate::job::{Job, Need, Outcome};
@@ -21,6 +21,14 @@ pub const JOBS: &[Job] = &[
         limit: 120,
         prepare: Some(make_text),
         run: edit,
+    },
+    Job {
+        name: "w3m",
+        about: "w3m: a table of a page, laid out under a collector that takes all data of all libraries for roots",
+        needs: &[Need::command("w3m", "w3m")],
+        limit: 120,
+        prepare: Some(make_page),
+        run: show,
     },
 ];
 
@@ -57,4 +65,25 @@ fn edit(place: &mut Place) -> Outcome {
     let step = place.subject("vim").args(["-es", "-u", "NONE", "-i", "NONE"]).args(options).arg("text");
     place.run_and_note("commands", step)?;
     place.note_file("text")
+}
+
+fn make_page(place: &mut Place) -> Outcome {
+    let mut numbers = Numbers(89);
+    let rows = place.scale().pick(2_500, 40_000);
+    let row = |number| {
+        let cell = |words| format!("<td>{}</td>", numbers.line(words));
+        format!("<tr><td>{number}</td>{}</tr>\n", [1, 4, 9, 3].map(cell).concat())
+    };
+    let rows: String = (0..rows).map(row).collect();
+    place.write("page.html", format!("<html><h1>Rows</h1><table border=1>\n{rows}</table></html>\n"))?;
+    Ok(())
+}
+
+fn show(place: &mut Place) -> Outcome {
+    for columns in ["60", "132"] {
+        let page = place.inputs().join("page.html");
+        let step = place.subject("w3m").args(["-dump", "-cols", columns, "-T", "text/html"]).arg(page);
+        place.run_and_note("page", step)?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The jobs, one file for each family of programs.
 
 mod archives;
+mod bind;
 pub mod compilers;
 mod database;
 mod debugger;
@@ -15,6 +16,7 @@ mod postgres;
 pub mod python;
 mod redis;
 pub mod scripts;
+mod sequences;
 mod shell;
 pub mod text;
 mod virtual_machines;
@@ -24,7 +26,7 @@ use crate::job::Job;
 
 /// All jobs, in the order in which they are listed and run.
 pub fn all() -> Vec<&'static Job> {
-    let families: [&[Job]; 18] = [
+    let families: [&[Job]; 20] = [
         loaded::JOBS,
         python::JOBS,
         scripts::JOBS,
@@ -37,12 +39,14 @@ pub fn all() -> Vec<&'static Job> {
         postgres::JOBS,
         nginx::JOBS,
         web::JOBS,
+        bind::JOBS,
         media::JOBS,
         virtual_machines::JOBS,
         archives::JOBS,
         debugger::JOBS,
         languages::JOBS,
         documents::JOBS,
+        sequences::JOBS,
     ];
     families.into_iter().flatten().collect()
 }

@@ -49,7 +49,7 @@ fn make_files(place: &mut Place) -> Outcome {
 }
 
 /// A port that nobody listens at; the server takes it a moment later.
-fn free_port() -> Outcome<u16> {
+pub(super) fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -85,4 +85,18 @@ mod tests {
         assert!(end != 0 && first.take(usize::MAX, 4096).is_none() && !holds(0));
         assert!(First::none().take(1, 4096).is_none());
     }
+
+    #[test]
+    fn what_is_released_stays_readable() {
+        use crate::{Linux, System};
+        let linux = Linux::new();
+        let len = linux.os_page_size();
+        let at = (first_memory().1 - len) / len * len;
+        // SAFETY: nobody reads or writes that memory.
+        let _ = unsafe { linux.guard(at, len) };
+        // SAFETY: the same.
+        unsafe { linux.release(at, len) }.unwrap();
+        // SAFETY: within a static of this file.
+        assert_eq!(unsafe { core::ptr::with_exposed_provenance::<u8>(at).read_volatile() }, 0);
+    }
 }

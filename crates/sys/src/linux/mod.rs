@@ -240,7 +240,15 @@ impl System for Linux {
     }
 
     unsafe fn release(&self, addr: usize, len: usize) -> Result<(), Refused> {
-        let outcome = unmap(addr, len);
+        let outcome = if first::holds(addr) {
+            // The image stays whole: collectors of garbage take all of its data for readable.
+            // SAFETY: the caller's promise.
+            let _ = unsafe { self.unguard(addr, len) };
+            // SAFETY: the caller's promise.
+            unsafe { self.purge(addr, len) }
+        } else {
+            unmap(addr, len)
+        };
         self.counters.count(CallKind::Release, len, &outcome);
         outcome
     }

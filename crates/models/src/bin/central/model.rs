@@ -15,7 +15,8 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread;
 
-use crate::central::{Central, Effort, SLOTS, SlabSource};
+use crate::central::transfer::SLOTS;
+use crate::central::{Central, Effort, SlabSource};
 use crate::pageheap::{PageHeap, Span, SpanRef};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
