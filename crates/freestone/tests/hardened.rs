@@ -131,6 +131,17 @@ fn commit() {
                     write(block.wrapping_add(offset), 1);
                     (0..2_000).for_each(|_| free(raw::calloc(size)));
                 }
+                "fresh" => {
+                    // Behind the last of a few lies one that nobody has had.
+                    let last = (0..7).map(|_| raw::malloc(size)).max().unwrap().max(block);
+                    write(last.wrapping_add(raw::good_size(size + 1, 16) + offset), 1);
+                    for _ in 0..20 {
+                        let block = raw::calloc(size);
+                        // SAFETY: live, and so long.
+                        let block = unsafe { std::slice::from_raw_parts(block, size) };
+                        assert!(block.iter().all(|&byte| byte == 0));
+                    }
+                }
                 "sized" => {
                     // SAFETY: as above.
                     unsafe { raw::free_by(block, raw::Call::Malloc, Some(size + offset), None) }
@@ -260,9 +271,24 @@ fn each_length_of_block_is_cleared_and_looked_at_as_it_should_be() {
                 ends(conf, &format!("sized@{more}@{size}"), SIGABRT, "wrong size");
             }
         }
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512vbmi2") && is_x86_feature_detected!("avx512vl") {
+            for (size, at) in [(600, 530), (700, 560), (1000, 540), (1000, 900), (1200, 1000)] {
+                ends(conf, &format!("freed@{at}@{size}"), SIGABRT, "write after free");
+            }
+        }
         for size in [1000, 1200, 3000, 20_000] {
             ends(conf, &format!("cleared@{}@{size}", size / 2), SIGABRT, "write after free");
             ends(conf, &format!("overrun@{size}@{size}"), SIGABRT, "overrun");
+        }
+    }
+}
+
+#[test]
+fn calloc_gives_zeros_of_what_was_never_handed_out() {
+    for conf in ["harden:1", "harden:1,harden_check:256K", "harden:1,harden_check:0", "harden:1,count:1"] {
+        for size in [600, 2000, 5000] {
+            passes(conf, &format!("fresh@100@{size}"));
         }
     }
 }

@@ -264,11 +264,12 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
                 if !place.is_untouched() {
                     place.fail(Fault::WriteAfterFree);
                 }
+                is_zero = true;
             }
         }
         FREED => {
             // What is looked at whole need not be cleared.
-            is_zero = zeroed && place.is_looked_at();
+            is_zero = place.is_looked_at() && (zeroed || is_near(place.capacity()));
             if !(if is_zero { place.is_all_zero() } else { place.is_untouched() }) {
                 place.fail(Fault::WriteAfterFree);
             }
@@ -277,7 +278,7 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
         _ => place.fail(Fault::DoubleFree),
     }
     let to: *mut u8 = with_exposed_provenance_mut(block);
-    if zeroed && !is_zero && !place.is_surely_zero() {
+    if zeroed && !is_zero {
         // SAFETY: G2, and the block holds `size` bytes.
         unsafe { to.write_bytes(0, size) };
     }
@@ -286,6 +287,14 @@ fn hand_out(block: usize, class: ClassId, size: usize, zeroed: bool, call: Call)
         count_alloc(call, ClassId(of_page.load(Ordering::Relaxed)), size);
     }
     to
+}
+
+/// Whether freed blocks of so many bytes are looked at whole by the paths in assembly, and so by all others.
+fn is_near(_capacity: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return SETTINGS.wide() && _capacity <= CLEAN;
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 #[cold]
