@@ -94,7 +94,7 @@ pub(crate) fn allow(allow: bool) {
 #[inline(never)]
 pub(crate) fn attend() {
     limit::attend();
-    if LEVELS.pages.watch().take_growth() {
+    if LEVELS.pages.watch().has_grown() {
         scavenge::relieve();
     }
     match STATE.load(Ordering::Acquire) {
@@ -148,6 +148,8 @@ pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
     FIRST_NS.store(0, Ordering::Relaxed);
     linux::socket::forget_own_descriptors();
+    // What the parent has heard of, or will.
+    LEVELS.pages.watch().take_growth();
     pressure::forked_child();
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {

@@ -274,15 +274,7 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
 /// [`alloc`] of more than malloc's alignment. A function of its own, so that who has a layout at run time saves no registers for it.
 #[inline(never)]
 fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
-    let mut block = aligned_fast(size, align);
-    if block.is_null()
-        && align <= MALLOC_ALIGN
-        && size > TELLING_MAX
-        && size < HOT.limit.load(Ordering::Acquire)
-    {
-        // Of a class that is merged, the largest of its group serves.
-        block = pop_for(size);
-    }
+    let block = aligned_fast(size, align);
     if !block.is_null() {
         if zeroed {
             // SAFETY: the block is ours, at least `size` bytes long.

@@ -20,7 +20,7 @@
 //!
 //! So a program that takes and frees in turns keeps its pages (they count as wanted), and one that goes idle has given all back
 //! in well under a second, but for small parts of huge pages: of those up to a sixteenth of what is in use may stay where it had
-//! computed for seconds without a call before, and the thread had ended. No caller waits: the work is done by the background thread (`background.rs`), in slices between
+//! computed for seconds without a call before, and the thread had ended. No caller waits but there: the work is done by the background thread (`background.rs`), in slices between
 //! which others may enter and fork; only where there can be none, a caller does one slice now and then.
 //!
 //! The idea of releasing by recent demand is from TCMalloc's page heap ("demand-based release"), that of a smooth decay
@@ -350,15 +350,15 @@ fn empty_idle_caches(short: bool) -> bool {
         region.state().seen.store(misses(region), Ordering::Relaxed);
         served_classes().for_each(|class| region.note_header(class));
     };
-    if !active_regions()
+    if !cpu::active_regions()
         .any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region))
     {
-        active_regions().for_each(see);
+        cpu::active_regions().for_each(see);
         return false;
     }
     let emptied = cpu::with_stopped(|| {
         let mut emptied = false;
-        for region in active_regions() {
+        for region in cpu::active_regions() {
             let state = region.state();
             // Since it was emptied, blocks that were freed may have come.
             if is_emptied(region) || cpu::has_too_much(region) {
@@ -383,38 +383,41 @@ fn empty_idle_caches(short: bool) -> bool {
     emptied == Some(true)
 }
 
-/// The caches that are in use.
-fn active_regions() -> impl Iterator<Item = Region> {
-    cpu::regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
-}
-
-/// What is in use or dirty has grown. Where much is free in slabs, the caches of classes of which most is are emptied, so that their
-/// slabs become whole and serve what grows: a few cached blocks, freed in random order, hold all of them. By the caller, for whom it is cheaper
-/// than the page faults: when the thread comes, the memory has been touched. Outside the gate.
+/// What is in use or dirty has grown. Where much is free in slabs, the caches of classes are emptied that alone keep their slabs from becoming
+/// whole, so that these serve what grows: a few cached blocks, freed in random order, hold all of them. By the caller, for whom it is
+/// cheaper than the page faults: when the thread comes, the memory has been touched. Outside the gate.
 #[cold]
 #[inline(never)]
 pub(crate) fn relieve() {
-    // Hardened mode's slabs stay with their class.
-    if start::mode() != Mode::Cpu || harden::is_on() {
+    // Hardened mode's slabs stay with their class. To stop caches for the first time takes long where there are threads.
+    if start::mode() != Mode::Cpu || harden::is_on() || !cpu::stops_at_once() {
         return;
     }
     let Some(inside) = gate::enter() else { return };
-    if much_is_free_in_slabs(FREE_LITTLE) {
+    if LEVELS.pages.watch().take_growth() && much_is_free_in_slabs(FREE_LITTLE) {
         empty_given_up();
     }
     drop(inside);
 }
 
-/// Empties all caches of the classes of which most is free in slabs. Inside the gate.
+/// Empties the caches of given-up classes, up to a number of blocks. Inside the gate.
 #[cold]
 #[inline(never)]
 fn empty_given_up() {
-    if !served_classes().any(is_given_up) {
+    /// Blocks for which a caller has to wait: a third of a millisecond.
+    const MOST: usize = 1 << 14;
+    // A sandbox may end the program for a call that it does not make itself.
+    if !served_classes().any(is_given_up) || linux::control::is_newly_filtered() {
         return;
     }
     cpu::with_stopped(|| {
+        let mut emptied = 0;
         for class in served_classes().filter(|&class| is_given_up(class)) {
-            for region in active_regions() {
+            for region in cpu::active_regions() {
+                if emptied >= MOST {
+                    return;
+                }
+                emptied += region.header(class).len(class);
                 slow::empty_class(region, class);
                 region.forget_capacity(class);
             }
@@ -423,15 +426,19 @@ fn empty_given_up() {
     });
 }
 
-/// Whether most blocks of a class, and many, lie free in slabs, and caches hold others.
+/// Whether most blocks of a class, and many, lie free in slabs, and slabs would become whole without the caches: fewer of its blocks
+/// are in the program's hands than it has slabs. Where the program holds them, its caches are in use, and to empty them brings nothing.
 fn is_given_up(class: ClassId) -> bool {
     const FEW: usize = 64 << 10;
     let (stats, info) = (CENTRALS[class.index()].stats(), class_info(class));
-    let whole = stats.whole * info.blocks as usize;
-    let free = stats.free_in_slabs.saturating_sub(whole);
-    free * info.size as usize > FEW
-        && free > (stats.slabs * info.blocks as usize - whole) / 2
-        && (stats.in_transfer > 0 || active_regions().any(|region| region.header(class).len(class) > 0))
+    let blocks = (stats.slabs - stats.whole) * info.blocks as usize;
+    let free = stats.free_in_slabs.saturating_sub(stats.whole * info.blocks as usize);
+    if free * (info.size as usize) < FEW || free < blocks / 2 {
+        return false;
+    }
+    let in_caches: usize = cpu::active_regions().map(|region| region.header(class).len(class)).sum();
+    let cached = in_caches + stats.in_transfer;
+    cached > 0 && blocks.saturating_sub(free + cached) < stats.slabs - stats.whole
 }
 
 fn misses(region: Region) -> usize {

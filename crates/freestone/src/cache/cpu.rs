@@ -31,8 +31,8 @@ use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
 use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
-use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Lock, one_thread};
 use crate::tls::{self, STAGE_ENDED, ThreadState};
 
 /// Number of real regions, the one for -1 not counted.
@@ -449,6 +449,14 @@ pub(crate) fn memory() -> (usize, usize) {
     (start, start + 2 * (1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE)
 }
 
+/// The kernel knows that caches of this process are stopped.
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`with_stopped`] takes microseconds. The first time the kernel waits, where there are threads, for all CPUs: some 10 ms.
+pub(crate) fn stops_at_once() -> bool {
+    REGISTERED.load(Ordering::Relaxed) || one_thread()
+}
+
 /// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them.
 pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     let _alone = STOP.lock();
@@ -456,6 +464,7 @@ pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     if real.is_null() || !linux::membarrier_register_rseq() {
         return None;
     }
+    REGISTERED.store(true, Ordering::Relaxed);
     let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
     HOT.regions.store(zeros, Ordering::SeqCst);
     yard::close();

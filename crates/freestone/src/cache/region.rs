@@ -254,7 +254,8 @@ impl Region {
         merged::with_parted(|parted| {
             let from = if parted == merged::ALL { &CLASS_TABLE } else { &MERGED_CLASS_TABLE };
             for offset in [CLASSES_OFFSET, WORDS_OFFSET] {
-                let to = self.base().wrapping_add(offset);
+                // The first entries follow below, and are those of no other cache meanwhile.
+                let (to, from) = (self.base().wrapping_add(offset + SHARING_SIZES), &from[SHARING_SIZES..]);
                 // SAFETY: the table lies inside the region (R3); it holds a class for each size at any time once it is written.
                 unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
             }

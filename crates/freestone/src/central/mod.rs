@@ -425,6 +425,8 @@ impl Central {
         loop {
             let taken = state.transfer.take(&mut batch);
             if taken == 0 {
+                // What was emptied into the slabs is none of the program's doing.
+                state.flow.run = 0;
                 return;
             }
             state.put_all(class, source, &batch[..taken]);

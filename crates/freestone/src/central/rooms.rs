@@ -1,82 +1,67 @@
-//! Where the rooms of the transfer cache lie: in a mapping of their own, made when the first one is asked for.
+//! Where the addresses of blocks in transfer lie: for each class in a mapping of its own, made when the first batch is to stay.
 //!
 //! Not among the image's data, though that would cost no system call. Collectors of garbage that look for pointers wherever there
 //! may be some (libgc, under Guile and others) take all writable data of a library for roots: they would read these megabytes at each
-//! collection, and let as much more garbage come together before it.
+//! collection, and let as much more garbage come together before it. Nor all in one: a process with little room for addresses needs few
+//! of them.
 //!
 //! # Safety
 //!
-//! Invariant Z1: the mapping is zeroed, and never unmapped once its address is stored (Release; whoever reads it does so with Acquire, its
-//! partner). Zeros are a valid value of every room.
+//! Invariant Z1: a class's mapping is zeroed, never unmapped once its address is stored, and handed out once, by whoever stored it.
 #![allow(unsafe_code)]
 
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
-use freestone_base::size_class::MANY_COUNT;
 use freestone_base::{CLASS_COUNT, ClassId, PAGE_SIZE};
 use freestone_sys::System;
 
-use super::transfer::{MANY_SLOTS, Room, SLOTS};
-use crate::sync::atomic::{
-    AtomicPtr,
-    Ordering::{AcqRel, Acquire},
-};
+use super::transfer::{MANY_SLOTS, SLOTS};
+use crate::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// All rooms.
-#[repr(C)]
-struct Rooms {
-    /// For each class, and unused for those of which programs hold many.
-    usual: [Room<SLOTS>; CLASS_COUNT],
-    /// For those.
-    many: [Room<MANY_SLOTS>; MANY_COUNT],
+/// Where they are: null for classes that keep nothing in transfer.
+struct Places([AtomicPtr<usize>; CLASS_COUNT]);
+
+static PLACES: Places = Places([const { AtomicPtr::new(null_mut()) }; CLASS_COUNT]);
+
+/// Slots in the room of `class`.
+fn slots(class: ClassId) -> usize {
+    if class.among_many().is_some() { MANY_SLOTS } else { SLOTS }
 }
 
-/// Bytes of the mapping.
-const LEN: usize = size_of::<Rooms>().next_multiple_of(PAGE_SIZE);
+/// Bytes of its mapping.
+fn len(class: ClassId) -> usize {
+    (slots(class) * size_of::<usize>()).next_multiple_of(PAGE_SIZE)
+}
 
-/// Where they are, once they are mapped.
-struct Place(AtomicPtr<Rooms>);
-
-static PLACE: Place = Place(AtomicPtr::new(null_mut()));
-
-impl Place {
+impl Places {
     fn take(&self, system: &impl System, class: ClassId) -> Option<&'static mut [usize]> {
-        let mut rooms = self.0.load(Acquire);
-        if rooms.is_null() {
-            rooms = self.map(system)?;
+        let place = &self.0[class.index()];
+        if !place.load(Relaxed).is_null() {
+            return None;
+        }
+        let at = system.map(len(class)).ok()?;
+        let room = with_exposed_provenance_mut(at);
+        if place.compare_exchange(null_mut(), room, Relaxed, Relaxed).is_err() {
+            // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
+            let _ = unsafe { system.release(at, len(class)) };
+            return None;
         }
         // SAFETY: Z1.
-        let rooms = unsafe { &*rooms };
-        match class.among_many() {
-            Some(place) => rooms.many[place].take(),
-            None => rooms.usual[class.index()].take(),
-        }
-    }
-
-    /// Maps all rooms, if nobody else does.
-    #[cold]
-    fn map(&self, system: &impl System) -> Option<*mut Rooms> {
-        let at = system.map(LEN).ok()?;
-        let rooms = with_exposed_provenance_mut(at);
-        let Err(others) = self.0.compare_exchange(null_mut(), rooms, AcqRel, Acquire) else {
-            return Some(rooms);
-        };
-        // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
-        let _ = unsafe { system.release(at, LEN) };
-        Some(others)
+        Some(unsafe { core::slice::from_raw_parts_mut(room, slots(class)) })
     }
 }
 
 /// The room for the blocks of `class` on their way between caches; once, and none where the system refuses memory. There are
-/// [`MANY_SLOTS`] for classes of which programs hold many, else [`SLOTS`].
+/// [`MANY_SLOTS`] for classes of which programs hold many, else [`SLOTS`]. Whoever passes it on to another thread orders that himself.
+#[cold]
 pub(crate) fn take(system: &impl System, class: ClassId) -> Option<&'static mut [usize]> {
-    PLACE.take(system, class)
+    PLACES.take(system, class)
 }
 
-/// From where to where the rooms lie; nothing before there are any.
-pub(crate) fn memory() -> (usize, usize) {
-    let start = PLACE.0.load(Acquire).addr();
-    (start, if start == 0 { 0 } else { start + LEN })
+/// From where to where the rooms lie.
+pub(crate) fn memory() -> impl Iterator<Item = (usize, usize)> {
+    let starts = ClassId::all().map(|class| (class, PLACES.0[class.index()].load(Relaxed).addr()));
+    starts.filter(|&(_, start)| start != 0).map(|(class, start)| (start, start + len(class)))
 }
 
 #[cfg(test)]
@@ -86,13 +71,13 @@ mod tests {
     use freestone_sys::sim::Simulated;
 
     #[test]
-    fn each_class_has_one_room_of_its_own_in_one_mapping() {
-        let place = Place(AtomicPtr::new(null_mut()));
+    fn each_class_has_one_room_as_long_as_it_needs() {
+        let places = Places([const { AtomicPtr::new(null_mut()) }; CLASS_COUNT]);
         let system = Simulated::new();
         let (few, many) = (class_of(100 << 10).unwrap(), class_of(64).unwrap());
-        let taken = [few, many].map(|class| place.take(&system, class).unwrap());
+        let taken = [few, many].map(|class| places.take(&system, class).unwrap());
         assert_eq!(taken.map(|room| room.len()), [SLOTS, MANY_SLOTS]);
-        assert!(place.take(&system, few).is_none() && place.take(&system, many).is_none());
-        assert_eq!(system.calls().map, 1);
+        assert!(places.take(&system, few).is_none() && places.take(&system, many).is_none());
+        assert_eq!((system.calls().map, len(many)), (2, MANY_SLOTS * 8));
     }
 }

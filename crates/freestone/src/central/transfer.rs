@@ -5,17 +5,8 @@
 //!
 //! The room for the addresses lies apart from the rest of the central list, so that lists of classes which pass nothing on
 //! share pages.
-//!
-//! # Safety
-//!
-//! A room is handed out once, so that whoever got it is its only user.
-#![allow(unsafe_code)]
-
-use core::cell::UnsafeCell;
 
 use freestone_base::ClassInfo;
-
-use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Slots in a usual room, the most blocks that a class keeps in transfer: four batches of the smallest classes.
 pub(crate) const SLOTS: usize = 1024;
@@ -34,29 +25,6 @@ pub(crate) enum Stock {
     Usual,
     /// It went beyond what is kept while no long run comes.
     Grown,
-}
-
-/// Where the addresses of one class's blocks in transfer lie. Zeros until it is used.
-#[repr(C)]
-pub(crate) struct Room<const N: usize> {
-    /// First, so that a room of which little is used takes one OS page.
-    is_taken: AtomicBool,
-    slots: UnsafeCell<[usize; N]>,
-}
-
-// SAFETY: the slots are reached only through what `take` handed out, once.
-unsafe impl<const N: usize> Sync for Room<N> {}
-
-impl<const N: usize> Room<N> {
-    /// The room, for whoever asks first. Whoever passes it on to another thread orders that itself.
-    #[allow(clippy::mut_from_ref, reason = "handed out once")]
-    pub(crate) fn take(&'static self) -> Option<&'static mut [usize]> {
-        if self.is_taken.swap(true, Ordering::Relaxed) {
-            return None;
-        }
-        // SAFETY: nobody else has got it, nor will.
-        Some(unsafe { &mut *self.slots.get() })
-    }
 }
 
 /// Whether most of `blocks` lie near the one before, as far as a sample tells. A program that works through such blocks touches one page

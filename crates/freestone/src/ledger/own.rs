@@ -14,7 +14,7 @@ use crate::{counters, emergency, record};
 
 /// Ranges that are kept. Beyond it (thousands of per-thread caches apart from each other) the rest is taken for
 /// mappings of others.
-const RANGES: usize = 256;
+const RANGES: usize = 512;
 
 /// Ranges of addresses, from a start to an end each.
 pub(super) struct Own {
@@ -73,7 +73,9 @@ impl Own {
         for range in crate::profile::memory() {
             self.add(residency, lines, Line::Records, range);
         }
-        self.add(residency, lines, Line::Statics, rooms::memory());
+        for range in rooms::memory() {
+            self.add(residency, lines, Line::Statics, range);
+        }
         self.add(residency, lines, Line::Statics, counters::memory());
         self.add(residency, lines, Line::Statics, record::memory());
         self.sort();

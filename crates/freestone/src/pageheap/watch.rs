@@ -115,9 +115,15 @@ impl Watch {
         self.rung.store(false, Relaxed);
     }
 
-    /// Whether it rang for growth since this was asked last.
+    /// Whether it rang for growth since the last [`take_growth`](Watch::take_growth).
+    #[inline]
+    pub(crate) fn has_grown(&self) -> bool {
+        self.grown.load(Relaxed)
+    }
+
+    /// The same, asked once.
     pub(crate) fn take_growth(&self) -> bool {
-        self.grown.load(Relaxed) && self.grown.swap(false, Relaxed)
+        self.grown.swap(false, Relaxed)
     }
 
     /// Whether it rang since it was armed.
