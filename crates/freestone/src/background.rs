@@ -1,4 +1,4 @@
-//! The allocator's own thread: it looks after idle memory, so that no caller has to.
+//! The allocator's own thread: it looks after idle memory, so that no caller has to (but for [`scavenge::relieve`]).
 //!
 //! It is no thread of libc's (`freestone_sys::linux::bare`), because it is started from inside of malloc, where locks of
 //! libc may be held. It starts once there is enough to look after, and ends when nothing happened for a while: most programs

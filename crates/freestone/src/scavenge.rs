@@ -413,9 +413,12 @@ fn empty_given_up() {
     cpu::with_stopped(|| {
         let mut emptied = 0;
         for class in served_classes().filter(|&class| is_given_up(class)) {
+            if emptied >= MOST {
+                break;
+            }
             for region in cpu::active_regions() {
                 if emptied >= MOST {
-                    return;
+                    break;
                 }
                 emptied += region.header(class).len(class);
                 slow::empty_class(region, class);

@@ -27,7 +27,7 @@ fn free(block: usize, layout: Layout) {
 }
 
 #[test]
-fn slabs_that_only_cached_blocks_hold_serve_what_grows() {
+fn slabs_that_only_cached_blocks_hold_serve_what_grows_and_others_leave_caches_alone() {
     // Where there are threads, as in a test, caches are not emptied by a caller before they were stopped once.
     freestone::raw::trim();
     let (small, long) = (Layout::new::<[u8; 100]>(), Layout::new::<[u8; 20_000]>());
@@ -51,5 +51,25 @@ fn slabs_that_only_cached_blocks_hold_serve_what_grows() {
     // 12 MB more, most of them where the 11 MB were.
     assert!(stats.pages.mapped < mapped + (6 << 20), "{:?}, before {mapped} mapped", stats.pages);
     long_blocks.into_iter().for_each(|block| free(block, long));
+
+    // Where live blocks hold the slabs, no slab would become whole, and the caches of a loop stay what they are.
+    let mut blocks: Vec<usize> = (0..200_000).map(|_| block(small)).collect();
+    for last in (1..blocks.len()).rev() {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        blocks.swap(last, (state >> 33) % last);
+    }
+    blocks.drain(60_000..).for_each(|block| free(block, small));
+    let turn = || {
+        let some: Vec<usize> = (0..500).map(|_| block(small)).collect();
+        some.into_iter().for_each(|block| free(block, small));
+    };
+    (0..50).for_each(|_| turn());
+    let cached = freestone::stats().cached_blocks;
+    let huge = Layout::new::<[u8; 300_000]>();
+    let long_blocks: Vec<usize> = (0..20).map(|_| block(huge)).collect();
+    let kept = freestone::stats().cached_blocks;
+    assert!(kept > cached / 2 && cached > 200, "{kept} of {cached}");
+    long_blocks.into_iter().for_each(|block| free(block, huge));
+    blocks.into_iter().for_each(|block| free(block, small));
     freestone::verify().expect("sound");
 }
