@@ -83,6 +83,8 @@ pub(crate) fn allowed() -> bool {
 /// Allows a thread, or ends it.
 pub(crate) fn allow(allow: bool) {
     ALLOWED.store(allow, Ordering::Relaxed);
+    // Both ask the system what a sandbox may kill for.
+    LEVELS.pages.ask_before_clearing(allow);
     if allow && STATE.compare_exchange(REFUSED, ABSENT, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         LEVELS.pages.watch().arm(1, FIRST_LOOK);
     }

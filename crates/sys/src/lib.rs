@@ -137,6 +137,17 @@ pub trait System: Sync {
         len
     }
 
+    /// Makes a mapped range read as zeros: clears it, or drops what is in it where little is resident; bytes that were resident, as far as the
+    /// system tells. O(len).
+    ///
+    /// # Safety
+    /// The caller owns the range, it is mapped, and nobody relies on what is in it.
+    unsafe fn clear(&self, addr: usize, len: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u8>(addr).write_bytes(0, len) };
+        len
+    }
+
     /// Nanoseconds for which the calling thread has run.
     fn thread_ns(&self) -> u64 {
         0
@@ -203,6 +214,11 @@ impl<S: System> System for &S {
 
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {
         (**self).resident_bytes(addr, len)
+    }
+
+    unsafe fn clear(&self, addr: usize, len: usize) -> usize {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).clear(addr, len) }
     }
 
     fn thread_ns(&self) -> u64 {

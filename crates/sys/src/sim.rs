@@ -336,6 +336,20 @@ impl System for Simulated {
         if self.untouched.load(Acquire) { len / 8 } else { len }
     }
 
+    unsafe fn clear(&self, addr: usize, len: usize) -> usize {
+        self.check_shape(addr, len);
+        let mut model = self.hold();
+        let mapped = model.covered(addr, addr + len, Some(Kind::Mapped));
+        assert!(mapped, "clearing what is not mapped: {addr:#x} + {len:#x}");
+        if model.refuses(CallKind::Purge) {
+            // SAFETY: the caller's promise, which the model confirms.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(addr).write_bytes(0, len) };
+            return len;
+        }
+        // SAFETY: as above.
+        unsafe { self.linux.clear(addr, len) }
+    }
+
     fn thread_ns(&self) -> u64 {
         self.huge.clock_ns.fetch_add(self.huge.step_ns.load(Acquire), Release)
     }

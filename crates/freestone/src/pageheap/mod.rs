@@ -377,17 +377,28 @@ impl<S: System> PageHeap<S> {
     }
 
     /// Makes the first `pages` pages of a span that was just handed out read as zeros, without the lock: nobody else uses
-    /// it or changes its dirty bits.
+    /// it or changes its dirty bits. Of a long block of which little is resident the pages are dropped, so that what nobody touches does not
+    /// become resident by being cleared.
     fn clear_dirty(&self, span: SpanRef, pages: usize) {
         let base = self.map.base();
         let first = self.map.index(span);
         let end = first + pages;
-        let mut from = first;
+        let looks = self.habits.looks_before_clearing(pages);
+        let (mut from, mut cleared, mut resident) = (first, 0, 0);
         while let Some(run) = dirty::next_run(&self.map, from..end) {
-            let at = with_exposed_provenance_mut::<u8>((base + run.start) * PAGE_SIZE);
-            // SAFETY: H1: pages of a span that was handed to this thread and has no other user yet.
-            unsafe { at.write_bytes(0, run.len() * PAGE_SIZE) };
+            let (start, len) = ((base + run.start) * PAGE_SIZE, run.len() * PAGE_SIZE);
+            if looks {
+                // SAFETY: H1: pages of a span that was handed to this thread and has no other user yet.
+                resident += unsafe { self.system.clear(start, len) };
+            } else {
+                // SAFETY: as above.
+                unsafe { with_exposed_provenance_mut::<u8>(start).write_bytes(0, len) };
+            }
+            cleared += len;
             from = run.end;
+        }
+        if looks {
+            self.habits.note_clearing(resident, cleared);
         }
         span.set_zeroed(true);
     }

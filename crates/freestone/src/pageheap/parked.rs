@@ -49,6 +49,11 @@ fn length_for(pages: usize) -> usize {
     pages.next_multiple_of(step)
 }
 
+/// So many spans in a row that are resident when they are to be cleared tell that the next ones are.
+const DENSE: u8 = 8;
+/// So many are cleared then without a look.
+const LEFT_OUT: u8 = 15;
+
 /// A bit of what is known.
 const SPARSE: u8 = 0x80;
 
@@ -60,12 +65,49 @@ pub(super) struct Habits {
     allowed: AtomicBool,
     /// Whether any were ever found sparse.
     any: AtomicBool,
+    /// Whether the system may be asked before large blocks are cleared.
+    clearing_asks: AtomicBool,
+    /// Spans in a row that were mostly resident when they were to be cleared, up to [`DENSE`]; beyond, spans to be cleared without a look.
+    dense_clearings: AtomicU8,
 }
 
 impl Habits {
     pub(super) const fn new() -> Habits {
         let [allowed, any] = [const { AtomicBool::new(false) }; 2];
-        Habits { doublings: [const { AtomicU8::new(0) }; DOUBLINGS], allowed, any }
+        let doublings = [const { AtomicU8::new(0) }; DOUBLINGS];
+        Habits {
+            doublings,
+            allowed,
+            any,
+            clearing_asks: AtomicBool::new(true),
+            dense_clearings: AtomicU8::new(0),
+        }
+    }
+
+    /// Whether to ask the system what is resident of `pages` pages that have to be cleared.
+    pub(super) fn looks_before_clearing(&self, pages: usize) -> bool {
+        /// Fewer are cleared as fast as looked at.
+        const LEAST: usize = (256 << 10) / PAGE_SIZE;
+        if pages < LEAST || !self.clearing_asks.load(Relaxed) {
+            return false;
+        }
+        let dense = self.dense_clearings.load(Relaxed);
+        if dense > DENSE {
+            self.dense_clearings.store(dense - 1, Relaxed);
+        }
+        dense <= DENSE
+    }
+
+    /// Notes that of `len` bytes that had to be cleared `resident` were. After enough in a row that were mostly resident, most looks are left
+    /// out.
+    pub(super) fn note_clearing(&self, resident: usize, len: usize) {
+        let dense = self.dense_clearings.load(Relaxed);
+        let known = match resident > len / 4 * 3 {
+            true if dense >= DENSE => DENSE + LEFT_OUT,
+            true => dense + 1,
+            false => 0,
+        };
+        self.dense_clearings.store(known, Relaxed);
     }
 
     #[inline]
@@ -108,6 +150,11 @@ impl<S: System> PageHeap<S> {
     /// From now on looks how much of large blocks is touched; not where addresses are scarce, since parking takes some.
     pub(crate) fn look_at_blocks(&self) {
         self.habits.allowed.store(self.system.address_space_limit().is_none(), Relaxed);
+    }
+
+    /// Whether the system may be asked what is resident of a large block that has to be cleared. It may at first.
+    pub(crate) fn ask_before_clearing(&self, ask: bool) {
+        self.habits.clearing_asks.store(ask, Relaxed);
     }
 
     /// Whether spans are parked at all: where every page counts, they are not.

@@ -129,6 +129,48 @@ fn dirty_pages_are_reused_first_and_only_they_are_cleared() {
 }
 
 #[test]
+fn a_long_block_to_be_cleared_becomes_no_more_resident_than_it_was() {
+    const PAGES: usize = 100;
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let linux = freestone_sys::Linux::new();
+    let at = |span: SpanRef, place: usize| with_exposed_provenance_mut::<u8>(span.start() + place);
+    let mut span = large(&heap, PAGES);
+    linux.ask_for_huge_pages(span.start(), span.bytes(), false);
+    let (start, _fence) = (span.start(), large(&heap, 1));
+    // Writes so many bytes, frees the block, and has it again, cleared: how much of it is resident then.
+    let mut again = |bytes: usize| {
+        // SAFETY: the block is this test's.
+        unsafe { at(span, 0).write_bytes(1, bytes) };
+        heap.free(span);
+        let next = heap.alloc_large(PAGES * PAGE_SIZE, 1, true).unwrap();
+        assert_eq!(next.start(), span.start());
+        let resident = linux.resident_bytes(next.start(), next.bytes());
+        checked(&heap);
+        // SAFETY: as above.
+        assert!(next.is_zeroed() && (0..bytes).all(|place| unsafe { at(next, place).read() } == 0));
+        span = next;
+        resident
+    };
+    let few = PAGE_SIZE;
+    assert_eq!([few; 3].map(&mut again), [0; 3]);
+    // What was touched all over is written. After some of those nobody looks,
+    let all = PAGES * PAGE_SIZE;
+    assert_eq!([all; 9].map(&mut again), [all; 9]);
+    // but for one in sixteen. From there on they all are looked at again.
+    let mut looked = (0..32).map(|_| {
+        // SAFETY: nobody relies on what is in the block.
+        unsafe { linux.purge(start, all) }.unwrap();
+        again(few)
+    });
+    assert_eq!(looked.position(|resident| resident == 0), Some(15));
+    assert!(looked.all(|resident| resident == 0));
+    // Where the system may not be asked, it is not.
+    heap.ask_before_clearing(false);
+    assert_eq!(again(few), all);
+}
+
+#[test]
 fn the_span_freed_last_is_taken_back_as_it_is_or_merged_first() {
     let system = Simulated::new();
     let heap = Heap::new(&system);

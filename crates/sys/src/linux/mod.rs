@@ -301,6 +301,27 @@ impl System for Linux {
         resident
     }
 
+    unsafe fn clear(&self, addr: usize, len: usize) -> usize {
+        /// Where more than this part is resident, writing costs less than pages anew.
+        const SPARSE_PART: usize = 4;
+        let os_page = self.os_page_size();
+        let mut resident = 0;
+        if (addr | len).is_multiple_of(os_page) && !control::is_newly_filtered() {
+            touched::each_run(addr, addr + len, os_page, |from, to, is_resident| {
+                resident += if is_resident { to - from } else { 0 };
+            });
+        } else {
+            resident = len;
+        }
+        // What is not resident may lie in swap space, so nothing can be left as it is.
+        // SAFETY: the caller owns the range and relies on nothing in it.
+        if resident > len / SPARSE_PART || unsafe { self.purge(addr, len) }.is_err() {
+            // SAFETY: as above.
+            unsafe { pointer(addr).cast::<u8>().write_bytes(0, len) };
+        }
+        resident
+    }
+
     fn thread_ns(&self) -> u64 {
         thread_ns()
     }

@@ -112,6 +112,52 @@ mod tests {
     }
 
     #[test]
+    fn clearing_leaves_zeros_and_drops_what_is_hardly_resident() {
+        let system = crate::Linux::new();
+        let (len, page) = (4 << 20, system.os_page_size());
+        let at = system.map(len).unwrap();
+        system.ask_for_huge_pages(at, len, false);
+        let byte = |place: usize| core::ptr::with_exposed_provenance_mut::<u8>(at + place);
+        // SAFETY: mapped above.
+        let touch = |place: usize| unsafe { byte(place).write(1) };
+        // SAFETY: as above.
+        let is_zero = || (0..len).step_by(page / 2).all(|place| unsafe { byte(place).read() } == 0);
+
+        [0, 3 << 20, len - 1].into_iter().for_each(touch);
+        // SAFETY: mapped above, and nobody relies on it, here and below.
+        assert_eq!(unsafe { system.clear(at, len) }, 3 * page);
+        assert_eq!(system.resident_bytes(at, len), 0);
+        // Reading makes pages resident, too.
+        assert!(is_zero() && system.resident_bytes(at, len) == len);
+        // SAFETY: as above.
+        unsafe { system.purge(at, len) }.unwrap();
+        // A part that is not of whole pages is written, and nothing beside it is.
+        [0, page / 2, page].into_iter().for_each(touch);
+        // SAFETY: as above.
+        assert_eq!(unsafe { system.clear(at + page / 2, page / 2) }, page / 2);
+        // SAFETY: as above.
+        assert_eq!([0, page / 2, page].map(|place| unsafe { byte(place).read() }), [1, 0, 1]);
+        // Mostly resident: written, and stays.
+        (0..len / 2).step_by(page).for_each(touch);
+        // SAFETY: as above.
+        assert_eq!(unsafe { system.clear(at, len) }, len / 2);
+        assert_eq!(system.resident_bytes(at, len), len);
+        assert!(is_zero());
+        // Locked: nothing is dropped.
+        // SAFETY: as above.
+        unsafe { system.purge(at, len) }.unwrap();
+        [0, len - 1].into_iter().for_each(touch);
+        // SAFETY: the range is mapped.
+        if unsafe { libc::mlock(byte(0).cast(), len) } == 0 {
+            // SAFETY: as above.
+            unsafe { system.clear(at, len) };
+            assert!(is_zero());
+        }
+        // SAFETY: mapped above, used by nobody else.
+        unsafe { system.release(at, len) }.unwrap();
+    }
+
+    #[test]
     fn a_range_seems_touched_when_it_was_all_over() {
         let system = crate::Linux::new();
         let len = 2 << 20;
