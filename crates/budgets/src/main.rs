@@ -1,4 +1,5 @@
-//! `freestone-budgets list [PART]`: the table with what is counted now, and the instructions one by one.
+//! `freestone-budgets list [PART]`: the table with what is counted now, and the instructions one by one. Options in `FREESTONE_CONF` are
+//! the library's.
 
 use std::process::ExitCode;
 
@@ -34,7 +35,8 @@ fn list(part: &str) -> Result<(), String> {
 
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let programs = Programs::build(&workspace.join(target))?;
+    let further = std::env::var("FREESTONE_CONF").unwrap_or_default();
+    let programs = Programs::build(&workspace.join(target))?.under(&further);
     let mut disassembler = Disassembler::default();
     let mut listed: Vec<(String, Count)> = Vec::new();
     println!("{:<28} {:>5} {:>6}  what", "name", "count", "budget");

@@ -9,6 +9,8 @@ use crate::table::Subject;
 pub struct Programs {
     folder: PathBuf,
     library: PathBuf,
+    /// Options of the library.
+    conf: String,
 }
 
 impl Programs {
@@ -30,7 +32,13 @@ impl Programs {
         let folder = target.join("release");
         let library = named.map_or_else(|| folder.join("libfreestone_malloc.so"), PathBuf::from);
         let library = library.canonicalize().map_err(|error| format!("{}: {error}", library.display()))?;
-        Ok(Programs { folder, library })
+        Ok(Programs { folder, library, conf: "cache:cpu".into() })
+    }
+
+    /// The same with further options of the library.
+    pub fn under(mut self, further: &str) -> Programs {
+        self.conf = format!("{},{further}", self.conf);
+        self
     }
 
     /// The command that starts a subject.
@@ -40,7 +48,7 @@ impl Programs {
             Subject::Rust => "budgets-subject-rust",
         };
         let mut command = Command::new(self.folder.join(name));
-        command.env("FREESTONE_CONF", "cache:cpu").env_remove("LD_PRELOAD");
+        command.env("FREESTONE_CONF", &self.conf).env_remove("LD_PRELOAD");
         if subject == Subject::C {
             command.env("LD_PRELOAD", &self.library);
         }

@@ -265,8 +265,10 @@ fn help(mut parser: lexopt::Parser) -> Result<Command, String> {
     let Some(argument) = parser.next().map_err(text)? else {
         return Ok(Command::Help(Topic::All));
     };
-    let Value(word) = argument else {
-        return Err(unknown(argument, "freestone help", &[]));
+    let word = match argument {
+        Short('h') | Long("help") => return Ok(Command::Help(Topic::All)),
+        Value(word) => word,
+        other => return Err(unknown(other, "freestone help", &["help"])),
     };
     match word.to_str() {
         Some("run") => Ok(Command::Help(Topic::Run)),

@@ -16,6 +16,8 @@ enum Kind {
     Size,
     /// Bytes from one to the other.
     Within(u64, u64),
+    /// Bytes up to this.
+    UpTo(u64),
     /// Bytes, or per cent.
     Amount,
     /// A whole number up to this.
@@ -61,7 +63,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "sample",
-        kind: Kind::Number(LONGEST_MEAN),
+        kind: Kind::UpTo(LONGEST_MEAN),
         meaning: "of the heap profile: bytes requested between two samples, on average; 0: no profile",
     },
     Key {
@@ -135,7 +137,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "harden_check",
-        kind: Kind::Number(1 << 20),
+        kind: Kind::UpTo(1 << 20),
         meaning: "of it: look for writes to free blocks when they are handed out; all over up to so many bytes",
     },
     Key {
@@ -161,17 +163,17 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "harden_wait",
-        kind: Kind::Number(1 << 20),
+        kind: Kind::UpTo(1 << 20),
         meaning: "of it: bytes of a class that wait in a cache before they are handed out again",
     },
     Key {
         name: "harden_zero",
-        kind: Kind::Number(1 << 20),
+        kind: Kind::UpTo(1 << 20),
         meaning: "of it: bytes up to which freed blocks are cleared; longer ones are purged; 0: none",
     },
     Key {
         name: "guard",
-        kind: Kind::Number(127 << 20),
+        kind: Kind::UpTo(127 << 20),
         meaning: "requested bytes between two blocks with guard pages, on average; 0: none, 1: all",
     },
     Key { name: "check", kind: Kind::Switch, meaning: "check the heap's structures now and then (slow)" },
@@ -184,6 +186,7 @@ impl Kind {
             Kind::OneOf(words) => words.join(", "),
             Kind::Size => "bytes, up to 1024G, with K, M or G if you like".into(),
             Kind::Within(least, most) => format!("bytes, {}K to {}K", least >> 10, most >> 10),
+            Kind::UpTo(most) => format!("bytes, up to {}M, with K or M if you like", most >> 20),
             Kind::Amount => "bytes, with K, M or G if you like, or 1% to 100%; 0 for no limit".into(),
             Kind::Number(most) => format!("a number up to {most}"),
             Kind::Directory => "a directory".into(),
@@ -196,6 +199,7 @@ impl Kind {
             Kind::OneOf(words) => words.contains(&value),
             Kind::Size => size(value).is_some(),
             Kind::Within(least, most) => size(value).is_some_and(|size| (least..=most).contains(&size)),
+            Kind::UpTo(most) => size(value).is_some_and(|size| size <= most),
             Kind::Amount => match value.strip_suffix('%') {
                 Some(part) => size(part).is_some_and(|part| (1..=100).contains(&part)),
                 None => size(value).is_some(),
@@ -222,7 +226,9 @@ fn size(value: &str) -> Option<u64> {
 
 /// Every option with what it takes and means, one a line.
 pub fn listing() -> String {
-    KEYS.iter().map(|key| format!("  {:<12} {} ({})\n", key.name, key.meaning, key.kind.allowed())).collect()
+    let width = KEYS.iter().map(|key| key.name.len()).max().unwrap_or(0);
+    let line = |key: &Key| format!("  {:<width$}  {} ({})\n", key.name, key.meaning, key.kind.allowed());
+    KEYS.iter().map(line).collect()
 }
 
 /// Options in the order in which they were first set, each key once: the last setting holds.

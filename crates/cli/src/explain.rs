@@ -216,9 +216,15 @@ pub fn answer(term: Option<&str>) -> Result<String, String> {
     }
     if text.is_empty() {
         let given = term.unwrap_or_default();
-        let names: Vec<_> = names().collect();
-        let hint = hint(given, names.iter().copied());
-        return Err(format!("no figure is called '{given}'.{hint} There are: {}", names.join(", ")));
+        let mut distinct: Vec<_> = Vec::new();
+        for name in names() {
+            // Some stand in several parts of the report.
+            if !distinct.contains(&name) {
+                distinct.push(name);
+            }
+        }
+        let hint = hint(given, distinct.iter().copied());
+        return Err(format!("no figure is called '{given}'.{hint} There are: {}", distinct.join(", ")));
     }
     Ok(text)
 }

@@ -56,7 +56,8 @@ Input, output, signals and the exit code pass through. At the end a report goes 
   -q, --quiet          no report (unless --output is given): only run CMD on the allocator
       --no-count       do not count every call: faster, fewer figures
       --cache KIND     what a cache belongs to: auto, cpu, thread, or none
-      --profile FILE   take a heap profile; FILE may end in .pb.gz (pprof), .svg (flame graph), .folded, .heap or .txt
+      --profile FILE   take a heap profile; FILE may end in .pb.gz (pprof), .svg (flame graph), .folded or .heap;
+                       else it is a list
       --leaks          at the end, list the blocks that nothing leads to any more, by call site
       --debug          find every misuse of memory: each block alone on its pages, with the stacks of its
                        life (slow, much memory); what is found is told with names at the end
@@ -157,9 +158,9 @@ in a few bytes each. The program takes up to twice as long. Nothing is lost when
       --stacks N       one call in N, and large ones more often, with its stack (32); 1: all, which takes long; 0: none
       --conf LIST      options of the library, KEY:VALUE separated by commas
       --lib PATH       the library to load
+      --recover DIR    make a trace of what a recording left in DIR that was itself killed
   -q, --quiet          say nothing at the end
   -h, --help
-      --recover DIR    make a trace of what a recording left in DIR that was itself killed
 
 Exit code: that of CMD; 125 if it could not be started.
 ";

@@ -1,5 +1,7 @@
-//! The command as a user runs it. What needs the library is skipped, with a message, where it has
-//! not been built (beside the command, or where `FREESTONE_LIB` says).
+//! The command as a user runs it.
+
+#[path = "shared/library.rs"]
+mod library;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,6 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use library::library;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
 const SIGINT: i32 = 2;
@@ -47,23 +51,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// The real library, or a return from the test.
-macro_rules! real_library {
-    () => {
-        match real_library() {
-            Some(path) => path,
-            None => return eprintln!("skipped: libfreestone_malloc.so is not built"),
-        }
-    };
-}
-
-/// The library of the same build, or the one that `FREESTONE_LIB` names.
-fn real_library() -> Option<String> {
-    let beside = Path::new(EXECUTABLE).parent()?.join("libfreestone_malloc.so");
-    let path = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from);
-    path.is_file().then(|| path.to_str().map(String::from))?
 }
 
 /// The text with every run of white space made one space, since the report breaks lines.
@@ -119,10 +106,10 @@ fn a_missing_library_is_our_failure() {
 
 #[test]
 fn exit_codes_pass_through() {
-    let library = real_library!();
+    let library = library();
     for code in [0, 1, 42, 255] {
         let script = format!("exit {code}");
-        let output = output(&["run", "--lib", &library, "-q", "--", "sh", "-c", &script]);
+        let output = output(&["run", "--lib", library, "-q", "--", "sh", "-c", &script]);
         assert_eq!(output.status.code(), Some(code));
         assert!(output.stderr.is_empty());
     }
@@ -130,10 +117,10 @@ fn exit_codes_pass_through() {
 
 #[test]
 fn a_death_by_signal_is_reproduced() {
-    let library = real_library!();
+    let library = library();
     for signal in [SIGTERM, SIGKILL, SIGINT] {
         let script = format!("kill -{signal} $$");
-        let output = output(&["run", "--lib", &library, "--", "sh", "-c", &script]);
+        let output = output(&["run", "--lib", library, "--", "sh", "-c", &script]);
         assert_eq!(output.status.signal(), Some(signal));
         assert!(words(&output.stderr).contains("ended by SIG"), "{}", text(&output.stderr));
     }
@@ -142,7 +129,7 @@ fn a_death_by_signal_is_reproduced() {
 #[test]
 fn what_cannot_be_started_is_told_as_a_shell_tells_it() {
     let scratch = Scratch::new("start");
-    let library = real_library!();
+    let library = library();
     let script = scratch.path("script");
     for (contents, mode, expected, message) in [
         ("#!/nonexistent/interpreter\n", 0o755, 126, "interpreter"),
@@ -151,12 +138,12 @@ fn what_cannot_be_started_is_told_as_a_shell_tells_it() {
     ] {
         fs::write(&script, contents).unwrap();
         fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-        let output = output(&["run", "-q", "--lib", &library, "--", script.to_str().unwrap()]);
+        let output = output(&["run", "-q", "--lib", library, "--", script.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(expected), "{contents} {mode:o}: {output:?}");
         assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
     }
     for (name, message) in [("no-such-command-anywhere", "PATH"), ("/no/such/file", "no such file")] {
-        let output = output(&["run", "--lib", &library, "--", name]);
+        let output = output(&["run", "--lib", library, "--", name]);
         assert_eq!(output.status.code(), Some(127));
         assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
     }
@@ -165,16 +152,16 @@ fn what_cannot_be_started_is_told_as_a_shell_tells_it() {
 #[test]
 fn input_output_and_environment_pass_through() {
     let scratch = Scratch::new("through");
-    let library = real_library!();
+    let library = library();
     let input = scratch.path("input");
     fs::write(&input, "hello\n").unwrap();
-    let output = freestone(&["run", "--lib", &library, "-q", "--", "cat", "-"])
+    let output = freestone(&["run", "--lib", library, "-q", "--", "cat", "-"])
         .stdin(fs::File::open(&input).unwrap())
         .output()
         .unwrap();
     assert_eq!(text(&output.stdout), "hello\n");
-    let output = freestone(&["run", "--lib", &library, "--cache", "thread", "--", "env"])
-        .env("LD_PRELOAD", &library)
+    let output = freestone(&["run", "--lib", library, "--cache", "thread", "--", "env"])
+        .env("LD_PRELOAD", library)
         .env("FREESTONE_CONF", "check:1,cache:cpu,report:/elsewhere")
         .output()
         .unwrap();
@@ -188,14 +175,14 @@ fn input_output_and_environment_pass_through() {
 #[test]
 fn without_figures_the_report_says_why() {
     let scratch = Scratch::new("why");
-    let library = real_library!();
+    let library = library();
     let (source, program) = (scratch.path("main.c"), scratch.path("static"));
     fs::write(&source, "int main(void) { return 5; }\n").unwrap();
     let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status();
     if !built.is_ok_and(|status| status.success()) {
         return eprintln!("skipped: no static C library");
     }
-    let out = output(&["run", "--lib", &library, "--", program.to_str().unwrap()]);
+    let out = output(&["run", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(5));
     assert!(words(&out.stderr).contains("statically linked"), "{}", text(&out.stderr));
 }
@@ -222,7 +209,7 @@ fn send(signal: &str, child: &Child) {
 #[test]
 fn signals_reach_the_program() {
     let scratch = Scratch::new("signals");
-    let library = real_library!();
+    let library = library();
     let (ready, seen) = (scratch.path("ready"), scratch.path("seen"));
     let script = format!(
         "for s in HUP INT QUIT USR1 USR2; do trap \"echo $s >> '{seen}'\" $s; done; trap 'exit 9' TERM; \
@@ -230,7 +217,7 @@ fn signals_reach_the_program() {
         seen = seen.display(),
         ready = ready.display()
     );
-    let mut child = freestone(&["run", "--lib", &library, "-q", "--", "sh", "-c", &script]).spawn().unwrap();
+    let mut child = freestone(&["run", "--lib", library, "-q", "--", "sh", "-c", &script]).spawn().unwrap();
     wait_for(&ready);
     let mut expected = String::new();
     for signal in ["HUP", "INT", "QUIT", "USR1", "USR2"] {
@@ -248,39 +235,39 @@ fn signals_reach_the_program() {
 
 #[test]
 fn the_program_has_the_signal_mask_of_its_parent() {
-    let library = real_library!();
-    let output = output(&["run", "--lib", &library, "-q", "--", "grep", "SigBlk", "/proc/self/status"]);
+    let library = library();
+    let output = output(&["run", "--lib", library, "-q", "--", "grep", "SigBlk", "/proc/self/status"]);
     assert_eq!(text(&output.stdout).trim(), "SigBlk:\t0000000000000000");
 }
 
 #[test]
 fn a_report_can_go_to_a_file_or_be_json() {
     let scratch = Scratch::new("file");
-    let library = real_library!();
+    let library = library();
     let file = scratch.path("report");
     let name = file.to_str().unwrap();
     let out =
-        output(&["run", "--lib", &library, "-q", "-o", name, "--", "sh", "-c", "echo out; echo err >&2"]);
+        output(&["run", "--lib", library, "-q", "-o", name, "--", "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!((text(&out.stdout), text(&out.stderr)), ("out\n", "err\n"));
     assert!(fs::read_to_string(&file).unwrap().contains("wall time"));
-    output(&["run", "--lib", &library, "--json", "-o", name, "--", "sh", "-c", "exit 4"]);
+    output(&["run", "--lib", library, "--json", "-o", name, "--", "sh", "-c", "exit 4"]);
     let json: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(json["exit_code"], 4);
     assert_eq!(json["command"][0], "sh");
     assert!(json["heap"].is_object() || json["heap_absent"].is_string());
-    let out = output(&["run", "--lib", &library, "-o", "/nonexistent/report", "--", "true"]);
+    let out = output(&["run", "--lib", library, "-o", "/nonexistent/report", "--", "true"]);
     assert_eq!(out.status.code(), Some(125));
 }
 
 #[test]
 fn nothing_is_left_in_the_temporary_directory() {
     let scratch = Scratch::new("tidy");
-    let library = real_library!();
+    let library = library();
     let tmp = scratch.path("tmp");
     fs::create_dir(&tmp).unwrap();
     for script in ["exit 0", "kill -TERM $$"] {
         let out =
-            freestone(&["run", "--lib", &library, "--", "sh", "-c", script]).env("TMPDIR", &tmp).output();
+            freestone(&["run", "--lib", library, "--", "sh", "-c", script]).env("TMPDIR", &tmp).output();
         assert!(!out.unwrap().stderr.is_empty());
         assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
     }
@@ -290,7 +277,7 @@ fn nothing_is_left_in_the_temporary_directory() {
 fn the_library_is_found_under_a_name_with_spaces() {
     let scratch = Scratch::new("name with spaces: and a colon");
     let copy = scratch.path("library.so");
-    fs::copy(real_library!(), &copy).unwrap();
+    fs::copy(library(), &copy).unwrap();
     let library = copy.to_str().unwrap();
     let out = output(&["run", "--lib", library, "-q", "--", "sh", "-c", "echo $LD_PRELOAD"]);
     assert!(!text(&out.stdout).contains(' ') && text(&out.stdout).starts_with('/'), "{}", text(&out.stdout));
@@ -299,11 +286,11 @@ fn the_library_is_found_under_a_name_with_spaces() {
 
 #[test]
 fn the_heap_of_a_real_program_is_reported() {
-    let library = real_library!();
+    let library = library();
     for cache in ["cpu", "thread"] {
         let script = "i=0; x=; while [ $i -lt 2000 ]; do x=\"$x$i\"; i=$((i+1)); done; \
                       sh -c 'sh -c \"echo inner\"; exit 0'; exit 6";
-        let out = output(&["run", "--lib", &library, "--json", "--cache", cache, "--", "bash", "-c", script]);
+        let out = output(&["run", "--lib", library, "--json", "--cache", cache, "--", "bash", "-c", script]);
         assert_eq!((out.status.code(), text(&out.stdout)), (Some(6), "inner\n"), "{}", text(&out.stderr));
         let json: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
         let heap = &json["heap"];
@@ -316,19 +303,19 @@ fn the_heap_of_a_real_program_is_reported() {
 
 #[test]
 fn the_text_of_a_real_program_has_every_section() {
-    let library = real_library!();
-    let out = output(&["run", "--lib", &library, "--", "bash", "-c", "x=$(seq 10000); exit 0"]);
+    let library = library();
+    let out = output(&["run", "--lib", library, "--", "bash", "-c", "x=$(seq 10000); exit 0"]);
     let report = text(&out.stderr);
     for section in ["Program", "Heap", "Fragmentation", "System", "Slow path", "Size classes"] {
         assert!(report.contains(&format!("\n{section}\n")), "{report}");
     }
-    let out = output(&["run", "--lib", &library, "--no-count", "--", "bash", "-c", "exit 0"]);
+    let out = output(&["run", "--lib", library, "--no-count", "--", "bash", "-c", "exit 0"]);
     assert!(text(&out.stderr).contains("not counted"), "{}", text(&out.stderr));
 }
 
 #[test]
 fn a_profile_of_a_run_becomes_what_its_name_says() {
-    let library = real_library!();
+    let library = library();
     let scratch = Scratch::new("profile");
     for (name, beginning) in [
         ("a.heap", &b"freestone-heap-profile 1\n"[..]),
@@ -341,7 +328,7 @@ fn a_profile_of_a_run_becomes_what_its_name_says() {
         let out = output(&[
             "run",
             "--lib",
-            &library,
+            library,
             "-q",
             "--conf",
             "sample:50",
@@ -363,13 +350,13 @@ fn a_profile_of_a_run_becomes_what_its_name_says() {
     assert!(same.status.success() && same.stdout.is_empty());
     let lost = output(&["profile", "-m", "lost", heap]);
     assert!(!lost.status.success() && text(&lost.stderr).contains("--leaks"));
-    let leaks = output(&["run", "--lib", &library, "-q", "--conf", "sample:50", "--leaks", "--", "ls", "/"]);
+    let leaks = output(&["run", "--lib", library, "-q", "--conf", "sample:50", "--leaks", "--", "ls", "/"]);
     assert!(text(&leaks.stderr).contains("that nothing leads to"), "{}", text(&leaks.stderr));
 }
 
 #[test]
 fn the_command_and_the_library_know_the_same_options() {
-    let library = real_library!();
+    let library = library();
     let own = output(&["run", "--conf", "nonsense:1", "--", "true"]);
     let own = text(&own.stderr);
     // A line each: the name, and what it means.
@@ -379,7 +366,7 @@ fn the_command_and_the_library_know_the_same_options() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let mut program = Command::new("true");
-    let said = program.env("LD_PRELOAD", &library).env("FREESTONE_CONF", "nonsense:1").output().unwrap();
+    let said = program.env("LD_PRELOAD", library).env("FREESTONE_CONF", "nonsense:1").output().unwrap();
     let said = text(&said.stderr);
     let list = said.split_once("there are: ").and_then(|(_, rest)| rest.split_once("; ignored"));
     let (list, _) = list.unwrap_or_else(|| panic!("no list, or one that was cut: {said}"));
@@ -393,7 +380,7 @@ fn the_command_and_the_library_know_the_same_options() {
     for name in theirs {
         for value in ["0", "1", "auto", "default", "64K", folder.to_str().unwrap()] {
             let conf = format!("{name}:{value}");
-            let command = output(&["run", "-q", "--lib", &library, "--conf", &conf, "--", "true"]);
+            let command = output(&["run", "-q", "--lib", library, "--conf", &conf, "--", "true"]);
             if command.status.code() == Some(0) {
                 taken += 1;
                 assert!(!text(&command.stderr).contains("ignored"), "{conf}: {}", text(&command.stderr));
@@ -405,7 +392,7 @@ fn the_command_and_the_library_know_the_same_options() {
 
 #[test]
 fn the_debug_mode_tells_of_a_double_free_with_three_named_stacks() {
-    let library = real_library!();
+    let library = library();
     let scratch = Scratch::new("debug");
     let (source, program) = (scratch.path("twice.c"), scratch.path("twice"));
     let lines = [
@@ -423,7 +410,7 @@ fn the_debug_mode_tells_of_a_double_free_with_three_named_stacks() {
     if !built.is_ok_and(|status| status.success()) {
         return eprintln!("skipped: there is no C compiler");
     }
-    let output = output(&["run", "--debug", "--lib", &library, "--", program.to_str().unwrap()]);
+    let output = output(&["run", "--debug", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(output.status.signal(), Some(6));
     let said = text(&output.stderr);
     let report = said.split_once("\n\n").unwrap().1;

@@ -1,11 +1,15 @@
-//! `freestone ctl` and `freestone top` on running programs. Skipped, with a message, where the library has not been built (beside
-//! the command, or where `FREESTONE_LIB` says).
+//! `freestone ctl` and `freestone top` on running programs.
+
+#[path = "shared/library.rs"]
+mod library;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use library::library;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_freestone");
 
@@ -26,16 +30,9 @@ struct Program {
 }
 
 impl Program {
-    fn start(options: &[&str], script: &str) -> Option<Program> {
-        let beside = Path::new(EXECUTABLE).parent()?.join("libfreestone_malloc.so");
-        let library = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from);
-        if !library.is_file() {
-            eprintln!("skipped: libfreestone_malloc.so is not built");
-            return None;
-        }
+    fn start(options: &[&str], script: &str) -> Program {
         let mut child = Command::new(EXECUTABLE)
-            .args(["run", "-q", "--lib"])
-            .arg(library)
+            .args(["run", "-q", "--lib", library()])
             .args(options)
             .args(["--", "sh", "-c", &format!("echo $$; {script}")])
             .env_remove("FREESTONE_CONF")
@@ -46,7 +43,7 @@ impl Program {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        Some(Program { child, pid: line.trim().parse().unwrap() })
+        Program { child, pid: line.trim().parse().unwrap() }
     }
 
     fn ctl(&self, words: &[&str]) -> Output {
@@ -83,7 +80,7 @@ impl Program {
 
 #[test]
 fn a_program_with_control_is_commanded_and_watched() {
-    let Some(program) = Program::start(&["--control"], "read line") else { return };
+    let program = Program::start(&["--control"], "read line");
     if !program.is_open() {
         return program.end();
     }
@@ -124,7 +121,7 @@ fn a_program_with_control_is_commanded_and_watched() {
 
 #[test]
 fn without_control_there_is_advice_and_what_the_kernel_knows() {
-    let Some(program) = Program::start(&[], "read line") else { return };
+    let program = Program::start(&[], "read line");
     let refused = program.ctl(&["ping"]);
     assert_eq!(refused.status.code(), Some(1));
     let message = text(&refused.stderr);
@@ -139,7 +136,7 @@ fn without_control_there_is_advice_and_what_the_kernel_knows() {
 #[test]
 fn files_left_behind_by_a_killed_program_are_taken_for_what_they_are() {
     // `exec` keeps the number and closes nothing in good order: the second program finds the first one's files.
-    let Some(program) = Program::start(&["--control"], "sleep 1; exec cat") else { return };
+    let program = Program::start(&["--control"], "sleep 1; exec cat");
     if !program.is_open() {
         return program.end();
     }
@@ -164,7 +161,7 @@ fn a_forked_child_has_a_control_of_its_own_by_option() {
         return eprintln!("skipped: there is no /usr/bin/python3");
     }
     let script = format!("exec /usr/bin/python3 -c '{fork}'");
-    let Some(mut program) = Program::start(&["--control"], &script) else { return };
+    let mut program = Program::start(&["--control"], &script);
     let mut line = String::new();
     BufReader::new(program.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let parent = program.pid;
@@ -187,7 +184,7 @@ fn a_forked_child_has_a_control_of_its_own_by_option() {
 
 #[test]
 fn only_the_user_and_root_may_look() {
-    let Some(program) = Program::start(&["--control"], "read line") else { return };
+    let program = Program::start(&["--control"], "read line");
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     let setpriv = Path::new("/usr/bin/setpriv").exists();
     if !root || !setpriv || !program.is_open() {
@@ -237,7 +234,7 @@ fn what_nobody_touches_is_told_from_what_is_read() {
         return eprintln!("skipped: there is no /usr/bin/python3");
     }
     let script = format!("exec /usr/bin/python3 -c \"{SCRIPT}\"");
-    let Some(mut program) = Program::start(&["--control"], &script) else { return };
+    let mut program = Program::start(&["--control"], &script);
     if !program.is_open() {
         return program.end();
     }

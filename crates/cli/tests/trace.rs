@@ -1,21 +1,21 @@
-//! Recording, replaying and comparing as a user does. What needs the library is skipped, with a message, where it has not been
-//! built (beside the command, or where `FREESTONE_LIB` says).
+//! Recording, replaying and comparing as a user does.
 
 mod shared;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use freestone_trace::{Call, Ending, Op, ProcessInfo, Trace, TraceWriter, Way};
 use serde_json::Value;
 
-use shared::{EXECUTABLE, Scratch, has_library};
+use shared::{EXECUTABLE, Scratch, library};
 
 fn output(arguments: &[&str]) -> Output {
     let mut command = Command::new(EXECUTABLE);
     command.args(arguments).env_remove("FREESTONE_CONF").env_remove("LD_PRELOAD").stdin(Stdio::null());
+    command.env("FREESTONE_LIB", library());
     command.output().unwrap()
 }
 
@@ -48,7 +48,7 @@ fn a_replay_makes_the_calls_again_to_the_byte() {
     let scratch = Scratch::new("replay");
     let trace = scratch.path("passed.trace");
     let peak = passed_blocks(&trace);
-    let on = if has_library() { "glibc,freestone,kit:best-fit" } else { "glibc,kit:best-fit,kit:buddy" };
+    let on = "glibc,freestone,kit:best-fit";
     let (json, svg) = (scratch.path("out.json"), scratch.path("out.svg"));
     let done = output(&["replay", &trace, "--on", on, "--rounds", "2", "--json", "-o", &json, "--svg", &svg]);
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -102,9 +102,6 @@ fn what_is_no_trace_or_cut_is_told() {
 
 #[test]
 fn recording_sees_what_counting_sees() {
-    if !has_library() {
-        return;
-    }
     let scratch = Scratch::new("counts");
     let (trace, conf) = (scratch.path("c.trace"), format!("count:1,report:{}", scratch.path("")));
     let done = output(&["record", "-o", &trace, "--conf", &conf, "--", EXECUTABLE, "classes"]);
@@ -135,9 +132,6 @@ fn recording_sees_what_counting_sees() {
 
 #[test]
 fn forks_and_kills_lose_nothing() {
-    if !has_library() {
-        return;
-    }
     let scratch = Scratch::new("kill");
     let path = scratch.path("k.trace");
     let script = "x=$(echo one | tr o O); (exit 3); ls / > /dev/null; kill -9 $$";
@@ -181,7 +175,7 @@ fn line_of(remark: &str) -> usize {
 #[test]
 fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page() {
     let scratch = Scratch::new("planted");
-    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let Some(program) = compiled("service", &scratch) else { return };
     let (trace, html) = (scratch.path("service.trace"), scratch.path("service.html"));
     for stacks in ["16", "1"] {
         let arguments = ["record", "-q", "-o", &trace, "--stacks", stacks, "--", &program, "10000"];
@@ -210,21 +204,19 @@ fn planted_faults_are_named_by_function_and_line_in_the_first_lines_of_the_page(
     }
 }
 
-/// A copy of the library under a name that says nothing, without symbols where there is `strip`; `None` where it cannot be made.
-fn renamed_library(scratch: &Scratch) -> Option<String> {
-    let beside = Path::new(EXECUTABLE).parent()?.join("libfreestone_malloc.so");
-    let library = std::env::var_os("FREESTONE_LIB").map_or(beside, PathBuf::from);
+/// A copy of the library under a name that says nothing, without symbols where there is `strip`.
+fn renamed_library(scratch: &Scratch) -> String {
     let copy = scratch.path("memory.so.1");
-    fs::copy(library, &copy).ok()?;
+    fs::copy(library(), &copy).unwrap();
     let _ = Command::new("strip").arg(&copy).status();
-    Some(copy)
+    copy
 }
 
 #[test]
 fn the_allocators_own_frames_are_left_out_whatever_the_library_is_called() {
     let scratch = Scratch::new("renamed");
-    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
-    let library = renamed_library(&scratch).unwrap();
+    let Some(program) = compiled("service", &scratch) else { return };
+    let library = renamed_library(&scratch);
     let (trace, profile) = (scratch.path("a.trace"), scratch.path("a.heap"));
     let record = ["record", "-q", "--lib", &library, "-o", &trace, "--stacks", "1", "--", &program, "4000"];
     assert!(output(&record).status.success());
@@ -252,7 +244,7 @@ fn the_allocators_own_frames_are_left_out_whatever_the_library_is_called() {
 #[test]
 fn figures_by_site_are_estimates_of_the_exact_ones() {
     let scratch = Scratch::new("estimates");
-    let Some(program) = has_library().then(|| compiled("service", &scratch)).flatten() else { return };
+    let Some(program) = compiled("service", &scratch) else { return };
     let path = scratch.path("service.trace");
     let recorded = output(&["record", "-q", "-o", &path, "--", &program, "4000"]);
     assert!(recorded.status.success(), "{}", text(&recorded.stderr));
@@ -286,9 +278,6 @@ fn figures_by_site_are_estimates_of_the_exact_ones() {
 
 #[test]
 fn a_file_that_cannot_grow_ends_the_trace_and_not_the_program() {
-    if !has_library() {
-        return;
-    }
     let scratch = Scratch::new("full");
     let path = scratch.path("f.trace");
     // Room for a sheet or two, in units of 512 bytes or 1 KiB.
@@ -302,8 +291,8 @@ fn a_file_that_cannot_grow_ends_the_trace_and_not_the_program() {
 fn a_comparison_says_what_is_noise() {
     let scratch = Scratch::new("compare");
     let (json, svg) = (scratch.path("c.json"), scratch.path("c.svg"));
-    let on = if has_library() { "glibc,freestone" } else { "glibc" };
-    let arguments = ["compare", "--on", on, "--rounds", "5", "--json", "-o", &json, "--svg", &svg, "--"];
+    let arguments =
+        ["compare", "--on", "glibc,freestone", "--rounds", "5", "--json", "-o", &json, "--svg", &svg, "--"];
     let done = output(&[&arguments[..], &[EXECUTABLE, "classes"]].concat());
     assert!(done.status.success(), "{}", text(&done.stderr));
     let found: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();

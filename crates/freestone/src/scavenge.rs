@@ -208,10 +208,15 @@ fn look() -> Option<Look> {
         return Some(Look { moved, excess: demand.dirty, waits: false, breaking: Breaking::Any });
     }
     let beyond = demand.dirty.saturating_sub(wanted);
-    let spares = !rests && beyond <= demand.used / SPARED_PART;
-    let breaking = if spares { Breaking::Worthy } else { Breaking::Any };
+    let breaking = may_break(rests, beyond, demand.used);
     let excess = beyond.min(LEAST.max(beyond - beyond / 3));
     Some(Look { moved, excess, waits: demand.dirty > FIRST_LOOK, breaking })
+}
+
+/// Which huge pages may be broken for `beyond` pages that are to go back, while `used` are in use. A program that hardly runs has no use for
+/// whole ones.
+fn may_break(rests: bool, beyond: usize, used: usize) -> Breaking {
+    if !rests && beyond <= used / SPARED_PART { Breaking::Worthy } else { Breaking::Any }
 }
 
 /// Bytes of free blocks in slabs and in transfer that nobody has looked after. Inside the gate.
@@ -459,4 +464,16 @@ fn is_idle(region: Region) -> bool {
 /// Whether nothing was refilled or flushed since it was emptied.
 fn is_emptied(region: Region) -> bool {
     region.state().emptied.load(Ordering::Relaxed) == misses(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_a_sixteenth_is_kept_for_huge_pages_and_nothing_of_a_program_at_rest() {
+        assert_eq!(may_break(false, 100, 1600), Breaking::Worthy);
+        assert_eq!(may_break(false, 101, 1600), Breaking::Any);
+        assert_eq!(may_break(true, 1, 1600), Breaking::Any);
+    }
 }

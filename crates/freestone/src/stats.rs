@@ -160,10 +160,8 @@ impl Stats {
     }
 
     fn add_region(&mut self, region: Region) {
+        // One that has been given up has missed all the same.
         let state = region.state();
-        if state.active.load(Ordering::Relaxed) == 0 && start::mode() == Mode::Cpu {
-            return;
-        }
         self.refills += state.refills.load(Ordering::Relaxed);
         self.flushes += state.flushes.load(Ordering::Relaxed);
     }

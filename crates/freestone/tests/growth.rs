@@ -1,4 +1,8 @@
 //! A heap that grows though much of it is free in slabs. In a process of its own: the figures are the process's.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};

@@ -1,7 +1,12 @@
 //! What an idle program keeps, and what a busy CPU takes from idle ones. In a process of its own: the figures are the process's.
+//!
+//! # Safety
+//!
+//! Blocks are used only between their allocation and their one free, and within their size; the calls about CPUs get a set and its size.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use freestone::{Freestone, Options};
@@ -56,8 +61,71 @@ fn resident() -> usize {
     line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") << 10
 }
 
+/// Ways of running in which a program without a call comes to rest as well.
+const MODES: [&str; 6] =
+    ["cache:thread", "cache:none", "huge_pages:on", "harden:1", "sample:512K,guard:8M", "count:1"];
+/// By this a program knows that it is one of those.
+const RESTS: &str = "FREESTONE_TEST_RESTS";
+const PEAK: usize = 64 << 20;
+
+/// In a process of its own: a peak, and no call any more.
+#[test]
+fn peak_and_rest() {
+    if std::env::var_os(RESTS).is_some() {
+        let layout = Layout::from_size_align(1000, 8).unwrap();
+        let blocks: Vec<_> = (0..PEAK / 1000).map(|_| block(layout)).collect();
+        blocks.into_iter().for_each(|block| free(block, layout));
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// A program in each mode that rests.
+struct AtRest(Vec<(&'static str, Child)>);
+
+impl AtRest {
+    fn start() -> AtRest {
+        AtRest(MODES.map(|mode| (mode, AtRest::program(mode))).into())
+    }
+
+    fn program(mode: &str) -> Child {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "peak_and_rest", "--nocapture", "--test-threads=1"]);
+        command.env("FREESTONE_CONF", mode).env(RESTS, "1").stdout(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Each has given its memory back, and the allocator's own thread is gone: nothing wakes it up.
+    fn verify(&self) {
+        for (mode, program) in &self.0 {
+            let of = |path: &str| format!("/proc/{}/{path}", program.id());
+            let resident = || {
+                let text = std::fs::read_to_string(of("status")).expect("it runs");
+                let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("there");
+                line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+            };
+            let names = || {
+                let tasks = std::fs::read_dir(of("task")).expect("it runs").flatten();
+                tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            };
+            let rests = soon(|| resident() < PEAK / 2 && !names().any(|name| name.trim_end() == "freestone"));
+            assert!(rests, "{mode}: {} bytes, {:?}", resident(), names().collect::<Vec<_>>());
+        }
+    }
+}
+
+impl Drop for AtRest {
+    fn drop(&mut self) {
+        for (_, program) in &mut self.0 {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
 #[test]
 fn idle_programs_and_classes_give_all_back_and_a_busy_cpu_takes_from_idle_ones() {
+    let others = AtRest::start();
     // One thread has one cache, whose capacity grows by use: blocks of many sizes, round and round.
     let layouts: Vec<_> = (1..60).map(|n| Layout::from_size_align(n * 512, 8).unwrap()).collect();
     let has_others = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
@@ -92,6 +160,8 @@ fn idle_programs_and_classes_give_all_back_and_a_busy_cpu_takes_from_idle_ones()
     let most = threads();
     std::thread::sleep(Duration::from_secs(6));
     assert!(threads() < most || most == 2, "{} threads", threads());
+    others.verify();
+    drop(others);
     freestone::verify().expect("sound");
 
     // Blocks of one size, all freed, but for those that the cache kept: one in each slab is enough to hold it. The program goes on

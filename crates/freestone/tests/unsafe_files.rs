@@ -1,4 +1,4 @@
-//! Every file of the allocator with unsafe code says on what it relies, and stands in the table of `docs/safety.md`.
+//! Every file with unsafe code says on what it relies; those of the allocator stand in the table of `docs/safety.md`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -54,4 +54,17 @@ fn files_with_unsafe_code_say_why_and_are_listed() {
     let ours = |name: &&String| CRATES.iter().any(|one| name.starts_with(&format!("{one}/src/")));
     let gone: Vec<_> = listed.iter().filter(ours).filter(|name| !known.contains(name)).collect();
     assert!(gone.is_empty(), "docs/safety.md speaks of files that are not there: {gone:?}");
+}
+
+/// Tests, examples, and the crates beside the allocator. Single functions that allow it say it there.
+#[test]
+fn files_outside_the_allocator_say_it_too() {
+    let mut all = Vec::new();
+    sources(&crates(), &mut all);
+    let allows =
+        |text: &str| text.lines().any(|line| line.starts_with("#![allow(") && line.contains("unsafe_code"));
+    let with_unsafe: Vec<_> = all.iter().filter(|(_, text)| allows(text)).collect();
+    let silent: Vec<_> = with_unsafe.iter().filter(|(_, text)| !text.contains("//! # Safety\n")).collect();
+    let names: Vec<_> = silent.iter().map(|(name, _)| name).collect();
+    assert!(silent.is_empty() && with_unsafe.len() > 200, "they do not say on what they rely: {names:?}");
 }

@@ -23,14 +23,20 @@ pub struct Usage {
 }
 
 /// Puts the child into a process group of its own and lets the kernel kill it when the thread that
-/// started it ends, so that an interrupted run leaves no server behind.
+/// started it ends, so that an interrupted run leaves no server behind. It ignores no signal that a shell has its background ignore.
 pub fn contain(command: &mut Command) {
     command.process_group(0);
-    // SAFETY: the closure makes one system call and touches no memory of the parent.
-    unsafe { command.pre_exec(die_with_parent) };
+    // SAFETY: the closure makes system calls only and touches no memory of the parent.
+    unsafe { command.pre_exec(begin) };
 }
 
-fn die_with_parent() -> io::Result<()> {
+fn begin() -> io::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: no handler is set.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
     // SAFETY: plain integers.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),

@@ -196,3 +196,27 @@ fn a_single_job_runs_from_the_command_line() {
     // Without the programs that the job needs it is skipped, which is no failure either.
     assert!(output.status.success() && text.contains("0 failed"), "{text}");
 }
+
+/// The signals that a program under the harness ignores, one a bit.
+#[test]
+fn ignored_by_a_program() {
+    if std::env::var_os("FREESTONE_TEST_IGNORES").is_none() {
+        return;
+    }
+    static JOB: Job = Job { run: |place| shell(place, "exec grep SigIgn /proc/self/status"), ..EXAMPLE };
+    let text = check(&JOB).unwrap().evidence.to_string();
+    let (_, bits) = text.split_once("SigIgn:").unwrap();
+    let bits = u64::from_str_radix(bits.split_whitespace().next().unwrap(), 16).unwrap();
+    let (interrupt, quit) = (1 << 1, 1 << 2);
+    assert_eq!(bits & (interrupt | quit), 0, "{text}");
+}
+
+#[test]
+fn programs_hear_signals_though_the_harness_runs_in_a_shells_background() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' INT QUIT; exec \"$0\" --exact ignored_by_a_program --nocapture"]);
+    let output = command.arg(std::env::current_exe().unwrap()).env("FREESTONE_TEST_IGNORES", "1").output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}

@@ -52,19 +52,18 @@ fn main() -> ExitCode {
     let named = std::env::var_os("FREESTONE_LIB").filter(|path| !path.is_empty());
     let named = named.unwrap_or(FILE_NAME.into());
     let (usual, names) = (Setting::of_library(named.as_ref()).len(), settings(named.as_ref()));
-    let trials = jobs::all()
-        .into_iter()
-        .flat_map(|job| {
-            let bench = Arc::new(session.bench(job));
-            let trial = |(number, setting): (usize, &Setting)| {
-                let (bench, library) = (bench.clone(), library.clone());
-                let name = format!("{}::{}", job.name, setting.name);
-                Trial::ignorable_test(name, move || check(job, &bench, &library, number))
-            };
-            let count = if IN_MODES.contains(&job.name) { names.len() } else { usual };
-            names.iter().take(count).enumerate().map(trial).collect::<Vec<_>>()
-        })
-        .collect();
+    let benches: Vec<_> = jobs::all().into_iter().map(|job| (job, Arc::new(session.bench(job)))).collect();
+    let trial = |number: usize, (job, bench): &(&'static Job, Arc<Bench>)| {
+        let (job, bench, library) = (*job, bench.clone(), library.clone());
+        let name = format!("{}::{}", job.name, names[number].name);
+        Trial::ignorable_test(name, move || check(job, &bench, &library, number))
+    };
+    // Setting by setting: the tests of one job, side by side, would all wait for its run without the library.
+    let mut trials = Vec::new();
+    for number in 0..names.len() {
+        let runs = |job: &Job| number < usual || IN_MODES.contains(&job.name);
+        trials.extend(benches.iter().filter(|(job, _)| runs(job)).map(|pair| trial(number, pair)));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -52,9 +52,6 @@ pub fn main(mut arguments: lexopt::Parser) -> Done {
     for &interface in &options.interfaces {
         jobs.extend(rows::prepare(&wanted, interface, &options, &field.bench_c, folder.path()));
     }
-    if jobs.is_empty() {
-        return Err("no row is left to run".into());
-    }
     let rounds = Rounds {
         jobs: &jobs,
         field: &field,
@@ -120,6 +117,9 @@ impl Rounds<'_> {
         calls: bool,
         mut keep: impl FnMut(&mut Cell, Sample, Option<Outcome>),
     ) -> Result<Results, String> {
+        if self.jobs.is_empty() {
+            return Err("nothing is left to run".into());
+        }
         let started = Instant::now();
         let mut results = begin(self.field, self.options);
         results.rows = self.jobs.iter().map(Job::row).collect();

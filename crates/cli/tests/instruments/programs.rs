@@ -1,12 +1,12 @@
 //! The programs that are profiled: a service in Rust that brings the allocator along, a program in C++ and one in Python that are
-//! preloaded. What is missing (the library, a compiler, Python, the service among the allocator's examples) is skipped with a message.
+//! preloaded. What is missing (a compiler, Python, the service among the allocator's examples) is skipped with a message.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::shared::has_library;
+use crate::shared::library;
 pub use crate::shared::{EXECUTABLE, Scratch};
 
 /// Runs it; it must succeed.
@@ -18,7 +18,7 @@ pub fn done(command: &mut Command) {
 /// The command of this crate, for a program that is preloaded. What it makes is the same in each run.
 pub fn command(words: &[&str]) -> Command {
     let mut command = Command::new(EXECUTABLE);
-    command.args(words).env_remove("FREESTONE_CONF").env_remove("LD_PRELOAD");
+    command.args(words).env_remove("FREESTONE_CONF").env_remove("LD_PRELOAD").env("FREESTONE_LIB", library());
     command.env("PYTHONMALLOC", "malloc").env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
@@ -35,7 +35,7 @@ pub fn cpp(scratch: &Scratch, many: u32) -> Option<Vec<String>> {
         eprintln!("skipped: there is no C++ compiler");
         return None;
     }
-    has_library().then(|| vec![program, many.to_string()])
+    Some(vec![program, many.to_string()])
 }
 
 /// The words to start the program in Python on `many` words.
@@ -47,7 +47,7 @@ pub fn python(many: u32) -> Option<Vec<String>> {
         return None;
     };
     let script = fixture("words.py").to_str().unwrap().to_string();
-    has_library().then(|| vec![python.into(), script, many.to_string()])
+    Some(vec![python.into(), script, many.to_string()])
 }
 
 /// The allocator's example of a service, which brings it along; dropping it ends it.

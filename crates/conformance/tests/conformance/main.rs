@@ -49,7 +49,10 @@ fn main() -> ExitCode {
     if std::env::var_os(OVERFLOW).is_some() {
         return ExitCode::from(overflow(0) as u8);
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most cases wait most of the time: for the allocator's thread, for signals, for the end of many threads.
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    arguments.test_threads = arguments.test_threads.or(Some(2 * cpus));
     let suite = match Suite::scan() {
         Ok(suite) => Arc::new(suite),
         Err(error) => {

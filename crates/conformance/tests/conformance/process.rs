@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-const TIME_LIMIT: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(40);
 /// The same where options were added, which may make every call slower.
-const LONGER_LIMIT: Duration = Duration::from_secs(60);
+const LONGER_LIMIT: Duration = Duration::from_secs(120);
 /// The exit status by which a case says that it does not apply here; the same in `conformance.h`.
 const SKIPPED: i32 = 77;
 

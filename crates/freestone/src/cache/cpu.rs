@@ -39,6 +39,8 @@ use crate::tls::{self, STAGE_ENDED, ThreadState};
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Region of cache 0.
 static REAL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// The number behind the highest that was ever used: what lies beyond has not been touched.
+static USED: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that each region may cache without taking from others.
 static BUDGET: AtomicIsize = AtomicIsize::new(0);
 /// The budgets of regions that are not in use, less what others have taken of them. Below zero where all are in use, and
@@ -277,11 +279,12 @@ impl CpuAccess {
         }
         let region = region(number as usize)?;
         let state = region.state();
-        if state.active.load(Ordering::Relaxed) == 0
-            && state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            region.write_classes(variant_number(number as usize));
-            grant(region, BUDGET.load(Ordering::Relaxed));
+        if state.active.load(Ordering::Relaxed) == 0 {
+            USED.fetch_max(number as usize + 1, Ordering::Relaxed);
+            if state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                region.write_classes(variant_number(number as usize));
+                grant(region, BUDGET.load(Ordering::Relaxed));
+            }
         }
         Some(CpuAccess { region, variant: variant_number(number as usize) })
     }
@@ -419,12 +422,13 @@ fn region(number: usize) -> Option<Region> {
     Some(unsafe { Region::new(base) })
 }
 
-/// The regions, to be read only for counts while caches run, or at will inside [`with_stopped`].
+/// The regions up to the last that was ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
 pub(crate) fn regions() -> impl Iterator<Item = Region> {
-    (0..COUNT.load(Ordering::Relaxed)).filter_map(region)
+    (0..USED.load(Ordering::Relaxed)).filter_map(region)
 }
 
-/// Those that hold blocks, or did.
+/// Those that hold blocks, or did. They need not follow one another: where caches are numbered by CPU, a program may be allowed
+/// some only, and those of ids that are not in use are given up.
 pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
     regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
 }

@@ -238,9 +238,7 @@ fn room_beyond_batches(region: Region, footprint: usize) -> usize {
     if footprint >= SMALL_HEAP || region.state().granted.load(Ordering::Relaxed) == 0 {
         return usize::MAX;
     }
-    // Concurrency ids are given in turn: those behind one that is not in use would be looked at in vain. (CPUs are not, and some are missed.)
-    let in_use = |region: &Region| region.state().active.load(Ordering::Relaxed) != 0;
-    let all: usize = cpu::regions().take_while(in_use).map(held).sum();
+    let all: usize = cpu::active_regions().map(held).sum();
     (footprint / 4).max(TOGETHER).saturating_sub(all).max(OWN.saturating_sub(held(region)))
 }
 

@@ -74,15 +74,11 @@ impl Table {
     /// Maps it, if nobody else does; false where the system refused memory.
     #[cold]
     fn map(&self, system: &impl System) -> bool {
-        const LEN: usize = CHUNKS * size_of::<AtomicPtr<AtomicU8>>();
-        let Ok(at) = system.map(LEN) else { return false };
-        let entries = with_exposed_provenance_mut(at);
-        if self.entries.compare_exchange(null_mut(), entries, AcqRel, Acquire).is_err() {
-            // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
-            let _ = unsafe { system.release(at, LEN) };
+        let mapped = map_for(&self.entries, CHUNKS * size_of::<AtomicPtr<AtomicU8>>(), system);
+        if mapped {
+            self.len.store(CHUNKS, Release);
         }
-        self.len.store(CHUNKS, Release);
-        true
+        mapped
     }
 }
 
@@ -144,13 +140,15 @@ fn ensure(system: &impl System, number: usize) -> bool {
         return false;
     }
     let Some(chunk) = TABLE.entry(number) else { return false };
-    if !chunk.load(Acquire).is_null() {
-        return true;
-    }
-    let Ok(at) = system.map(CHUNK) else { return false };
-    if chunk.compare_exchange(null_mut(), with_exposed_provenance_mut(at), AcqRel, Acquire).is_err() {
+    !chunk.load(Acquire).is_null() || map_for(chunk, CHUNK, system)
+}
+
+/// Maps `bytes` zeroed bytes and stores their address, if nobody else does it first; false where the system refused memory.
+fn map_for<T>(place: &AtomicPtr<T>, bytes: usize, system: &impl System) -> bool {
+    let Ok(at) = system.map(bytes) else { return false };
+    if place.compare_exchange(null_mut(), with_exposed_provenance_mut(at), AcqRel, Acquire).is_err() {
         // SAFETY: mapped just now, and nobody knows of it. If it stays, only addresses are lost.
-        let _ = unsafe { system.release(at, CHUNK) };
+        let _ = unsafe { system.release(at, bytes) };
     }
     true
 }

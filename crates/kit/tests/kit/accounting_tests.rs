@@ -1,4 +1,8 @@
 //! Accounting: exact figures, the limit, the handler; slabs and their hints; a cycle that makes memory free.
+//!
+//! # Safety
+//!
+//! Blocks are freed once, with the layout that they were asked for with.
 #![allow(unsafe_code)]
 
 use crate::conformance::{self, OnAlloc, Parent, Serves};
