@@ -260,6 +260,15 @@ fn alloc_slow(class: Option<ClassId>, size: usize, align: usize, zeroed: bool, c
             harden::allocate(size, align, zeroed, call)
         };
     }
+    if call == Call::Calloc && observe::serves_from_cache(size) {
+        // The same class as malloc's, and the same way while requests are counted down.
+        let block = malloc_slow(size);
+        if !block.is_null() {
+            // SAFETY: the block is ours, at least `size` bytes long.
+            unsafe { block.write_bytes(0, size) };
+        }
+        return block;
+    }
     if let Some(own) = class
         && observe::serves_from_cache(size)
         && !observe::is_due(size)

@@ -35,6 +35,18 @@ impl Numbers {
     pub const RSEQ_INDEX: usize = offset_of!(Hot, rseq_index);
     /// In `HOT`: the region of cache 0.
     pub const REGIONS: usize = offset_of!(Hot, regions);
+    /// In `HOT`: the sizes that are counted down end there.
+    pub const COUNTED_END: usize = offset_of!(Hot, counted_end);
+    /// In `HOT`: where the thread's countdown is.
+    pub const COUNTDOWN: usize = offset_of!(Hot, countdown);
+    /// In `HOT`: what is on.
+    pub const INSTRUMENTS: usize = offset_of!(Hot, instruments);
+    /// What is on where usual requests of hardened mode have functions of their own.
+    pub const HARDENED_AS_USUAL: u8 = crate::start::HARDENED_AS_USUAL;
+    /// In `HOT`: blocks below this address have to be looked at.
+    pub const FLOOR: usize = offset_of!(Hot, floor);
+    /// Sizes of small blocks end there.
+    pub const SMALL_END: usize = freestone_base::MAX_SMALL + 1;
     /// In `LEVELS`: the window's first page.
     pub const BASE_PAGE: usize = MAP + offset_of!(PageMap, base_page);
     /// In `LEVELS`: pages of which the page map shows the class.
@@ -123,63 +135,80 @@ macro_rules! define_malloc {
     };
 }
 
-/// What the fast path of malloc left: medium blocks, and all that is slow. While requests are observed, that is every small one: it is
-/// counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at.
+/// Defines the function that has what the fast path of malloc left: medium blocks, and all that is slow. While requests are observed, that is every
+/// small one: it is counted down, and popped as the fast path does unless its turn has come, or the block is one that must be looked at.
+/// The functions named are for a medium block, for one whose turn has come, for one that was counted and could not be popped, for the usual
+/// one of hardened mode, and for what is left.
 ///
 /// The countdown is one instruction, which subtracts one more than the size: the comparison has left the carry flag set. Where the turn
 /// has come it is taken back, for who counts on; a signal handler in between finds no count, and draws another.
-#[cold]
-#[unsafe(naked)]
-pub extern "C" fn malloc_slow(size: usize) -> *mut u8 {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        crate::rseq_descriptor!(),
-        "cmp rdi, {small_end}",
-        "jae {medium}",
-        "cmp di, word ptr [rip + {hot} + {counted_end}]",
-        "jae 3f",
-        "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
-        "sbb dword ptr fs:[rcx], edi",
-        "jle 2f",
-        "lea r11, [rdi + 7]",
-        "shr r11, 3",
-        crate::begin_sequence!("rsi"),
-        "movzx ecx, byte ptr [r9 + r11 + {classes}]",
-        "mov r10d, dword ptr [r9 + rcx*8 + {headers}]",
-        "mov rax, qword ptr [r9 + r10*8]",
-        "cmp rax, qword ptr [rip + {hot} + {floor}]",
-        "jb {counted}",
-        "dec dword ptr [r9 + rcx*8 + {headers}]",
-        "55:",
-        "ret",
-        "2:",
-        "lea eax, [rdi + 1]",
-        "add dword ptr fs:[rcx], eax",
-        "jmp {due}",
-        "3:",
-        "cmp byte ptr [rip + {hot} + {instruments}], {hardened}",
-        "je {harden}",
-        "jmp {unusual}",
-        ".cfi_endproc",
-        hot = sym crate::hot::HOT,
-        medium = sym crate::front::malloc_medium,
-        unusual = sym crate::front::malloc_unusual,
-        due = sym crate::front::malloc_due,
-        counted = sym crate::front::malloc_counted,
-        small_end = const freestone_base::MAX_SMALL + 1,
-        counted_end = const offset_of!(Hot, counted_end),
-        countdown = const offset_of!(Hot, countdown),
-        instruments = const offset_of!(Hot, instruments),
-        hardened = const crate::start::HARDENED_AS_USUAL,
-        harden = sym crate::harden::malloc,
-        floor = const offset_of!(Hot, floor),
-        rseq_index = const Numbers::RSEQ_INDEX,
-        rseq_cs = const Numbers::RSEQ_CS,
-        regions = const Numbers::REGIONS,
-        region_shift = const Numbers::REGION_SHIFT,
-        classes = const Numbers::CLASSES,
-        headers = const Numbers::HEADERS,
-    )
+#[macro_export]
+#[doc(hidden)]
+macro_rules! define_malloc_slow {
+    ($(#[$attribute:meta])* $name:ident, $abi:literal,
+     $medium:path, $due:path, $counted:path, $harden:path, $unusual:path) => {
+        $(#[$attribute])*
+        #[cold]
+        #[unsafe(naked)]
+        pub extern $abi fn $name(size: usize) -> *mut u8 {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                $crate::rseq_descriptor!(),
+                "cmp rdi, {small_end}",
+                "jae {medium}",
+                "cmp di, word ptr [rip + {hot} + {counted_end}]",
+                "jae 3f",
+                "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
+                "sbb dword ptr fs:[rcx], edi",
+                "jle 2f",
+                "lea r11, [rdi + 7]",
+                "shr r11, 3",
+                $crate::begin_sequence!("rsi"),
+                "movzx ecx, byte ptr [r9 + r11 + {classes}]",
+                "mov r10d, dword ptr [r9 + rcx*8 + {headers}]",
+                "mov rax, qword ptr [r9 + r10*8]",
+                "cmp rax, qword ptr [rip + {hot} + {floor}]",
+                "jb {counted}",
+                "dec dword ptr [r9 + rcx*8 + {headers}]",
+                "55:",
+                "ret",
+                "2:",
+                "lea eax, [rdi + 1]",
+                "add dword ptr fs:[rcx], eax",
+                "jmp {due}",
+                "3:",
+                "cmp byte ptr [rip + {hot} + {instruments}], {hardened}",
+                "je {harden}",
+                "jmp {unusual}",
+                ".cfi_endproc",
+                hot = sym $crate::raw::HOT,
+                medium = sym $medium,
+                due = sym $due,
+                counted = sym $counted,
+                harden = sym $harden,
+                unusual = sym $unusual,
+                small_end = const $crate::raw::Numbers::SMALL_END,
+                counted_end = const $crate::raw::Numbers::COUNTED_END,
+                countdown = const $crate::raw::Numbers::COUNTDOWN,
+                instruments = const $crate::raw::Numbers::INSTRUMENTS,
+                hardened = const $crate::raw::Numbers::HARDENED_AS_USUAL,
+                floor = const $crate::raw::Numbers::FLOOR,
+                rseq_index = const $crate::raw::Numbers::RSEQ_INDEX,
+                rseq_cs = const $crate::raw::Numbers::RSEQ_CS,
+                regions = const $crate::raw::Numbers::REGIONS,
+                region_shift = const $crate::raw::Numbers::REGION_SHIFT,
+                classes = const $crate::raw::Numbers::CLASSES,
+                headers = const $crate::raw::Numbers::HEADERS,
+            )
+        }
+    };
+}
+
+crate::define_malloc_slow! {
+    /// What the fast path of malloc leaves.
+    malloc_slow, "C",
+    crate::front::malloc_medium, crate::front::malloc_due, crate::front::malloc_counted, crate::harden::malloc,
+    crate::front::malloc_unusual
 }
 
 /// What the fast path of Rust's `alloc` leaves, of an alignment of 16 at most: medium blocks, as with malloc, and all that is slow. While requests are
@@ -196,7 +225,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
         "cmp di, word ptr [rip + {hot} + {counted_end}]",
         "jae 3f",
         "movsxd rcx, dword ptr [rip + {hot} + {countdown}]",
-        "sbb dword ptr fs:[rcx], edi", // one more than the size, as in malloc_slow
+        "sbb dword ptr fs:[rcx], edi", // one more than the size, as in define_malloc_slow
         "jle 2f",
         crate::begin_sequence!("r10", "r11"),
         "movzx ecx, byte ptr [r9 + rdx + {words}]",
@@ -207,7 +236,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
         "dec dword ptr [r9 + rcx*8 + {headers}]",
         "55:",
         "ret",
-        "2:", // taken back, as in malloc_slow
+        "2:", // taken back, as in define_malloc_slow
         "lea eax, [rdi + 1]",
         "add dword ptr fs:[rcx], eax",
         "jmp {due}",
@@ -218,15 +247,15 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
         ".cfi_endproc",
         hot = sym crate::hot::HOT,
         medium = sym crate::front::malloc_medium,
-        small_end = const freestone_base::MAX_SMALL + 1,
+        small_end = const Numbers::SMALL_END,
         due = sym crate::front::alloc_due,
         counted = sym crate::front::alloc_counted,
-        counted_end = const offset_of!(Hot, counted_end),
-        countdown = const offset_of!(Hot, countdown),
-        instruments = const offset_of!(Hot, instruments),
-        hardened = const crate::start::HARDENED_AS_USUAL,
+        counted_end = const Numbers::COUNTED_END,
+        countdown = const Numbers::COUNTDOWN,
+        instruments = const Numbers::INSTRUMENTS,
+        hardened = const Numbers::HARDENED_AS_USUAL,
         harden = sym crate::harden::malloc,
-        floor = const offset_of!(Hot, floor),
+        floor = const Numbers::FLOOR,
         rseq_index = const Numbers::RSEQ_INDEX,
         rseq_cs = const Numbers::RSEQ_CS,
         regions = const Numbers::REGIONS,

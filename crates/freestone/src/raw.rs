@@ -56,6 +56,12 @@ pub fn new_slow(size: usize) -> *mut u8 {
     malloc_slow(size)
 }
 
+/// What remains of an `operator new` that was counted as observed, where the caches had no block.
+#[cold]
+pub fn new_counted(size: usize) -> *mut u8 {
+    crate::front::malloc_counted(size)
+}
+
 /// Whether the debug mode watches every block.
 #[inline]
 pub fn is_debugging() -> bool {

@@ -73,11 +73,27 @@ fn new_aligned(size: usize, align: usize, call: Call) -> *mut u8 {
     if block.is_null() { new_slow(size, align) } else { block }
 }
 
-/// What the fast path of `operator new` leaves.
-extern "C-unwind" fn new_first(size: usize) -> *mut u8 {
+/// What the fast path of `operator new` leaves, but for the usual case of observed requests.
+extern "C-unwind" fn new_unusual(size: usize) -> *mut u8 {
     let block = raw::new_slow(size);
     if block.is_null() { new_slow(size, DEFAULT) } else { block }
 }
+
+/// What of an observed request was counted already.
+#[cfg(target_arch = "x86_64")]
+extern "C-unwind" fn new_counted(size: usize) -> *mut u8 {
+    let block = raw::new_counted(size);
+    if block.is_null() { new_slow(size, DEFAULT) } else { block }
+}
+
+#[cfg(target_arch = "x86_64")]
+freestone::define_malloc_slow! {
+    /// What the fast path of `operator new` leaves.
+    new_first, "C-unwind", new_unusual, new_unusual, new_counted, new_unusual, new_unusual
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use new_unusual as new_first;
 
 #[inline(always)]
 fn new_aligned_derived(size: usize, align: usize, call: Call) -> *mut u8 {
