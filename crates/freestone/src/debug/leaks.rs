@@ -116,13 +116,13 @@ fn mark_what_is_reached() -> bool {
     let here = (&raw const open).addr();
     let mut line = [0; 1024];
     let read = mappings(&mut line, Detail::Ranges, |mapping| {
-        if !holds_program_data(mapping)
-            || own.iter().any(|&(start, end)| mapping.start < end && start < mapping.end)
-        {
+        if !holds_program_data(mapping) {
             return;
         }
         let start = if (mapping.start..mapping.end).contains(&here) { here } else { mapping.start };
-        search_touched(start, mapping.end, &mut touched, &mut open);
+        each_part(start, mapping.end, &own, |start, end| {
+            search_touched(start, end, &mut touched, &mut open);
+        });
         while let Some(page) = open.pop() {
             let record = space::record(page);
             search_touched(record.addr(), record.addr() + record.size(), &mut touched, &mut open);
@@ -132,6 +132,20 @@ fn mark_what_is_reached() -> bool {
     let (start, end) = open.range();
     release(system, start, end - start);
     read
+}
+
+/// Calls `visit` with each part of a range that is none of ours. The kernel makes one mapping of neighbours that are alike, so what is the
+/// program's may lie beside what is ours.
+fn each_part(start: usize, end: usize, own: &[(usize, usize)], mut visit: impl FnMut(usize, usize)) {
+    let mut at = start;
+    while at < end {
+        let next = own.iter().filter(|&&(from, to)| from < end && to > at).min();
+        let (from, to) = next.copied().unwrap_or((end, end));
+        if at < from {
+            visit(at, from);
+        }
+        at = to;
+    }
 }
 
 /// Readable, writable, private: data, heaps and stacks.
