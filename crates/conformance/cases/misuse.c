@@ -206,11 +206,24 @@ CASE_FREESTONE(free_of_a_block_of_another_allocator) {
 }
 
 /* What leads to the block lies far inside a reservation, beside which the kernel may put mappings of the allocator's own. */
-INNER(inner_block_in_a_reservation) {
+static __attribute__((noinline)) void reserve(int depth) {
+    char below[4000];
+    fill(below, sizeof below, (unsigned)depth);
+    if (depth > 0) {
+        reserve(depth - 1);
+        hide(below);
+        return;
+    }
     char **room = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) skip("no room for 64 MiB of addresses");
     room[5 * MIB] = malloc(100);
-    room = NULL;
+}
+
+INNER(inner_block_in_a_reservation) {
+    char above[100000];
+    reserve(20);
+    /* Nothing else leads to the block any more. */
+    fill(above, sizeof above, 1);
 }
 
 static int told;
