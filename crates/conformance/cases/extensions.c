@@ -91,6 +91,7 @@ CASE(free_aligned_sized_after_aligned_alloc) {
     free_aligned_sized_type release = SYMBOL(free_aligned_sized_type, free_aligned_sized);
     REQUIRE(release);
     release(NULL, 64, 0);
+    release(NULL, 0, 0);
     for (size_t align = 1; align <= MIB; align *= 2)
         for (size_t size = 0; size < MIB; size = size * 3 + 1) {
             void *p = hide(aligned_alloc(align, size));
@@ -182,6 +183,40 @@ CASE(jemallocs_calls_work_on_each_others_blocks) {
     void *p = hide(malloc(100));
     CHECK(resize(p, opaque(SIZE_MAX / 2 + 9), 0) == NULL && !allocate(opaque(SIZE_MAX - 9), 0));
     release(p, 0);
+}
+
+/* What was asked for last may be stated in the end; and nallocx tells what may be used, in every mode. */
+INNER(inner_sizes_of_jemallocs_calls) {
+    mallocx_type allocate = SYMBOL(mallocx_type, mallocx);
+    rallocx_type resize = SYMBOL(rallocx_type, rallocx);
+    sallocx_type size_of = SYMBOL(sallocx_type, sallocx);
+    nallocx_type size_for = SYMBOL(nallocx_type, nallocx);
+    sdallocx_type release_sized = SYMBOL(sdallocx_type, sdallocx);
+    REQUIRE(release_sized);
+    for (size_t size = 2; size < MIB; size = size * 2 + 1)
+        for (int shift = 0; shift <= 14; shift++)
+            for (size_t least = 8; least >= 5; least--) {
+                unsigned char *p = hide(allocate(size, shift));
+                CHECK_THAT(size_of(p, 0) >= size_for(size, shift), "%zu bytes at 2^%d: %zu, nallocx %zu", size,
+                           shift, size_of(p, 0), size_for(size, shift));
+                fill(p, size_for(size, shift), 5);
+                size_t less = size * least / 8;
+                p = hide(resize(p, less, shift));
+                CHECK(p && aligned_to(p, (size_t)1 << shift) && whole(p, less, 5));
+                release_sized(p, less, shift);
+            }
+}
+
+CASE(jemallocs_calls_agree_on_sizes) { run_inner("inner_sizes_of_jemallocs_calls", NULL); }
+
+static void hardened(void) { setenv("FREESTONE_CONF", "harden:1", 1); }
+static void debugged(void) { setenv("FREESTONE_CONF", "debug:1", 1); }
+static void guarded(void) { setenv("FREESTONE_CONF", "guard:4K", 1); }
+
+CASE_FREESTONE(jemallocs_calls_agree_on_sizes_in_every_mode) {
+    run_inner("inner_sizes_of_jemallocs_calls", hardened);
+    run_inner("inner_sizes_of_jemallocs_calls", debugged);
+    run_inner("inner_sizes_of_jemallocs_calls", guarded);
 }
 
 CASE(cfree_is_free) {

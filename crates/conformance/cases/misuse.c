@@ -2,6 +2,7 @@
 #include "conformance.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 /* Runs `body` in a child that must end by SIGABRT after a line that starts with "freestone:". */
 static void must_be_reported(void (*body)(void)) {
@@ -202,4 +203,45 @@ CASE_FREESTONE(free_of_a_block_of_another_allocator) {
     CHECK(p);
     free(p);
 #endif
+}
+
+/* What leads to the block lies far inside a reservation, beside which the kernel may put mappings of the allocator's own. */
+static __attribute__((noinline)) void reserve(int depth) {
+    char below[4000];
+    fill(below, sizeof below, (unsigned)depth);
+    if (depth > 0) {
+        reserve(depth - 1);
+        hide(below);
+        return;
+    }
+    char **room = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) skip("no room for 64 MiB of addresses");
+    room[5 * MIB] = malloc(100);
+}
+
+INNER(inner_block_in_a_reservation) {
+    char above[100000];
+    reserve(20);
+    /* Nothing else leads to the block any more. */
+    fill(above, sizeof above, 1);
+}
+
+static int told;
+
+static void debug_told(void) {
+    setenv("FREESTONE_CONF", "debug:1", 1);
+    dup2(told, STDERR_FILENO);
+}
+
+CASE_FREESTONE(bug15_no_leak_is_told_of_what_a_reservation_leads_to) {
+    for (int i = 0; i < 8; i++) {
+        FILE *file = tmpfile();
+        CHECK(file);
+        told = fileno(file);
+        run_inner("inner_block_in_a_reservation", debug_told);
+        struct stat found;
+        CHECK(fstat(told, &found) == 0);
+        CHECK_THAT(found.st_size == 0, "%ld bytes were said", (long)found.st_size);
+        fclose(file);
+    }
 }

@@ -59,6 +59,21 @@ CASE(bug07_more_than_the_address_space_is_enomem) {
     }
 }
 
+/* What can never be is refused at once: nothing that is free is given back for it, which would take as long as all of it is. */
+CASE(requests_that_can_never_be_served_are_refused_at_once) {
+    enum { MANY = 20000 };
+    static void *blocks[MANY];
+    for (int i = 0; i < MANY; i++) blocks[i] = hide(malloc((size_t)i % 2000 + 1));
+    for (int i = 0; i < MANY; i += 2) free(blocks[i]);
+    double began = seconds_now();
+    for (int i = 0; i < 3000; i++) {
+        size_t size = opaque((size_t)1 << (48 + i % 15));
+        REFUSED(malloc(size));
+    }
+    CHECK_THAT(seconds_now() - began < 1.0, "%.2f s", seconds_now() - began);
+    for (int i = 1; i < MANY; i += 2) free(blocks[i]);
+}
+
 CASE(bug08_calloc_product_overflow) {
     static const size_t pairs[][2] = {{SIZE_MAX, 2},
                                       {2, SIZE_MAX},

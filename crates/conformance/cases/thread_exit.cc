@@ -160,6 +160,43 @@ CASE(threads_that_are_cancelled) {
     }
 }
 
+// None of these calls is a place where a thread ends that is to be cancelled, though some of them write and open files.
+namespace {
+void *work_while_cancelled(void *argument) {
+    auto *meeting = static_cast<pthread_barrier_t *>(argument);
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    pthread_barrier_wait(meeting);
+    pthread_barrier_wait(meeting);
+    pthread_setcancelstate(state, &state);
+    void *p = hide(malloc(100));
+    p = hide(realloc(p, 40 * MIB));
+    free(p);
+    free(hide(calloc(300, KIB)));
+    free(hide(memalign(2 * MIB, 2 * MIB)));
+    malloc_trim(0);
+    struct mallinfo2 info = mallinfo2();
+    malloc_stats();
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return hide(info.arena + 1 ? meeting : nullptr);
+}
+}  // namespace
+
+CASE(no_call_ends_a_thread_that_is_cancelled) {
+    CHECK(dup2(open("/dev/null", O_WRONLY), STDERR_FILENO) == STDERR_FILENO);
+    pthread_barrier_t meeting;
+    pthread_barrier_init(&meeting, nullptr, 2);
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread = spawn(work_while_cancelled, &meeting, 0);
+        pthread_barrier_wait(&meeting);
+        CHECK(pthread_cancel(thread) == 0);
+        pthread_barrier_wait(&meeting);
+        void *result = nullptr;
+        CHECK(pthread_join(thread, &result) == 0);
+        CHECK(result == &meeting);
+    }
+}
+
 // Detached threads are still ending while main leaves: exit must neither crash nor hang.
 CASE(bug02_detached_threads_end_during_exit) {
     auto leave = [] {

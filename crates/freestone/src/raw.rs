@@ -26,6 +26,7 @@ pub use crate::resize::realloc;
 pub use crate::counters::Call;
 use crate::debug::Told;
 pub use crate::front::{aligned_by, free_by, malloc_by};
+use crate::observe::{self, Observer};
 use crate::slow;
 use crate::stats::Stats;
 use crate::{gate, harden, start};
@@ -149,12 +150,12 @@ pub fn usable_size(block: *mut u8) -> usize {
     slow::usable_size_of(block.addr())
 }
 
-/// The bytes that a block for such a request would hold; 0 when there can be none.
+/// The bytes that a block for such a request would hold, or, of a large one, at least; 0 when there can be none.
 pub fn good_size(size: usize, align: usize) -> usize {
     if size > isize::MAX as usize || !align.is_power_of_two() {
         return 0;
     }
-    if harden::is_on() {
+    if holds_no_more() {
         return size;
     }
     let class = if align <= 8 { class_of(size) } else { class_of_aligned(size, align) };
@@ -163,6 +164,22 @@ pub fn good_size(size: usize, align: usize) -> usize {
         // A large block's colour takes whole cache lines of its last page.
         None => size.next_multiple_of(64),
     }
+}
+
+/// Whether a block may hold just what was asked for.
+fn holds_no_more() -> bool {
+    if !start::is_started()
+        && let Some(inside) = gate::enter()
+    {
+        start::ensure();
+        drop(inside);
+    }
+    start::changes_blocks() || observe::mean_of(Observer::Guard) != 0
+}
+
+/// Whether a block that is resized where it lies must be told of, so that only `realloc` may do so.
+pub fn watches_resizes() -> bool {
+    start::watches_resizes()
 }
 
 /// Bytes in an OS page.

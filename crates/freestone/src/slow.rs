@@ -36,7 +36,7 @@ use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
-use crate::pageheap::{PageHeap, Span, SpanRef, SpanState};
+use crate::pageheap::{NEVER, PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{
@@ -346,6 +346,10 @@ fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
     };
     attempt()
         .or_else(|| {
+            // What no span can be is not there after any effort either.
+            if room >= NEVER {
+                return None;
+            }
             reclaim();
             attempt()
         })

@@ -83,7 +83,7 @@ pub unsafe extern "C" fn rallocx(block: *mut u8, size: usize, flags: c_int) -> *
     let moved = if is_usual(align, size) {
         // SAFETY: the caller's promise; the size is not zero.
         unsafe { raw::realloc(block, size) }
-    } else if block.addr().is_multiple_of(align) && (before / 2..=before).contains(&size) {
+    } else if stays(block, before, size, align) {
         block
     } else {
         let new = allocate(size, align);
@@ -100,6 +100,12 @@ pub unsafe extern "C" fn rallocx(block: *mut u8, size: usize, flags: c_int) -> *
         unsafe { clear(moved, before) };
     }
     moved
+}
+
+/// Whether a block that holds `before` bytes may be left as it is: not where its size is known to somebody, who would hold against the
+/// program that it states another in the end.
+fn stays(block: *mut u8, before: usize, size: usize, align: usize) -> bool {
+    block.addr().is_multiple_of(align) && (before / 2..=before).contains(&size) && !raw::watches_resizes()
 }
 
 /// `xallocx`: another size in place. It is left as it is, which the call allows; returns the bytes that may be used.

@@ -8,6 +8,8 @@ use core::fmt::Write;
 
 use freestone_sys::linux::debugging::read_memory;
 use freestone_sys::linux::mappings::{Detail, Mapping, MappingKind, mappings};
+use freestone_sys::linux::residency::Residency;
+use freestone_sys::linux::scratch::Scratch;
 use freestone_sys::{Linux, System};
 
 use super::report::Out;
@@ -18,6 +20,8 @@ use crate::sync::atomic::Ordering;
 
 /// Stacks that are told apart; blocks of further ones are only counted.
 const SITES: usize = 512;
+/// Of a longer range only the pages are searched that were ever touched: programs reserve gigabytes.
+const LONG: usize = 1 << 20;
 /// Stacks that are told.
 const TOLD: usize = 20;
 
@@ -105,26 +109,43 @@ fn mark_what_is_reached() -> bool {
     let Some(mut open) = Open::new(system, space::live_pages()) else { return false };
     let [space, records, dead] = space::own_ranges();
     let [words, table] = trace::own_ranges();
-    let own = [space, records, dead, words, table, open.range()];
+    let Some(mut touched) = Scratch::<Residency>::map() else { return false };
+    touched.begin_touched();
+    let own = [space, records, dead, words, table, open.range(), touched.range()];
     // The stack below this frame is what earlier calls have left.
     let here = (&raw const open).addr();
     let mut line = [0; 1024];
     let read = mappings(&mut line, Detail::Ranges, |mapping| {
-        if !holds_program_data(mapping)
-            || own.iter().any(|&(start, end)| mapping.start < end && start < mapping.end)
-        {
+        if !holds_program_data(mapping) {
             return;
         }
         let start = if (mapping.start..mapping.end).contains(&here) { here } else { mapping.start };
-        search(start, mapping.end, &mut open);
+        each_part(start, mapping.end, &own, |start, end| {
+            search_touched(start, end, &mut touched, &mut open);
+        });
         while let Some(page) = open.pop() {
             let record = space::record(page);
-            search(record.addr(), record.addr() + record.size(), &mut open);
+            search_touched(record.addr(), record.addr() + record.size(), &mut touched, &mut open);
         }
     });
+    touched.end();
     let (start, end) = open.range();
     release(system, start, end - start);
     read
+}
+
+/// Calls `visit` with each part of a range that is none of ours. The kernel makes one mapping of neighbours that are alike, so what is the
+/// program's may lie beside what is ours.
+fn each_part(start: usize, end: usize, own: &[(usize, usize)], mut visit: impl FnMut(usize, usize)) {
+    let mut at = start;
+    while at < end {
+        let next = own.iter().filter(|&&(from, to)| from < end && to > at).min();
+        let (from, to) = next.copied().unwrap_or((end, end));
+        if at < from {
+            visit(at, from);
+        }
+        at = to;
+    }
 }
 
 /// Readable, writable, private: data, heaps and stacks.
@@ -132,6 +153,14 @@ fn holds_program_data(mapping: &Mapping) -> bool {
     let [read, write, _, shared] = mapping.permissions;
     let kind = matches!(mapping.kind, MappingKind::Anonymous | MappingKind::Stack | MappingKind::File);
     read && write && !shared && kind
+}
+
+/// As [`search`], in what was touched where the range is long and the system tells.
+fn search_touched(start: usize, end: usize, touched: &mut Residency, open: &mut Open) {
+    if end - start < LONG || !touched.scans() {
+        return search(start, end, open);
+    }
+    touched.each(start, end, |from, to| search(from, to, open));
 }
 
 /// Marks the blocks that words in a range lead to, and puts the new ones with those to be searched.

@@ -17,7 +17,7 @@ use super::settings::SETTINGS;
 use super::{move_to, random, room_for, warm};
 use crate::counters::{self, Call};
 use crate::message::Fault;
-use crate::pageheap::{Span, SpanRef, SpanState};
+use crate::pageheap::{NEVER, Span, SpanRef, SpanState};
 use crate::slow::{self, LEVELS};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::{emergency, front, gate, start};
@@ -84,6 +84,9 @@ fn allocate_with(size: usize, align: usize, zeroed: bool, spare: usize, call: Ca
     };
     slow::free_deferred();
     let span = take(size, align, zeroed, spare).or_else(|| {
+        if size >= NEVER {
+            return None;
+        }
         slow::reclaim();
         take(size, align, zeroed, 0)
     });

@@ -60,6 +60,8 @@ use watch::Watch;
 
 /// No span has this many pages or more: 16 TiB.
 const SPAN_PAGES_END: usize = 1 << 31;
+/// Requests of so many bytes are never served.
+pub(crate) const NEVER: usize = SPAN_PAGES_END * PAGE_SIZE;
 
 /// Where all spans come from.
 pub(crate) struct PageHeap<S: System> {

@@ -212,8 +212,7 @@ impl NewFile {
     pub fn create(path: &[u8]) -> Option<NewFile> {
         let path = core::ffi::CStr::from_bytes_until_nul(path).ok()?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
-        // SAFETY: a terminated string; the mode goes with O_CREAT.
-        let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+        let file = super::process::open_file(path, flags);
         (file >= 0).then_some(NewFile(file))
     }
 
@@ -225,8 +224,7 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // SAFETY: our own descriptor, closed once.
-        unsafe { libc::close(self.0) };
+        super::process::close_file(self.0);
     }
 }
 

@@ -173,14 +173,12 @@ pub fn append(path: &[u8], bytes: &[u8]) -> bool {
     let _preserved = PreservedErrno::new();
     let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return false };
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;
-    // SAFETY: a terminated string; the mode goes with O_CREAT.
-    let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+    let file = super::process::open_file(path, flags);
     if file < 0 {
         return false;
     }
     let written = super::write_all(file, bytes);
-    // SAFETY: the descriptor just opened, closed once.
-    unsafe { libc::close(file) };
+    super::process::close_file(file);
     written
 }
 

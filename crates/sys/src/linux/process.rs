@@ -5,6 +5,7 @@
 //! Each call passes a buffer of its own frame or a borrowed slice, with its true length.
 #![allow(unsafe_code)]
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_long, c_ulong, c_void};
@@ -65,12 +66,13 @@ pub fn thread_id() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-/// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more.
+/// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more. Not by libc's function, which ends a thread
+/// that is to be cancelled, here in the middle of a malloc. The same holds for [`open_file`] and [`close_file`].
 pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     let _preserved = PreservedErrno::new();
     while !bytes.is_empty() {
         // SAFETY: the slice is readable for its length.
-        let written = unsafe { libc::write(file, bytes.as_ptr().cast::<c_void>(), bytes.len()) };
+        let written = unsafe { libc::syscall(libc::SYS_write, file, bytes.as_ptr(), bytes.len()) };
         match written {
             1.. => bytes = &bytes[written as usize..],
             0 => return false,
@@ -79,6 +81,19 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Opens, or creates for the user alone, the file at `path`; a negative number when that cannot be.
+pub(super) fn open_file(path: &CStr, flags: c_int) -> c_int {
+    const MODE: c_int = 0o600;
+    // SAFETY: a terminated string; the mode goes with O_CREAT.
+    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, MODE) as c_int }
+}
+
+/// Closes a descriptor of ours, which nobody uses any more.
+pub(super) fn close_file(file: c_int) {
+    // SAFETY: a descriptor is a number; whose it is, the callers know.
+    unsafe { libc::syscall(libc::SYS_close, file) };
 }
 
 /// Nanoseconds since 1970.

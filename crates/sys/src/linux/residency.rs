@@ -43,6 +43,7 @@ struct ScanArguments {
 
 const PAGEMAP_SCAN: usize = 0xc060_6610;
 const PRESENT: u64 = 1 << 3;
+const SWAPPED: u64 = 1 << 4;
 const ZERO_PAGE: u64 = 1 << 5;
 
 /// Runs that are kept from one question to the next.
@@ -57,6 +58,8 @@ pub struct Residency {
     /// The descriptor of the page map plus one; 0: none, or not opened yet.
     file: c_int,
     os_page: usize,
+    /// Whether what lies in swap space, and the kernel's page of zeros, count as resident.
+    swapped: bool,
     /// The range about which `runs` tell, and how many of them there are.
     from: usize,
     to: usize,
@@ -79,6 +82,12 @@ impl Residency {
             }
         }
         self.forget();
+    }
+
+    /// The same for questions about what has ever been touched, as far as [`Residency::scans`] is true.
+    pub fn begin_touched(&mut self) {
+        self.swapped = true;
+        self.begin();
     }
 
     /// Whether answers come from the kernel's scan, and so agree with its resident figure for any mapping.
@@ -161,9 +170,9 @@ impl Residency {
             vec: self.runs.as_mut_ptr().expose_provenance() as u64,
             vec_len: RUNS as u64,
             max_pages: 0,
-            category_inverted: ZERO_PAGE,
-            category_mask: PRESENT | ZERO_PAGE,
-            category_anyof_mask: 0,
+            category_inverted: if self.swapped { 0 } else { ZERO_PAGE },
+            category_mask: if self.swapped { 0 } else { PRESENT | ZERO_PAGE },
+            category_anyof_mask: if self.swapped { PRESENT | SWAPPED } else { 0 },
             return_mask: PRESENT,
         };
         // SAFETY: the structure is the one that the call takes, and its vector is as long as it says.
