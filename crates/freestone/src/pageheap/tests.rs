@@ -129,6 +129,38 @@ fn dirty_pages_are_reused_first_and_only_they_are_cleared() {
 }
 
 #[test]
+fn what_was_in_use_and_never_touched_is_dropped_not_cleared() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let purges = || system.calls().purge;
+    for (pages, untouched, purged) in [(200, true, 1), (200, false, 0), (20, true, 0)] {
+        let span = large(&heap, pages);
+        write(span, 1);
+        heap.free(span);
+        system.seem_untouched(untouched);
+        let before = purges();
+        let again = heap.alloc_large(pages * PAGE_SIZE, 1, true).unwrap();
+        assert!(reads_as_zeros(again));
+        assert_eq!(purges() - before, purged, "{pages} pages");
+        system.seem_untouched(false);
+        heap.free(again);
+    }
+}
+
+#[test]
+fn a_refused_purge_clears() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 200);
+    write(span, 1);
+    heap.free(span);
+    system.seem_untouched(true);
+    system.refuse_nth(1, Some(CallKind::Purge));
+    let again = heap.alloc_large(200 * PAGE_SIZE, 1, true).unwrap();
+    assert!(reads_as_zeros(again));
+}
+
+#[test]
 fn the_span_freed_last_is_taken_back_as_it_is_or_merged_first() {
     let system = Simulated::new();
     let heap = Heap::new(&system);
@@ -385,6 +417,21 @@ fn a_heap_that_grows_asks_for_one_huge_page_at_a_time_where_they_come_quickly() 
         assert_eq!(dirty_pages(&heap), 0);
         assert!(reads_as_zeros(large(&heap, 3)));
     }
+}
+
+#[test]
+fn a_heap_whose_blocks_are_hardly_touched_gets_no_huge_pages_until_they_are() {
+    let system = Simulated::new();
+    system.offer_huge_pages(1_000);
+    let heap = Heap::new(&system);
+    for (untouched, mib) in [(true, 40), (false, 60)] {
+        system.seem_untouched(untouched);
+        while heap.stats().large < mib << 20 {
+            large(&heap, 18);
+        }
+        assert_eq!(system.huge_pages_asked() == 0, untouched);
+    }
+    checked(&heap);
 }
 
 #[test]
