@@ -145,6 +145,14 @@ pub fn in_vfork_child() {
     crate::cache::cpu::forget_number();
 }
 
+/// To be called when the program asks the kernel for a filter of its system calls, or for what has to be asked for before one: from
+/// then on calls that a sandbox might kill for are left out where they can be.
+pub fn filter_asked_for() {
+    if !start::is_lent() {
+        freestone_sys::linux::control::note_filter_asked_for();
+    }
+}
+
 /// The bytes that the block at this address holds; 0 for null and for what is none of ours. O(1).
 pub fn usable_size(block: *mut u8) -> usize {
     slow::usable_size_of(block.addr())

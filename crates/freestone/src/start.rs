@@ -350,6 +350,11 @@ pub(crate) fn is_borrowed() -> bool {
     OWNER.load(Ordering::Relaxed) != linux::process_id()
 }
 
+/// The same, but false before the allocator started.
+pub(crate) fn is_lent() -> bool {
+    OWNER.load(Ordering::Relaxed) != 0 && is_borrowed()
+}
+
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;

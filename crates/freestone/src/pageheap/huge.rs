@@ -8,7 +8,8 @@
 //! The rest of the piece is resident from then on, hence dirty: so it is handed out next, and goes back like all that
 //! is dirty. That is the price: less than 2 MiB, once, in heaps of at least [`LEAST`] bytes.
 //!
-//! Slabs and small large blocks are meant to be used all over. Of a block that covers whole pieces nobody knows: some programs fill
+//! Slabs and small large blocks are meant to be used all over; but a program may ask for buffers that it hardly fills. So the first huge pages
+//! are made where the heap just below was touched. Of a block that covers whole pieces nobody knows: some programs fill
 //! what they ask for, others ask for more than they use. So that is found out ([`Probe`]): now and then one such block is left as it is,
 //! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
 //!
@@ -228,6 +229,8 @@ impl<S: System> PageHeap<S> {
             if !is_wanted {
                 return;
             }
+        } else if !self.is_dense_below(first) {
+            return;
         }
         for piece in clean {
             if self.huge.is_due(self.system.thread_ns())
@@ -237,6 +240,13 @@ impl<S: System> PageHeap<S> {
                 span.begin_look(false);
             }
         }
+    }
+
+    /// Whether the heap is used all over just below a piece: of the last piece but one, whose blocks have been in use for a while, half
+    /// is resident. Where it is huge already it is, so this tells until the first are made.
+    fn is_dense_below(&self, piece: usize) -> bool {
+        let bytes = PIECE * PAGE_SIZE;
+        self.system.resident_bytes((piece - 2 * PIECE) * PAGE_SIZE, bytes) >= bytes / 2
     }
 
     /// The same of a large block with guards behind its first `bytes` bytes: the pieces that lie in those as a whole. What guarded them

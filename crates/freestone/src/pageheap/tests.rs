@@ -430,6 +430,21 @@ fn a_heap_that_grows_asks_for_one_huge_page_at_a_time_where_they_come_quickly() 
 }
 
 #[test]
+fn a_heap_whose_blocks_are_hardly_touched_gets_no_huge_pages_until_they_are() {
+    let system = Simulated::new();
+    system.offer_huge_pages(1_000);
+    let heap = Heap::new(&system);
+    for (untouched, mib) in [(true, 40), (false, 60)] {
+        system.seem_untouched(untouched);
+        while heap.stats().large < mib << 20 {
+            large(&heap, 18);
+        }
+        assert_eq!(system.huge_pages_asked() == 0, untouched);
+    }
+    checked(&heap);
+}
+
+#[test]
 fn what_cannot_be_purged_does_not_shield_what_can() {
     let system = Simulated::new();
     let heap = Heap::new(&system);

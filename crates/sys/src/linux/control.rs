@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Ends the process by SIGABRT.
 pub fn abort() -> ! {
@@ -14,27 +14,52 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
+/// `prctl` without its function in libc, which the C library wraps for the program's calls.
+///
+/// # Safety
+/// As the kernel's call with this option: `argument` is what it takes.
+unsafe fn prctl(option: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { libc::syscall(libc::SYS_prctl, option, argument, 0usize, 0usize, 0usize) as c_int }
+}
+
 /// How the calling thread's system calls are filtered (`PR_GET_SECCOMP`): 0 not at all, 2 by a program.
-pub fn system_call_filter() -> u8 {
+fn system_call_filter() -> u8 {
     let _preserved = super::PreservedErrno::new();
     // SAFETY: a query.
-    unsafe { libc::prctl(libc::PR_GET_SECCOMP) }.clamp(0, 2) as u8
+    unsafe { prctl(libc::PR_GET_SECCOMP, 0) }.clamp(0, 2) as u8
 }
 
 /// What was noted; this where nothing was.
 static FILTER: AtomicU8 = AtomicU8::new(NOT_NOTED);
 const NOT_NOTED: u8 = u8::MAX;
 
+/// Whether the program asked for a filter itself, where that was seen.
+static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
 /// Notes how system calls are filtered, for [`is_newly_filtered`].
 pub fn note_filter() {
-    FILTER.store(system_call_filter(), Ordering::Relaxed);
+    if !filter_was_asked_for() {
+        FILTER.store(system_call_filter(), Ordering::Relaxed);
+    }
+}
+
+/// Notes that the program asks for a filter. From then on nothing is called that a filter might kill for and that can be done without:
+/// not even the question whether there is one.
+pub fn note_filter_asked_for() {
+    ASKED_FOR.store(true, Ordering::Relaxed);
+}
+
+/// Whether the program asked for a filter, as far as that was seen. Makes no system call.
+pub fn filter_was_asked_for() -> bool {
+    ASKED_FOR.load(Ordering::Relaxed)
 }
 
 /// Whether system calls are filtered otherwise than when that was noted: by a sandbox that may kill for a call that the program does not
 /// make itself.
 pub fn is_newly_filtered() -> bool {
     let noted = FILTER.load(Ordering::Relaxed);
-    noted != NOT_NOTED && noted != system_call_filter()
+    filter_was_asked_for() || (noted != NOT_NOTED && noted != system_call_filter())
 }
 
 /// Gives up, for the calling thread alone, every capability and the right to gain any; with `user`, also being root: it becomes
@@ -43,7 +68,7 @@ pub fn drop_privileges(user: bool) -> bool {
     const NOBODY: libc::c_long = 65_534;
     let _preserved = super::PreservedErrno::new();
     // SAFETY: a query.
-    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    let dumpable = unsafe { prctl(libc::PR_GET_DUMPABLE, 0) };
     let mut ids = [0u32; 6];
     let [real, effective, saved, real_group, effective_group, saved_group] =
         ids.each_mut().map(|id| &raw mut *id);
@@ -63,14 +88,14 @@ pub fn drop_privileges(user: bool) -> bool {
         dropped = (group == 0 && become_nobody() == 0) || super::Errno::last() == super::Errno(libc::EINVAL);
         // The change made the whole process one whose core nobody may see.
         // SAFETY: a number.
-        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0) };
+        unsafe { prctl(libc::PR_SET_DUMPABLE, dumpable as usize) };
     }
     // `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
     let (header, nothing) = ([0x2008_0522u32, 0], [0u32; 6]);
     // SAFETY: a header and two sets, as this version has them; the header may be written to.
     dropped &= unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const nothing) } == 0;
     // SAFETY: numbers.
-    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    unsafe { prctl(libc::PR_SET_NO_NEW_PRIVS, 1) };
     dropped
 }
 
@@ -103,7 +128,7 @@ pub fn huge_pages() -> HugePages {
 pub fn name_thread(name: &core::ffi::CStr) {
     let _preserved = super::PreservedErrno::new();
     // SAFETY: a terminated string, of which the kernel takes a copy.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    unsafe { prctl(libc::PR_SET_NAME, name.as_ptr().expose_provenance()) };
 }
 
 /// Lets another thread run.

@@ -72,7 +72,8 @@ pub unsafe fn open_many(addr: usize, len: usize, stride: usize, count: usize) ->
     const SELF: c_int = -10000;
     let _preserved = PreservedErrno::new();
     let mut done = 0;
-    if count <= MOST && !BY_MAPPINGS.load(Ordering::Relaxed) {
+    let may_ask = !BY_MAPPINGS.load(Ordering::Relaxed) && !super::control::filter_was_asked_for();
+    if count <= MOST && may_ask {
         let mut parts = [libc::iovec { iov_base: core::ptr::null_mut(), iov_len: len }; MOST];
         for (index, part) in parts[..count].iter_mut().enumerate() {
             part.iov_base = pointer(addr + index * stride);

@@ -7,6 +7,7 @@
 
 use libc::{c_int, c_long};
 
+use super::control;
 use super::errno::PreservedErrno;
 
 const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
@@ -15,7 +16,11 @@ const REGISTER_PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 8;
 const PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 7;
 const FLAG_CPU: c_int = 1;
 
+/// False where the kernel refuses, and where the program asked for a filter, which might kill for the call.
 fn membarrier(command: c_int, flags: c_int, cpu: c_int) -> bool {
+    if control::filter_was_asked_for() {
+        return false;
+    }
     let _preserved = PreservedErrno::new();
     // SAFETY: takes no addresses.
     let returned: c_long = unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) };

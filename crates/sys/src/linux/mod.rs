@@ -32,6 +32,7 @@ pub mod tape;
 mod touched;
 
 use core::ptr::without_provenance_mut;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_void};
 
@@ -283,7 +284,9 @@ impl System for Linux {
     }
 
     fn offers_huge_pages(&self) -> bool {
-        self.os_page_size() == 4096 && control::huge_pages() == control::HugePages::OnRequest
+        self.os_page_size() == 4096
+            && !control::filter_was_asked_for()
+            && control::huge_pages() == control::HugePages::OnRequest
     }
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
@@ -334,11 +337,18 @@ impl System for Linux {
     }
 
     fn address_space_limit(&self) -> Option<usize> {
-        let _preserved = PreservedErrno::new();
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is ours and of the type that the call fills.
-        let returned = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
-        (returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+        /// What was said last: what a program that may not ask any more has to go by. No limit has this many bytes.
+        static LAST: AtomicUsize = AtomicUsize::new(NONE);
+        const NONE: usize = usize::MAX;
+        if !control::filter_was_asked_for() {
+            let _preserved = PreservedErrno::new();
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: `limit` is ours and of the type that the call fills.
+            let returned = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+            let told = returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+            LAST.store(if told { limit.rlim_cur as usize } else { NONE }, Ordering::Relaxed);
+        }
+        Some(LAST.load(Ordering::Relaxed)).filter(|&bytes| bytes != NONE)
     }
 
     fn random(&self) -> u64 {

@@ -104,10 +104,13 @@ pub fn unix_ns() -> u64 {
     (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
-/// The calling thread's name, filled up with zeros.
+/// The calling thread's name, filled up with zeros; nothing else where the program asked for a filter that might kill for the question.
 pub fn thread_name() -> [u8; 16] {
     let _preserved = PreservedErrno::new();
     let mut name = [0u8; 16];
+    if super::control::filter_was_asked_for() {
+        return name;
+    }
     // SAFETY: the kernel writes 16 bytes at most.
     unsafe { libc::syscall(libc::SYS_prctl, c_long::from(libc::PR_GET_NAME), name.as_mut_ptr()) };
     name
