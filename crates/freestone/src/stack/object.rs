@@ -1,7 +1,9 @@
 //! Which loaded object an address belongs to, as far as its unwind tables are concerned.
 //!
 //! glibc from 2.35 on answers without a lock, for exactly this purpose. Elsewhere only the program itself is known, whose
-//! headers the kernel has told of; that is all there is in a static program.
+//! headers the kernel has told of; that is all there is in a static program. There glibc's function is not asked although it
+//! is there: until it is ready, for which it calls `malloc`, it reads through a null pointer. In a dynamic program the loader
+//! makes it ready before anything of ours runs.
 //!
 //! # Safety
 //!
@@ -12,6 +14,9 @@ use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int};
 
 use freestone_sys::linux;
+
+use super::PAGE;
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// glibc's `struct dl_find_object`, with room for what it may grow by.
 #[repr(C)]
@@ -26,12 +31,24 @@ struct Found {
 
 type Find = unsafe extern "C" fn(usize, *mut Found) -> c_int;
 
+/// glibc's function, unless it is a part of the program itself.
 fn find() -> Option<Find> {
+    const UNKNOWN: u8 = 0;
+    const OF_LIBC: u8 = 1;
+    const OF_PROGRAM: u8 = 2;
+    static WHOSE: AtomicU8 = AtomicU8::new(UNKNOWN);
     let at: usize;
     // SAFETY: reads a weak symbol's address; null where libc does not define it.
     unsafe {
         asm!(".weak _dl_find_object", "mov {0}, qword ptr [rip + _dl_find_object@GOTPCREL]", out(reg) at,
              options(nostack, preserves_flags));
+    }
+    // Everybody who looks finds the same.
+    if WHOSE.load(Ordering::Relaxed) == UNKNOWN {
+        WHOSE.store(if Program::holding(at).is_some() { OF_PROGRAM } else { OF_LIBC }, Ordering::Relaxed);
+    }
+    if WHOSE.load(Ordering::Relaxed) == OF_PROGRAM {
+        return None;
     }
     // SAFETY: null is `None`, any other value the function's address.
     unsafe { core::mem::transmute::<usize, Option<Find>>(at) }
@@ -39,7 +56,7 @@ fn find() -> Option<Find> {
 
 /// The address of the table `.eh_frame_hdr` that covers `pc`.
 pub(super) fn unwind_header(pc: usize) -> Option<usize> {
-    let Some(find) = find() else { return of_program(pc) };
+    let Some(find) = find() else { return Program::holding(pc)?.table };
     let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
     // SAFETY: a structure to be written, long enough.
     let outcome = unsafe { find(pc, &raw mut found) };
@@ -56,8 +73,9 @@ struct LinkMap {
 /// The name of the object in which `pc` lies, empty for the program's own, and how far into it; `None` where nobody tells.
 pub(super) fn name_of(pc: usize) -> Option<(&'static CStr, usize)> {
     let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
+    let Some(find) = find() else { return Some((c"", pc.wrapping_sub(Program::holding(pc)?.bias))) };
     // SAFETY: a structure to be written, long enough.
-    if unsafe { find()?(pc, &raw mut found) } != 0 || found.link_map == 0 {
+    if unsafe { find(pc, &raw mut found) } != 0 || found.link_map == 0 {
         return None;
     }
     let map = core::ptr::with_exposed_provenance::<LinkMap>(found.link_map);
@@ -85,31 +103,41 @@ struct Header {
 }
 
 const PT_LOAD: u32 = 1;
-const PT_PHDR: u32 = 6;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const AT_PHDR: u64 = 3;
 const AT_PHNUM: u64 = 5;
 
-fn of_program(pc: usize) -> Option<usize> {
-    let at = linux::auxiliary_value(AT_PHDR);
-    let headers = (0..linux::auxiliary_value(AT_PHNUM)).map(|index| {
-        let header = core::ptr::with_exposed_provenance::<Header>(at + index * size_of::<Header>());
-        // SAFETY: so many headers lie there.
-        unsafe { header.read_unaligned() }
-    });
-    let (mut bias, mut table, mut inside) = (0, None, false);
-    for header in headers.clone() {
-        match header.kind {
-            PT_PHDR => bias = at.wrapping_sub(header.address),
-            PT_GNU_EH_FRAME => table = Some(header.address),
-            _ => {}
+/// The program itself, as the kernel placed it.
+struct Program {
+    /// What is to be added to the addresses in its file.
+    bias: usize,
+    /// The address of its `.eh_frame_hdr`.
+    table: Option<usize>,
+}
+
+impl Program {
+    /// The program, if `pc` lies in it.
+    fn holding(pc: usize) -> Option<Self> {
+        let at = linux::auxiliary_value(AT_PHDR);
+        let headers = (0..linux::auxiliary_value(AT_PHNUM)).map(|index| {
+            let header = core::ptr::with_exposed_provenance::<Header>(at + index * size_of::<Header>());
+            // SAFETY: so many headers lie there.
+            unsafe { header.read_unaligned() }
+        });
+        // The headers follow the first bytes of the file; a static program has no header that tells of the headers.
+        let first = headers.clone().find(|header| header.kind == PT_LOAD && header.offset == 0)?;
+        let bias = (at & !(PAGE - 1)).wrapping_sub(first.address);
+        let (mut table, mut inside) = (None, false);
+        for header in headers {
+            let start = header.address.wrapping_add(bias);
+            match header.kind {
+                PT_GNU_EH_FRAME => table = Some(start),
+                PT_LOAD => inside |= pc.wrapping_sub(start) < header.size,
+                _ => {}
+            }
         }
+        inside.then_some(Self { bias, table })
     }
-    for header in headers {
-        let start = header.address.wrapping_add(bias);
-        inside |= header.kind == PT_LOAD && pc.wrapping_sub(start) < header.size;
-    }
-    table.filter(|_| inside).map(|table| table.wrapping_add(bias))
 }
 
 #[cfg(test)]
@@ -119,10 +147,12 @@ mod tests {
     #[test]
     fn the_program_and_libc_have_tables_and_nowhere_has_none() {
         let own = the_program_and_libc_have_tables_and_nowhere_has_none as *const () as usize;
-        assert_eq!(unwind_header(own), of_program(own));
+        assert_eq!(unwind_header(own), Program::holding(own).and_then(|program| program.table));
         assert!(unwind_header(own).is_some());
         assert!(unwind_header(libc::getpid as *const () as usize).is_some());
         assert_eq!(unwind_header(16), None);
-        assert_eq!(of_program(16), None);
+        assert!(
+            Program::holding(16).is_none() && Program::holding(libc::getpid as *const () as usize).is_none()
+        );
     }
 }

@@ -67,7 +67,7 @@ pub fn thread_id() -> i32 {
 }
 
 /// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more. Not by libc's function, which ends a thread
-/// that is to be cancelled, here in the middle of a malloc. The same holds for [`open_file`] and [`close_file`].
+/// that is to be cancelled, here in the middle of a malloc. The same holds for the other calls with files here.
 pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     let _preserved = PreservedErrno::new();
     while !bytes.is_empty() {
