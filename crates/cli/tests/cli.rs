@@ -217,7 +217,9 @@ fn signals_reach_the_program() {
         seen = seen.display(),
         ready = ready.display()
     );
-    let mut child = freestone(&["run", "--lib", library, "-q", "--", "sh", "-c", &script]).spawn().unwrap();
+    // A shell sets no trap for what it was started to ignore, as under `nohup`.
+    let shell = ["env", "--default-signal", "sh", "-c", &script];
+    let mut child = freestone(&["run", "--lib", library, "-q", "--"]).args(shell).spawn().unwrap();
     wait_for(&ready);
     let mut expected = String::new();
     for signal in ["HUP", "INT", "QUIT", "USR1", "USR2"] {

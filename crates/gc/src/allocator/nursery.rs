@@ -159,6 +159,12 @@ impl Nursery {
         object.address().wrapping_sub(self.base.addr() + self.eden) < self.len - self.eden
     }
 
+    /// While a collection is under way: whether a young object is a copy that it has made.
+    #[inline]
+    pub(crate) fn is_copy(&self, object: Object) -> bool {
+        object.address().wrapping_sub(self.half_start(self.survivors).addr()) < self.half
+    }
+
     /// Before a collection: survivors go into the other half from now on.
     pub(crate) fn flip(&mut self) {
         self.survivors ^= 1;

@@ -83,6 +83,11 @@ impl<A: Alloc + 'static> Visitor for Young<A> {
         if !self.nursery.holds(object) {
             return;
         }
+        // Of what was noted twice, as a whole and in parts, the pointers are followed twice.
+        if self.nursery.is_copy(object) {
+            self.saw_young = true;
+            return;
+        }
         if let Some(to) = object.header().forwarded() {
             *place = to;
             self.saw_young |= self.nursery.holds(to);
@@ -92,7 +97,8 @@ impl<A: Alloc + 'static> Visitor for Young<A> {
     }
 
     fn fate(&self, object: Object, _tiny: bool) -> Option<Object> {
-        if self.nursery.holds(object) { object.header().forwarded() } else { Some(object) }
+        let may_move = self.nursery.holds(object) && !self.nursery.is_copy(object);
+        if may_move { object.header().forwarded() } else { Some(object) }
     }
 
     fn ephemeron(&mut self, pending: Pending<Self>) {
@@ -164,8 +170,8 @@ impl<A: Alloc + 'static> Young<A> {
         }
     }
 
-    fn follow_noted(&mut self) {
-        for object in core::mem::take(&mut self.noted) {
+    fn follow_noted(&mut self, noted: Vec<Object>) {
+        for object in noted {
             object.untag(NOTED);
             self.follow_one(object);
             self.follow();
@@ -207,9 +213,11 @@ impl<A: Alloc + 'static> Generational<A> {
         young.promote_all = promote_all;
         young.old.parent().lift(true);
         young.nursery.flip();
+        // Whoever becomes old from here on is followed as a copy, and noted for the next collection.
+        let noted = core::mem::take(&mut young.noted);
         roots.trace_young(young);
         young.follow();
-        young.follow_noted();
+        young.follow_noted(noted);
         young.complete();
         if roots.rescue_young(young) {
             young.complete();

@@ -333,35 +333,42 @@ fn too_early(log: &Log, live: &BTreeSet<Id>, dead: &mut BTreeSet<Id>) -> Option<
     died.into_iter().find(|id| live.contains(id))
 }
 
-/// Runs a program on a collector, so many operations between two pauses; says what is wrong, if anything died that should not have.
-fn run<C: Collector<Parent: Default>>(ops: &[Op], batch: usize, stress: bool) -> Result<(), String> {
+/// Runs a program on a collector, so many operations between two pauses; says what is wrong, if anything died that should not have. The heap may
+/// grow by so many bytes before all is collected.
+fn run<C: Collector<Parent: Default>>(
+    ops: &[Op],
+    batch: usize,
+    stress: bool,
+    min_growth: usize,
+) -> Result<(), String> {
     let log = Log::default();
     let mut model = Model::default();
-    let config = GcConfig { stress, min_growth: 4 << 10, nursery: 64 << 10, ..GcConfig::default() };
+    let config = GcConfig { stress, min_growth, nursery: 64 << 10, ..GcConfig::default() };
     let mut heap = Heap::<Root<'static>, C>::with_config(config, C::Parent::default(), |_| Root {
         nodes: [None; ROOTS],
         weak: Vec::new(),
         ephemerons: Vec::new(),
     });
     let mut dead: BTreeSet<Id> = BTreeSet::new();
-    for ops in ops.chunks(batch) {
-        heap.mutate(|mc, root| ops.iter().for_each(|op| apply(op, mc, root, &mut model, &log)));
-        let collects = ops.iter().any(|op| matches!(op, Op::Collect));
-        if collects {
-            heap.collect();
-        }
+    // The last batch is empty: it only looks.
+    for ops in ops.chunks(batch).chain([&[][..]]) {
         let live = model.live();
-        let mut early = too_early(&log, &live, &mut dead);
-        if early.is_none() {
-            heap.mutate(|_, root| compare(root, &model, &live));
-            early = too_early(&log, &live, &mut dead);
-        }
-        if let Some(id) = early {
+        if let Some(id) = too_early(&log, &live, &mut dead) {
             // Nobody may look through a pointer any more, not even the heap, in which objects lie that are gone.
             std::mem::forget(heap);
             return Err(format!("{}: node {id} was collected and is alive", C::NAME));
         }
-        if collects {
+        heap.mutate(|mc, root| {
+            compare(root, &model, &live);
+            ops.iter().for_each(|op| apply(op, mc, root, &mut model, &log));
+        });
+        if ops.iter().any(|op| matches!(op, Op::Collect)) {
+            heap.collect();
+            let live = model.live();
+            if let Some(id) = too_early(&log, &live, &mut dead) {
+                std::mem::forget(heap);
+                return Err(format!("{}: node {id} was collected and is alive", C::NAME));
+            }
             let all: BTreeSet<Id> = (0..model.nodes.len() as Id).collect();
             assert_eq!(&all - &live, dead, "{}: all that is dead is collected", C::NAME);
         }
@@ -372,36 +379,41 @@ fn run<C: Collector<Parent: Default>>(ops: &[Op], batch: usize, stress: bool) ->
     Ok(())
 }
 
+/// Either all is collected at nearly every pause, or hardly ever all: only then do the young become old by surviving.
+fn growth() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(4 << 10), Just(1 << 20)]
+}
+
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn mark_sweep(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>()) {
-        run::<MarkSweep>(&ops, batch, stress).unwrap();
+    fn mark_sweep(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>(), growth in growth()) {
+        run::<MarkSweep>(&ops, batch, stress, growth).unwrap();
     }
 
     #[test]
-    fn semi_space(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>()) {
-        run::<SemiSpace>(&ops, batch, stress).unwrap();
+    fn semi_space(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>(), growth in growth()) {
+        run::<SemiSpace>(&ops, batch, stress, growth).unwrap();
     }
 
     #[test]
-    fn mark_compact(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>()) {
-        run::<MarkCompact>(&ops, batch, stress).unwrap();
+    fn mark_compact(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>(), growth in growth()) {
+        run::<MarkCompact>(&ops, batch, stress, growth).unwrap();
     }
 
     #[test]
-    fn generational(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>()) {
-        run::<Generational>(&ops, batch, stress).unwrap();
+    fn generational(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>(), growth in growth()) {
+        run::<Generational>(&ops, batch, stress, growth).unwrap();
     }
 
     #[test]
-    fn incremental(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>()) {
-        run::<Incremental>(&ops, batch, stress).unwrap();
+    fn incremental(ops in prop::collection::vec(op(), 1..120), batch in 1..9_usize, stress in any::<bool>(), growth in growth()) {
+        run::<Incremental>(&ops, batch, stress, growth).unwrap();
     }
 }
 
@@ -422,7 +434,7 @@ fn fails_without_barrier<C: Collector<Parent: Default>>() {
             }
         }
         // What a pointer to a place that was left leads to is still there, so looking is safe enough, and tells.
-        !matches!(catch_unwind(AssertUnwindSafe(|| run::<C>(&ops, 6, true))), Ok(Ok(())))
+        !matches!(catch_unwind(AssertUnwindSafe(|| run::<C>(&ops, 6, true, 4 << 10))), Ok(Ok(())))
     });
     WITHOUT_BARRIER.set(false);
     assert!(caught, "{}: without barriers nothing went wrong", C::NAME);
@@ -472,4 +484,29 @@ fn a_lost_barrier_of_the_incremental_collector_is_caught() {
     let caught = (0..80).any(hide_behind_a_black_object);
     WITHOUT_BARRIER.set(false);
     assert!(caught, "without barriers nothing went wrong");
+}
+
+/// A young object is copied once in a collection, by however many ways it is met: of a long array that is new all is followed, and the part that was
+/// written to once more.
+#[test]
+fn an_array_that_is_noted_twice_leads_to_one_copy() {
+    let new = |root, array| Op::New { root, array, keep: false };
+    let set = Op::Set { path: Path(0, vec![]), slot: 2, root: 1 };
+    run::<Generational>(&[new(0, 1100), new(1, 0), set], 3, true, 1 << 20).unwrap();
+}
+
+/// The same of an object that becomes old in this collection, and so is noted as pointing to a young one.
+#[test]
+fn an_object_that_has_just_become_old_leads_to_one_copy() {
+    let new = |root| Op::New { root, array: 0, keep: false };
+    let set = Op::Set { path: Path(0, vec![]), slot: 0, root: 1 };
+    // More than the eden holds: so there is one collection after each batch.
+    let full = || Op::Garbage { count: 2000 };
+    run::<Generational>(
+        &[new(0), full(), Op::Clear { path: Path(0, vec![]), slot: 0 }, new(1), set, full()],
+        3,
+        false,
+        1 << 20,
+    )
+    .unwrap();
 }
