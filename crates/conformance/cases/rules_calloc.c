@@ -1,6 +1,9 @@
 /* calloc: zeroed memory always, also where dirty memory is used again. */
 #include "conformance.h"
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 CASE(calloc_of_zero_gives_a_unique_block) {
     void *a = hide(calloc(0, 8)), *b = hide(calloc(8, 0)), *c = hide(calloc(0, 0));
     void *d = hide(calloc(0, SIZE_MAX)), *e = hide(calloc(SIZE_MAX, 0));
@@ -86,6 +89,45 @@ CASE(calloc_of_1_gib_touches_nothing) {
     CHECK(p[GIB - 1] == 0);
     CHECK_THAT(resident_kib() < before + 64 * KIB, "resident %zu KiB, before %zu", resident_kib(), before);
     free(p);
+}
+
+/* A block that is made again and again and used to the same part keeps that part. */
+CASE_FREESTONE(calloc_of_one_block_in_turn_keeps_the_pages_that_are_used) {
+    enum { ROUNDS = 300 };
+    struct rusage before, after;
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round == ROUNDS / 10) getrusage(RUSAGE_SELF, &before);
+        unsigned char *p = hide(calloc(1, MIB));
+        CHECK(p && all_zero(p, MIB / 5));
+        memset(p, 1, MIB / 5);
+        free(hide(p));
+    }
+    getrusage(RUSAGE_SELF, &after);
+    long faults = after.ru_minflt - before.ru_minflt;
+    CHECK_THAT(faults < 10 * ROUNDS, "%ld faults", faults);
+}
+
+/* What is locked in memory can neither be dropped nor made inaccessible, and is dirty when it serves again. */
+INNER(inner_calloc_of_what_was_locked) {
+    enum { MANY = 60, ROUNDS = 5 };
+    static char *blocks[MANY];
+    for (size_t size = 929736; size < 929736 + 2 * 4096; size += 4096)
+        for (int round = 0; round < ROUNDS; round++) {
+            for (int i = 0; i < MANY; i++) {
+                blocks[i] = hide(calloc(1, size));
+                CHECK(blocks[i] && all_zero(blocks[i], size));
+                memset(blocks[i], 1, size);
+                if (mlock(blocks[i], 4096) != 0) skip("memory cannot be locked");
+            }
+            for (int i = 0; i < MANY; i++) free(hide(blocks[i]));
+        }
+}
+
+static void hardened(void) { setenv("FREESTONE_CONF", "harden:1", 1); }
+
+CASE(calloc_of_what_was_locked) {
+    run_inner("inner_calloc_of_what_was_locked", NULL);
+    run_inner("inner_calloc_of_what_was_locked", hardened);
 }
 
 CASE(calloc_multiplies_its_arguments) {

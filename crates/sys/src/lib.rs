@@ -137,8 +137,8 @@ pub trait System: Sync {
         len
     }
 
-    /// Makes a mapped range read as zeros: clears it, or drops what is in it where little is resident; bytes that were resident, as far as the
-    /// system tells. O(len).
+    /// Makes a mapped range read as zeros: clears it, or where little is resident only what is so from its beginning on, and drops
+    /// the rest; bytes that were resident, as far as the system tells. O(len).
     ///
     /// # Safety
     /// The caller owns the range, it is mapped, and nobody relies on what is in it.

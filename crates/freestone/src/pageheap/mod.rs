@@ -311,7 +311,7 @@ impl<S: System> PageHeap<S> {
             return None;
         }
         if marked && !span.is_zeroed() {
-            self.clear_dirty(span, info.slab_pages as usize);
+            self.clear_dirty(span, info.slab_pages as usize * PAGE_SIZE);
         }
         Some(span)
     }
@@ -350,7 +350,7 @@ impl<S: System> PageHeap<S> {
             op.put_to_use(span, state);
             Some(span)
         };
-        // What has to be cleared is touched all over.
+        // What has to be cleared is served from dirty pages, too.
         if let Some(pages) = self.habits.length_if_sparse(pages)
             && state == SpanState::Large
             && !zeroed
@@ -373,22 +373,29 @@ impl<S: System> PageHeap<S> {
             self.warm_opened(span, bytes);
         }
         if zeroed && !span.is_zeroed() {
-            self.clear_dirty(span, pages - self.policy.guard_pages());
+            // Guards begin behind the block's last OS page.
+            let len = if self.policy.guards() {
+                bytes.next_multiple_of(self.os_page_size())
+            } else {
+                pages * PAGE_SIZE
+            };
+            self.clear_dirty(span, len);
         }
         Some(span)
     }
 
-    /// Makes the first `pages` pages of a span that was just handed out read as zeros, without the lock: nobody else uses
-    /// it or changes its dirty bits. Of a long block of which little is resident the pages are dropped, so that what nobody touches does not
-    /// become resident by being cleared.
-    fn clear_dirty(&self, span: SpanRef, pages: usize) {
+    /// Makes the first `len` bytes of a span that was just handed out, whole OS pages, read as zeros, without the lock: nobody else uses
+    /// it or changes its dirty bits. What is not resident of a long block of which little is resident does not become so by being cleared.
+    fn clear_dirty(&self, span: SpanRef, len: usize) {
         let base = self.map.base();
         let first = self.map.index(span);
-        let end = first + pages;
+        let pages = len.div_ceil(PAGE_SIZE);
+        let (end, end_of_last) = (first + pages, (base + first) * PAGE_SIZE + len);
         let looks = self.habits.looks_before_clearing(pages);
         let (mut from, mut cleared, mut resident) = (first, 0, 0);
         while let Some(run) = dirty::next_run(&self.map, from..end) {
-            let (start, len) = ((base + run.start) * PAGE_SIZE, run.len() * PAGE_SIZE);
+            let start = (base + run.start) * PAGE_SIZE;
+            let len = ((base + run.end) * PAGE_SIZE).min(end_of_last) - start;
             if looks {
                 // SAFETY: H1: pages of a span that was handed to this thread and has no other user yet.
                 resident += unsafe { self.system.clear(start, len) };

@@ -31,7 +31,8 @@ struct Found {
 
 type Find = unsafe extern "C" fn(usize, *mut Found) -> c_int;
 
-/// glibc's function, unless it is a part of the program itself.
+/// glibc's function, unless it is a part of the program itself. (In a dynamic program its address may be a place in the program's own table of
+/// jumps, when the program has that address taken.)
 fn find() -> Option<Find> {
     const UNKNOWN: u8 = 0;
     const OF_LIBC: u8 = 1;
@@ -45,7 +46,8 @@ fn find() -> Option<Find> {
     }
     // Everybody who looks finds the same.
     if WHOSE.load(Ordering::Relaxed) == UNKNOWN {
-        WHOSE.store(if Program::holding(at).is_some() { OF_PROGRAM } else { OF_LIBC }, Ordering::Relaxed);
+        let is_own = Program::holding(at).is_some_and(|program| !program.is_dynamic);
+        WHOSE.store(if is_own { OF_PROGRAM } else { OF_LIBC }, Ordering::Relaxed);
     }
     if WHOSE.load(Ordering::Relaxed) == OF_PROGRAM {
         return None;
@@ -103,6 +105,8 @@ struct Header {
 }
 
 const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
+const PT_PHDR: u32 = 6;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const AT_PHDR: u64 = 3;
 const AT_PHNUM: u64 = 5;
@@ -113,6 +117,8 @@ struct Program {
     bias: usize,
     /// The address of its `.eh_frame_hdr`.
     table: Option<usize>,
+    /// A loader is to be started with it.
+    is_dynamic: bool,
 }
 
 impl Program {
@@ -124,19 +130,26 @@ impl Program {
             // SAFETY: so many headers lie there.
             unsafe { header.read_unaligned() }
         });
-        // The headers follow the first bytes of the file; a static program has no header that tells of the headers.
-        let first = headers.clone().find(|header| header.kind == PT_LOAD && header.offset == 0)?;
-        let bias = (at & !(PAGE - 1)).wrapping_sub(first.address);
-        let (mut table, mut inside) = (None, false);
+        // A static program has no header that tells of the headers; they follow the first bytes of the file then.
+        let own = headers.clone().find(|header| header.kind == PT_PHDR);
+        let bias = match own {
+            Some(own) => at.wrapping_sub(own.address),
+            None => {
+                let first = headers.clone().find(|header| header.kind == PT_LOAD && header.offset == 0)?;
+                (at & !(PAGE - 1)).wrapping_sub(first.address)
+            }
+        };
+        let (mut table, mut is_dynamic, mut inside) = (None, false, false);
         for header in headers {
             let start = header.address.wrapping_add(bias);
             match header.kind {
                 PT_GNU_EH_FRAME => table = Some(start),
+                PT_INTERP => is_dynamic = true,
                 PT_LOAD => inside |= pc.wrapping_sub(start) < header.size,
                 _ => {}
             }
         }
-        inside.then_some(Self { bias, table })
+        inside.then_some(Self { bias, table, is_dynamic })
     }
 }
 

@@ -307,21 +307,29 @@ impl System for Linux {
     unsafe fn clear(&self, addr: usize, len: usize) -> usize {
         /// Where more than this part is resident, writing costs less than pages anew.
         const SPARSE_PART: usize = 4;
-        let os_page = self.os_page_size();
-        let mut resident = 0;
+        let (os_page, end) = (self.os_page_size(), addr + len);
+        // What is resident from the beginning on was used by the last block, and will be by this one.
+        let (mut resident, mut written_end) = (0, addr);
         if (addr | len).is_multiple_of(os_page) && !control::is_newly_filtered() {
-            touched::each_run(addr, addr + len, os_page, |from, to, is_resident| {
-                resident += if is_resident { to - from } else { 0 };
+            touched::each_run(addr, end, os_page, |from, to, is_resident| {
+                if is_resident {
+                    resident += to - from;
+                    written_end = if from == written_end { to } else { written_end };
+                }
             });
         } else {
             resident = len;
         }
+        if resident > len / SPARSE_PART {
+            written_end = end;
+        }
         // What is not resident may lie in swap space, so nothing can be left as it is.
         // SAFETY: the caller owns the range and relies on nothing in it.
-        if resident > len / SPARSE_PART || unsafe { self.purge(addr, len) }.is_err() {
-            // SAFETY: as above.
-            unsafe { pointer(addr).cast::<u8>().write_bytes(0, len) };
+        if written_end < end && unsafe { self.purge(written_end, end - written_end) }.is_err() {
+            written_end = end;
         }
+        // SAFETY: as above.
+        unsafe { pointer(addr).cast::<u8>().write_bytes(0, written_end - addr) };
         resident
     }
 

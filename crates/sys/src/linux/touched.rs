@@ -123,10 +123,21 @@ mod tests {
         // SAFETY: as above.
         let is_zero = || (0..len).step_by(page / 2).all(|place| unsafe { byte(place).read() } == 0);
 
-        [0, 3 << 20, len - 1].into_iter().for_each(touch);
+        [0, page, 3 << 20, len - 1].into_iter().for_each(touch);
         // SAFETY: mapped above, and nobody relies on it, here and below.
-        assert_eq!(unsafe { system.clear(at, len) }, 3 * page);
-        assert_eq!(system.resident_bytes(at, len), 0);
+        assert_eq!(unsafe { system.clear(at, len) }, 4 * page);
+        // What the last block used of its beginning, the next will.
+        assert_eq!(
+            (system.resident_bytes(at, len), system.resident_bytes(at, 2 * page)),
+            (2 * page, 2 * page)
+        );
+        [page, 3 << 20, len - 1].into_iter().for_each(touch);
+        // Only what is not at the beginning.
+        // SAFETY: as above.
+        assert_eq!(unsafe { system.clear(at + 2 * page, len - 2 * page) }, 2 * page);
+        assert_eq!(system.resident_bytes(at + 2 * page, len - 2 * page), 0);
+        // SAFETY: as above.
+        unsafe { system.clear(at, 2 * page) };
         // Reading makes pages resident, too.
         assert!(is_zero() && system.resident_bytes(at, len) == len);
         // SAFETY: as above.
