@@ -180,7 +180,7 @@ fn without_figures_the_report_says_why() {
     fs::write(&source, "int main(void) { return 5; }\n").unwrap();
     let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status();
     if !built.is_ok_and(|status| status.success()) {
-        return eprintln!("skipped: no static C library");
+        return freestone_testkit::skipped(format_args!("no static C library"));
     }
     let out = output(&["run", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(5));
@@ -410,7 +410,7 @@ fn the_debug_mode_tells_of_a_double_free_with_three_named_stacks() {
         .arg(&source)
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        return eprintln!("skipped: there is no C compiler");
+        return freestone_testkit::skipped(format_args!("there is no C compiler"));
     }
     let output = output(&["run", "--debug", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(output.status.signal(), Some(6));
@@ -423,7 +423,7 @@ fn the_debug_mode_tells_of_a_double_free_with_three_named_stacks() {
         let of_stack = report.split_once(&format!("    {stack}")).unwrap().1;
         let first = of_stack.lines().nth(1).unwrap();
         if first.contains("no stack") {
-            return eprintln!("skipped: the system has no unwinder");
+            return freestone_testkit::skipped(format_args!("the system has no unwinder"));
         }
         assert!(first.trim().starts_with(function) && first.contains("twice.c:"), "{stack}: {said}");
     }

@@ -60,7 +60,10 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        eprintln!("skipped: no control opens here: {}", text(&self.ctl(&["ping"]).stderr));
+        freestone_testkit::skipped(format_args!(
+            "no control opens here: {}",
+            text(&self.ctl(&["ping"]).stderr)
+        ));
         false
     }
 
@@ -158,7 +161,7 @@ fn a_forked_child_has_a_control_of_its_own_by_option() {
     let fork = "import os, time\npid = os.fork()\nif pid == 0:\n    held = [bytearray(1000) for _ in range(100000)]\n    \
                 time.sleep(60)\nelse:\n    print(pid, flush=True)\n    input()\n    os.kill(pid, 9)";
     if !Path::new("/usr/bin/python3").exists() {
-        return eprintln!("skipped: there is no /usr/bin/python3");
+        return freestone_testkit::skipped(format_args!("there is no /usr/bin/python3"));
     }
     let script = format!("exec /usr/bin/python3 -c '{fork}'");
     let mut program = Program::start(&["--control"], &script);
@@ -188,7 +191,7 @@ fn only_the_user_and_root_may_look() {
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     let setpriv = Path::new("/usr/bin/setpriv").exists();
     if !root || !setpriv || !program.is_open() {
-        eprintln!("skipped: needs root and setpriv");
+        freestone_testkit::skipped(format_args!("needs root and setpriv"));
         return program.end();
     }
     // Where another user can execute it.
@@ -231,7 +234,7 @@ fn what_nobody_touches_is_told_from_what_is_read() {
         read = [bytearray(3000) for _ in range(10000)]\nprint('ready', flush=True)\n\
         while not select.select([sys.stdin], [], [], 0.02)[0]:\n    sum(b[0] + b[1500] + b[2999] for b in read)\n";
     if !Path::new("/usr/bin/python3").exists() {
-        return eprintln!("skipped: there is no /usr/bin/python3");
+        return freestone_testkit::skipped(format_args!("there is no /usr/bin/python3"));
     }
     let script = format!("exec /usr/bin/python3 -c \"{SCRIPT}\"");
     let mut program = Program::start(&["--control"], &script);
@@ -247,7 +250,7 @@ fn what_nobody_touches_is_told_from_what_is_read() {
     let pid = program.pid.to_string();
     let told = freestone(&["profile", "--idle", "1", "-f", "raw", &pid]);
     if text(&told.stderr).contains("does not tell") {
-        eprintln!("skipped: {}", text(&told.stderr));
+        freestone_testkit::skipped(format_args!("{}", text(&told.stderr)));
         return program.end();
     }
     let figure = |line: &str, place: usize| line.split(' ').nth(place).unwrap().parse::<f64>().unwrap();

@@ -127,7 +127,9 @@ impl Drop for Running {
 fn prometheus_scrapes_every_family() {
     let Some(service) = Service::start() else { return };
     let Ok(version) = Command::new("prometheus").arg("--version").output() else {
-        return eprintln!("skipped: prometheus is not installed (apt-get install prometheus)");
+        return freestone_testkit::skipped(format_args!(
+            "prometheus is not installed (apt-get install prometheus)"
+        ));
     };
     assert!(version.status.success());
     let scratch = Scratch::new("prometheus");

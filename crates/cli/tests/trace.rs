@@ -162,7 +162,7 @@ fn compiled(name: &str, scratch: &Scratch) -> Option<String> {
     if built.is_ok_and(|status| status.success()) {
         return Some(program);
     }
-    eprintln!("skipped: there is no C compiler");
+    freestone_testkit::skipped(format_args!("there is no C compiler"));
     None
 }
 

@@ -35,7 +35,7 @@
 #define GIB ((size_t)1 << 30)
 /* An exit status that the runner reports as "ignored". */
 #define SKIPPED 77
-#define CASE_TIMEOUT_SECONDS 20
+#define CASE_TIMEOUT_SECONDS 40
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 enum { KIND_CASE, KIND_FREESTONE, KIND_INNER };

@@ -193,7 +193,7 @@ INNER(inner_sizes_of_jemallocs_calls) {
     nallocx_type size_for = SYMBOL(nallocx_type, nallocx);
     sdallocx_type release_sized = SYMBOL(sdallocx_type, sdallocx);
     REQUIRE(release_sized);
-    for (size_t size = 2; size < MIB; size = size * 2 + 1)
+    for (size_t size = 2; size < MIB; size = size * 3 / 2 + 1)
         for (int shift = 0; shift <= 14; shift++)
             for (size_t least = 8; least >= 5; least--) {
                 unsigned char *p = hide(allocate(size, shift));
@@ -211,12 +211,14 @@ CASE(jemallocs_calls_agree_on_sizes) { run_inner("inner_sizes_of_jemallocs_calls
 
 static void hardened(void) { setenv("FREESTONE_CONF", "harden:1", 1); }
 static void debugged(void) { setenv("FREESTONE_CONF", "debug:1", 1); }
+static void of_few_classes(void) { setenv("FREESTONE_CONF", "class_max:32K", 1); }
 static void guarded(void) { setenv("FREESTONE_CONF", "guard:4K", 1); }
 
 CASE_FREESTONE(jemallocs_calls_agree_on_sizes_in_every_mode) {
     run_inner("inner_sizes_of_jemallocs_calls", hardened);
     run_inner("inner_sizes_of_jemallocs_calls", debugged);
     run_inner("inner_sizes_of_jemallocs_calls", guarded);
+    run_inner("inner_sizes_of_jemallocs_calls", of_few_classes);
 }
 
 CASE(cfree_is_free) {

@@ -245,3 +245,40 @@ CASE_FREESTONE(bug15_no_leak_is_told_of_what_a_reservation_leads_to) {
         fclose(file);
     }
 }
+
+/* What would draw samples must not have blocks served in another way: not after a request that is refused, either. */
+INNER(inner_second_free_after_a_refused_request) {
+    CHECK(malloc(opaque(SIZE_MAX / 2)) == NULL);
+    char *volatile p = hide(malloc(100));
+    free(p);
+    char *volatile q = hide(malloc(100));
+    CHECK(p != q);
+    p[3] = 1;
+    _exit(0);
+}
+
+static void debugged_and_sampled(void) {
+    setenv("FREESTONE_CONF", "debug:1,sample:1M,guard:1M", 1);
+    dup2(told, STDERR_FILENO);
+}
+
+CASE_FREESTONE(bug15_debug_mode_sees_all_blocks_though_a_profile_is_asked_for) {
+    FILE *file = tmpfile();
+    CHECK(file);
+    told = fileno(file);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        debugged_and_sampled();
+        execl("/proc/self/exe", "/proc/self/exe", "inner_second_free_after_a_refused_request", (char *)NULL);
+        _exit(126);
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) CHECK(errno == EINTR);
+    CHECK_THAT(WIFSIGNALED(status), "status %d", status);
+    char said[4096] = "";
+    ssize_t length = pread(told, said, sizeof said - 1, 0);
+    CHECK(length > 0 && strstr(said, "use after free") && strstr(said, "sample cannot take effect") &&
+          strstr(said, "guard cannot take effect"));
+    fclose(file);
+}

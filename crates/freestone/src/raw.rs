@@ -167,7 +167,7 @@ pub fn good_size(size: usize, align: usize) -> usize {
         return size;
     }
     let class = if align <= 8 { class_of(size) } else { class_of_aligned(size, align) };
-    match class {
+    match class.filter(|_| size <= crate::slow::class_max()) {
         Some(class) => class_info(class).size as usize,
         // A large block's colour takes whole cache lines of its last page.
         None => size.next_multiple_of(64),

@@ -339,7 +339,7 @@ fn choose(config: &Config) -> Mode {
 
 #[cold]
 #[inline(never)]
-fn tell(words: &str) {
+pub(crate) fn tell(words: &str) {
     let mut text = FixedText::<160>::new();
     let _ = text.write_str(words);
     message::say(&text);

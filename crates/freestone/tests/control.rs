@@ -33,7 +33,7 @@ fn asked(pid: u32, request: &[u8]) -> std::io::Result<String> {
 #[test]
 fn a_program_opens_its_control_and_its_child_has_none_of_it() {
     if let Err(reason) = freestone::control::open() {
-        return eprintln!("skipped: {reason}");
+        return freestone_testkit::skipped(format_args!("{reason}"));
     }
     let own = std::process::id();
     assert!(asked(own, b"ping").unwrap().contains(&format!("process {own}")));

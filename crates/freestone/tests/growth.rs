@@ -45,7 +45,9 @@ fn slabs_that_only_cached_blocks_hold_serve_what_grows_and_others_leave_caches_a
     let mut json = String::new();
     freestone::ledger::write_json(&mut json).unwrap();
     if !json.contains("\"cache\":\"cpu\"") {
-        return eprintln!("skipped: no caches of CPUs here, and those of threads are not emptied");
+        return freestone_testkit::skipped(format_args!(
+            "no caches of CPUs here, and those of threads are not emptied"
+        ));
     }
     let held = freestone::stats().pages.slabs;
     assert!(held > 8 << 20, "{held}: a look came in between");

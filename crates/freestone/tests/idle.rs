@@ -99,11 +99,13 @@ impl AtRest {
     fn verify(&self) {
         for (mode, program) in &self.0 {
             let of = |path: &str| format!("/proc/{}/{path}", program.id());
-            let resident = || {
+            let bytes = |field: &str| {
                 let text = std::fs::read_to_string(of("status")).expect("it runs");
-                let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("there");
+                let line = text.lines().find(|line| line.starts_with(field)).expect("there");
                 line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
             };
+            let resident = || bytes("VmRSS:");
+            assert!(soon(|| bytes("VmHWM:") >= PEAK), "{mode}: the peak was not reached");
             let names = || {
                 let tasks = std::fs::read_dir(of("task")).expect("it runs").flatten();
                 tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())

@@ -58,7 +58,7 @@ fn up_to_a_sixteenth_stays_in_huge_pages_while_a_program_computes_and_goes_when_
     }
     let huge = in_huge_pages();
     if huge < BLOCK * BLOCKS / 4 * 3 {
-        return eprintln!("not tested: only {huge} bytes lie in huge pages here");
+        return freestone_testkit::skipped(format_args!("only {huge} bytes lie in huge pages here"));
     }
     let dirty = || freestone::stats().pages.free_dirty;
     let mut free_every = |part: usize| {

@@ -68,7 +68,7 @@ FREESTONE_FUNCTION void freestone_control_close(void) FREESTONE_NOEXCEPT;
 
 /* Begins a heap profile: a sample every `mean` requested bytes, on average; 0 stands for 512 KiB, which costs less than 1 %
  * of a program's time. What an earlier profile gathered is forgotten. Returns 0, or -1 with errno: EINVAL (a mean of more than 127 MiB),
- * EBUSY (the process forks at this moment). */
+ * EBUSY (the process forks at this moment), ENOTSUP (debug mode is on). */
 FREESTONE_FUNCTION int freestone_profile_start(size_t mean) FREESTONE_NOEXCEPT;
 
 /* Ends the profile. What it gathered can still be written. */

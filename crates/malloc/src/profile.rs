@@ -17,6 +17,7 @@ pub extern "C" fn freestone_profile_start(mean: usize) -> c_int {
     let errno = match profile::start(mean) {
         Ok(()) => return 0,
         Err(profile::NotStarted::Distance) => libc::EINVAL,
+        Err(profile::NotStarted::Debug) => libc::ENOTSUP,
         Err(_) => libc::EBUSY,
     };
     Errno(errno).set();

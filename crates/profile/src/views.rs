@@ -13,7 +13,8 @@ fn amount(value: f64, measure: Measure) -> String {
     if !measure.is_bytes() {
         return format!("{value:.0}");
     }
-    let mut value = value;
+    // The sum of nothing is -0.
+    let mut value = value + 0.0;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value.abs() < 1024.0 {
             return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };

@@ -5,7 +5,7 @@
 //! * [`ShadowHeap`]: knows every live block and its contents, and names what was violated.
 //! * [`Hunt`]: random sequences, and the shortest that fails.
 //! * [`run_sequence`]: one thread, one sequence. [`stress()`]: many threads that hand blocks over.
-//! * [`soon`]: waits for what comes about in the background.
+//! * [`soon`]: waits for what comes about in the background. [`skipped`]: says what a test leaves out, so that it is counted.
 //! * [`fail_each`]: the same work again and again, with one system call more granted each time.
 //!
 //! ```
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The layers, each importing only those before it: `rng`, `mix`, `op`, `strategy`; `pattern`,
-//! `block`, `registry`, `shadow`; `subject`, `drive`, `hunt`, `stress`. `refuse` and `wait` stand alone.
+//! `block`, `registry`, `shadow`; `subject`, `drive`, `hunt`, `stress`. `refuse`, `skip` and `wait` stand alone.
 
 pub mod block;
 pub mod drive;
@@ -32,6 +32,7 @@ pub mod refuse;
 pub mod registry;
 pub mod rng;
 pub mod shadow;
+mod skip;
 pub mod strategy;
 pub mod stress;
 pub mod subject;
@@ -46,6 +47,7 @@ pub use refuse::{Refusal, Refuser, fail_each};
 pub use registry::Registry;
 pub use rng::Rng;
 pub use shadow::{Served, ShadowHeap};
+pub use skip::skipped;
 pub use stress::{StressConfig, stress};
 pub use subject::{Global, Subject};
 pub use wait::soon;

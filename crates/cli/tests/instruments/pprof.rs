@@ -161,11 +161,13 @@ fn tool_names(scratch: &Scratch, path: &str, holder: &str, asker: &str) {
         let mut tool = Command::new("go");
         tool.args(["tool", "pprof", "-top", "-cum", "-nodecount=60", "-sample_index", measure, path]);
         tool.env("PPROF_TMPDIR", scratch.folder()).env("HOME", scratch.folder()).env("GOFLAGS", "-mod=mod");
-        let Ok(told) = tool.output() else { return eprintln!("skipped: there is no Go") };
+        let Ok(told) = tool.output() else {
+            return freestone_testkit::skipped(format_args!("there is no Go"));
+        };
         let (said, complaint) =
             (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
         if complaint.contains("no such tool") {
-            return eprintln!("skipped: this Go has no pprof");
+            return freestone_testkit::skipped(format_args!("this Go has no pprof"));
         }
         assert!(told.status.success() && said.contains(&format!("Type: {measure}")), "{said}{complaint}");
         assert!(said.lines().any(|line| line.contains(function)), "{function}: {said}");

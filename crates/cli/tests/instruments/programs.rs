@@ -32,7 +32,7 @@ pub fn cpp(scratch: &Scratch, many: u32) -> Option<Vec<String>> {
     let program = scratch.path("index");
     let built = Command::new("c++").args(["-g", "-O1", "-o", &program]).arg(fixture("index.cc")).status();
     if !built.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: there is no C++ compiler");
+        freestone_testkit::skipped(format_args!("there is no C++ compiler"));
         return None;
     }
     Some(vec![program, many.to_string()])
@@ -43,7 +43,7 @@ pub fn python(many: u32) -> Option<Vec<String>> {
     // What stands first in a user's path may be a script that starts it.
     let mut names = ["/usr/bin/python3", "python3"].into_iter();
     let Some(python) = names.find(|name| Command::new(name).arg("-V").output().is_ok()) else {
-        eprintln!("skipped: there is no Python");
+        freestone_testkit::skipped(format_args!("there is no Python"));
         return None;
     };
     let script = fixture("words.py").to_str().unwrap().to_string();
@@ -61,7 +61,9 @@ impl Service {
     pub fn start(conf: &str) -> Option<Service> {
         let program = Path::new(EXECUTABLE).parent()?.join("examples/service");
         if !program.is_file() {
-            eprintln!("skipped: the example is not built (cargo build -p freestone --example service)");
+            freestone_testkit::skipped(format_args!(
+                "the example is not built (cargo build -p freestone --example service)"
+            ));
             return None;
         }
         let mut command = Command::new(program);

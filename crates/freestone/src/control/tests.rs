@@ -32,7 +32,7 @@ fn asked(request: &[u8]) -> String {
 #[test]
 fn from_asking_to_closing() {
     if let Err(reason) = open() {
-        return eprintln!("skipped: {reason}");
+        return freestone_testkit::skipped(format_args!("{reason}"));
     }
     open().expect("open already");
 

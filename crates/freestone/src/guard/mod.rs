@@ -100,14 +100,16 @@ pub(crate) fn want(mean: u64) {
 /// Begins what an option asked for. The gate has been entered.
 pub(crate) fn begin_if_wanted() {
     let mean = WANTED.load(Ordering::Relaxed);
-    if mean > 0 {
+    if mean > 0 && start::debugging() {
+        start::tell("guard cannot take effect in debug mode, where each block is guarded");
+    } else if mean > 0 {
         begin(mean);
     }
 }
 
 fn begin(mean: u64) {
     let system = LEVELS.pages.system();
-    if mean > 0 && !record::prepare(system) {
+    if mean > 0 && (start::debugging() || !record::prepare(system)) {
         return;
     }
     if mean > 0 {
@@ -362,7 +364,9 @@ mod tests {
         start::ensure();
         assert!(record::prepare(LEVELS.pages.system()));
         for size in [100, 5000] {
-            let Some(addr) = take(size, 16) else { return eprintln!("skipped: OS pages are too long") };
+            let Some(addr) = take(size, 16) else {
+                return freestone_testkit::skipped(format_args!("OS pages are too long"));
+            };
             let span = LEVELS.pages.page_map().span_of(addr).expect("a span of ours");
             let bytes = span.bytes();
             give_up(span);

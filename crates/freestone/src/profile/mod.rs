@@ -66,6 +66,8 @@ static PROXY_BYTES: AtomicU64 = AtomicU64::new(0);
 pub enum NotStarted {
     /// The mean distance is zero or longer than [`LONGEST_MEAN`].
     Distance,
+    /// Debug mode is on, in which no block is sampled.
+    Debug,
     /// The process forks at this moment, or the caller is a signal handler that interrupted the allocator.
     Busy,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for NotStarted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotStarted::Distance => write!(f, "the mean distance must be 1 to {LONGEST_MEAN} bytes"),
+            NotStarted::Debug => f.write_str("debug mode is on, in which no profile can be taken"),
             NotStarted::Busy => f.write_str("the allocator cannot be entered at this moment"),
         }
     }
@@ -93,9 +96,12 @@ pub fn start(mean: u64) -> Result<(), NotStarted> {
     }
     let inside = gate::enter_patiently().ok_or(NotStarted::Busy)?;
     crate::start::ensure();
-    begin(mean);
+    let may_begin = !crate::start::debugging();
+    if may_begin {
+        begin(mean);
+    }
     drop(inside);
-    Ok(())
+    if may_begin { Ok(()) } else { Err(NotStarted::Debug) }
 }
 
 /// Ends the profile; what it has gathered can still be written, and its live blocks are followed. Harmless when there is none.
@@ -133,11 +139,15 @@ pub(crate) fn want(mean: u64) {
 
 /// Begins what options asked for: `by_file` is whether the profile shall be written at the end. The gate has been entered.
 pub(crate) fn begin_if_wanted(by_file: bool) {
-    match WANTED.load(Ordering::Relaxed) {
-        0 if by_file => begin(DEFAULT_MEAN),
-        0 | 1 => {}
-        mean => begin(mean - 1),
+    let mean = match WANTED.load(Ordering::Relaxed) {
+        0 if by_file => DEFAULT_MEAN,
+        0 | 1 => return,
+        mean => mean - 1,
+    };
+    if crate::start::debugging() {
+        return crate::start::tell("heap_profile and sample cannot take effect in debug mode");
     }
+    begin(mean);
 }
 
 /// Begins a profile. The gate has been entered, the allocator has started.

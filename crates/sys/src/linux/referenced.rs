@@ -99,7 +99,7 @@ mod tests {
             set_apart(at + page * PAGE, PAGE, if page % 2 == 0 { Apart::Even } else { Apart::Odd });
         }
         if !forget_references() {
-            eprintln!("skipped: this kernel does not tell");
+            freestone_testkit::skipped(format_args!("this kernel does not tell"));
             return;
         }
         // SAFETY: as above.

@@ -357,7 +357,9 @@ mod tests {
                 supported
             });
             if !served.join().unwrap() {
-                return eprintln!("skipped: this kernel cannot give a thread descriptors of its own");
+                return freestone_testkit::skipped(format_args!(
+                    "this kernel cannot give a thread descriptors of its own"
+                ));
             }
             ours.write_all(b"x").unwrap();
             std::fs::metadata("/proc/self/fd/2").unwrap();
