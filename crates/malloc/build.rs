@@ -15,22 +15,30 @@ use std::process::Command;
 use std::{env, fs};
 
 fn main() {
-    let mut arguments = vec!["-Wl,-z,nodelete", "-Wl,-z,separate-loadable-segments"];
-    let libc;
+    let mut arguments = vec!["-Wl,-z,nodelete".into(), "-Wl,-z,separate-loadable-segments".into()];
     if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu") {
-        arguments.push("-nostartfiles");
-        arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality");
-        arguments.push("-Wl,--defsym=pthread_key_create=freestone_key_create");
-        arguments.push("-Wl,--defsym=pthread_setspecific=freestone_set_specific");
-        libc = format!("-Wl,--no-as-needed,{}", stand_in_for_libc());
-        arguments.push(&libc);
+        arguments.push("-nostartfiles".into());
+        arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality".into());
+        arguments.push("-Wl,--defsym=pthread_key_create=freestone_key_create".into());
+        arguments.push("-Wl,--defsym=pthread_setspecific=freestone_set_specific".into());
+        match link_empty("libc-of-any-version.so", &["-Wl,-soname,libc.so.6"]) {
+            Ok(libc) => {
+                arguments.push(format!("-Wl,--no-as-needed,{libc}"));
+                if !takes_scripts() {
+                    const OTHER: &str =
+                        "set RUSTFLAGS=-Clink-arg=-fuse-ld=bfd, or lld, to link libfreestone_malloc.so";
+                    println!("cargo:warning=the linker takes no scripts, as mold does not: {OTHER}");
+                }
+            }
+            // Who only checks the code needs no linker.
+            Err(said) => println!("cargo:warning=the linker makes no libraries: {}", said.replace('\n', " ")),
+        }
     } else {
-        arguments.push("-lc");
+        arguments.push("-lc".into());
     }
     // What tells the allocator that it has an object to itself (`freestone::stack::library`): any address will do.
-    arguments.push("-Wl,--defsym=freestone_library=malloc");
-    let layout = format!("-Wl,-T,{}/layout.ld", env::var("CARGO_MANIFEST_DIR").unwrap());
-    arguments.push(&layout);
+    arguments.push("-Wl,--defsym=freestone_library=malloc".into());
+    arguments.push(format!("-Wl,-T,{}/layout.ld", env::var("CARGO_MANIFEST_DIR").unwrap()));
     for argument in arguments {
         println!("cargo:rustc-link-arg-cdylib={argument}");
     }
@@ -38,21 +46,30 @@ fn main() {
     println!("cargo:rerun-if-changed=layout.ld");
 }
 
-/// Makes an empty library with libc's name, as the crate itself is built.
-fn stand_in_for_libc() -> String {
+/// Whether the linker takes a script that orders sections. mold does not, and takes names given by `--defsym` for addresses of nothing.
+fn takes_scripts() -> bool {
+    let script = format!("{}/order.ld", env::var("OUT_DIR").unwrap());
+    fs::write(&script, "SECTIONS { .order : { *(.order) } } INSERT BEFORE .text;\n").unwrap();
+    link_empty("order.so", &[&format!("-Wl,-T,{script}")]).is_ok()
+}
+
+/// Makes a library that does nothing, as the crate itself is built. The file, or what was said.
+fn link_empty(name: &str, arguments: &[&str]) -> Result<String, String> {
     let out = env::var("OUT_DIR").unwrap();
-    let (source, library) = (format!("{out}/empty.rs"), format!("{out}/libc-of-any-version.so"));
-    let empty = "#![no_std]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n";
+    let (source, library) = (format!("{out}/empty.rs"), format!("{out}/{name}"));
+    let empty = "#![no_std]\n#[panic_handler]\nfn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n\
+                 #[unsafe(no_mangle)]\npub extern \"C\" fn freestone_empty() {}\n";
     fs::write(&source, empty).unwrap();
     let mut rustc = Command::new(env::var("RUSTC").unwrap());
     rustc.args(["--crate-type=cdylib", "--crate-name=empty", "--edition=2024", "-Cpanic=abort"]);
-    rustc.args(["-Clink-arg=-nostdlib", "-Clink-arg=-Wl,-soname,libc.so.6"]);
     rustc.args(["--target", &env::var("TARGET").unwrap(), "-o", &library, &source]);
+    rustc.args(["-Clink-arg=-nostdlib"]).args(arguments.iter().map(|one| format!("-Clink-arg={one}")));
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg(format!("-Clinker={linker}"));
     }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     rustc.args(flags.split('\x1f').filter(|flag| !flag.is_empty()));
-    assert!(rustc.status().is_ok_and(|status| status.success()), "an empty library cannot be linked");
-    library
+    let output = rustc.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(library).ok_or(said)
 }
