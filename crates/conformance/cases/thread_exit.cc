@@ -1,6 +1,7 @@
 // Threads that end, in every order, with destructors that allocate and free.
 #include "conformance.h"
 
+#include <climits>
 #include <memory>
 #include <string>
 #include <thread>

@@ -11,7 +11,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, guard, harden, ledger, merged, message, profile, record};
+use crate::{background, gate, guard, harden, ledger, merged, message, profile, record, stack};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,6 +240,10 @@ pub(crate) fn ensure() {
 
 #[cold]
 fn start() {
+    // Before the fork handlers and the lock: whoever loads a library meanwhile may fork, and may wait for the lock.
+    if !stack::library::is_apart() {
+        linux::stay_loaded();
+    }
     let mut config = CONFIG.lock();
     if is_started() {
         return;

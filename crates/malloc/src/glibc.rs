@@ -78,7 +78,8 @@ pub extern "C" fn malloc_trim(_pad: usize) -> c_int {
 /// `mallopt`: knows glibc's parameters, which have no meaning here, and returns 1 for them, else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
-    c_int::from(parameter == libc::M_MXFAST || (-8..=-1).contains(&parameter))
+    const M_MXFAST: c_int = 1;
+    c_int::from(parameter == M_MXFAST || (-8..=-1).contains(&parameter))
 }
 
 /// glibc's `struct mallinfo2`, or `mallinfo` with `T = c_int`.

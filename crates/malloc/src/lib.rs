@@ -4,7 +4,7 @@
 //! `freestone`. One file a family: `c.rs` the C standard and POSIX, `glibc.rs` glibc's extensions, `sized.rs` the sized calls of
 //! C23, `jemalloc.rs` jemalloc's, `cxx.rs`, `base.rs` and `unwind.rs` the operators of C++, `exit.rs` the report at the end,
 //! `control.rs` what lets others attach, `limits.rs` the limits on memory, `dlopen.rs` libraries that look past us,
-//! `sigaction.rs` programs that handle SIGSEGV, `prctl.rs` programs that cage themselves.
+//! `sigaction.rs` programs that handle SIGSEGV, `prctl.rs` programs that cage themselves, `older.rs` older versions of glibc.
 //!
 //! No `std`: the library starts nothing, needs no constructor, and maps little. A panic would be a bug; it ends
 //! the process without unwinding into C.
@@ -20,6 +20,8 @@ mod exit;
 mod glibc;
 mod jemalloc;
 mod limits;
+#[cfg(target_env = "gnu")]
+mod older;
 #[cfg(not(test))]
 mod panic;
 mod prctl;

@@ -4,6 +4,7 @@
 //! filtering compile nothing; a program is compiled when its first case runs.
 
 mod build;
+mod needs;
 mod process;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     };
     let mut trials = vec![every_bug_has_a_case(&suite), programs_list_what_the_sources_name(&suite)];
     trials.push(rust_tells_of_a_stack_overflow(&suite));
+    trials.push(one_build_serves_every_glibc(&suite));
     for setting in &SETTINGS {
         for (index, program) in suite.programs.iter().enumerate() {
             if setting.linkage != Linkage::Preload && !STATIC_PROGRAMS.contains(&program.name.as_str()) {
@@ -153,5 +155,16 @@ fn rust_tells_of_a_stack_overflow(suite: &Arc<Suite>) -> Trial {
             }
         }
         Ok(())
+    })
+}
+
+fn one_build_serves_every_glibc(suite: &Arc<Suite>) -> Trial {
+    let suite = Arc::clone(suite);
+    Trial::ignorable_test("suite::one_build_serves_every_glibc", move || {
+        if std::env::var_os("FREESTONE_LIB").is_some() {
+            return Ok(Completion::ignored_with("a library that was given"));
+        }
+        needs::only_what_every_glibc_has(&suite.library()?.shared)?;
+        Ok(Completion::Completed)
     })
 }

@@ -1,17 +1,22 @@
 //! Which loaded object an address belongs to, as far as its unwind tables are concerned.
 //!
-//! glibc from 2.35 on answers without a lock, for exactly this purpose. Elsewhere only the program itself is known, whose
-//! headers the kernel has told of; that is all there is in a static program. There glibc's function is not asked although it
+//! glibc from 2.35 on answers without a lock, for exactly this purpose. Elsewhere the headers of the program tell, whose place the
+//! kernel has told, and the loader's list of objects that it keeps for debuggers: the one that begins next below the
+//! address, if it reaches so far. A static program has no such list. There glibc's function is not asked although it
 //! is there: until it is ready, for which it calls `malloc`, it reads through a null pointer. In a dynamic program the loader
 //! makes it ready before anything of ours runs.
 //!
 //! # Safety
 //!
-//! U2 of `mod.rs`. `_dl_find_object` has the type of glibc's manual; the program's headers are mapped for ever.
+//! - U2 of `mod.rs`. `_dl_find_object` has the type of glibc's manual; the program's headers are mapped for ever.
+//! - O1: the loader's list may change while it is read. Of it, and of an object that it names, a page is read only where the kernel has
+//!   just said that it can be; whatever is found there, no more than the headers on that page is believed, and the list is
+//!   followed for a limited number of steps.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int};
+use core::ptr::with_exposed_provenance;
 
 use freestone_sys::linux;
 
@@ -46,7 +51,8 @@ fn find() -> Option<Find> {
     }
     // Everybody who looks finds the same.
     if WHOSE.load(Ordering::Relaxed) == UNKNOWN {
-        let is_own = Program::holding(at).is_some_and(|program| !program.is_dynamic);
+        let is_own =
+            Program::get().is_some_and(|program| !program.is_dynamic() && program.holding(at).is_some());
         WHOSE.store(if is_own { OF_PROGRAM } else { OF_LIBC }, Ordering::Relaxed);
     }
     if WHOSE.load(Ordering::Relaxed) == OF_PROGRAM {
@@ -58,36 +64,43 @@ fn find() -> Option<Find> {
 
 /// The address of the table `.eh_frame_hdr` that covers `pc`.
 pub(super) fn unwind_header(pc: usize) -> Option<usize> {
-    let Some(find) = find() else { return Program::holding(pc)?.table };
+    let Some(find) = find() else { return Object::holding(pc)?.table };
     let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
     // SAFETY: a structure to be written, long enough.
     let outcome = unsafe { find(pc, &raw mut found) };
     (outcome == 0 && found.eh_frame != 0).then_some(found.eh_frame)
 }
 
-/// The beginning of `struct link_map`, as in `link.h`.
+/// The beginning of `struct link_map`, as in `link.h`: the loader's record of an object.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct LinkMap {
     bias: usize,
     name: *const c_char,
+    dynamic: usize,
+    next: usize,
 }
 
 /// The name of the object in which `pc` lies, empty for the program's own, and how far into it; `None` where nobody tells.
 pub(super) fn name_of(pc: usize) -> Option<(&'static CStr, usize)> {
     let mut found = Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
-    let Some(find) = find() else { return Some((c"", pc.wrapping_sub(Program::holding(pc)?.bias))) };
+    let Some(find) = find() else {
+        let object = Object::holding(pc)?;
+        return Some((name_at(object.name)?, pc.wrapping_sub(object.bias)));
+    };
     // SAFETY: a structure to be written, long enough.
     if unsafe { find(pc, &raw mut found) } != 0 || found.link_map == 0 {
         return None;
     }
-    let map = core::ptr::with_exposed_provenance::<LinkMap>(found.link_map);
     // SAFETY: the loader's record of an object that is loaded.
-    let LinkMap { bias, name } = unsafe { map.read() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: the loader's string, which stays as long as the object.
-    Some((unsafe { CStr::from_ptr(name) }, pc.wrapping_sub(bias)))
+    let LinkMap { bias, name, .. } = unsafe { with_exposed_provenance::<LinkMap>(found.link_map).read() };
+    Some((name_at(name)?, pc.wrapping_sub(bias)))
+}
+
+/// The loader's string at `name`.
+fn name_at(name: *const c_char) -> Option<&'static CStr> {
+    // SAFETY: a string of the loader's, which stays as long as the object.
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) })
 }
 
 /// A program header, as in `elf.h`.
@@ -105,52 +118,171 @@ struct Header {
 }
 
 const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_PHDR: u32 = 6;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const AT_PHDR: u64 = 3;
 const AT_PHNUM: u64 = 5;
+const DT_NULL: usize = 0;
+const DT_DEBUG: usize = 21;
+/// So many objects are looked at.
+const MOST: usize = 4096;
 
-/// The program itself, as the kernel placed it.
-struct Program {
+/// An object that holds an address.
+struct Object {
     /// What is to be added to the addresses in its file.
     bias: usize,
     /// The address of its `.eh_frame_hdr`.
     table: Option<usize>,
-    /// A loader is to be started with it.
-    is_dynamic: bool,
+    /// Its name, a terminated string.
+    name: *const c_char,
 }
 
-impl Program {
-    /// The program, if `pc` lies in it.
-    fn holding(pc: usize) -> Option<Self> {
-        let at = linux::auxiliary_value(AT_PHDR);
-        let headers = (0..linux::auxiliary_value(AT_PHNUM)).map(|index| {
-            let header = core::ptr::with_exposed_provenance::<Header>(at + index * size_of::<Header>());
-            // SAFETY: so many headers lie there.
-            unsafe { header.read_unaligned() }
-        });
-        // A static program has no header that tells of the headers; they follow the first bytes of the file then.
-        let own = headers.clone().find(|header| header.kind == PT_PHDR);
-        let bias = match own {
-            Some(own) => at.wrapping_sub(own.address),
-            None => {
-                let first = headers.clone().find(|header| header.kind == PT_LOAD && header.offset == 0)?;
-                (at & !(PAGE - 1)).wrapping_sub(first.address)
-            }
-        };
-        let (mut table, mut is_dynamic, mut inside) = (None, false, false);
+impl Object {
+    /// The object that holds `pc`, without help of libc's.
+    fn holding(pc: usize) -> Option<Object> {
+        let program = Program::get()?;
+        program.holding(pc).or_else(|| {
+            let nearest = |at: usize| objects(at).filter(|map| map.bias <= pc).max_by_key(|map| map.bias);
+            let map = nearest(program.first_map()?)?;
+            Object::among(headers_of(map.bias)?, map.bias, map.name, pc)
+        })
+    }
+
+    /// The object with these headers, if it holds `pc`.
+    fn among(
+        headers: impl Iterator<Item = Header>,
+        bias: usize,
+        name: *const c_char,
+        pc: usize,
+    ) -> Option<Object> {
+        let (mut table, mut inside) = (None, false);
         for header in headers {
             let start = header.address.wrapping_add(bias);
             match header.kind {
                 PT_GNU_EH_FRAME => table = Some(start),
-                PT_INTERP => is_dynamic = true,
                 PT_LOAD => inside |= pc.wrapping_sub(start) < header.size,
                 _ => {}
             }
         }
-        inside.then_some(Self { bias, table, is_dynamic })
+        inside.then_some(Object { bias, table, name })
     }
+}
+
+/// The program itself, as the kernel placed it.
+struct Program {
+    headers: usize,
+    count: usize,
+    bias: usize,
+}
+
+impl Program {
+    fn get() -> Option<Program> {
+        let (headers, count) = (linux::auxiliary_value(AT_PHDR), linux::auxiliary_value(AT_PHNUM));
+        let program = Program { headers, count, bias: 0 };
+        // A static program has no header that tells of the headers; they follow the first bytes of the file then.
+        let bias = match program.headers().find(|header| header.kind == PT_PHDR) {
+            Some(own) => headers.wrapping_sub(own.address),
+            None => {
+                let first = program.headers().find(|header| header.kind == PT_LOAD && header.offset == 0)?;
+                (headers & !(PAGE - 1)).wrapping_sub(first.address)
+            }
+        };
+        Some(Program { bias, ..program })
+    }
+
+    fn headers(&self) -> impl Iterator<Item = Header> + use<> {
+        let at = self.headers;
+        // SAFETY: so many headers lie there, mapped for ever.
+        (0..self.count).map(move |index| unsafe { header_at(at, index) })
+    }
+
+    /// Whether a loader is to be started with it.
+    fn is_dynamic(&self) -> bool {
+        self.headers().any(|header| header.kind == PT_INTERP)
+    }
+
+    /// The program, if `pc` lies in it.
+    fn holding(&self, pc: usize) -> Option<Object> {
+        Object::among(self.headers(), self.bias, c"".as_ptr(), pc)
+    }
+
+    /// Where the loader's list of objects begins: it writes that into the program's dynamic section, for debuggers.
+    fn first_map(&self) -> Option<usize> {
+        let dynamic = self.headers().find(|header| header.kind == PT_DYNAMIC)?;
+        let entry = |index: usize| {
+            let at = dynamic.address.wrapping_add(self.bias) + index * size_of::<[usize; 2]>();
+            // SAFETY: the section is mapped for ever, and an entry of its own ends it.
+            unsafe { with_exposed_provenance::<[usize; 2]>(at).read_volatile() }
+        };
+        let mut entries = (0..).map(entry).take_while(|[tag, _]| *tag != DT_NULL);
+        let [_, debug] = entries.find(|[tag, _]| *tag == DT_DEBUG)?;
+        // Behind a version number.
+        let first = debug + size_of::<usize>();
+        if debug == 0 || !linux::is_readable(first) {
+            return None;
+        }
+        // SAFETY: O1.
+        Some(unsafe { with_exposed_provenance::<usize>(first).read_volatile() })
+    }
+}
+
+/// The header with this number in a table of headers.
+///
+/// # Safety
+/// The table lies at `at` and is mapped.
+unsafe fn header_at(at: usize, index: usize) -> Header {
+    let header = with_exposed_provenance::<Header>(at + index * size_of::<Header>());
+    // SAFETY: the caller's promise.
+    unsafe { header.read_unaligned() }
+}
+
+/// The loader's records from the one at `at` on, as far as they can be read.
+fn objects(at: usize) -> impl Iterator<Item = LinkMap> {
+    let mut next = at;
+    let mut page = 1;
+    let mut readable = move |at: usize| {
+        if at & !(PAGE - 1) == page {
+            return true;
+        }
+        let yes = at.is_multiple_of(8) && at < usize::MAX / 2 && linux::is_readable(at);
+        page = if yes { at & !(PAGE - 1) } else { page };
+        yes
+    };
+    core::iter::from_fn(move || {
+        let last = next.checked_add(size_of::<[usize; 3]>())?;
+        if next == 0 || !readable(next) || !readable(last) {
+            return None;
+        }
+        // SAFETY: O1: its first and its last word can be read.
+        let map = unsafe { with_exposed_provenance::<LinkMap>(next).read_volatile() };
+        next = map.next;
+        Some(map)
+    })
+    .take(MOST)
+}
+
+/// The headers of the object whose file begins at `at`, as far as they lie on its first page.
+fn headers_of(at: usize) -> Option<impl Iterator<Item = Header>> {
+    const MAGIC: u32 = u32::from_le_bytes(*b"\x7fELF");
+    /// `e_phoff` and `e_phnum`.
+    const WHERE: usize = 0x20;
+    const COUNT: usize = 0x38;
+    if at == 0 || !at.is_multiple_of(PAGE) || !linux::is_readable(at) {
+        return None;
+    }
+    // SAFETY: O1.
+    let magic = unsafe { with_exposed_provenance::<u32>(at).read_volatile() };
+    // SAFETY: O1.
+    let offset = unsafe { with_exposed_provenance::<usize>(at + WHERE).read_volatile() };
+    // SAFETY: O1.
+    let count = usize::from(unsafe { with_exposed_provenance::<u16>(at + COUNT).read_volatile() });
+    if magic != MAGIC || offset > PAGE || count * size_of::<Header>() > PAGE - offset {
+        return None;
+    }
+    // SAFETY: O1: all on the page that can be read.
+    Some((0..count).map(move |index| unsafe { header_at(at + offset, index) }))
 }
 
 #[cfg(test)]
@@ -160,12 +292,39 @@ mod tests {
     #[test]
     fn the_program_and_libc_have_tables_and_nowhere_has_none() {
         let own = the_program_and_libc_have_tables_and_nowhere_has_none as *const () as usize;
-        assert_eq!(unwind_header(own), Program::holding(own).and_then(|program| program.table));
         assert!(unwind_header(own).is_some());
         assert!(unwind_header(libc::getpid as *const () as usize).is_some());
         assert_eq!(unwind_header(16), None);
+    }
+
+    #[test]
+    fn the_loaders_list_tells_the_same_as_libc() {
+        let own = the_loaders_list_tells_the_same_as_libc as *const () as usize;
+        let variable = &raw const ENVIRONMENT as usize;
+        let on_the_stack = &raw const own as usize;
+        for pc in [own, libc::getpid as *const () as usize, variable, on_the_stack, 16, usize::MAX] {
+            let object = Object::holding(pc);
+            assert_eq!(object.as_ref().and_then(|object| object.table), unwind_header(pc), "{pc:#x}");
+            let named = object.map(|object| (name_at(object.name).unwrap(), pc - object.bias));
+            assert_eq!(named, name_of(pc), "{pc:#x}");
+        }
+        let program = Program::get().unwrap();
         assert!(
-            Program::holding(16).is_none() && Program::holding(libc::getpid as *const () as usize).is_none()
+            program.holding(own).is_some() && program.holding(libc::getpid as *const () as usize).is_none()
         );
+    }
+
+    static ENVIRONMENT: [u8; 100] = [1; 100];
+
+    #[test]
+    fn a_list_that_leads_nowhere_ends() {
+        let circle = [0usize; 4];
+        let mut map = circle;
+        map[3] = &raw const map as usize;
+        assert_eq!(objects(&raw const map as usize).count(), MOST);
+        map[3] = 16;
+        assert_eq!(objects(&raw const map as usize).count(), 1);
+        assert_eq!(objects(0).count() + objects(usize::MAX - 7).count(), 0);
+        assert!(headers_of(&raw const map as usize & !(PAGE - 1)).is_none());
     }
 }

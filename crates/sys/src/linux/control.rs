@@ -205,28 +205,35 @@ pub fn is_brk_heap(addr: usize) -> bool {
     addr >= image_end() && addr < program_break()
 }
 
-/// One past the last byte of the program's image, from the program headers that the kernel passed. 0 if
-/// unknown.
+/// One past the last byte of the program's image. 0 if unknown.
 fn image_end() -> usize {
+    image().map(|segment| segment.end).max().unwrap_or(0)
+}
+
+/// Whether `addr` lies in the program's image.
+pub fn is_in_program(addr: usize) -> bool {
+    image().any(|segment| segment.contains(&addr))
+}
+
+/// The segments of the program's image, from the program headers that the kernel passed.
+fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
     const AT_PHDR: u64 = 3;
     const AT_PHNUM: u64 = 5;
     const PT_LOAD: u32 = 1;
     const PT_PHDR: u32 = 6;
     let headers = super::auxiliary_value(AT_PHDR);
-    let count = super::auxiliary_value(AT_PHNUM);
-    let mut bias = 0;
-    let mut end = 0;
-    for n in 0..if headers == 0 { 0 } else { count } {
+    let count = if headers == 0 { 0 } else { super::auxiliary_value(AT_PHNUM) };
+    let all = (0..count).map(move |n| {
         let at = headers + n * size_of::<libc::Elf64_Phdr>();
         // SAFETY: the kernel says that `count` program headers lie there, mapped for as long as the program.
-        let header = unsafe { core::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(at).read() };
-        match header.p_type {
-            PT_PHDR => bias = headers - header.p_vaddr as usize,
-            PT_LOAD => end = end.max((header.p_vaddr + header.p_memsz) as usize),
-            _ => {}
-        }
-    }
-    bias + end
+        unsafe { core::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(at).read() }
+    });
+    let own = all.clone().find(|header| header.p_type == PT_PHDR);
+    let bias = own.map_or(0, |header| headers - header.p_vaddr as usize);
+    all.filter(|header| header.p_type == PT_LOAD).map(move |header| {
+        let start = bias + header.p_vaddr as usize;
+        start..start + header.p_memsz as usize
+    })
 }
 
 /// A file that was created to be written once, closed when dropped.

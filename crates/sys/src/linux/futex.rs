@@ -23,7 +23,7 @@ pub enum Waited {
 pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) -> Waited {
     let _preserved = PreservedErrno::new();
     let timeout = timeout_ns.map(|ns| libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_sec: (ns / 1_000_000_000) as _,
         tv_nsec: (ns % 1_000_000_000) as libc::c_long,
     });
     let timeout: *const libc::timespec = timeout.as_ref().map_or(null(), |time| time);

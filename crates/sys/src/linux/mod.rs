@@ -28,6 +28,7 @@ mod rseq;
 pub mod scratch;
 pub mod shared;
 pub mod socket;
+mod stay;
 pub mod tape;
 mod touched;
 
@@ -49,6 +50,7 @@ pub use process::{
     thread_name, thread_ns, unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
+pub use stay::stay_loaded;
 pub use touched::{each_run, touched_end};
 
 use crate::counters::{CallKind, Counters};

@@ -237,7 +237,7 @@ impl Readiness {
     pub fn wait(number: c_int, timeout_ns: u64) {
         let _preserved = PreservedErrno::new();
         let timeout = libc::timespec {
-            tv_sec: (timeout_ns / 1_000_000_000) as libc::time_t,
+            tv_sec: (timeout_ns / 1_000_000_000) as _,
             tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
         };
         let mut waited = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };

@@ -120,8 +120,13 @@ fn map(file: &Descriptor, len: usize) -> Result<usize, Errno> {
     Ok(base)
 }
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// A limit of this process, in bytes: beyond that on files lies a signal.
-fn limit(resource: libc::__rlimit_resource_t) -> usize {
+fn limit(resource: Resource) -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is ours and of the type that the call fills.
     let returned = unsafe { libc::getrlimit(resource, &mut limit) };
