@@ -290,13 +290,14 @@ impl System for Linux {
     }
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
-        !control::is_newly_filtered() && touched::seems_touched(addr, len, self.os_page_size())
+        touched::seems_touched(addr, len, self.os_page_size())
+    }
+
+    fn tells_what_is_resident(&self) -> bool {
+        control::may_ask_what_is_resident()
     }
 
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {
-        if control::is_newly_filtered() {
-            return len;
-        }
         let mut resident = 0;
         touched::each_run(addr, addr + len, self.os_page_size(), |from, to, is_resident| {
             resident += if is_resident { to - from } else { 0 };
@@ -309,7 +310,7 @@ impl System for Linux {
         const SPARSE_PART: usize = 4;
         let os_page = self.os_page_size();
         let mut resident = 0;
-        if (addr | len).is_multiple_of(os_page) && !control::is_newly_filtered() {
+        if (addr | len).is_multiple_of(os_page) && control::may_ask_what_is_resident() {
             touched::each_run(addr, addr + len, os_page, |from, to, is_resident| {
                 resident += if is_resident { to - from } else { 0 };
             });

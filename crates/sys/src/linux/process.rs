@@ -140,16 +140,18 @@ pub fn first_stack() -> usize {
     found
 }
 
-/// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave
-/// the process at its start.
+/// 64 bits that nobody outside can guess; before the kernel has gathered any, and once the program asked for a filter that might kill for the
+/// question, from what it gave the process at its start.
 pub fn random_bits() -> u64 {
     let _preserved = PreservedErrno::new();
     let mut bits = [0u8; 8];
-    let at = bits.as_mut_ptr().cast::<c_void>();
-    // SAFETY: eight writable bytes.
-    let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
-    if got == bits.len() as libc::c_long {
-        return u64::from_ne_bytes(bits);
+    if !super::control::filter_was_asked_for() {
+        let at = bits.as_mut_ptr().cast::<c_void>();
+        // SAFETY: eight writable bytes.
+        let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
+        if got == bits.len() as libc::c_long {
+            return u64::from_ne_bytes(bits);
+        }
     }
     let start = match auxiliary_value(libc::AT_RANDOM) {
         0 => 0,
