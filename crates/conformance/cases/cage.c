@@ -119,6 +119,15 @@ INNER(inner_first_request_in_the_cage) {
     _exit(0);
 }
 
+/* OpenSSH's server forbids its child to write to files, too: a message would end it. */
+INNER(inner_that_may_not_write) {
+    free(hide(malloc(100)));
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    allow_the_usual(1, 0);
+    work_for(0.1);
+}
+
 /* The filter is for the allocator's thread, too. */
 INNER(inner_with_all_threads) {
     work_for(0.3);
@@ -131,6 +140,7 @@ static void with(const char *added) {
     run_inner("inner_begun", add_option);
     run_inner("inner_first_request_in_the_cage", add_option);
     run_inner("inner_with_all_threads", add_option);
+    run_inner("inner_that_may_not_write", add_option);
 }
 
 static void with_directory(const char *name) {

@@ -159,6 +159,7 @@ pub fn filter_asked_for(all_threads: bool) -> bool {
         // SAFETY: nobody else has the block.
         unsafe { free(block) };
     }
+    crate::report::before_filter();
     // The files of the control cannot be taken away later.
     crate::control::at_exit();
     linux::control::note_filter_asked_for();

@@ -20,18 +20,26 @@ pub fn write_if_asked() {
     }
 }
 
-/// Says, once, what is not written at the end, if anything was to be. False.
+/// Whether [`say_that_none_comes`] may say so.
+static MAY_SAY: AtomicBool = AtomicBool::new(false);
+
+/// The program asks for a filter of its system calls: notes what cannot be asked later.
+pub(crate) fn before_filter() {
+    // OpenSSH's server forbids its child to write files, too.
+    MAY_SAY.store(linux::process::may_write_files(), Ordering::Relaxed);
+}
+
+/// Says, once, what is not written at the end, if anything was to be and the process may write. False.
 #[cold]
 #[inline(never)]
 pub(crate) fn say_that_none_comes() -> bool {
-    static SAID: AtomicBool = AtomicBool::new(false);
     let config = start::config();
     let asked = [
         (!config.report().is_empty(), " report"),
         (!config.heap_profile().is_empty(), " heap_profile"),
         (crate::debug::is_on() && crate::debug::leaks_are_wanted(), " debug_leaks"),
     ];
-    if asked.iter().any(|(asked, _)| *asked) && !start::is_lent() && !SAID.swap(true, Ordering::Relaxed) {
+    if asked.iter().any(|(asked, _)| *asked) && !start::is_lent() && MAY_SAY.swap(false, Ordering::Relaxed) {
         let mut text = FixedText::<160>::new();
         let _ = text.write_str("not written, since the program asked for a filter of its system calls:");
         for (_, name) in asked.iter().filter(|(asked, _)| *asked) {

@@ -83,6 +83,15 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     true
 }
 
+/// Whether the process may write to files at all. Where it may not, a message to a standard error that is a file would end it (SIGXFSZ).
+pub fn may_write_files() -> bool {
+    let _preserved = PreservedErrno::new();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is ours and of the type that the call fills.
+    let returned = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    returned != 0 || limit.rlim_cur != 0
+}
+
 /// Opens, or creates for the user alone, the file at `path`; a negative number when that cannot be.
 pub(super) fn open_file(path: &CStr, flags: c_int) -> c_int {
     const MODE: c_int = 0o600;
