@@ -154,10 +154,13 @@ pub fn filter_asked_for(all_threads: bool) -> bool {
         return false;
     }
     // What the first request takes is better called now; so a child of fork begins its own recording.
-    let block = malloc(1);
-    if !block.is_null() {
-        // SAFETY: nobody else has the block.
-        unsafe { free(block) };
+    // Not in a child of `_Fork` or `clone`, where locks may be held for ever.
+    if !start::is_started() || !start::is_borrowed() {
+        let block = malloc(1);
+        if !block.is_null() {
+            // SAFETY: nobody else has the block.
+            unsafe { free(block) };
+        }
     }
     crate::report::before_filter();
     // The files of the control cannot be taken away later.
