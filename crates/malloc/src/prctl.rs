@@ -54,39 +54,13 @@ const SEES_SECCOMP: bool = false;
 mod wrapped {
     //! # Safety
     //!
-    //! - P2: `NEXT` holds the address of the next definition of `syscall`, or of [`plain`], which does the same.
-    //! - P3: the system call's arguments are passed on as they came: six registers and a word of the stack.
+    //! - P2: the system call's arguments are passed on as they came: six registers and a word of the stack.
 
-    use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
-    use core::sync::atomic::{AtomicPtr, Ordering};
+    use core::ffi::{c_int, c_long, c_ulong, c_void};
 
-    use freestone_sys::linux::{self, Errno};
+    use freestone_sys::linux::Errno;
 
     pub(super) const SEES_SECCOMP: bool = true;
-
-    unsafe extern "C" {
-        fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
-    }
-
-    /// What makes the system call: the next definition, since others (libraries that lead a program through a proxy, or into another
-    /// time) wrap `syscall`, too.
-    static NEXT: AtomicPtr<c_void> = AtomicPtr::new(plain as *mut c_void);
-
-    /// Before the program starts. Where nobody loaded us dynamically there is no other definition.
-    extern "C" fn find() {
-        const AT_BASE: u64 = 7;
-        if linux::auxiliary_value(AT_BASE) != 0 {
-            // SAFETY: a terminated name; RTLD_NEXT is a handle that is always there.
-            let found = unsafe { dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
-            if !found.is_null() {
-                NEXT.store(found, Ordering::Relaxed);
-            }
-        }
-    }
-
-    #[used]
-    #[unsafe(link_section = ".init_array")]
-    static AT_START: extern "C" fn() = find;
 
     /// `syscall`, noting what leads to a filter of system calls.
     ///
@@ -98,10 +72,10 @@ mod wrapped {
         core::arch::naked_asm!(
             "cmp rdi, {number}",
             "je {seccomp}",
-            "jmp qword ptr [rip + {next}]",
+            "jmp {plain}",
             number = const libc::SYS_seccomp,
             seccomp = sym seccomp,
-            next = sym NEXT,
+            plain = sym plain,
         )
     }
 
@@ -139,11 +113,11 @@ mod wrapped {
         flags: c_ulong,
         program: *const c_void,
     ) -> c_long {
-        // SAFETY: P2: a function as libc declares it.
-        let next: unsafe extern "C" fn(c_long, ...) -> c_long =
-            unsafe { core::mem::transmute(NEXT.load(Ordering::Relaxed)) };
-        // SAFETY: P3; the kernel takes three arguments.
-        let call = || unsafe { next(number, operation, flags, program) };
+        type Call = unsafe extern "C" fn(c_long, c_ulong, c_ulong, *const c_void) -> c_long;
+        // SAFETY: P2: a function of as many words as the kernel takes of this call, and one more for its number.
+        let plain: Call = unsafe { core::mem::transmute(plain as unsafe extern "C" fn() -> c_long) };
+        // SAFETY: the caller's promise.
+        let call = || unsafe { plain(number, operation, flags, program) };
         let asks = match operation as u32 {
             libc::SECCOMP_SET_MODE_STRICT => true,
             libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),
