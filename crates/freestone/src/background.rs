@@ -57,6 +57,8 @@ static STATE: AtomicU8 = AtomicU8::new(ABSENT);
 static ALIVE: AtomicU32 = AtomicU32::new(0);
 /// Changes when the thread is to look at once.
 static WORD: AtomicU32 = AtomicU32::new(0);
+/// 1 while the thread may make calls that a filter of system calls might kill for.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 /// Where its memory begins, once there is any.
 static MEMORY: AtomicUsize = AtomicUsize::new(0);
 /// When there was something to look after for the first time.
@@ -85,6 +87,7 @@ pub(crate) fn allow(allow: bool) {
     ALLOWED.store(allow, Ordering::Relaxed);
     // Both ask the system what a sandbox may kill for.
     LEVELS.pages.ask_before_clearing(allow);
+    system::allow_questions(allow);
     if allow && STATE.compare_exchange(REFUSED, ABSENT, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         LEVELS.pages.watch().arm(1, FIRST_LOOK);
     }
@@ -160,6 +163,38 @@ pub(crate) fn forked_child() {
     }
 }
 
+/// The program asked for a filter for all threads: waits until the thread, which has seen that or will, makes only calls that are usual.
+/// Outside the gate. Takes as long as the thread waits for whoever uses the control, if that was open: up to a second.
+pub(crate) fn settle() {
+    // What a child of `_Fork` or `clone` has is a copy of its parent's.
+    if start::is_borrowed() {
+        return;
+    }
+    wake();
+    // Its end is a call, too.
+    let lives = || STATE.load(Ordering::Acquire) == STARTING || ALIVE.load(Ordering::Acquire) != 0;
+    while CALLS.load(Ordering::SeqCst) != 0 && lives() {
+        linux::futex_wait(&CALLS, 1, Some(1_000_000));
+    }
+}
+
+/// Whether the thread may make other calls than the usual ones, until [`rest_from_calls`].
+fn may_call() -> bool {
+    // SeqCst: either this sees the note that a filter was asked for, or `settle` sees this.
+    CALLS.store(1, Ordering::SeqCst);
+    let may = !system::filter_was_asked_for();
+    if !may {
+        rest_from_calls();
+    }
+    may
+}
+
+/// The thread makes no unusual calls until it asks [`may_call`].
+fn rest_from_calls() {
+    CALLS.store(0, Ordering::SeqCst);
+    futex_wake(&CALLS, 1);
+}
+
 /// Starts the thread if there is enough to do.
 fn consider() {
     let now = linux::monotonic_ns();
@@ -187,6 +222,7 @@ fn consider() {
     }
     LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);
     expect_company();
+    CALLS.store(1, Ordering::SeqCst);
     let started = start::may_have_threads() && start_thread();
     if started {
         LEVELS.pages.look_at_blocks();
@@ -195,6 +231,7 @@ fn consider() {
     let state = if started { RUNNING } else { REFUSED };
     let _ = STATE.compare_exchange(STARTING, state, Ordering::Release, Ordering::Relaxed);
     if !started {
+        rest_from_calls();
         leave_alone();
         control::give_up();
         LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
@@ -270,13 +307,14 @@ extern "C" fn body() {
     let mut barriers = BARRIERS.load(Ordering::Relaxed);
     let (mut quiet, mut looked_ns) = (0, 0);
     loop {
-        if powerless && control::is_wanted() {
+        let calls = may_call();
+        if calls && powerless && control::is_wanted() {
             // One with the user's rights takes over.
             return end(1);
         }
         let seen = WORD.load(Ordering::Acquire);
         barriers = barriers && accompany();
-        if pressure::is_felt() {
+        if calls && pressure::is_felt() {
             scavenge::press();
         }
         let now_ns = linux::monotonic_ns();
@@ -286,27 +324,32 @@ extern "C" fn body() {
             quiet = if scavenge::tick() { 0 } else { quiet + 1 };
         }
         // The history reads files, whose numbers must not be the program's.
-        if start::reporting() && linux::socket::own_descriptors() {
+        if calls && start::reporting() && linux::socket::own_descriptors() {
             history::tick(now_ns);
         }
-        control::serve(now_ns);
+        if calls {
+            control::serve(now_ns);
+        }
         if barriers {
             leave_alone();
         }
-        let wanted = is_wanted();
+        let wanted = calls && is_wanted();
         if (quiet < QUIET_LOOKS || wanted) && allowed() {
             let time_ns = if quiet < QUIET_LOOKS { scavenge::tick_ns() } else { control::TICK_NS };
-            if !control::wait(time_ns) {
+            if !calls || !control::wait(time_ns) {
+                rest_from_calls();
                 futex_wait(&WORD, seen, Some(time_ns));
             }
             continue;
         }
-        if !allowed() {
+        if calls && !allowed() {
             return end(FIRST_CALLS);
         }
-        if quiet < QUIET_LOOKS + 1 {
+        // Under a filter that came meanwhile it sleeps for ever: to end might be forbidden.
+        if !calls || quiet < QUIET_LOOKS + 1 {
             LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
-            futex_wait(&WORD, seen, Some(SLEEP_NS));
+            rest_from_calls();
+            futex_wait(&WORD, seen, calls.then_some(SLEEP_NS));
             // Woken or not, it looks once more.
             looked_ns = 0;
             quiet = if WORD.load(Ordering::Acquire) == seen { QUIET_LOOKS } else { 0 };

@@ -7,7 +7,7 @@
 
 use core::alloc::Layout;
 use freestone_base::{class_info, class_of, class_of_aligned};
-use freestone_sys::System;
+use freestone_sys::{System, linux};
 
 pub use crate::front::{aligned, aligned_fast, calloc, free, malloc, malloc_slow};
 #[cfg(target_arch = "x86_64")]
@@ -142,15 +142,46 @@ pub unsafe fn free_layout(block: *mut u8, layout: Layout) {
 /// To be called in a child of `vfork` before it can allocate: takes the thread's cache away, since the kernel
 /// does not protect the child's use of it.
 pub fn in_vfork_child() {
+    start::lend();
     crate::cache::cpu::forget_number();
 }
 
-/// To be called when the program asks the kernel for a filter of its system calls, or for what has to be asked for before one: from
-/// then on calls that a sandbox might kill for are left out where they can be.
-pub fn filter_asked_for() {
-    if !start::is_lent() {
-        freestone_sys::linux::control::note_filter_asked_for();
+/// To be called before the program asks the kernel for a filter of its system calls, for this thread or for `all_threads`: from then on
+/// calls that a sandbox might kill for are left out where they can be, unless [`filter_refused`] follows. False, and nothing done, in a child of
+/// `vfork`, whose memory is its parent's.
+pub fn filter_asked_for(all_threads: bool) -> bool {
+    if start::is_lent() {
+        return false;
     }
+    // What the first request takes is better called now; so a child of fork begins its own recording.
+    // Not in a child of `_Fork` or `clone`, where locks may be held for ever.
+    if !start::is_started() || !start::is_borrowed() {
+        let block = malloc(1);
+        if !block.is_null() {
+            // SAFETY: nobody else has the block.
+            unsafe { free(block) };
+        }
+    }
+    crate::report::before_filter();
+    // The files of the control cannot be taken away later.
+    crate::control::at_exit();
+    linux::control::note_filter_asked_for();
+    if all_threads {
+        crate::background::settle();
+    }
+    true
+}
+
+/// To be called when the kernel gave no filter after [`filter_asked_for`] returned true.
+pub fn filter_refused() {
+    linux::control::note_filter_refused();
+}
+
+/// Whether what options ask for at the process's end can be written. Not by one that asked for a filter of its system calls: it might be killed for
+/// opening a file, which is worse than a report that is missing. If one is, that is said, once.
+#[inline]
+pub fn may_write_at_end() -> bool {
+    !linux::control::filter_was_asked_for() || crate::report::say_that_none_comes()
 }
 
 /// The bytes that the block at this address holds; 0 for null and for what is none of ours. O(1).

@@ -8,7 +8,8 @@ use freestone_base::text::FixedText;
 use freestone_sys::linux;
 use freestone_sys::linux::control::NewFile;
 
-use crate::{gate, ledger, record, start};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::{gate, ledger, message, record, start};
 
 /// Writes the report if one was asked for, and ends the trace. Called as the process ends; harmless at any other time, and more than once.
 #[inline]
@@ -17,6 +18,36 @@ pub fn write_if_asked() {
     if start::report_may_be_wanted() {
         write();
     }
+}
+
+/// Whether [`say_that_none_comes`] may say so.
+static MAY_SAY: AtomicBool = AtomicBool::new(false);
+
+/// The program asks for a filter of its system calls: notes what cannot be asked later.
+pub(crate) fn before_filter() {
+    // OpenSSH's server forbids its child to write files, too.
+    MAY_SAY.store(linux::process::may_write_files(), Ordering::Relaxed);
+}
+
+/// Says, once, what is not written at the end, if anything was to be and the process may write. False.
+#[cold]
+#[inline(never)]
+pub(crate) fn say_that_none_comes() -> bool {
+    let config = start::config();
+    let asked = [
+        (!config.report().is_empty(), " report"),
+        (!config.heap_profile().is_empty(), " heap_profile"),
+        (crate::debug::is_on() && crate::debug::leaks_are_wanted(), " debug_leaks"),
+    ];
+    if asked.iter().any(|(asked, _)| *asked) && !start::is_lent() && MAY_SAY.swap(false, Ordering::Relaxed) {
+        let mut text = FixedText::<160>::new();
+        let _ = text.write_str("not written, since the program asked for a filter of its system calls:");
+        for (_, name) in asked.iter().filter(|(asked, _)| *asked) {
+            let _ = text.write_str(name);
+        }
+        message::say(&text);
+    }
+    false
 }
 
 /// A function of its own, so that its buffers take no stack where no report is wanted.

@@ -59,6 +59,8 @@ const AS_USUAL: u8 = 128;
 static CHECKING: AtomicBool = AtomicBool::new(false);
 /// The process that started the allocator, or the child of fork that has a copy. A child of `vfork` is another.
 static OWNER: AtomicI32 = AtomicI32::new(0);
+/// The last child of `vfork`, as far as that was seen.
+static LENT_TO: AtomicI32 = AtomicI32::new(0);
 static CONFIG: Lock<Config> = Lock::new(Config::DEFAULT);
 /// When the allocator started; kept for the report only.
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
@@ -349,14 +351,21 @@ pub(crate) fn tell(words: &str) {
     message::say(&text);
 }
 
-/// Whether this is a child of `vfork`: a thread of its would end with it, in the midst of its parent's memory.
+/// Whether this is a child of `vfork`, whose thread would end with it in the midst of its parent's memory, or a process that never saw our fork
+/// handlers.
 pub(crate) fn is_borrowed() -> bool {
     OWNER.load(Ordering::Relaxed) != linux::process_id()
 }
 
-/// The same, but false before the allocator started.
+/// Notes that this is a child of `vfork`, on its parent's memory.
+pub(crate) fn lend() {
+    LENT_TO.store(linux::process_id(), Ordering::Relaxed);
+}
+
+/// Whether this is a child of `vfork`; a child of `_Fork` or `clone`, which has a copy of the memory, is none. Where two threads have such
+/// children at once, one of them may not be known.
 pub(crate) fn is_lent() -> bool {
-    OWNER.load(Ordering::Relaxed) != 0 && is_borrowed()
+    LENT_TO.load(Ordering::Relaxed) == linux::process_id()
 }
 
 /// Whether the allocator may start a thread of its own here.

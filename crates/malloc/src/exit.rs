@@ -17,6 +17,9 @@ extern "C" fn at_end() {
 }
 
 fn last_things() {
+    if !freestone::raw::may_write_at_end() {
+        return;
+    }
     freestone::raw::write_report();
     freestone::raw::write_heap_profile();
     freestone::control::at_exit();

@@ -1,8 +1,9 @@
-//! `prctl`, wrapped: a program that puts itself under a filter of system calls is seen doing so.
+//! `prctl` and, where it is glibc's on x86-64, `syscall`, wrapped: a program that puts itself under a filter of system calls is seen doing so.
 //!
 //! A sandbox may kill for every call that it does not know, and allocators make some that others do not. Asking the kernel whether
-//! there is a filter is one of them: the server of OpenSSH, whose child cages itself before it talks to a stranger, lost it so. Without
-//! privileges a filter has to be preceded by `PR_SET_NO_NEW_PRIVS`, which libraries that make filters (libseccomp) set in any case.
+//! there is a filter is one of them: the server of OpenSSH, whose child cages itself before it talks to a stranger, lost it so. The kernel has
+//! two calls for filters: an option of `prctl`, and `seccomp`, which libc has no function for. A call without a program for the filter is a question what
+//! the kernel knows, and changes nothing.
 //!
 //! # Safety
 //!
@@ -10,6 +11,16 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_ulong};
+
+/// Makes the call with which the program asks for a filter, and has the allocator know before.
+fn ask<R>(all_threads: bool, call: impl FnOnce() -> R, refused: impl FnOnce(&R) -> bool) -> R {
+    let noted = freestone::raw::filter_asked_for(all_threads);
+    let result = call();
+    if noted && refused(&result) {
+        freestone::raw::filter_refused();
+    }
+    result
+}
 
 /// `prctl`, noting what leads to a filter of system calls.
 ///
@@ -23,9 +34,96 @@ pub unsafe extern "C" fn prctl(
     fourth: c_ulong,
     fifth: c_ulong,
 ) -> c_int {
-    if matches!(option, libc::PR_SET_NO_NEW_PRIVS | libc::PR_SET_SECCOMP) {
-        freestone::raw::filter_asked_for();
-    }
     // SAFETY: P1, and the caller's promise.
-    unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int }
+    let call = || unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int };
+    let asks = match option {
+        libc::PR_SET_SECCOMP => second != c_ulong::from(libc::SECCOMP_MODE_FILTER) || third != 0,
+        // Where `seccomp` is not seen, what has to come before it without privileges.
+        libc::PR_SET_NO_NEW_PRIVS => !SEES_SECCOMP && second == 1,
+        _ => false,
+    };
+    if asks { ask(false, call, |&result| result != 0) } else { call() }
+}
+
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+use wrapped::SEES_SECCOMP;
+#[cfg(not(all(target_arch = "x86_64", target_env = "gnu")))]
+const SEES_SECCOMP: bool = false;
+
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod wrapped {
+    //! # Safety
+    //!
+    //! - P2: the system call's arguments are passed on as they came: six registers and a word of the stack.
+
+    use core::ffi::{c_int, c_long, c_ulong, c_void};
+
+    use freestone_sys::linux::Errno;
+
+    pub(super) const SEES_SECCOMP: bool = true;
+
+    /// `syscall`, noting what leads to a filter of system calls.
+    ///
+    /// # Safety
+    /// As the kernel's call with this number.
+    #[unsafe(no_mangle)]
+    #[unsafe(naked)]
+    pub unsafe extern "C" fn syscall() -> c_long {
+        core::arch::naked_asm!(
+            "cmp rdi, {number}",
+            "je {seccomp}",
+            "jmp {plain}",
+            number = const libc::SYS_seccomp,
+            seccomp = sym seccomp,
+            plain = sym plain,
+        )
+    }
+
+    /// The system call itself, as libc makes it.
+    #[unsafe(naked)]
+    unsafe extern "C" fn plain() -> c_long {
+        core::arch::naked_asm!(
+            "mov rax, rdi",
+            "mov rdi, rsi",
+            "mov rsi, rdx",
+            "mov rdx, rcx",
+            "mov r10, r8",
+            "mov r8, r9",
+            "mov r9, qword ptr [rsp + 8]",
+            "syscall",
+            "cmp rax, -4095",
+            "jae 2f",
+            "ret",
+            "2:",
+            "mov edi, eax",
+            "jmp {failed}",
+            failed = sym failed,
+        )
+    }
+
+    /// Sets `errno` for a call that failed with `-error`.
+    extern "C" fn failed(error: c_int) -> c_long {
+        Errno(-error).set();
+        -1
+    }
+
+    extern "C" fn seccomp(
+        number: c_long,
+        operation: c_ulong,
+        flags: c_ulong,
+        program: *const c_void,
+    ) -> c_long {
+        type Call = unsafe extern "C" fn(c_long, c_ulong, c_ulong, *const c_void) -> c_long;
+        // SAFETY: P2: a function of as many words as the kernel takes of this call, and one more for its number.
+        let plain: Call = unsafe { core::mem::transmute(plain as unsafe extern "C" fn() -> c_long) };
+        // SAFETY: the caller's promise.
+        let call = || unsafe { plain(number, operation, flags, program) };
+        let asks = match operation as u32 {
+            libc::SECCOMP_SET_MODE_STRICT => true,
+            libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),
+            _ => false,
+        };
+        let all_threads = flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0;
+        if asks { super::ask(all_threads, call, |&result| result < 0) } else { call() }
+    }
 }

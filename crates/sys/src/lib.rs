@@ -131,6 +131,11 @@ pub trait System: Sync {
         false
     }
 
+    /// Whether the system may be asked what is resident.
+    fn tells_what_is_resident(&self) -> bool {
+        true
+    }
+
     /// Bytes of a mapped range of whole OS pages that are resident; all where the system does not tell. What is not may lie in swap space.
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {
         let _ = addr;
@@ -210,6 +215,10 @@ impl<S: System> System for &S {
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
         (**self).seems_touched(addr, len)
+    }
+
+    fn tells_what_is_resident(&self) -> bool {
+        (**self).tells_what_is_resident()
     }
 
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {

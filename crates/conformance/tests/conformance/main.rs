@@ -29,7 +29,7 @@ const SETTINGS: [Setting; 5] = [
 ];
 
 /// Programs that make sense when linked statically.
-const STATIC_PROGRAMS: [&str; 9] = [
+const STATIC_PROGRAMS: [&str; 10] = [
     "rules_malloc",
     "rules_realloc",
     "rules_aligned",
@@ -39,6 +39,7 @@ const STATIC_PROGRAMS: [&str; 9] = [
     "start_and_end",
     "cxx_new",
     "fork",
+    "cage",
 ];
 
 const BUGS: usize = 15;

@@ -461,18 +461,25 @@ pub(crate) fn stops_at_once() -> bool {
     REGISTERED.load(Ordering::Relaxed) || one_thread()
 }
 
-/// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them.
+/// Runs `work` while no thread uses any region; `None` when the kernel cannot stop them, or may not be asked to (and there are other
+/// threads than the calling one).
 pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     let _alone = STOP.lock();
     let real = REAL.load(Ordering::Relaxed);
-    if real.is_null() || !linux::membarrier_register_rseq() {
+    if real.is_null() {
         return None;
     }
-    REGISTERED.store(true, Ordering::Relaxed);
+    let stops_others = linux::membarrier_register_rseq();
+    // The program's only thread is in no sequence, being here, and nobody else uses a cache. The allocator's own thread is another.
+    let is_alone = one_thread() && !tls::current().is_cacheless();
+    if !stops_others && !is_alone {
+        return None;
+    }
+    REGISTERED.fetch_or(stops_others, Ordering::Relaxed);
     let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
     HOT.regions.store(zeros, Ordering::SeqCst);
     yard::close();
-    let result = linux::membarrier_private_rseq(None).then(work);
+    let result = (!stops_others || linux::membarrier_private_rseq(None)).then(work);
     yard::open();
     HOT.regions.store(real, Ordering::Release);
     result

@@ -179,14 +179,14 @@ impl Report {
 
     /// What the program does at this moment, and where.
     pub(super) fn present(mut self, what: &str) -> Report {
-        let _ = writeln!(self.out, "    {what} by thread {}:", linux::thread_id());
+        let _ = writeln!(self.out, "    {what} by thread {}:", linux::debugging::thread_id());
         self.out.stack(&Stack::now());
         self
     }
 
     /// Where the access is.
     pub(super) fn access(mut self, access: &Access) -> Report {
-        let _ = writeln!(self.out, "    accessed by thread {}:", linux::thread_id());
+        let _ = writeln!(self.out, "    accessed by thread {}:", linux::debugging::thread_id());
         self.out.stack(&Stack::of_access(access));
         self
     }

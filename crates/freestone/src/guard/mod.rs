@@ -115,6 +115,8 @@ fn begin(mean: u64) {
     if mean > 0 {
         CAN_GUARD.store(crate::harden::can_guard(system), Ordering::Relaxed);
         linux::fault::look_at_faults(crate::harden::on_access, true);
+        // Every watched block notes whose it is.
+        linux::debugging::learn_thread_ids();
     }
     observe::set(Observer::Guard, mean);
 }

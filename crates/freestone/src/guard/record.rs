@@ -34,7 +34,7 @@ pub(super) struct Moment {
 impl Moment {
     /// Notes the calling thread and its stack.
     pub(super) fn note(&self, frames: &[usize]) {
-        self.thread.store(linux::thread_id() as u32, Ordering::Relaxed);
+        self.thread.store(linux::debugging::thread_id() as u32, Ordering::Relaxed);
         for (place, &frame) in self.frames.iter().zip(frames) {
             place.store(frame, Ordering::Relaxed);
         }

@@ -82,7 +82,7 @@ pub(crate) fn tell_access(kind: Kind, access: &Access, block: Result<(usize, usi
     message::say(&line);
     let mut frames = [0; STACK];
     let count = stack::capture_access(access, &mut frames);
-    tell_stack("here", linux::thread_id() as u32, &frames[..count]);
+    tell_stack("here", linux::debugging::thread_id() as u32, &frames[..count]);
 }
 
 fn begin_line(line: &mut impl Write, kind: Kind, at: usize, write: Option<bool>) -> core::fmt::Result {
@@ -98,7 +98,7 @@ fn tell(kind: Kind, record: &Record, at: usize, write: Option<bool>, frames: &[u
     let _ = begin_line(&mut line, kind, at, write);
     let _ = place(&mut line, record.addr(), record.size(), at);
     message::say(&line);
-    tell_stack("here", linux::thread_id() as u32, frames);
+    tell_stack("here", linux::debugging::thread_id() as u32, frames);
     tell_moment("allocated", &record.allocated);
     if record.state() == FREED {
         tell_moment("freed", &record.freed);

@@ -243,10 +243,11 @@ impl<S: System> PageHeap<S> {
     }
 
     /// Whether the heap is used all over just below a piece: of the last piece but one, whose blocks have been in use for a while, half
-    /// is resident. Where it is huge already it is, so this tells until the first are made.
+    /// is resident. Where it is huge already it is, so this tells until the first are made. Where nobody may be asked, no.
     fn is_dense_below(&self, piece: usize) -> bool {
         let bytes = PIECE * PAGE_SIZE;
-        self.system.resident_bytes((piece - 2 * PIECE) * PAGE_SIZE, bytes) >= bytes / 2
+        self.system.tells_what_is_resident()
+            && self.system.resident_bytes((piece - 2 * PIECE) * PAGE_SIZE, bytes) >= bytes / 2
     }
 
     /// The same of a large block with guards behind its first `bytes` bytes: the pieces that lie in those as a whole. What guarded them

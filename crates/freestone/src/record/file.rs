@@ -48,6 +48,10 @@ impl State {
     fn create(&self) -> bool {
         let config = start::config();
         let directory = core::str::from_utf8(config.record()).unwrap_or(".");
+        if control::filter_was_asked_for() {
+            tell(format_args!("no calls are recorded: the program asked for a filter of its system calls"));
+            return false;
+        }
         let key = linux::random_bits() | 1;
         let mut path = FixedText::<600>::new();
         let _ = write!(path, "{directory}/{}-{key:016x}.part\0", linux::process_id());

@@ -228,7 +228,7 @@ impl Body {
         let (number, is_new) = state.number_of(pointer, thread);
         (self.pointer, self.thread) = (pointer, number);
         if is_new {
-            self.put(state, Op::ThreadStart { tid: linux::thread_id() as u32 });
+            self.put(state, Op::ThreadStart { tid: linux::debugging::thread_id() as u32 });
         }
     }
 

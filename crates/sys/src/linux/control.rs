@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 /// Ends the process by SIGABRT.
 pub fn abort() -> ! {
@@ -34,8 +34,11 @@ fn system_call_filter() -> u8 {
 static FILTER: AtomicU8 = AtomicU8::new(NOT_NOTED);
 const NOT_NOTED: u8 = u8::MAX;
 
-/// Whether the program asked for a filter itself, where that was seen.
-static ASKED_FOR: AtomicBool = AtomicBool::new(false);
+/// How many filters the program asked for itself, where that was seen.
+static ASKED_FOR: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the system may be asked what is resident, and how system calls are filtered.
+static QUESTIONS: AtomicBool = AtomicBool::new(true);
 
 /// Notes how system calls are filtered, for [`is_newly_filtered`].
 pub fn note_filter() {
@@ -47,19 +50,40 @@ pub fn note_filter() {
 /// Notes that the program asks for a filter. From then on nothing is called that a filter might kill for and that can be done without:
 /// not even the question whether there is one.
 pub fn note_filter_asked_for() {
-    ASKED_FOR.store(true, Ordering::Relaxed);
+    // SeqCst: see `background::enter_cage`, which looks afterwards whether a thread is in the midst of such calls.
+    ASKED_FOR.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Notes that the kernel did not give what [`note_filter_asked_for`] noted.
+pub fn note_filter_refused() {
+    ASKED_FOR.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Whether the program asked for a filter, as far as that was seen. Makes no system call.
 pub fn filter_was_asked_for() -> bool {
-    ASKED_FOR.load(Ordering::Relaxed)
+    ASKED_FOR.load(Ordering::SeqCst) != 0
+}
+
+/// Allows questions about what is resident and how system calls are filtered, or forbids them.
+pub fn allow_questions(allow: bool) {
+    QUESTIONS.store(allow, Ordering::Relaxed);
+}
+
+/// Whether the system may be asked what is resident (`mincore`): unless that was forbidden, and where system calls are not filtered. A
+/// filter that was there before the program may kill for it just as well: few programs ask that themselves.
+pub fn may_ask_what_is_resident() -> bool {
+    let noted = FILTER.load(Ordering::Relaxed);
+    QUESTIONS.load(Ordering::Relaxed)
+        && !filter_was_asked_for()
+        && (noted == NOT_NOTED || (noted == 0 && system_call_filter() == 0))
 }
 
 /// Whether system calls are filtered otherwise than when that was noted: by a sandbox that may kill for a call that the program does not
-/// make itself.
+/// make itself. Where questions are forbidden, as far as that is known without one.
 pub fn is_newly_filtered() -> bool {
     let noted = FILTER.load(Ordering::Relaxed);
-    filter_was_asked_for() || (noted != NOT_NOTED && noted != system_call_filter())
+    let may_ask = noted != NOT_NOTED && QUESTIONS.load(Ordering::Relaxed);
+    filter_was_asked_for() || (may_ask && noted != system_call_filter())
 }
 
 /// Gives up, for the calling thread alone, every capability and the right to gain any; with `user`, also being root: it becomes

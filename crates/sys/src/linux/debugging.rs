@@ -102,9 +102,11 @@ pub fn learn_thread_ids() {
     }
 }
 
-/// The kernel's number of this thread. In a child of a bare `clone`, its parent's.
+/// The kernel's number of this thread. In a child of a bare `clone`, its parent's. 0 where a system call would be needed for it and the program
+/// asked for a filter that might kill for that.
 pub fn thread_id() -> i32 {
     match THREAD_ID_AT.load(Ordering::Relaxed) {
+        0 if super::control::filter_was_asked_for() => 0,
         0 => super::thread_id(),
         #[cfg(target_arch = "x86_64")]
         at => thread_word(at) as i32,
@@ -169,8 +171,12 @@ pub fn read_memory(addr: usize, into: &mut [u8]) -> usize {
     got.max(0) as usize
 }
 
-/// Appends to the file at `path`, which ends with a NUL and is made if it is not there; false when that cannot be.
+/// Appends to the file at `path`, which ends with a NUL and is made if it is not there; false when that cannot be, and where the
+/// program asked for a filter of its system calls.
 pub fn append(path: &[u8], bytes: &[u8]) -> bool {
+    if super::control::filter_was_asked_for() {
+        return false;
+    }
     let _preserved = PreservedErrno::new();
     let Ok(path) = core::ffi::CStr::from_bytes_until_nul(path) else { return false };
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_CLOEXEC;

@@ -292,13 +292,14 @@ impl System for Linux {
     }
 
     fn seems_touched(&self, addr: usize, len: usize) -> bool {
-        !control::is_newly_filtered() && touched::seems_touched(addr, len, self.os_page_size())
+        touched::seems_touched(addr, len, self.os_page_size())
+    }
+
+    fn tells_what_is_resident(&self) -> bool {
+        control::may_ask_what_is_resident()
     }
 
     fn resident_bytes(&self, addr: usize, len: usize) -> usize {
-        if control::is_newly_filtered() {
-            return len;
-        }
         let mut resident = 0;
         touched::each_run(addr, addr + len, self.os_page_size(), |from, to, is_resident| {
             resident += if is_resident { to - from } else { 0 };
@@ -312,7 +313,7 @@ impl System for Linux {
         let (os_page, end) = (self.os_page_size(), addr + len);
         // What is resident from the beginning on was used by the last block, and will be by this one.
         let (mut resident, mut written_end) = (0, addr);
-        if (addr | len).is_multiple_of(os_page) && !control::is_newly_filtered() {
+        if (addr | len).is_multiple_of(os_page) && control::may_ask_what_is_resident() {
             touched::each_run(addr, end, os_page, |from, to, is_resident| {
                 if is_resident {
                     resident += to - from;

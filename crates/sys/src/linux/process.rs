@@ -83,6 +83,15 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     true
 }
 
+/// Whether the process may write to files at all. Where it may not, a message to a standard error that is a file would end it (SIGXFSZ).
+pub fn may_write_files() -> bool {
+    let _preserved = PreservedErrno::new();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is ours and of the type that the call fills.
+    let returned = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    returned != 0 || limit.rlim_cur != 0
+}
+
 /// Opens, or creates for the user alone, the file at `path`; a negative number when that cannot be.
 pub(super) fn open_file(path: &CStr, flags: c_int) -> c_int {
     const MODE: c_int = 0o600;
@@ -140,16 +149,18 @@ pub fn first_stack() -> usize {
     found
 }
 
-/// 64 bits that nobody outside can guess; before the kernel has gathered any, from what it gave
-/// the process at its start.
+/// 64 bits that nobody outside can guess; before the kernel has gathered any, and once the program asked for a filter that might kill for the
+/// question, from what it gave the process at its start.
 pub fn random_bits() -> u64 {
     let _preserved = PreservedErrno::new();
     let mut bits = [0u8; 8];
-    let at = bits.as_mut_ptr().cast::<c_void>();
-    // SAFETY: eight writable bytes.
-    let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
-    if got == bits.len() as libc::c_long {
-        return u64::from_ne_bytes(bits);
+    if !super::control::filter_was_asked_for() {
+        let at = bits.as_mut_ptr().cast::<c_void>();
+        // SAFETY: eight writable bytes.
+        let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
+        if got == bits.len() as libc::c_long {
+            return u64::from_ne_bytes(bits);
+        }
     }
     let start = match auxiliary_value(libc::AT_RANDOM) {
         0 => 0,

@@ -28,8 +28,11 @@ pub(super) fn beginning<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8
 pub struct ReadFile(Descriptor);
 
 impl ReadFile {
-    /// Opens the file; `None` when that cannot be.
+    /// Opens the file; `None` when that cannot be, and where the program asked for a filter of its system calls.
     pub fn open(path: &CStr) -> Option<ReadFile> {
+        if super::control::filter_was_asked_for() {
+            return None;
+        }
         let _preserved = PreservedErrno::new();
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         // SAFETY: a terminated string that outlives the call.

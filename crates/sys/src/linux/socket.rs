@@ -22,7 +22,9 @@ static APART: AtomicI32 = AtomicI32::new(0);
 
 /// Writes to the standard error of the program, whichever thread calls.
 pub fn write_message(bytes: &[u8]) {
-    if APART.load(Ordering::Relaxed) == super::thread_id() {
+    let apart = APART.load(Ordering::Relaxed);
+    // A thread with descriptors of its own has nothing to say once the program asked for a filter.
+    if apart != 0 && !super::control::filter_was_asked_for() && apart == super::thread_id() {
         write_to_standard_error(bytes);
     } else {
         super::write_all(2, bytes);

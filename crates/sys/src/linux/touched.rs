@@ -5,6 +5,7 @@
 //! `mincore` gets a range of whole OS pages, of which it only tells, and a local buffer with a byte for each.
 #![allow(unsafe_code)]
 
+use super::control::may_ask_what_is_resident;
 use super::errno::PreservedErrno;
 use super::shared::outcome;
 
@@ -12,8 +13,11 @@ use super::shared::outcome;
 const AT_ONCE: usize = 1024;
 
 /// The end of the last OS page between `start` and `end` that is resident; `start` where none is. `page` is the size of an OS
-/// page. Where the system does not tell, `end`. O(pages behind it).
+/// page. Where the system does not tell, or may not be asked, `end`. O(pages behind it).
 pub fn touched_end(start: usize, end: usize, page: usize) -> usize {
+    if !may_ask_what_is_resident() {
+        return end;
+    }
     let _preserved = PreservedErrno::new();
     let first = start / page * page;
     let mut until = end.next_multiple_of(page);
@@ -35,9 +39,16 @@ pub fn touched_end(start: usize, end: usize, page: usize) -> usize {
 }
 
 /// Calls `visit` for each run of OS pages between `start` and `end`, both multiples of `page`, that are all resident or all
-/// not, in order, with its start, its end and which. Where the system does not tell, all are. What is not resident may lie in
+/// not, in order, with its start, its end and which. Where the system does not tell, or may not be asked, all are. What is not resident may lie in
 /// swap space. O(pages).
 pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usize, usize, bool)) {
+    if !may_ask_what_is_resident() {
+        let whole = (end - start) / page * page;
+        if whole > 0 {
+            visit(start, start + whole, true);
+        }
+        return;
+    }
     let _preserved = PreservedErrno::new();
     let mut resident = [0u8; AT_ONCE];
     let mut from = start;
@@ -57,9 +68,12 @@ pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usi
 }
 
 /// Whether a mapped range of whole OS pages seems to have been touched all over: whether the pages are resident that one looks at, evenly
-/// spread. Where the system does not tell, no. O(1).
+/// spread. Where the system does not tell, or may not be asked, no. O(1).
 pub fn seems_touched(start: usize, len: usize, page: usize) -> bool {
     const LOOKS: usize = 8;
+    if !may_ask_what_is_resident() {
+        return false;
+    }
     let _preserved = PreservedErrno::new();
     let step = len / LOOKS;
     (0..LOOKS).all(|look| {

@@ -1,0 +1,310 @@
+/* Programs that put themselves under a filter of system calls which kills for all that is not usual, in every mode. */
+#include "conformance.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* What the allocator calls in any case, and what the programs here need. */
+static const int usual[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getpid,
+                            SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_write, SYS_exit_group};
+
+/* From now on any other call kills: of this thread, or with SECCOMP_FILTER_FLAG_TSYNC of all. By either of the kernel's calls. */
+static void allow_the_usual(int by_prctl, unsigned flags) {
+    struct sock_filter filter[COUNT_OF(usual) + 3];
+    unsigned n = 0;
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (unsigned i = 0; i < COUNT_OF(usual); i++)
+        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)usual[i], COUNT_OF(usual) - i, 0);
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {(unsigned short)n, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) skip("no filters for system calls here");
+    long failed = by_prctl ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)
+                           : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (failed) skip("no filters for system calls here");
+}
+
+/* A system call that nobody but the kernel sees; -1 where that is not possible. */
+static long unseen_call(long number, long first, long second, const void *third) {
+    long result = -1;
+#ifdef __x86_64__
+    register long fourth __asm__("r10") = 0;
+    register long fifth __asm__("r8") = 0;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(first), "S"(second), "d"(third), "r"(fourth), "r"(fifth)
+                     : "rcx", "r11", "memory");
+#else
+    (void)number, (void)first, (void)second, (void)third;
+#endif
+    return result;
+}
+
+/* From now on a call of this number kills, in this process and what it becomes, and nobody saw us ask for it. */
+static void kill_for(int number) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {COUNT_OF(filter), filter};
+    if (unseen_call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, NULL) != 0 ||
+        unseen_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+        skip("no filters for system calls here");
+}
+
+enum { STEP = 5000 };
+
+/* Fills and frees so many bytes in small blocks. */
+static void fill_and_free(size_t bytes) {
+    void *list = NULL;
+    for (size_t taken = 0; taken < bytes; taken += STEP) {
+        void **block = (void **)hide(malloc(STEP));
+        CHECK(block);
+        memset(block, 1, STEP);
+        *block = list;
+        list = block;
+    }
+    while (list) {
+        void *next = *(void **)list;
+        free(list);
+        list = next;
+    }
+}
+
+/* Blocks of all kinds come and go. */
+static void work_for(double seconds) {
+    for (double until = seconds_now() + seconds; seconds_now() < until;) {
+        fill_and_free(16 * MIB);
+        for (size_t size = 64 * KIB; size <= 16 * MIB; size *= 2) {
+            char *block = hide(malloc(size));
+            memset(block, 1, size);
+            block = hide(realloc(block, size + size / 2));
+            free(block);
+            block = hide(calloc(1, size));
+            CHECK(block && block[0] == 0 && block[size - 1] == 0);
+            memset(block, 1, size);
+            free(block);
+        }
+        for (size_t size = 1; size < 3000; size += 37) free(memset(hide(malloc(size)), 3, size));
+        free(hide(aligned_alloc(2 * MIB, 2 * MIB)));
+        CHECK(!hide(malloc(opaque((size_t)1 << 46))));
+        usleep(20000);
+    }
+}
+
+static const char *option;
+
+static void add_option(void) {
+    char conf[512];
+    const char *now = getenv("FREESTONE_CONF");
+    snprintf(conf, sizeof conf, "%s,%s", now ? now : "cache:auto", option);
+    setenv("FREESTONE_CONF", conf, 1);
+}
+
+INNER(inner_begun) {
+    free(hide(malloc(100)));
+    allow_the_usual(1, 0);
+    work_for(0.3);
+}
+
+INNER(inner_first_request_in_the_cage) {
+    allow_the_usual(0, 0);
+    work_for(0.3);
+    _exit(0);
+}
+
+/* OpenSSH's server forbids its child to write to files, too: a message would end it. */
+INNER(inner_that_may_not_write) {
+    free(hide(malloc(100)));
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0);
+    allow_the_usual(1, 0);
+    work_for(0.1);
+}
+
+/* The filter is for the allocator's thread, too. */
+INNER(inner_with_all_threads) {
+    work_for(0.3);
+    allow_the_usual(0, SECCOMP_FILTER_FLAG_TSYNC);
+    work_for(1.2);
+}
+
+static void with(const char *added) {
+    option = added;
+    run_inner("inner_begun", add_option);
+    run_inner("inner_first_request_in_the_cage", add_option);
+    run_inner("inner_with_all_threads", add_option);
+}
+
+static void with_directory(const char *name) {
+    char directory[] = "/tmp/conformance-cage.XXXXXX", added[100], rm[100];
+    CHECK(mkdtemp(directory));
+    snprintf(added, sizeof added, "%s:%s", name, directory);
+    with(added);
+    run_inner("inner_that_may_not_write", add_option);
+    snprintf(rm, sizeof rm, "rm -r %s", directory);
+    CHECK(system(rm) == 0);
+}
+
+CASE_FREESTONE(a_cage) { with("background:1"); }
+CASE_FREESTONE(a_cage_without_a_thread) { with("background:0"); }
+CASE_FREESTONE(a_cage_hardened) { with("harden:1"); }
+CASE_FREESTONE(a_cage_with_guards) { with("guard:1"); }
+CASE_FREESTONE(a_cage_with_the_control_open) { with("control:1"); }
+CASE_FREESTONE(a_cage_in_debug_mode) {
+    with("debug:1");
+    run_inner("inner_that_may_not_write", add_option);
+}
+CASE_FREESTONE(a_cage_under_a_profile) { with_directory("heap_profile"); }
+CASE_FREESTONE(a_cage_with_a_report) { with_directory("report"); }
+CASE_FREESTONE(a_cage_and_a_recording) { with_directory("record"); }
+CASE_FREESTONE(a_cage_and_a_report_of_refusals) { with("oom_report:1"); }
+CASE_FREESTONE(a_cage_under_pressure) { with("pressure:1"); }
+
+/* The allocator's thread does not even end. */
+static void rest_in_a_cage(void) {
+    work_for(0.5);
+    allow_the_usual(0, SECCOMP_FILTER_FLAG_TSYNC);
+    sleep_milliseconds(7000);
+    work_for(0.3);
+}
+
+CASE_FREESTONE(a_cage_outlasts_the_thread) { in_child(rest_in_a_cage); }
+
+static void work_in_a_cage(void) {
+    allow_the_usual(1, 0);
+    work_for(0.3);
+}
+
+static void reap_caged(pid_t child) {
+    CHECK(child >= 0);
+    if (child == 0) {
+        work_in_a_cage();
+        _exit(0);
+    }
+    reap(child);
+}
+
+CASE_FREESTONE(children_in_cages) {
+    work_for(0.5);
+    reap_caged(fork());
+    reap_caged(_Fork());
+    reap_caged((pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+}
+
+/* Idle memory still goes back without a call. */
+static void memory_goes_back(void) {
+    free(hide(malloc(100)));
+    size_t before = resident_kib();
+    fill_and_free(64 * MIB);
+    for (double until = seconds_now() + 5; resident_kib() > before + 6 * KIB && seconds_now() < until;) sleep_milliseconds(20);
+    CHECK_THAT(resident_kib() <= before + 6 * KIB, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+/* What is no filter changes nothing: what comes before one, questions what the kernel knows, and requests that it refuses. */
+CASE_FREESTONE(no_cage_and_memory_goes_back) {
+    struct sock_filter nonsense = {0xffff, 0, 0, 0};
+    struct sock_fprog program = {1, &nonsense};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && (errno == EFAULT || errno == EINVAL));
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == -1 && (errno == EFAULT || errno == ENOSYS));
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == -1);
+    memory_goes_back();
+}
+
+/* The parent is not caged. */
+CASE_FREESTONE(a_child_of_vfork_in_a_cage) {
+    free(hide(malloc(100)));
+    pid_t child = vfork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        allow_the_usual(1, 0);
+        _exit(0);
+    }
+    reap(child);
+    memory_goes_back();
+}
+
+/* Before a request is refused, what the cache of the only thread holds serves it. */
+INNER(inner_limited) {
+    enum { BLOCKS = 400000 };
+    void **blocks = hide(malloc(BLOCKS * sizeof(void *)));
+    allow_the_usual(1, 0);
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = hide(malloc(i % 10 ? 100 : i % 2000 + 1));
+        CHECK(blocks[i]);
+    }
+    /* Each slab is held by a block that is freed late. */
+    for (int start = 0; start < 97; start++)
+        for (int i = start; i < BLOCKS; i += 97) free(blocks[i]);
+    void *most = hide(malloc(292 * MIB));
+    CHECK(most);
+    free(most);
+    free(blocks);
+}
+
+CASE_FREESTONE(a_cage_and_a_hard_limit) {
+    option = "limit_hard:300M";
+    run_inner("inner_limited", add_option);
+}
+
+/* Under a filter that was there before the program. */
+static void no_questions(void) { kill_for(SYS_mincore); }
+
+INNER(inner_calloc) {
+    for (int i = 0; i < 5; i++) {
+        free(memset(hide(malloc(MIB)), 1, MIB));
+        char *block = hide(calloc(1, MIB));
+        CHECK(block[77] == 0);
+        free(block);
+    }
+    work_for(0.5);
+    fill_and_free(60 * MIB);
+}
+
+static void no_questions_hardened(void) {
+    option = "harden:1";
+    add_option();
+    no_questions();
+}
+
+CASE_FREESTONE(a_cage_that_was_there_before) {
+    run_inner("inner_calloc", no_questions);
+    run_inner("inner_calloc", no_questions_hardened);
+}
+
+/* Where nobody sees the filter come, and questions are forbidden, there are none. */
+INNER(inner_unseen) {
+    free(hide(malloc(100)));
+    kill_for(SYS_mincore);
+    kill_for(SYS_prctl);
+    fill_and_free(100 * MIB);
+    work_for(0.5);
+}
+
+CASE_FREESTONE(a_cage_that_nobody_sees) {
+    option = "background:0";
+    run_inner("inner_unseen", add_option);
+}
+
+/* `syscall` is ours, and passes six arguments on. */
+CASE_FREESTONE(other_system_calls_are_as_ever) {
+    char path[] = "/tmp/conformance-cage.XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0 && unlink(path) == 0 && ftruncate(file, 3 * 4096) == 0 && pwrite(file, "third", 5, 2 * 4096) == 5);
+    long at = syscall(SYS_mmap, 0L, 4096L, (long)PROT_READ, (long)MAP_PRIVATE, (long)file, 2 * 4096L);
+    CHECK(at > 0 && memcmp((void *)at, "third", 5) == 0);
+    CHECK(syscall(SYS_munmap, at, 4096L) == 0);
+    errno = 0;
+    CHECK(syscall(SYS_close, 123456L) == -1 && errno == EBADF);
+    CHECK(syscall(SYS_getpid) == getpid());
+    CHECK(close(file) == 0);
+}
