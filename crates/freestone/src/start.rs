@@ -11,7 +11,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, guard, harden, ledger, merged, message, profile, record};
+use crate::{background, debug, gate, guard, harden, ledger, merged, message, profile, record};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -283,7 +283,7 @@ fn start() {
 #[cold]
 #[inline(never)]
 fn begin_instruments(config: &Config, mode: Mode) -> u8 {
-    let debug = config.debug && crate::debug::begin(config.report());
+    let debug = config.debug && debug::begin(config.report());
     if config.debug && !debug {
         tell("debug:1 cannot take effect here (no room for its addresses)");
     }
@@ -372,6 +372,9 @@ pub(crate) fn forked_child() {
     OWNER.store(linux::process_id(), Ordering::Relaxed);
     background::forked_child();
     crate::control::forked_child();
+    if debugging() {
+        debug::forked_child();
+    }
     if PROCESS.load(Ordering::Relaxed) != 0 {
         mark_process();
     }
