@@ -358,7 +358,11 @@ pub(crate) fn is_lent() -> bool {
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;
-    background::allowed() && linux::auxiliary_value(AT_SECURE) == 0 && !control::is_newly_filtered()
+    background::allowed()
+        && linux::auxiliary_value(AT_SECURE) == 0
+        && !control::is_newly_filtered()
+        // Its thread could not give up what it has.
+        && !(control::may_kill_a_service() && control::is_privileged())
 }
 
 /// Before a fork, when nobody is inside.

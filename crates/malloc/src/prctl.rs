@@ -27,5 +27,5 @@ pub unsafe extern "C" fn prctl(
         freestone::raw::filter_asked_for();
     }
     // SAFETY: P1, and the caller's promise.
-    unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int }
+    unsafe { freestone_sys::linux::control::prctl_with(option, [second, third, fourth, fifth]) }
 }

@@ -1,4 +1,4 @@
-//! Linux, through libc's thin wrappers: none of those used here allocates.
+//! Linux: memory by libc's thin wrappers, of which none used here allocates; all else by the kernel itself ([`call`]).
 //!
 //! # Safety
 //!
@@ -8,7 +8,9 @@
 #![allow(unsafe_code)]
 
 pub mod bare;
+mod call;
 pub mod cgroup;
+mod clock;
 pub mod control;
 mod cpus;
 pub mod debugging;
@@ -341,12 +343,8 @@ impl System for Linux {
         static LAST: AtomicUsize = AtomicUsize::new(NONE);
         const NONE: usize = usize::MAX;
         if !control::filter_was_asked_for() {
-            let _preserved = PreservedErrno::new();
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: `limit` is ours and of the type that the call fills.
-            let returned = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
-            let told = returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
-            LAST.store(if told { limit.rlim_cur as usize } else { NONE }, Ordering::Relaxed);
+            let limit = process::resource_limit(libc::RLIMIT_AS);
+            LAST.store(limit.map_or(NONE, |limit| limit as usize), Ordering::Relaxed);
         }
         Some(LAST.load(Ordering::Relaxed)).filter(|&bytes| bytes != NONE)
     }
