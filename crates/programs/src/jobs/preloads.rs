@@ -45,7 +45,7 @@ fn lines(place: &mut Place) -> Outcome {
 fn under(place: &mut Place, wrapper: &str, options: &[&str]) -> Outcome {
     let script = r#"sort -n --parallel=2 "$1" | tail -n 3; gawk '{ seen[$1] = seen[$1] $3 } END { print length(seen) }' "$1"; sleep 0.3; date +%Y | wc -c"#;
     let lines = place.inputs().join("lines");
-    let step = place.subject(wrapper).args(options).args(["sh", "-c", script, "sh"]).arg(lines);
+    let step = place.subject(wrapper).args(options).args(["bash", "-c", script, "bash"]).arg(lines);
     place.run_and_note(wrapper, step)?;
     Ok(())
 }
