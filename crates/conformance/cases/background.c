@@ -240,6 +240,54 @@ static void work_and_then_in_a_cage(void) {
 
 CASE_FREESTONE(a_filter_that_comes_while_the_thread_lives) { in_child(work_and_then_in_a_cage); }
 
+/* Blocks of all kinds come and go, for longer than it takes until idle memory is looked after. */
+static void work_for_a_second(void) {
+    for (double until = seconds_now() + 1; seconds_now() < until;) {
+        fill_and_free(24 * MIB);
+        for (size_t size = 64 * KIB; size <= 16 * MIB; size *= 2) {
+            char *block = hide(malloc(size));
+            memset(block, 1, size);
+            block = hide(realloc(block, size + size / 2));
+            free(block);
+            free(hide(calloc(1, size)));
+        }
+        usleep(20000);
+    }
+}
+
+/* A service that systemd starts with `SystemCallFilter=@system-service ~@privileged`: other calls kill, from the beginning on. */
+static void become_service(void) {
+    static const int others[] = {SYS_mincore, SYS_pidfd_getfd, SYS_capset, SYS_setresuid, SYS_setresgid, SYS_setgroups};
+    struct sock_filter filter[COUNT_OF(others) + 3];
+    unsigned n = 0;
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (unsigned i = 0; i < COUNT_OF(others); i++)
+        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)others[i], COUNT_OF(others) - i, 0);
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    struct sock_fprog program = {(unsigned short)n, filter};
+    setenv("INVOCATION_ID", "0123456789abcdef0123456789abcdef", 1);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        skip("no filters for system calls here");
+}
+
+static void become_service_of_nobody(void) {
+    const char *library = getenv("FREESTONE_LIB");
+    if (geteuid() == 0 && (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)) skip("no such user");
+    if (library && access(library, R_OK) != 0) skip("the library is root's");
+    become_service();
+}
+
+INNER(inner_service) { work_for_a_second(); }
+INNER(inner_service_of_nobody) {
+    start_it();
+    work_for_a_second();
+}
+CASE_FREESTONE(a_service_under_a_filter_that_kills) { run_inner("inner_service", become_service); }
+CASE_FREESTONE(a_service_of_nobody_under_a_filter_that_kills) {
+    run_inner("inner_service_of_nobody", become_service_of_nobody);
+}
+
 static void forbid_thread(void) {
     char conf[256];
     const char *now = getenv("FREESTONE_CONF");
@@ -361,14 +409,32 @@ static void ask_for_report(void) {
     setenv("FREESTONE_CONF", conf, 1);
 }
 
-/* With the history for the report, the thread reads files. */
-CASE_FREESTONE(daemon_that_closes_all_descriptors_with_a_report) {
-    CHECK(mkdtemp(report_directory));
-    run_inner("inner_daemon", ask_for_report);
+static void remove_reports(void) {
     DIR *reports = opendir(report_directory);
     CHECK(reports);
     for (struct dirent *report; (report = readdir(reports)) != NULL;)
         if (report->d_name[0] != '.') unlinkat(dirfd(reports), report->d_name, 0);
     closedir(reports);
     CHECK(rmdir(report_directory) == 0);
+}
+
+/* With the history for the report, the thread reads files. */
+CASE_FREESTONE(daemon_that_closes_all_descriptors_with_a_report) {
+    CHECK(mkdtemp(report_directory));
+    run_inner("inner_daemon", ask_for_report);
+    remove_reports();
+}
+
+static void ask_for_report_but_allow_no_files(void) {
+    struct rlimit none = {0, 0};
+    ask_for_report();
+    setrlimit(RLIMIT_FSIZE, &none);
+}
+INNER(inner_nothing) { free(hide(malloc(100))); }
+
+/* A file that may not grow is no reason to be killed. */
+CASE_FREESTONE(report_where_files_may_not_be_written) {
+    CHECK(mkdtemp(report_directory));
+    run_inner("inner_nothing", ask_for_report_but_allow_no_files);
+    remove_reports();
 }

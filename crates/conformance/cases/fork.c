@@ -341,6 +341,38 @@ static void *churn_large(void *unused) {
     return unused;
 }
 
+static void *churn_addresses(void *unused) {
+    while (!stop) free(hide(malloc(MIB)));
+    return unused;
+}
+
+/* In debug mode addresses are mapped 64 MiB at a time, by whoever needs them: here always somebody, when the parent forks. */
+INNER(inner_forks_in_debug_mode) {
+    pthread_t threads[3];
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) threads[i] = spawn(churn_addresses, NULL, 0);
+    for (double until = seconds_now() + 3; seconds_now() < until;) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(8);
+            for (int i = 0; i < 2000; i++) free(hide(malloc(MIB)));
+            _exit(0);
+        }
+        reap(child);
+    }
+    stop = 1;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+}
+
+static void debug_mode(void) {
+    char conf[256];
+    const char *now = getenv("FREESTONE_CONF");
+    snprintf(conf, sizeof conf, "%s,debug:1,debug_leaks:0", now ? now : "cache:auto");
+    setenv("FREESTONE_CONF", conf, 1);
+}
+
+CASE_FREESTONE(bug01_children_of_a_debugged_program_allocate) { run_inner("inner_forks_in_debug_mode", debug_mode); }
+
 /* A child is alone, yet it inherits the traces of threads that its parent's fork found at the door. */
 CASE(bug01_children_fork_at_once) {
     pthread_t threads[4];

@@ -88,6 +88,7 @@ macro_rules! begin_sequence {
             movsxd r9, dword ptr fs:[",
             $index,
             "]
+            45:
             shl r9, {region_shift}
             add r9, qword ptr [rip + {hot} + {regions}]"
         )
@@ -106,7 +107,7 @@ macro_rules! define_malloc {
         pub extern "C-unwind" fn $name(size: usize) -> *mut u8 {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                $crate::rseq_descriptor!(),
+                $crate::rseq_descriptor!("r9"),
                 "cmp rdi, qword ptr [rip + {hot} + {limit}]",
                 "jae {slow}",
                 "lea r11, [rdi + 7]",
@@ -153,7 +154,7 @@ macro_rules! define_malloc_slow {
         pub extern $abi fn $name(size: usize) -> *mut u8 {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                $crate::rseq_descriptor!(),
+                $crate::rseq_descriptor!("r9"),
                 "cmp rdi, {small_end}",
                 "jae {medium}",
                 "cmp di, word ptr [rip + {hot} + {counted_end}]",
@@ -219,7 +220,7 @@ crate::define_malloc_slow! {
 pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -> *mut u8 {
     core::arch::naked_asm!(
         ".cfi_startproc",
-        crate::rseq_descriptor!(),
+        crate::rseq_descriptor!("r9"),
         "cmp rdi, {small_end}",
         "jae {medium}",
         "cmp di, word ptr [rip + {hot} + {counted_end}]",
@@ -275,7 +276,7 @@ pub(crate) extern "C" fn alloc_missed(size: usize, align: usize, entry: usize) -
 pub(crate) unsafe extern "C" fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
     core::arch::naked_asm!(
         ".cfi_startproc",
-        crate::rseq_descriptor!(),
+        crate::rseq_descriptor!("r9"),
         "mov rax, rdi",
         "shr rax, {page_shift}",
         "sub rax, qword ptr [rip + {levels} + {base_page}]",
@@ -332,7 +333,7 @@ macro_rules! define_free {
         pub unsafe extern "C" fn $name(block: *mut u8 $(, $size: usize)?) {
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                $crate::rseq_descriptor!(),
+                $crate::rseq_descriptor!("r9"),
                 $($before,)*
                 "mov rax, rdi",
                 "shr rax, {page_shift}",

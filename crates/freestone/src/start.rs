@@ -11,7 +11,7 @@ use crate::slow::LEVELS;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use crate::tune::{self, CacheKind, Config};
-use crate::{background, gate, guard, harden, ledger, merged, message, profile, record, stack};
+use crate::{background, debug, gate, guard, harden, ledger, merged, message, profile, record, stack};
 
 /// The kind of cache in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -289,7 +289,7 @@ fn start() {
 #[cold]
 #[inline(never)]
 fn begin_instruments(config: &Config, mode: Mode) -> u8 {
-    let debug = config.debug && crate::debug::begin(config.report());
+    let debug = config.debug && debug::begin(config.report());
     if config.debug && !debug {
         tell("debug:1 cannot take effect here (no room for its addresses)");
     }
@@ -371,7 +371,11 @@ pub(crate) fn is_lent() -> bool {
 /// Whether the allocator may start a thread of its own here.
 pub(crate) fn may_have_threads() -> bool {
     const AT_SECURE: u64 = 23;
-    background::allowed() && linux::auxiliary_value(AT_SECURE) == 0 && !control::is_newly_filtered()
+    background::allowed()
+        && linux::auxiliary_value(AT_SECURE) == 0
+        && !control::is_newly_filtered()
+        // Its thread could not give up what it has.
+        && !(control::may_kill_a_service() && control::is_privileged())
 }
 
 /// Before a fork, when nobody is inside.
@@ -385,6 +389,9 @@ pub(crate) fn forked_child() {
     OWNER.store(linux::process_id(), Ordering::Relaxed);
     background::forked_child();
     crate::control::forked_child();
+    if debugging() {
+        debug::forked_child();
+    }
     if PROCESS.load(Ordering::Relaxed) != 0 {
         mark_process();
     }

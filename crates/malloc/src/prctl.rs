@@ -35,7 +35,8 @@ pub unsafe extern "C" fn prctl(
     fifth: c_ulong,
 ) -> c_int {
     // SAFETY: P1, and the caller's promise.
-    let call = || unsafe { libc::syscall(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int };
+    let call =
+        || unsafe { freestone_sys::linux::control::prctl_with(option, [second, third, fourth, fifth]) };
     let asks = match option {
         libc::PR_SET_SECCOMP => second != c_ulong::from(libc::SECCOMP_MODE_FILTER) || third != 0,
         // Where `seccomp` is not seen, what has to come before it without privileges.

@@ -47,7 +47,7 @@ pub enum Moved {
 pub enum MoveRefused {
     /// Nothing has changed, except that the target range may now read as zeros.
     Unchanged,
-    /// The target range is no longer mapped.
+    /// The target range is no longer mapped, or may be mapped by somebody else.
     TargetGone,
 }
 

@@ -432,7 +432,13 @@ impl System for Simulated {
         match core::mem::replace(&mut model.move_mode, MoveMode::Clean) {
             MoveMode::Clean => {
                 // SAFETY: the caller's promise, which the model confirms.
-                unsafe { self.linux.move_pages(from, len, to) }
+                let outcome = unsafe { self.linux.move_pages(from, len, to) };
+                match outcome {
+                    Ok(Moved::SourceGone) => model.set(from, from + len, None),
+                    Err(MoveRefused::TargetGone) => model.set(to, to + len, None),
+                    Ok(Moved::SourceClean) | Err(MoveRefused::Unchanged) => {}
+                }
+                outcome
             }
             MoveMode::SourceGone => {
                 // SAFETY: as above.

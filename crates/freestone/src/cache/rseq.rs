@@ -37,36 +37,56 @@ pub(crate) const SIGNATURE: u32 = 0x5305_3053;
 /// The descriptor of a sequence, at label 22, and its abort handler, as lines of assembly: the sequence lies between the
 /// labels 44 and 55 and begins anew at 33. The handler stands behind the signature, made an operand of `ud1` so that
 /// disassemblers keep step.
+///
+/// Where the thread goes step by step (the trap flag is set), as under a debugger that watches a variable or records what is executed, each step is an interruption,
+/// and the sequence would begin anew for ever. There it goes on at 45, behind the reading of the cache's number, with -1 in the register named, as a thread
+/// without a cache: unannounced, but nothing is committed to the zeros. The room below the stack pointer may be in use.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! rseq_descriptor {
-    () => {
-        ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits
-        .p2align 5
-        22:
-        .long 0, 0
-        .quad 44f, 55f - 44f, 66f
-        .popsection
-        .pushsection .text.freestone_rseq_abort, \"ax\", @progbits
-        .byte 0x0f, 0xb9, 0x3d
-        .long 0x53053053
-        66:
-        jmp 33f
-        .popsection"
+    ($number:literal) => {
+        concat!(
+            ".pushsection .data.rel.ro.freestone_rseq_cs, \"aw\", @progbits
+            .p2align 5
+            22:
+            .long 0, 0
+            .quad 44f, 55f - 44f, 66f
+            .popsection
+            .pushsection .text.freestone_rseq_abort, \"ax\", @progbits
+            .byte 0x0f, 0xb9, 0x3d
+            .long 0x53053053
+            66:
+            lea rsp, [rsp - 128]
+            pushfq
+            pop ",
+            $number,
+            "
+            lea rsp, [rsp + 128]
+            bt ",
+            $number,
+            ", 8
+            jnc 33f
+            mov ",
+            $number,
+            ", -1
+            jmp 45f
+            .popsection"
+        )
     };
 }
 
 /// Wraps the body of a sequence: descriptor, abort handler, announcement. The labels: 33 restart, 44 start,
-/// 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region.
+/// 45 the number is read, 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region.
 macro_rules! sequence {
     ($index:expr; $($body:literal),* ; $($operands:tt)*) => {
         asm!(
-            $crate::rseq_descriptor!(),
+            $crate::rseq_descriptor!("{t}"),
             "33:",
             "lea {t}, [rip + 22b]",
             "mov qword ptr fs:[{cs}], {t}",
             "44:",
             "movsxd {t}, dword ptr fs:[{index}]",
+            "45:",
             "shl {t}, {shift}",
             "add {t}, qword ptr [rip + {hot} + {regions}]",
             $($body,)*
@@ -429,12 +449,13 @@ pub(crate) unsafe fn exchange(index: usize, at: usize, mask: usize, block: usize
     // the sequence began anew, skips a place.
     unsafe {
         asm!(
-            crate::rseq_descriptor!(),
+            crate::rseq_descriptor!("{t}"),
             "33:",
             "lea {t}, [rip + 22b]",
             "mov qword ptr fs:[{cs}], {t}",
             "44:",
             "movsxd {t}, dword ptr fs:[{index}]",
+            "45:",
             "mov {old:e}, 1",
             "test {t}, {t}",
             "js 55f",

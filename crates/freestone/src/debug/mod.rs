@@ -11,8 +11,8 @@
 //! the present. The idea is Electric Fence's (Bruce Perens, 1987); that no address is used twice is from Zig's
 //! debug allocator; what it costs in address space is what 64 bits have.
 //!
-//! Everything here is free of locks: addresses are taken by one exchange, a record is written by whoever has the block, and a
-//! free is one exchange of its state. So a signal handler and a child of fork find all in order, and the gate is not needed.
+//! Everything here is free of locks but the mapping of tracts, which a child of fork begins anew: addresses are taken by one exchange, a record is written by
+//! whoever has the block, and a free is one exchange of its state. So a signal handler and a child of fork find all in order, and the gate is not needed.
 //!
 //! What finds no room here, because so much is live or the system refuses, is served by the usual way, unwatched.
 //!
@@ -93,6 +93,11 @@ pub(crate) fn begin(directory: &[u8]) -> bool {
     // Refused: faults go unexplained.
     let _ = debugging::listen_to_faults(on_fault);
     true
+}
+
+/// In a child of fork.
+pub(crate) fn forked_child() {
+    space::forked_child();
 }
 
 /// Whether the address is one of this mode's.

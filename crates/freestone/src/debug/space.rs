@@ -15,6 +15,7 @@ use freestone_sys::{Linux, System};
 use crate::counters::Call;
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::tls;
 
 /// The smallest OS page that the allocator runs on. Larger ones are not supported by this mode: see [`begin`].
 pub(super) const OS_PAGE: usize = 4096;
@@ -336,17 +337,26 @@ fn take_addresses(pages: usize, align: usize) -> Option<usize> {
     Some(first)
 }
 
+/// The thread that maps tracts, by its thread pointer, which is the same in a child of fork; 0: nobody.
+static MAPPER: AtomicUsize = AtomicUsize::new(0);
+
+/// In a child of fork: a thread that was mapping is gone, but for the one that goes on, if it forked in a signal handler.
+pub(super) fn forked_child() {
+    if MAPPER.load(Ordering::Relaxed) != tls::thread_pointer() {
+        MAPPER.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Maps tracts until they reach to `end`; false when the system refuses, or somebody is at it who does not come to an end: the
 /// very thread, which a signal has interrupted there.
 fn map_up_to(end: usize) -> bool {
     const PATIENCE: usize = 10_000;
-    static MAPPER: AtomicU8 = AtomicU8::new(0);
     for _ in 0..PATIENCE {
         // Acquire pairs with the Release of whoever mapped.
         if MAPPED.load(Ordering::Acquire) >= end {
             return true;
         }
-        if MAPPER.swap(1, Ordering::Acquire) == 0 {
+        if MAPPER.compare_exchange(0, tls::thread_pointer(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
             let mapped = MAPPED.load(Ordering::Relaxed);
             let wanted = end.next_multiple_of(TRACT_PAGES).min(PAGES.load(Ordering::Relaxed));
             let done = mapped >= end || map(mapped, wanted);

@@ -13,6 +13,7 @@ mod media;
 mod memcached;
 mod nginx;
 mod postgres;
+mod preloads;
 pub mod python;
 mod redis;
 pub mod scripts;
@@ -26,7 +27,7 @@ use crate::job::Job;
 
 /// All jobs, in the order in which they are listed and run.
 pub fn all() -> Vec<&'static Job> {
-    let families: [&[Job]; 20] = [
+    let families: [&[Job]; 21] = [
         loaded::JOBS,
         python::JOBS,
         scripts::JOBS,
@@ -47,6 +48,7 @@ pub fn all() -> Vec<&'static Job> {
         languages::JOBS,
         documents::JOBS,
         sequences::JOBS,
+        preloads::JOBS,
     ];
     families.into_iter().flatten().collect()
 }

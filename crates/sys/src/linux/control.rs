@@ -5,7 +5,9 @@
 //! The libc functions called here take no pointers but those of functions and of NUL-terminated constants.
 #![allow(unsafe_code)]
 
-use core::ffi::{c_int, c_void};
+use super::call::syscall;
+use core::cell::Cell;
+use core::ffi::{c_int, c_ulong, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 /// Ends the process by SIGABRT.
@@ -14,13 +16,23 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// `prctl` without its function in libc, which the C library wraps for the program's calls.
+/// The kernel's `prctl`, without libc's function, which the C library wraps for the program's calls. `errno` is set where it fails.
 ///
 /// # Safety
-/// As the kernel's call with this option: `argument` is what it takes.
+/// As the call with this option: `arguments` are what it takes.
+pub unsafe fn prctl_with(option: c_int, arguments: [c_ulong; 4]) -> c_int {
+    let [second, third, fourth, fifth] = arguments;
+    // SAFETY: the caller's promise.
+    unsafe { syscall!(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int }
+}
+
+/// The same of an option that takes one argument.
+///
+/// # Safety
+/// As above.
 unsafe fn prctl(option: c_int, argument: usize) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { libc::syscall(libc::SYS_prctl, option, argument, 0usize, 0usize, 0usize) as c_int }
+    unsafe { prctl_with(option, [argument as c_ulong, 0, 0, 0]) }
 }
 
 /// How the calling thread's system calls are filtered (`PR_GET_SECCOMP`): 0 not at all, 2 by a program.
@@ -40,11 +52,27 @@ static ASKED_FOR: AtomicU32 = AtomicU32::new(0);
 /// Whether the system may be asked what is resident, and how system calls are filtered.
 static QUESTIONS: AtomicBool = AtomicBool::new(true);
 
-/// Notes how system calls are filtered, for [`is_newly_filtered`].
+/// Whether the process began under a service manager's filter.
+static SERVICE: AtomicBool = AtomicBool::new(false);
+
+/// Notes how system calls are filtered, for [`is_newly_filtered`] and [`may_kill_a_service`]; at the start, when nobody changes the environment.
 pub fn note_filter() {
-    if !filter_was_asked_for() {
-        FILTER.store(system_call_filter(), Ordering::Relaxed);
+    const BY_PROGRAM: u8 = 2;
+    if filter_was_asked_for() {
+        return;
     }
+    let filter = system_call_filter();
+    FILTER.store(filter, Ordering::Relaxed);
+    // SAFETY: the caller's time.
+    if filter == BY_PROGRAM && unsafe { super::environment(b"INVOCATION_ID") }.is_some() {
+        SERVICE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the process began under a filter that systemd made. Those of containers refuse, its own kill unless told otherwise; and what it
+/// suggests for services (`@system-service`, without `@privileged`) allows all that the allocator calls but to give up privileges, `mincore` and `pidfd_getfd`.
+pub fn may_kill_a_service() -> bool {
+    SERVICE.load(Ordering::Relaxed)
 }
 
 /// Notes that the program asks for a filter. From then on nothing is called that a filter might kill for and that can be done without:
@@ -86,8 +114,20 @@ pub fn is_newly_filtered() -> bool {
     filter_was_asked_for() || (may_ask && noted != system_call_filter())
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
+const CAPABILITIES: [u32; 2] = [0x2008_0522, 0];
+
+/// Whether the calling thread has any capability, or could get one; yes, where the kernel does not tell.
+fn has_capabilities() -> bool {
+    let (header, mut sets) = (CAPABILITIES, [0u32; 6]);
+    // SAFETY: a header and a place for two sets, as this version has them.
+    let told = unsafe { syscall!(libc::SYS_capget, &raw const header, &raw mut sets) };
+    told != 0 || sets != [0; 6]
+}
+
 /// Gives up, for the calling thread alone, every capability and the right to gain any; with `user`, also being root: it becomes
-/// "nobody". libc's `setuid` and its like change the threads that libc knows, and no others. False when the kernel refuses.
+/// "nobody". libc's `setuid` and its like change the threads that libc knows, and no others. False when the kernel refuses. What has none
+/// gives none up: a filter may forbid it.
 pub fn drop_privileges(user: bool) -> bool {
     const NOBODY: libc::c_long = 65_534;
     let _preserved = super::PreservedErrno::new();
@@ -97,30 +137,39 @@ pub fn drop_privileges(user: bool) -> bool {
     let [real, effective, saved, real_group, effective_group, saved_group] =
         ids.each_mut().map(|id| &raw mut *id);
     // SAFETY: three places of the type that the call fills.
-    unsafe { libc::syscall(libc::SYS_getresuid, real, effective, saved) };
+    unsafe { syscall!(libc::SYS_getresuid, real, effective, saved) };
     // SAFETY: as above.
-    unsafe { libc::syscall(libc::SYS_getresgid, real_group, effective_group, saved_group) };
+    unsafe { syscall!(libc::SYS_getresgid, real_group, effective_group, saved_group) };
     let mut dropped = true;
     if user && ids.contains(&0) {
         // SAFETY: numbers only; the call of the kernel changes this thread, libc's function would change all.
-        unsafe { libc::syscall(libc::SYS_setgroups, 0usize, 0usize) };
+        unsafe { syscall!(libc::SYS_setgroups, 0usize, 0usize) };
         // SAFETY: as above.
-        let group = unsafe { libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY) };
+        let group = unsafe { syscall!(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY) };
         // SAFETY: as above.
-        let become_nobody = || unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        let become_nobody = || unsafe { syscall!(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
         // Where there is no such user, in a namespace of one user, the program cannot become another either.
         dropped = (group == 0 && become_nobody() == 0) || super::Errno::last() == super::Errno(libc::EINVAL);
         // The change made the whole process one whose core nobody may see.
         // SAFETY: a number.
         unsafe { prctl(libc::PR_SET_DUMPABLE, dumpable as usize) };
     }
-    // `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
-    let (header, nothing) = ([0x2008_0522u32, 0], [0u32; 6]);
-    // SAFETY: a header and two sets, as this version has them; the header may be written to.
-    dropped &= unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const nothing) } == 0;
+    if has_capabilities() {
+        let (header, nothing) = (CAPABILITIES, [0u32; 6]);
+        // SAFETY: a header and two sets, as this version has them; the header may be written to.
+        dropped &= unsafe { syscall!(libc::SYS_capset, &raw const header, &raw const nothing) } == 0;
+    }
     // SAFETY: numbers.
     unsafe { prctl(libc::PR_SET_NO_NEW_PRIVS, 1) };
     dropped
+}
+
+/// Whether the process is root's, or the calling thread has capabilities.
+pub fn is_privileged() -> bool {
+    let _preserved = super::PreservedErrno::new();
+    // SAFETY: no arguments.
+    let user = unsafe { syscall!(libc::SYS_geteuid) };
+    user == 0 || has_capabilities()
 }
 
 /// Of what the kernel makes huge pages.
@@ -158,7 +207,7 @@ pub fn name_thread(name: &core::ffi::CStr) {
 /// Lets another thread run.
 pub fn yield_now() {
     // SAFETY: no precondition.
-    unsafe { libc::sched_yield() };
+    unsafe { syscall!(libc::SYS_sched_yield) };
 }
 
 /// Has functions called around every fork: before, after in the parent, after in the child. May allocate.
@@ -261,7 +310,10 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
 }
 
 /// A file that was created to be written once, closed when dropped.
-pub struct NewFile(c_int);
+pub struct NewFile {
+    file: c_int,
+    written: Cell<u64>,
+}
 
 impl NewFile {
     /// Creates (or empties) the file at `path`, which ends with a NUL. `None` when that cannot be.
@@ -269,18 +321,22 @@ impl NewFile {
         let path = core::ffi::CStr::from_bytes_until_nul(path).ok()?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
         let file = super::process::open_file(path, flags);
-        (file >= 0).then_some(NewFile(file))
+        (file >= 0).then_some(NewFile { file, written: Cell::new(0) })
     }
 
-    /// Appends `bytes`; false when the file cannot take them.
+    /// Appends `bytes`; false when the file cannot take them. What is beyond the limit on files (`RLIMIT_FSIZE`) is not written: the
+    /// kernel would send a signal that ends the process.
     pub fn write(&self, bytes: &[u8]) -> bool {
-        super::write_all(self.0, bytes)
+        let written = self.written.get() + bytes.len() as u64;
+        self.written.set(written);
+        let fits = super::process::resource_limit(libc::RLIMIT_FSIZE).is_none_or(|most| written <= most);
+        fits && super::write_all(self.file, bytes)
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        super::process::close_file(self.0);
+        super::process::close_file(self.file);
     }
 }
 
@@ -288,6 +344,6 @@ impl Drop for NewFile {
 pub fn exit_now(status: c_int) -> ! {
     loop {
         // SAFETY: does not return.
-        unsafe { libc::syscall(libc::SYS_exit_group, status) };
+        unsafe { syscall!(libc::SYS_exit_group, status) };
     }
 }

@@ -5,6 +5,7 @@
 //! Raw file calls and the affinity mask of this thread, both into buffers of this frame.
 #![allow(unsafe_code)]
 
+use super::call::syscall;
 use super::read_file::beginning;
 
 /// One more than the largest CPU number this machine can ever have; at least 1.
@@ -39,7 +40,7 @@ fn bits_of_cpu_mask() -> Option<usize> {
     let mut mask = [0u8; MASK_BYTES];
     let _preserved = super::PreservedErrno::new();
     // SAFETY: the mask is ours and as long as stated.
-    let returned = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, MASK_BYTES, mask.as_mut_ptr()) };
+    let returned = unsafe { syscall!(libc::SYS_sched_getaffinity, 0, MASK_BYTES, mask.as_mut_ptr()) };
     usize::try_from(returned).ok().filter(|&bytes| bytes > 0).map(|bytes| bytes * 8)
 }
 

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{c_int, c_void};
 
+use super::call::syscall;
 use super::errno::PreservedErrno;
 use super::fault::{self, Access};
 use super::{ANONYMOUS, RW, pointer};
@@ -79,9 +80,8 @@ pub unsafe fn open_many(addr: usize, len: usize, stride: usize, count: usize) ->
             part.iov_base = pointer(addr + index * stride);
         }
         // SAFETY: the caller's promise; the kernel reads as many descriptions as there are.
-        let bytes = unsafe {
-            libc::syscall(libc::SYS_process_madvise, SELF, parts.as_ptr(), count, GUARD_REMOVE, 0usize)
-        };
+        let bytes =
+            unsafe { syscall!(libc::SYS_process_madvise, SELF, parts.as_ptr(), count, GUARD_REMOVE, 0usize) };
         done = bytes.max(0) as usize / len;
     }
     // SAFETY: the caller's promise.
@@ -166,7 +166,7 @@ pub fn read_memory(addr: usize, into: &mut [u8]) -> usize {
     let (to, from) = (&raw const to, &raw const from);
     // SAFETY: the buffer is writable for its length; what is read from is checked by the kernel.
     let got = unsafe {
-        libc::syscall(libc::SYS_process_vm_readv, super::process_id(), to, 1usize, from, 1usize, 0usize)
+        syscall!(libc::SYS_process_vm_readv, super::process_id(), to, 1usize, from, 1usize, 0usize)
     };
     got.max(0) as usize
 }
@@ -184,7 +184,12 @@ pub fn append(path: &[u8], bytes: &[u8]) -> bool {
     if file < 0 {
         return false;
     }
-    let written = super::write_all(file, bytes);
+    // SAFETY: numbers only.
+    let len = unsafe { syscall!(libc::SYS_lseek, file, 0, libc::SEEK_END) }.max(0) as u64;
+    let most = super::process::resource_limit(libc::RLIMIT_FSIZE);
+    // Beyond the limit on files lies a signal that ends the process.
+    let fits = most.is_none_or(|most| len + bytes.len() as u64 <= most);
+    let written = fits && super::write_all(file, bytes);
     super::process::close_file(file);
     written
 }
@@ -223,7 +228,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     if unsafe { (*info).si_code } <= 0 {
         // Not by an access, which would fail again: by somebody, and he wants it delivered.
         // SAFETY: numbers only.
-        unsafe { libc::syscall(libc::SYS_tgkill, super::process_id(), super::thread_id(), signal) };
+        unsafe { syscall!(libc::SYS_tgkill, super::process_id(), super::thread_id(), signal) };
         return;
     }
     let listener = LISTENER.load(Ordering::Acquire);

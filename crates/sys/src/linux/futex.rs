@@ -8,6 +8,7 @@
 use core::ptr::{null, null_mut};
 use core::sync::atomic::AtomicU32;
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 
 /// How a wait ended.
@@ -30,7 +31,7 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) -> W
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the word and the timeout outlive the call.
     let returned = unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, timeout, null_mut::<u32>(), 0)
+        syscall!(libc::SYS_futex, word.as_ptr(), operation, expected, timeout, null_mut::<u32>(), 0)
     };
     if returned != 0 && Errno::last() == Errno(libc::ETIMEDOUT) {
         Waited::TimedOut
@@ -45,7 +46,7 @@ pub fn futex_wake(word: &AtomicU32, count: u32) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     let count = count.min(i32::MAX as u32);
     // SAFETY: waking reads no memory; the address only names the queue.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, count) };
+    unsafe { syscall!(libc::SYS_futex, word.as_ptr(), operation, count) };
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use libc::{c_int, c_long};
 
+use super::call::syscall;
 use super::control;
 use super::errno::PreservedErrno;
 
@@ -23,7 +24,7 @@ fn membarrier(command: c_int, flags: c_int, cpu: c_int) -> bool {
     }
     let _preserved = PreservedErrno::new();
     // SAFETY: takes no addresses.
-    let returned: c_long = unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) };
+    let returned: c_long = unsafe { syscall!(libc::SYS_membarrier, command, flags, cpu) };
     returned == 0
 }
 

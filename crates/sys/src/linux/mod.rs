@@ -1,4 +1,4 @@
-//! Linux, through libc's thin wrappers: none of those used here allocates.
+//! Linux: memory by libc's thin wrappers, of which none used here allocates; all else by the kernel itself ([`call`]).
 //!
 //! # Safety
 //!
@@ -8,7 +8,9 @@
 #![allow(unsafe_code)]
 
 pub mod bare;
+mod call;
 pub mod cgroup;
+mod clock;
 pub mod control;
 mod cpus;
 pub mod debugging;
@@ -180,7 +182,16 @@ unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), 
 /// # Safety
 /// As for [`System::move_pages`].
 unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
+    /// Moves that are refused unasked after one that was refused so that nobody knows whose the target is now.
+    const LEFT_OUT: usize = 1000;
+    static TO_LEAVE_OUT: AtomicUsize = AtomicUsize::new(0);
+
     let _preserved = PreservedErrno::new();
+    let left_out = TO_LEAVE_OUT.load(Ordering::Relaxed);
+    if left_out > 0 {
+        TO_LEAVE_OUT.store(left_out - 1, Ordering::Relaxed);
+        return Err(MoveRefused::Unchanged);
+    }
     // SAFETY: the caller's promise.
     let mut moved = unsafe { remap(from, len, to, libc::MREMAP_DONTUNMAP) };
     if moved.is_ok() {
@@ -195,11 +206,13 @@ unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRe
     match moved {
         Ok(()) if map_exactly(from, len).is_ok() => Ok(Moved::SourceClean),
         Ok(()) => Ok(Moved::SourceGone),
-        // The kernel clears the target before it looks at everything that can fail.
-        Err(_) => match map_exactly(to, len) {
-            Ok(()) | Err(Refused::Occupied) => Err(MoveRefused::Unchanged),
-            Err(_) => Err(MoveRefused::TargetGone),
-        },
+        // The kernel clears the target before it looks at everything that can fail. Where that is occupied, it may not have come so far; or
+        // another thread's mapping lies there already.
+        Err(_) if map_exactly(to, len).is_ok() => Err(MoveRefused::Unchanged),
+        Err(_) => {
+            TO_LEAVE_OUT.store(LEFT_OUT, Ordering::Relaxed);
+            Err(MoveRefused::TargetGone)
+        }
     }
 }
 
@@ -352,12 +365,8 @@ impl System for Linux {
         static LAST: AtomicUsize = AtomicUsize::new(NONE);
         const NONE: usize = usize::MAX;
         if !control::filter_was_asked_for() {
-            let _preserved = PreservedErrno::new();
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: `limit` is ours and of the type that the call fills.
-            let returned = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
-            let told = returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
-            LAST.store(if told { limit.rlim_cur as usize } else { NONE }, Ordering::Relaxed);
+            let limit = process::resource_limit(libc::RLIMIT_AS);
+            LAST.store(limit.map_or(NONE, |limit| limit as usize), Ordering::Relaxed);
         }
         Some(LAST.load(Ordering::Relaxed)).filter(|&bytes| bytes != NONE)
     }

@@ -9,6 +9,7 @@ use core::ffi::CStr;
 
 use libc::c_int;
 
+use super::call::syscall;
 use super::cgroup;
 use super::errno::{Errno, PreservedErrno};
 
@@ -32,12 +33,12 @@ impl Trigger {
         let _preserved = PreservedErrno::new();
         let flags = libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC;
         // SAFETY: a terminated string.
-        let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) } as c_int;
+        let file = unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) } as c_int;
         if file < 0 {
             return Err(Errno::last());
         }
         // SAFETY: a readable constant of that length.
-        let written = unsafe { libc::syscall(libc::SYS_write, file, WISH.as_ptr(), WISH.len()) };
+        let written = unsafe { syscall!(libc::SYS_write, file, WISH.as_ptr(), WISH.len()) };
         if written < 0 {
             let errno = Errno::last();
             Trigger::close(file);
@@ -52,7 +53,7 @@ impl Trigger {
         let mut asked = libc::pollfd { fd: number, events: libc::POLLPRI, revents: 0 };
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: one place of the type that the call fills, and a time; no set of signals is given.
-        unsafe { libc::syscall(libc::SYS_ppoll, &raw mut asked, 1usize, &raw const now, 0usize, 0usize) };
+        unsafe { syscall!(libc::SYS_ppoll, &raw mut asked, 1usize, &raw const now, 0usize, 0usize) };
         (asked.revents & (libc::POLLNVAL | libc::POLLERR) == 0).then_some(asked.revents & libc::POLLPRI != 0)
     }
 
@@ -61,7 +62,7 @@ impl Trigger {
         let _preserved = PreservedErrno::new();
         if number >= 0 {
             // SAFETY: our own descriptor, closed once.
-            unsafe { libc::syscall(libc::SYS_close, number) };
+            unsafe { syscall!(libc::SYS_close, number) };
         }
     }
 }

@@ -10,6 +10,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_long, c_ulong, c_void};
 
+use super::call::syscall;
+use super::clock;
 use super::errno::{Errno, PreservedErrno};
 
 /// A value from the auxiliary vector that the kernel gave the process, 0 when it has none.
@@ -35,10 +37,7 @@ pub fn process_ns() -> u64 {
 }
 
 fn read_clock(clock: libc::clockid_t) -> u64 {
-    let _preserved = PreservedErrno::new();
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is ours and of the type that the call fills.
-    unsafe { libc::clock_gettime(clock, &mut now) };
+    let now = clock::read(clock);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
@@ -48,22 +47,36 @@ pub fn machine_memory() -> usize {
     // SAFETY: all zeros are a valid value.
     let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
     // SAFETY: `info` is ours and of the type that the call fills.
-    if unsafe { libc::sysinfo(&mut info) } != 0 {
+    if unsafe { syscall!(libc::SYS_sysinfo, &raw mut info) } != 0 {
         return usize::MAX;
     }
     (info.totalram as usize).saturating_mul(info.mem_unit as usize)
 }
 
+#[cfg(target_env = "gnu")]
+pub(super) type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+pub(super) type Resource = libc::c_int;
+
+/// A limit of this process; `None` where there is none, or the kernel does not tell.
+pub(super) fn resource_limit(resource: Resource) -> Option<u64> {
+    let _preserved = PreservedErrno::new();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: asks about this process; `limit` is ours and of the type that the call fills.
+    let returned = unsafe { syscall!(libc::SYS_prlimit64, 0, resource, 0usize, &raw mut limit) };
+    (returned == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// The number of this process, from the kernel at each call: right in a forked child too.
 pub fn process_id() -> i32 {
     // SAFETY: no preconditions.
-    unsafe { libc::getpid() }
+    unsafe { syscall!(libc::SYS_getpid) as i32 }
 }
 
 /// The kernel's number of this thread.
 pub fn thread_id() -> i32 {
     // SAFETY: no preconditions.
-    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+    unsafe { syscall!(libc::SYS_gettid) as i32 }
 }
 
 /// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more. Not by libc's function, which ends a thread
@@ -72,7 +85,7 @@ pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
     let _preserved = PreservedErrno::new();
     while !bytes.is_empty() {
         // SAFETY: the slice is readable for its length.
-        let written = unsafe { libc::syscall(libc::SYS_write, file, bytes.as_ptr(), bytes.len()) };
+        let written = unsafe { syscall!(libc::SYS_write, file, bytes.as_ptr(), bytes.len()) };
         match written {
             1.. => bytes = &bytes[written as usize..],
             0 => return false,
@@ -96,20 +109,18 @@ pub fn may_write_files() -> bool {
 pub(super) fn open_file(path: &CStr, flags: c_int) -> c_int {
     const MODE: c_int = 0o600;
     // SAFETY: a terminated string; the mode goes with O_CREAT.
-    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, MODE) as c_int }
+    unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, MODE) as c_int }
 }
 
 /// Closes a descriptor of ours, which nobody uses any more.
 pub(super) fn close_file(file: c_int) {
     // SAFETY: a descriptor is a number; whose it is, the callers know.
-    unsafe { libc::syscall(libc::SYS_close, file) };
+    unsafe { syscall!(libc::SYS_close, file) };
 }
 
 /// Nanoseconds since 1970.
 pub fn unix_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a structure to be written.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    let now = clock::read(libc::CLOCK_REALTIME);
     (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
@@ -121,7 +132,7 @@ pub fn thread_name() -> [u8; 16] {
         return name;
     }
     // SAFETY: the kernel writes 16 bytes at most.
-    unsafe { libc::syscall(libc::SYS_prctl, c_long::from(libc::PR_GET_NAME), name.as_mut_ptr()) };
+    unsafe { syscall!(libc::SYS_prctl, c_long::from(libc::PR_GET_NAME), name.as_mut_ptr()) };
     name
 }
 
@@ -133,7 +144,7 @@ pub fn is_readable(addr: usize) -> bool {
     const NOTHING_KNOWN: c_long = -1;
     const SIGNAL_WORDS: usize = 8;
     // SAFETY: the kernel reads where it can; no mask is set and none is returned.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, NOTHING_KNOWN, addr, 0usize, SIGNAL_WORDS) };
+    unsafe { syscall!(libc::SYS_rt_sigprocmask, NOTHING_KNOWN, addr, 0usize, SIGNAL_WORDS) };
     Errno::last() != Errno(libc::EFAULT)
 }
 
@@ -157,7 +168,7 @@ pub fn random_bits() -> u64 {
     if !super::control::filter_was_asked_for() {
         let at = bits.as_mut_ptr().cast::<c_void>();
         // SAFETY: eight writable bytes.
-        let got = unsafe { libc::syscall(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
+        let got = unsafe { syscall!(libc::SYS_getrandom, at, bits.len(), libc::GRND_NONBLOCK) };
         if got == bits.len() as libc::c_long {
             return u64::from_ne_bytes(bits);
         }

@@ -9,6 +9,7 @@ use core::ffi::CStr;
 
 use libc::{c_int, c_void};
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 use super::shared::{Descriptor, outcome};
 
@@ -36,7 +37,7 @@ impl ReadFile {
         let _preserved = PreservedErrno::new();
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         // SAFETY: a terminated string that outlives the call.
-        let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
+        let file = unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) };
         Descriptor::from(file).ok().map(ReadFile)
     }
 
@@ -50,7 +51,7 @@ impl ReadFile {
         loop {
             let at = buffer.as_mut_ptr().cast::<c_void>();
             // SAFETY: the buffer is writable for its length.
-            match outcome(unsafe { libc::syscall(libc::SYS_read, self.0.0, at, buffer.len()) }) {
+            match outcome(unsafe { syscall!(libc::SYS_read, self.0.0, at, buffer.len()) }) {
                 Err(Errno(libc::EINTR)) => {}
                 got => return got,
             }
@@ -94,13 +95,7 @@ impl ReadFile {
         let _preserved = PreservedErrno::new();
         // SAFETY: the buffer is writable for its length.
         let got = unsafe {
-            libc::syscall(
-                libc::SYS_pread64,
-                self.0.0,
-                buffer.as_mut_ptr().cast::<c_void>(),
-                buffer.len(),
-                place,
-            )
+            syscall!(libc::SYS_pread64, self.0.0, buffer.as_mut_ptr().cast::<c_void>(), buffer.len(), place,)
         };
         got.max(0) as usize
     }

@@ -13,6 +13,7 @@
 //! - The advice given concerns reading ahead and the order in which pages are swapped out; it changes no contents.
 #![allow(unsafe_code)]
 
+use super::call::syscall;
 use super::errno::PreservedErrno;
 use super::shared::{Descriptor, outcome};
 
@@ -36,7 +37,7 @@ pub fn set_apart(addr: usize, len: usize, apart: Apart) {
         Apart::Odd => libc::MADV_SEQUENTIAL,
     };
     // SAFETY: see above.
-    unsafe { libc::syscall(libc::SYS_madvise, addr, len, advice) };
+    unsafe { syscall!(libc::SYS_madvise, addr, len, advice) };
 }
 
 /// Has the kernel forget which pages of this process were referenced; false where it does not know such things. O(page tables), and the
@@ -45,12 +46,11 @@ pub fn forget_references() -> bool {
     let _preserved = PreservedErrno::new();
     let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: a terminated string.
-    let file = unsafe {
-        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/clear_refs".as_ptr(), flags, 0)
-    };
+    let file =
+        unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/clear_refs".as_ptr(), flags, 0) };
     let Ok(file) = Descriptor::from(file) else { return false };
     // SAFETY: one byte of a constant.
-    let written = outcome(unsafe { libc::syscall(libc::SYS_write, file.0, c"1".as_ptr(), 1) });
+    let written = outcome(unsafe { syscall!(libc::SYS_write, file.0, c"1".as_ptr(), 1) });
     written.is_ok() && drop_translations()
 }
 
@@ -63,19 +63,19 @@ fn drop_translations() -> bool {
     let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let none: libc::c_long = -1;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapped = unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, access, flags, none, 0usize) };
+    let mapped = unsafe { syscall!(libc::SYS_mmap, 0usize, len, access, flags, none, 0usize) };
     let Ok(at) = outcome(mapped) else { return false };
     // In huge pages it would be few.
     // SAFETY: the mapping made above.
-    unsafe { libc::syscall(libc::SYS_madvise, at, len, libc::MADV_NOHUGEPAGE) };
+    unsafe { syscall!(libc::SYS_madvise, at, len, libc::MADV_NOHUGEPAGE) };
     for place in (at..at + len).step_by(page) {
         // SAFETY: within the mapping made above.
         unsafe { core::ptr::with_exposed_provenance_mut::<u8>(place).write_volatile(1) };
     }
     // SAFETY: the mapping made above, which is only given back from now on.
-    let dropped = unsafe { libc::syscall(libc::SYS_mprotect, at, len, libc::PROT_READ) };
+    let dropped = unsafe { syscall!(libc::SYS_mprotect, at, len, libc::PROT_READ) };
     // SAFETY: the mapping made above.
-    unsafe { libc::syscall(libc::SYS_munmap, at, len) };
+    unsafe { syscall!(libc::SYS_munmap, at, len) };
     outcome(dropped).is_ok()
 }
 

@@ -11,9 +11,11 @@
 
 use libc::c_int;
 
+use super::call::syscall;
 use super::errno::PreservedErrno;
 use super::read_file::ReadFile;
 use super::scratch::Zeroed;
+use super::touched::mincore;
 
 /// Part of what the kernel fills in for a range of pages alike (`struct page_region`).
 #[repr(C)]
@@ -176,8 +178,7 @@ impl Residency {
             return_mask: PRESENT,
         };
         // SAFETY: the structure is the one that the call takes, and its vector is as long as it says.
-        let filled =
-            unsafe { libc::syscall(libc::SYS_ioctl, self.file - 1, PAGEMAP_SCAN, &raw mut arguments) };
+        let filled = unsafe { syscall!(libc::SYS_ioctl, self.file - 1, PAGEMAP_SCAN, &raw mut arguments) };
         if filled < 0 || arguments.walk_end as usize <= from {
             return None;
         }
@@ -190,8 +191,8 @@ impl Residency {
         let _preserved = PreservedErrno::new();
         let pages = (to - from) / self.os_page;
         // SAFETY: the vector has room for a byte a page.
-        let done = unsafe { libc::syscall(libc::SYS_mincore, from, to - from, self.cores.as_mut_ptr()) };
-        if done != 0 {
+        let done = unsafe { mincore(from, to - from, self.cores.as_mut_ptr()) };
+        if !done {
             return false;
         }
         self.count = 0;
@@ -210,8 +211,8 @@ impl Residency {
         let mut at = from;
         while at < to && self.count < RUNS {
             // SAFETY: as above, for one page.
-            let done = unsafe { libc::syscall(libc::SYS_mincore, at, self.os_page, self.cores.as_mut_ptr()) };
-            if done == 0 && self.cores[0] & 1 != 0 {
+            let done = unsafe { mincore(at, self.os_page, self.cores.as_mut_ptr()) };
+            if done && self.cores[0] & 1 != 0 {
                 self.append(at);
             }
             at += self.os_page;

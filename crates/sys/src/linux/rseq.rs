@@ -6,6 +6,7 @@
 //! unsafe and leave that to the caller.
 #![allow(unsafe_code)]
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 
 const UNREGISTER: i32 = 1;
@@ -15,7 +16,7 @@ const UNREGISTER: i32 = 1;
 unsafe fn rseq(area: *mut u8, len: u32, flags: i32, signature: u32) -> Result<(), Errno> {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise about the area.
-    let returned = unsafe { libc::syscall(libc::SYS_rseq, area, len, flags, signature) };
+    let returned = unsafe { syscall!(libc::SYS_rseq, area, len, flags, signature) };
     if returned == 0 { Ok(()) } else { Err(Errno::last()) }
 }
 

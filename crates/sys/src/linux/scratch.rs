@@ -11,6 +11,7 @@ use core::ptr::NonNull;
 
 use libc::c_long;
 
+use super::call::syscall;
 use super::errno::PreservedErrno;
 
 /// Types for which zeroed memory is a value.
@@ -36,7 +37,7 @@ impl<T: Zeroed> Scratch<T> {
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let none: c_long = -1;
         // SAFETY: a new mapping wherever the kernel likes touches nobody's memory.
-        let at = unsafe { libc::syscall(libc::SYS_mmap, 0usize, Self::LEN, protection, flags, none, 0usize) };
+        let at = unsafe { syscall!(libc::SYS_mmap, 0usize, Self::LEN, protection, flags, none, 0usize) };
         if at < 0 {
             return None;
         }
@@ -87,6 +88,6 @@ impl<T: Zeroed> Drop for Scratch<T> {
     fn drop(&mut self) {
         let _preserved = PreservedErrno::new();
         // SAFETY: this mapping's own range, which nobody uses any more.
-        unsafe { libc::syscall(libc::SYS_munmap, self.at.as_ptr().addr(), Self::LEN) };
+        unsafe { syscall!(libc::SYS_munmap, self.at.as_ptr().addr(), Self::LEN) };
     }
 }

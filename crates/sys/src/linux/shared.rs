@@ -16,6 +16,7 @@ use core::sync::atomic::AtomicU64;
 
 use libc::{c_int, c_long};
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 use super::read_file::beginning;
 
@@ -38,7 +39,7 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         let _preserved = PreservedErrno::new();
         // SAFETY: our own descriptor, closed once.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
+        unsafe { syscall!(libc::SYS_close, self.0) };
     }
 }
 
@@ -46,7 +47,7 @@ impl Drop for Descriptor {
 fn open(path: &CStr, flags: c_int) -> Result<Descriptor, Errno> {
     let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
     // SAFETY: a terminated string; the mode goes with O_CREAT.
-    Descriptor::from(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) })
+    Descriptor::from(unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) })
 }
 
 /// When the kernel started this process, in its ticks since it was booted; 0 when `/proc` cannot be read.
@@ -62,7 +63,7 @@ pub fn start_time() -> u64 {
 /// The user for whom this thread acts.
 pub fn effective_user() -> u32 {
     // SAFETY: no argument, no failure.
-    unsafe { libc::syscall(libc::SYS_geteuid) as u32 }
+    unsafe { syscall!(libc::SYS_geteuid) as u32 }
 }
 
 /// Why a directory cannot be used for what is private.
@@ -83,7 +84,7 @@ pub enum DirectoryRefused {
 pub fn private_directory(path: &CStr) -> Result<(), DirectoryRefused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: a terminated string.
-    let made = outcome(unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), 0o700) });
+    let made = outcome(unsafe { syscall!(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), 0o700) });
     if let Err(error) = made
         && error != Errno(libc::EEXIST)
     {
@@ -109,7 +110,7 @@ fn owner_and_mode(path: &CStr) -> Result<(u32, u32), DirectoryRefused> {
     })?;
     let mut about = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: a descriptor that is open, and a place of the type that the call fills.
-    outcome(unsafe { libc::syscall(libc::SYS_fstat, directory.0, about.as_mut_ptr()) })
+    outcome(unsafe { syscall!(libc::SYS_fstat, directory.0, about.as_mut_ptr()) })
         .map_err(DirectoryRefused::Error)?;
     // SAFETY: filled by the call, which succeeded; all zeros is valid besides.
     let about = unsafe { about.assume_init() };
@@ -120,23 +121,23 @@ fn owner_and_mode(path: &CStr) -> Result<(u32, u32), DirectoryRefused> {
 pub fn remove_file(path: &CStr) {
     let _preserved = PreservedErrno::new();
     // SAFETY: a terminated string.
-    unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) };
+    unsafe { syscall!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) };
 }
 
 /// A mapping of `len` bytes that a forked child does not inherit.
 fn map(len: usize, flags: c_int, file: c_int) -> Result<NonNull<u8>, Errno> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let at = outcome(unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, protection, flags, file, 0usize) })?;
+    let at = outcome(unsafe { syscall!(libc::SYS_mmap, 0usize, len, protection, flags, file, 0usize) })?;
     // SAFETY: the mapping made above; the advice changes no contents.
-    unsafe { libc::syscall(libc::SYS_madvise, at, len, libc::MADV_DONTFORK) };
+    unsafe { syscall!(libc::SYS_madvise, at, len, libc::MADV_DONTFORK) };
     NonNull::new(core::ptr::with_exposed_provenance_mut(at)).ok_or(Errno(libc::ENOMEM))
 }
 
 fn unmap(at: NonNull<u8>, len: usize) {
     let _preserved = PreservedErrno::new();
     // SAFETY: M1: callers pass the mapping that they own and give it up.
-    unsafe { libc::syscall(libc::SYS_munmap, at.as_ptr(), len) };
+    unsafe { syscall!(libc::SYS_munmap, at.as_ptr(), len) };
 }
 
 /// Makes a new file `len` bytes long by writing them, where blocks cannot be reserved otherwise.
@@ -146,7 +147,7 @@ fn write_zeros(file: &Descriptor, len: usize) -> Result<(), Errno> {
     while written < len {
         let piece = zeros.len().min(len - written);
         // SAFETY: the zeros are readable for the length of the piece.
-        written += outcome(unsafe { libc::syscall(libc::SYS_write, file.0, zeros.as_ptr(), piece) })?;
+        written += outcome(unsafe { syscall!(libc::SYS_write, file.0, zeros.as_ptr(), piece) })?;
     }
     Ok(())
 }
@@ -170,9 +171,9 @@ impl SharedWords {
         let mapped = (|| {
             // The mode given on creation is subject to the umask, this one is not.
             // SAFETY: a descriptor that is open.
-            outcome(unsafe { libc::syscall(libc::SYS_fchmod, file.0, 0o600) })?;
+            outcome(unsafe { syscall!(libc::SYS_fchmod, file.0, 0o600) })?;
             // SAFETY: as above.
-            match outcome(unsafe { libc::syscall(libc::SYS_fallocate, file.0, 0, 0usize, len) }) {
+            match outcome(unsafe { syscall!(libc::SYS_fallocate, file.0, 0, 0usize, len) }) {
                 Err(Errno(libc::EOPNOTSUPP | libc::ENOSYS)) => write_zeros(&file, len)?,
                 reserved => drop(reserved?),
             }

@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use libc::c_int;
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 use super::shared::{Descriptor, outcome};
 
@@ -45,14 +46,14 @@ pub fn own_descriptors() -> bool {
     }
     const UNSHARE: u32 = 1 << 1;
     // SAFETY: the table of this thread alone changes; what the program has open stays open.
-    if unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, UNSHARE) } != 0 {
+    if unsafe { syscall!(libc::SYS_close_range, 0u32, u32::MAX, UNSHARE) } != 0 {
         return false;
     }
     // The standard numbers are taken, so that no socket gets one and receives what is written there.
     for _ in 0..3 {
         let path = c"/dev/null".as_ptr();
         // SAFETY: a terminated string.
-        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDWR | libc::O_CLOEXEC) };
+        unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDWR | libc::O_CLOEXEC) };
     }
     APART.store(super::thread_id(), Ordering::Relaxed);
     true
@@ -81,7 +82,7 @@ impl Address {
 fn socket() -> Result<Descriptor, Errno> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: numbers only.
-    Descriptor::from(unsafe { libc::syscall(libc::SYS_socket, libc::AF_UNIX, kind, 0) })
+    Descriptor::from(unsafe { syscall!(libc::SYS_socket, libc::AF_UNIX, kind, 0) })
 }
 
 /// Whether somebody accepts connections at this path.
@@ -90,7 +91,7 @@ pub fn is_served(path: &CStr) -> bool {
     let (Ok(socket), Ok(address)) = (socket(), Address::new(path)) else { return false };
     // SAFETY: an address of the length said.
     let connected =
-        outcome(unsafe { libc::syscall(libc::SYS_connect, socket.0, &raw const address.0, Address::LEN) });
+        outcome(unsafe { syscall!(libc::SYS_connect, socket.0, &raw const address.0, Address::LEN) });
     // A queue that is full has somebody behind it, too.
     matches!(connected, Ok(_) | Err(Errno(libc::EAGAIN)))
 }
@@ -105,12 +106,12 @@ impl Listener {
         let address = Address::new(path)?;
         let socket = socket()?;
         // SAFETY: an address of the length said.
-        outcome(unsafe { libc::syscall(libc::SYS_bind, socket.0, &raw const address.0, Address::LEN) })?;
+        outcome(unsafe { syscall!(libc::SYS_bind, socket.0, &raw const address.0, Address::LEN) })?;
         // The directory keeps others out; the mode is for a umask that would keep the owner out.
         // SAFETY: a terminated string.
-        unsafe { libc::syscall(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_ptr(), 0o600) };
+        unsafe { syscall!(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_ptr(), 0o600) };
         // SAFETY: numbers only.
-        match outcome(unsafe { libc::syscall(libc::SYS_listen, socket.0, 8) }) {
+        match outcome(unsafe { syscall!(libc::SYS_listen, socket.0, 8) }) {
             Ok(_) => Ok(Listener(socket)),
             Err(error) => {
                 super::shared::remove_file(path);
@@ -124,7 +125,7 @@ impl Listener {
         let _preserved = PreservedErrno::new();
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: no address is asked for.
-        let accepted = unsafe { libc::syscall(libc::SYS_accept4, self.0.0, 0usize, 0usize, flags) };
+        let accepted = unsafe { syscall!(libc::SYS_accept4, self.0.0, 0usize, 0usize, flags) };
         match Descriptor::from(accepted) {
             Ok(connection) => Ok(Some(Stream(connection))),
             Err(Errno(error @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))) => {
@@ -158,14 +159,7 @@ impl Stream {
         let option = libc::SO_PEERCRED;
         // SAFETY: a place of the type that the call fills, and its length.
         let got = outcome(unsafe {
-            libc::syscall(
-                libc::SYS_getsockopt,
-                self.0.0,
-                libc::SOL_SOCKET,
-                option,
-                &raw mut peer,
-                &raw mut len,
-            )
+            syscall!(libc::SYS_getsockopt, self.0.0, libc::SOL_SOCKET, option, &raw mut peer, &raw mut len,)
         });
         got.is_ok().then_some(peer.uid)
     }
@@ -174,7 +168,7 @@ impl Stream {
     pub fn receive(&self, into: &mut [u8]) -> Transfer {
         let _preserved = PreservedErrno::new();
         // SAFETY: the buffer is writable for its length.
-        transfer(unsafe { libc::syscall(libc::SYS_read, self.0.0, into.as_mut_ptr(), into.len()) })
+        transfer(unsafe { syscall!(libc::SYS_read, self.0.0, into.as_mut_ptr(), into.len()) })
     }
 
     /// Drops what has arrived, up to a limit: closing a connection with bytes left in it takes the reply from the other side.
@@ -193,7 +187,7 @@ impl Stream {
         let (flags, none) = (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT, 0usize);
         // SAFETY: the slice is readable for its length; no address is given.
         transfer(unsafe {
-            libc::syscall(libc::SYS_sendto, self.0.0, bytes.as_ptr(), bytes.len(), flags, none, none)
+            syscall!(libc::SYS_sendto, self.0.0, bytes.as_ptr(), bytes.len(), flags, none, none)
         })
     }
 }
@@ -226,8 +220,7 @@ impl Readiness {
     pub fn new() -> Result<Readiness, Errno> {
         let _preserved = PreservedErrno::new();
         // SAFETY: numbers only.
-        Descriptor::from(unsafe { libc::syscall(libc::SYS_epoll_create1, libc::EPOLL_CLOEXEC) })
-            .map(Readiness)
+        Descriptor::from(unsafe { syscall!(libc::SYS_epoll_create1, libc::EPOLL_CLOEXEC) }).map(Readiness)
     }
 
     /// The number to wait for, in the table of the thread that made it.
@@ -244,13 +237,12 @@ impl Readiness {
         };
         let mut waited = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
         // SAFETY: one place of the type that the call fills, and a time; no set of signals is given.
-        let polled = unsafe {
-            libc::syscall(libc::SYS_ppoll, &raw mut waited, 1usize, &raw const timeout, 0usize, 0usize)
-        };
+        let polled =
+            unsafe { syscall!(libc::SYS_ppoll, &raw mut waited, 1usize, &raw const timeout, 0usize, 0usize) };
         if outcome(polled) == Err(Errno(libc::EINVAL)) {
             // A process that may have no descriptors at all may not wait for one either; whoever asks then has to wait.
             // SAFETY: a time.
-            unsafe { libc::syscall(libc::SYS_nanosleep, &raw const timeout, 0usize) };
+            unsafe { syscall!(libc::SYS_nanosleep, &raw const timeout, 0usize) };
         }
     }
 
@@ -274,9 +266,7 @@ impl Readiness {
         let event = libc::epoll_event { events, u64: 0 };
         let control = |operation: c_int| {
             // SAFETY: an event of the type that the call reads.
-            outcome(unsafe {
-                libc::syscall(libc::SYS_epoll_ctl, self.0.0, operation, file, &raw const event)
-            })
+            outcome(unsafe { syscall!(libc::SYS_epoll_ctl, self.0.0, operation, file, &raw const event) })
         };
         match control(libc::EPOLL_CTL_MOD) {
             Err(Errno(libc::ENOENT)) => control(libc::EPOLL_CTL_ADD).map(|_| ()),
@@ -295,10 +285,13 @@ fn write_to_standard_error(bytes: &[u8]) {
 
 /// A duplicate of what the program's first thread has under this number. Needs Linux 5.6.
 fn program_descriptor(number: c_int) -> Result<Descriptor, Errno> {
+    if super::control::may_kill_a_service() {
+        return Err(Errno(libc::EPERM));
+    }
     // SAFETY: numbers only.
-    let process = Descriptor::from(unsafe { libc::syscall(libc::SYS_pidfd_open, super::process_id(), 0) })?;
+    let process = Descriptor::from(unsafe { syscall!(libc::SYS_pidfd_open, super::process_id(), 0) })?;
     // SAFETY: numbers only.
-    Descriptor::from(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.0, number, 0) })
+    Descriptor::from(unsafe { syscall!(libc::SYS_pidfd_getfd, process.0, number, 0) })
 }
 
 /// The file behind it, opened anew. `/proc/self` is the first thread, whose table is the program's.
@@ -306,7 +299,7 @@ fn standard_error_by_path() -> Result<Descriptor, Errno> {
     let path = c"/proc/self/fd/2".as_ptr();
     let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: a terminated string.
-    Descriptor::from(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags) })
+    Descriptor::from(unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path, flags) })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use core::ffi::CStr;
 
+use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
 use super::shared::{Descriptor, outcome, remove_file};
 
@@ -35,7 +36,7 @@ impl Tape {
         let _preserved = PreservedErrno::new();
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         // SAFETY: a terminated string; the mode goes with O_CREAT.
-        let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) };
+        let file = unsafe { syscall!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600) };
         let file = Descriptor::from(file)?;
         let addresses = limit(libc::RLIMIT_AS);
         let most =
@@ -86,13 +87,12 @@ impl Tape {
         let (from, to) = (at / STEP * STEP, (at + len).next_multiple_of(STEP).min(self.len));
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: M1, a part of the mapping.
-        let opened = unsafe { libc::syscall(libc::SYS_mprotect, self.base + from, to - from, access) };
+        let opened = unsafe { syscall!(libc::SYS_mprotect, self.base + from, to - from, access) };
         if outcome(opened).is_err() {
             return false;
         }
         // SAFETY: M1, a part of the mapping.
-        let done =
-            unsafe { libc::syscall(libc::SYS_madvise, self.base + at, len, libc::MADV_POPULATE_WRITE) };
+        let done = unsafe { syscall!(libc::SYS_madvise, self.base + at, len, libc::MADV_POPULATE_WRITE) };
         // A kernel before 5.14 does not know how; there a full disk is a signal.
         matches!(outcome(done), Ok(_) | Err(Errno(libc::EINVAL)))
     }
@@ -101,36 +101,29 @@ impl Tape {
     pub fn done(&self, at: usize, len: usize) {
         let _preserved = PreservedErrno::new();
         // SAFETY: M1, a part of the mapping; a shared file keeps its contents.
-        unsafe { libc::syscall(libc::SYS_madvise, self.base + at, len, libc::MADV_DONTNEED) };
+        unsafe { syscall!(libc::SYS_madvise, self.base + at, len, libc::MADV_DONTNEED) };
     }
 }
 
 /// Makes the file so long, and maps it.
 fn map(file: &Descriptor, len: usize) -> Result<usize, Errno> {
     // SAFETY: a descriptor that is open.
-    outcome(unsafe { libc::syscall(libc::SYS_ftruncate, file.0, len) })?;
+    outcome(unsafe { syscall!(libc::SYS_ftruncate, file.0, len) })?;
     let (protection, flags) = (libc::PROT_NONE, libc::MAP_SHARED | libc::MAP_NORESERVE);
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let base =
-        outcome(unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, protection, flags, file.0, 0usize) })?;
+    let base = outcome(unsafe { syscall!(libc::SYS_mmap, 0usize, len, protection, flags, file.0, 0usize) })?;
     for advice in [libc::MADV_DONTFORK, libc::MADV_DONTDUMP] {
         // SAFETY: the mapping made above, in which nothing changes.
-        unsafe { libc::syscall(libc::SYS_madvise, base, len, advice) };
+        unsafe { syscall!(libc::SYS_madvise, base, len, advice) };
     }
     Ok(base)
 }
 
-#[cfg(target_env = "gnu")]
-type Resource = libc::__rlimit_resource_t;
-#[cfg(not(target_env = "gnu"))]
-type Resource = libc::c_int;
-
 /// A limit of this process, in bytes: beyond that on files lies a signal.
-fn limit(resource: Resource) -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is ours and of the type that the call fills.
-    let returned = unsafe { libc::getrlimit(resource, &mut limit) };
-    if returned == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { usize::MAX }
+fn limit(resource: super::process::Resource) -> usize {
+    super::process::resource_limit(resource)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// Maps `len` bytes of zeros for as long as the process lives, which a child finds to be zeros again, however it was forked.
@@ -141,15 +134,15 @@ pub fn wiped_on_fork(len: usize) -> Option<usize> {
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
     let none: libc::c_long = -1;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapped = unsafe { libc::syscall(libc::SYS_mmap, 0usize, len, protection, flags, none, 0usize) };
+    let mapped = unsafe { syscall!(libc::SYS_mmap, 0usize, len, protection, flags, none, 0usize) };
     let at = outcome(mapped).ok()?;
     // SAFETY: the mapping made above.
-    let advised = unsafe { libc::syscall(libc::SYS_madvise, at, len, libc::MADV_WIPEONFORK) };
+    let advised = unsafe { syscall!(libc::SYS_madvise, at, len, libc::MADV_WIPEONFORK) };
     if outcome(advised).is_ok() {
         return Some(at);
     }
     // SAFETY: the mapping made above, which nobody uses.
-    unsafe { libc::syscall(libc::SYS_munmap, at, len) };
+    unsafe { syscall!(libc::SYS_munmap, at, len) };
     None
 }
 
@@ -173,10 +166,7 @@ pub fn ticks() -> u64 {
 
 /// Nanoseconds since 1970.
 pub fn realtime_ns() -> u64 {
-    let _preserved = PreservedErrno::new();
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is ours and of the type that the call fills.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    let now = super::clock::read(libc::CLOCK_REALTIME);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -5,12 +5,21 @@
 //! `mincore` gets a range of whole OS pages, of which it only tells, and a local buffer with a byte for each.
 #![allow(unsafe_code)]
 
-use super::control::may_ask_what_is_resident;
+use super::call::syscall;
+use super::control::{self, may_ask_what_is_resident};
 use super::errno::PreservedErrno;
-use super::shared::outcome;
 
 /// Pages asked about at once.
 const AT_ONCE: usize = 1024;
+
+/// `mincore`; false where the system does not tell, or a filter might kill for the question.
+///
+/// # Safety
+/// `into` has a byte for each OS page of the range.
+pub(super) unsafe fn mincore(addr: usize, len: usize, into: *mut u8) -> bool {
+    // SAFETY: the caller's promise.
+    !control::may_kill_a_service() && unsafe { syscall!(libc::SYS_mincore, addr, len, into) } == 0
+}
 
 /// The end of the last OS page between `start` and `end` that is resident; `start` where none is. `page` is the size of an OS
 /// page. Where the system does not tell, or may not be asked, `end`. O(pages behind it).
@@ -26,8 +35,8 @@ pub fn touched_end(start: usize, end: usize, page: usize) -> usize {
         let from = until.saturating_sub(AT_ONCE * page).max(first);
         let pages = (until - from) / page;
         // SAFETY: whole pages, and a byte for each of them.
-        let told = unsafe { libc::syscall(libc::SYS_mincore, from, until - from, resident.as_mut_ptr()) };
-        if outcome(told).is_err() {
+        let told = unsafe { mincore(from, until - from, resident.as_mut_ptr()) };
+        if !told {
             return end;
         }
         if let Some(last) = resident.iter().take(pages).rposition(|&byte| byte & 1 != 0) {
@@ -55,8 +64,8 @@ pub fn each_run(start: usize, end: usize, page: usize, mut visit: impl FnMut(usi
     while from + page <= end {
         let pages = ((end - from) / page).min(AT_ONCE);
         // SAFETY: whole pages, and a byte for each of them.
-        let told = unsafe { libc::syscall(libc::SYS_mincore, from, pages * page, resident.as_mut_ptr()) };
-        if outcome(told).is_err() {
+        let told = unsafe { mincore(from, pages * page, resident.as_mut_ptr()) };
+        if !told {
             resident.fill(1);
         }
         for run in resident[..pages].chunk_by(|one, next| one & 1 == next & 1) {
@@ -80,8 +89,8 @@ pub fn seems_touched(start: usize, len: usize, page: usize) -> bool {
         let mut resident = 0u8;
         let at = (start + look * step + step / 2) / page * page;
         // SAFETY: one whole page, and a byte for it.
-        let told = unsafe { libc::syscall(libc::SYS_mincore, at, page, &raw mut resident) };
-        outcome(told).is_ok() && resident & 1 != 0
+        let told = unsafe { mincore(at, page, &raw mut resident) };
+        told && resident & 1 != 0
     })
 }
 
