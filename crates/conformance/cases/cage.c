@@ -256,8 +256,11 @@ CASE_FREESTONE(a_cage_and_a_hard_limit) {
     run_inner("inner_limited", add_option);
 }
 
-/* Under a filter that was there before the program. */
-static void no_questions(void) { kill_for(SYS_mincore); }
+/* Under a filter that was there before the program, of a service manager. */
+static void no_questions(void) {
+    setenv("INVOCATION_ID", "0123456789abcdef0123456789abcdef", 1);
+    kill_for(SYS_mincore);
+}
 
 INNER(inner_calloc) {
     for (int i = 0; i < 5; i++) {

@@ -97,13 +97,10 @@ pub fn allow_questions(allow: bool) {
     QUESTIONS.store(allow, Ordering::Relaxed);
 }
 
-/// Whether the system may be asked what is resident (`mincore`): unless that was forbidden, and where system calls are not filtered. A
-/// filter that was there before the program may kill for it just as well: few programs ask that themselves.
+/// Whether the system may be asked what is resident (`mincore`): unless that was forbidden, a service began under a filter that may kill for it,
+/// or one came later.
 pub fn may_ask_what_is_resident() -> bool {
-    let noted = FILTER.load(Ordering::Relaxed);
-    QUESTIONS.load(Ordering::Relaxed)
-        && !filter_was_asked_for()
-        && (noted == NOT_NOTED || (noted == 0 && system_call_filter() == 0))
+    QUESTIONS.load(Ordering::Relaxed) && !may_kill_a_service() && !is_newly_filtered()
 }
 
 /// Whether system calls are filtered otherwise than when that was noted: by a sandbox that may kill for a call that the program does not
