@@ -1,4 +1,4 @@
-//! Linux: memory by libc's thin wrappers, of which none used here allocates; all else by the kernel itself ([`call`]).
+//! Linux: memory by libc's thin wrappers, of which none used here allocates; all else by the kernel itself (`call.rs`).
 //!
 //! # Safety
 //!
