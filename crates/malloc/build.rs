@@ -21,6 +21,9 @@ fn main() {
         arguments.push("-Wl,--defsym=DW.ref.rust_eh_personality=freestone_personality".into());
         arguments.push("-Wl,--defsym=pthread_key_create=freestone_key_create".into());
         arguments.push("-Wl,--defsym=pthread_setspecific=freestone_set_specific".into());
+        if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+            arguments.push("-Wl,--defsym=memcpy=freestone_memcpy".into());
+        }
         match link_empty("libc-of-any-version.so", &["-Wl,-soname,libc.so.6"]) {
             Ok(libc) => {
                 arguments.push(format!("-Wl,--no-as-needed,{libc}"));

@@ -5,6 +5,9 @@
 //! libraries. Linked statically the same references must be plain ones, or the linker would leave the functions out. So the code
 //! names the plain functions, and the build script gives their names to those here, in the shared library only.
 //!
+//! Of `memcpy`, which has versions on x86-64, who asks for none gets the oldest: one that serves ranges that overlap as well, without the
+//! processor's longer registers, in pages of libc's that no process has otherwise. `memmove` is as fast as the newest, so it takes its place.
+//!
 //! # Safety
 //!
 //! L1: libc's functions under their other names, the only ones that glibc has under the same name before and after 2.34 for what is
@@ -29,6 +32,18 @@ core::arch::global_asm!(
     ".set freestone_set_specific, {set}",
     create = sym key_create,
     set = sym set_specific,
+);
+
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".pushsection .text.freestone_memcpy, \"ax\", @progbits",
+    ".globl freestone_memcpy",
+    ".hidden freestone_memcpy",
+    ".type freestone_memcpy, @function",
+    "freestone_memcpy:",
+    "jmp qword ptr [rip + memmove@GOTPCREL]",
+    ".size freestone_memcpy, . - freestone_memcpy",
+    ".popsection",
 );
 
 /// `pthread_key_create`. A program without threads has no need of a key: it gets one that does nothing.
