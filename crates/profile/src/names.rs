@@ -16,6 +16,22 @@ pub(crate) fn demangled(name: &str) -> String {
     name.into()
 }
 
+/// Whether a linker's name says by itself which module, class or namespace it belongs to.
+pub(crate) fn is_mangled(name: &str) -> bool {
+    name.starts_with("_Z") || name.starts_with("_R")
+}
+
+/// The whole name that a symbol tells of a function of which only the last part, `name`, is known; `None` if it is another function's.
+pub(crate) fn qualified(name: &str, symbol: &str) -> Option<String> {
+    let last = name.split(['<', '(']).next().filter(|last| !last.is_empty())?;
+    let whole = is_mangled(symbol).then(|| demangled(symbol))?;
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let parts = whole.match_indices(last);
+    let mut alone = parts
+        .filter(|&(at, _)| !whole[..at].ends_with(is_word) && !whole[at + last.len()..].starts_with(is_word));
+    alone.next().is_some().then_some(whole)
+}
+
 /// The names of C and C++ that stand for the request itself.
 const REQUESTS: [&str; 22] = [
     "malloc",
@@ -71,6 +87,28 @@ mod tests {
         );
         assert_eq!(demangled("main"), "main");
         assert_eq!(demangled("_Zbroken"), "_Zbroken");
+    }
+
+    #[test]
+    fn a_symbol_completes_a_name_that_is_its_last_part() {
+        let whole = |name, symbol| qualified(name, symbol);
+        assert_eq!(
+            whole("example_function", "_RNvCskwGfYPst2Cb_3foo16example_function").as_deref(),
+            Some("foo::example_function")
+        );
+        assert_eq!(
+            whole("push_back<int>", "_ZNSt6vectorIiSaIiEE9push_backERKi").as_deref(),
+            Some("std::vector<int, std::allocator<int> >::push_back(int const&)")
+        );
+        // Another function's, one whose name only begins alike, C's, and none.
+        for (name, symbol) in [
+            ("other", "_RNvCskwGfYPst2Cb_3foo16example_function"),
+            ("example", "_RNvCskwGfYPst2Cb_3foo16example_function"),
+            ("main", "main"),
+            ("<", "_ZNSt6vectorIiSaIiEE9push_backERKi"),
+        ] {
+            assert_eq!(qualified(name, symbol), None, "{name} {symbol}");
+        }
     }
 
     #[test]

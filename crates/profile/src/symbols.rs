@@ -245,13 +245,16 @@ impl File {
 }
 
 fn frames_by(loader: &Loader, address: u64) -> Vec<Frame> {
-    let mut found = Vec::new();
+    let mut found: Vec<Frame> = Vec::new();
+    // Of the outermost function: whether its name stands there without the module or class that it belongs to.
+    let mut is_short = false;
     if let Ok(mut frames) = loader.find_frames(address) {
         while let Ok(Some(frame)) = frames.next() {
             let Some(name) = frame.function.as_ref().and_then(|function| function.raw_name().ok()) else {
                 continue;
             };
             let at = frame.location.as_ref();
+            is_short = !names::is_mangled(&name);
             found.push(Frame {
                 function: names::demangled(&name),
                 file: at.and_then(|at| at.file).unwrap_or_default().into(),
@@ -259,10 +262,18 @@ fn frames_by(loader: &Loader, address: u64) -> Vec<Frame> {
             });
         }
     }
-    if found.is_empty()
-        && let Some(name) = loader.find_symbol(address)
+    // Tables of lines alone (`debug = "line-tables-only"`, `-g1`) have no longer names; the symbols have, but none of what was inlined.
+    if (found.is_empty() || is_short)
+        && let Some(symbol) = loader.find_symbol(address)
     {
-        found.push(Frame { function: names::demangled(name), ..Frame::default() });
+        match found.last_mut() {
+            None => found.push(Frame { function: names::demangled(symbol), ..Frame::default() }),
+            Some(outermost) => {
+                if let Some(name) = names::qualified(&outermost.function, symbol) {
+                    outermost.function = name;
+                }
+            }
+        }
     }
     found
 }
