@@ -12,13 +12,21 @@
 static const int usual[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getpid,
                             SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_write, SYS_exit_group};
 
+/* What else is allowed, if anything: what asks for a further filter, or what libc calls where a thread begins and ends. */
+static const int for_filters[] = {SYS_prctl, SYS_seccomp};
+static const int for_threads[] = {SYS_clone, SYS_clone3, SYS_set_robust_list, SYS_rt_sigprocmask, SYS_sched_yield, SYS_exit};
+static const int *also;
+static unsigned also_count;
+
 /* From now on any other call kills: of this thread, or with SECCOMP_FILTER_FLAG_TSYNC of all. By either of the kernel's calls. */
 static void allow_the_usual(int by_prctl, unsigned flags) {
-    struct sock_filter filter[COUNT_OF(usual) + 3];
-    unsigned n = 0;
+    struct sock_filter filter[COUNT_OF(usual) + COUNT_OF(for_threads) + 3];
+    unsigned n = 0, allowed = COUNT_OF(usual) + also_count;
     filter[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (unsigned i = 0; i < COUNT_OF(usual); i++)
-        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)usual[i], COUNT_OF(usual) - i, 0);
+    for (unsigned i = 0; i < allowed; i++) {
+        unsigned number = (unsigned)(i < COUNT_OF(usual) ? usual[i] : also[i - COUNT_OF(usual)]);
+        filter[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, allowed - i, 0);
+    }
     filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     struct sock_fprog program = {(unsigned short)n, filter};
@@ -135,8 +143,50 @@ INNER(inner_with_all_threads) {
     work_for(1.2);
 }
 
+static volatile int caged;
+
+static void *begin_and_end_in_the_cage(void *unused) {
+    (void)unused;
+    while (!caged) sleep_milliseconds(1);
+    fill_and_free(MIB);
+    return NULL;
+}
+
+static void *begin_before(void *unused) {
+    fill_and_free(MIB);
+    return begin_and_end_in_the_cage(unused);
+}
+
+/* libc registers no areas for restartable sequences, so that each thread would for itself. */
+INNER(inner_threads) {
+    pthread_t others[] = {spawn(begin_before, NULL, 0), spawn(begin_and_end_in_the_cage, NULL, 0)};
+    sleep_milliseconds(50);
+    also = for_threads, also_count = COUNT_OF(for_threads);
+    allow_the_usual(0, SECCOMP_FILTER_FLAG_TSYNC);
+    caged = 1;
+    for (unsigned i = 0; i < COUNT_OF(others); i++) join(others[i]);
+    join(spawn(begin_and_end_in_the_cage, NULL, 0));
+}
+
+static void without_libcs_areas(void) { setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 1); }
+
+CASE_FREESTONE(threads_in_a_cage) { run_inner("inner_threads", without_libcs_areas); }
+
+/* Under the first filter the second is asked for by the usual calls, too. */
+INNER(inner_caged_again) {
+    work_for(0.3);
+    also = for_filters, also_count = COUNT_OF(for_filters);
+    allow_the_usual(1, 0);
+    work_for(0.1);
+    allow_the_usual(1, 0);
+    also_count = 0;
+    allow_the_usual(0, SECCOMP_FILTER_FLAG_TSYNC);
+    work_for(0.1);
+}
+
 static void with(const char *added) {
     option = added;
+    run_inner("inner_caged_again", add_option);
     run_inner("inner_begun", add_option);
     run_inner("inner_first_request_in_the_cage", add_option);
     run_inner("inner_with_all_threads", add_option);
@@ -198,6 +248,57 @@ CASE_FREESTONE(children_in_cages) {
     reap_caged((pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
 }
 
+/* Runs `body` in a process that is the first of a namespace of processes. */
+static void as_the_first(void (*body)(void)) {
+    if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) skip("no namespaces of processes here");
+    in_child(body);
+}
+
+/* Its child has its number and none of its threads, and no handler of ours ran in it. The thread has nothing left to do but to wait for who uses the
+ * control: a lock that it held would be held in the child for ever. */
+static void clone_the_first(void) {
+    work_for(0.3);
+    sleep_milliseconds(1500);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID, 0, 0, 0, 0);
+    if (child < 0) skip("no namespaces of processes here");
+    if (child == 0) {
+        allow_the_usual(0, SECCOMP_FILTER_FLAG_TSYNC);
+        _exit(0);
+    }
+    reap(child);
+}
+
+INNER(inner_clone_of_the_first) { as_the_first(clone_the_first); }
+
+CASE_FREESTONE(a_caged_child_that_has_its_parents_number) {
+    option = "control:1";
+    run_inner("inner_clone_of_the_first", add_option);
+}
+
+/* A child of fork gets the number that one of vfork had. */
+static void take_a_number_again(void) {
+    free(hide(malloc(100)));
+    pid_t first = vfork();
+    CHECK(first >= 0);
+    if (first == 0) _exit(0);
+    reap(first);
+    char text[20];
+    int len = snprintf(text, sizeof text, "%d", (int)first - 1);
+    int file = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+    if (file < 0 || write(file, text, (size_t)len) != len) skip("numbers of processes cannot be chosen here");
+    close(file);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(getpid() == first);
+        work_in_a_cage();
+        _exit(0);
+    }
+    reap(child);
+}
+
+CASE_FREESTONE(a_caged_child_that_has_the_number_of_one_of_vfork) { as_the_first(take_a_number_again); }
+
 /* Idle memory still goes back without a call. */
 static void memory_goes_back(void) {
     free(hide(malloc(100)));
@@ -217,6 +318,27 @@ CASE_FREESTONE(no_cage_and_memory_goes_back) {
     CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == -1);
     CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == -1 && (errno == EFAULT || errno == ENOSYS));
     CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == -1);
+    memory_goes_back();
+}
+
+static volatile int is_caged;
+
+static void *cage_this_thread(void *unused) {
+    (void)unused;
+    kill_for(SYS_pipe2);
+    is_caged = 1;
+    pause();
+    return NULL;
+}
+
+/* The kernel names the thread that cannot have the filter, whose own is another: a number that is no error. */
+CASE_FREESTONE(a_cage_that_one_thread_cannot_have) {
+    struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {1, &all};
+    spawn(cage_this_thread, NULL, 0);
+    while (!is_caged) sleep_milliseconds(1);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) > 0);
     memory_goes_back();
 }
 

@@ -164,16 +164,24 @@ pub(crate) fn forked_child() {
 }
 
 /// The program asked for a filter for all threads: waits until the thread, which has seen that or will, makes only calls that are usual.
-/// Outside the gate. Takes as long as the thread waits for whoever uses the control, if that was open: up to a second.
-pub(crate) fn settle() {
+/// Outside the gate. Takes as long as the thread waits for whoever uses the control, if that was open: up to a second. Under an earlier filter, it `is_caged`.
+pub(crate) fn settle(is_caged: bool) {
+    const PATIENCE_MS: u32 = 3_000;
     // What a child of `_Fork` or `clone` has is a copy of its parent's.
-    if start::is_borrowed() {
+    if CALLS.load(Ordering::SeqCst) == 0 || start::is_borrowed() {
         return;
     }
     wake();
     // Its end is a call, too.
-    let lives = || STATE.load(Ordering::Acquire) == STARTING || ALIVE.load(Ordering::Acquire) != 0;
-    while CALLS.load(Ordering::SeqCst) != 0 && lives() {
+    let lives = || match ALIVE.load(Ordering::Acquire) {
+        0 => STATE.load(Ordering::Acquire) == STARTING,
+        // A child of `clone` that is the first of its namespace as its parent is of another takes itself for that.
+        number => is_caged || linux::has_thread(number as i32),
+    };
+    for _ in 0..PATIENCE_MS {
+        if CALLS.load(Ordering::SeqCst) == 0 || !lives() {
+            return;
+        }
         linux::futex_wait(&CALLS, 1, Some(1_000_000));
     }
 }

@@ -150,6 +150,14 @@ pub fn in_vfork_child() {
 /// calls that a sandbox might kill for are left out where they can be, unless [`filter_refused`] follows. False, and nothing done, in a child of
 /// `vfork`, whose memory is its parent's.
 pub fn filter_asked_for(all_threads: bool) -> bool {
+    if linux::control::filter_was_asked_for() {
+        // What comes next before the first filter might be forbidden by it.
+        linux::control::note_filter_asked_for();
+        if all_threads {
+            crate::background::settle(true);
+        }
+        return true;
+    }
     if start::is_lent() {
         return false;
     }
@@ -167,7 +175,7 @@ pub fn filter_asked_for(all_threads: bool) -> bool {
     crate::control::at_exit();
     linux::control::note_filter_asked_for();
     if all_threads {
-        crate::background::settle();
+        crate::background::settle(false);
     }
     true
 }

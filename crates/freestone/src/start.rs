@@ -387,6 +387,8 @@ pub(crate) fn before_fork() {
 pub(crate) fn forked_child() {
     ledger::history::restart();
     OWNER.store(linux::process_id(), Ordering::Relaxed);
+    // A child of `vfork` of long ago may have had the same number.
+    LENT_TO.store(0, Ordering::Relaxed);
     background::forked_child();
     crate::control::forked_child();
     if debugging() {

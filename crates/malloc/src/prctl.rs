@@ -125,6 +125,9 @@ mod wrapped {
             _ => false,
         };
         let all_threads = flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0;
-        if asks { super::ask(all_threads, call, |&result| result < 0) } else { call() }
+        // The number of a thread that cannot have the filter, unless it is that of a descriptor.
+        let names_thread = all_threads && flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0;
+        let refused = |&result: &c_long| result < 0 || (names_thread && result > 0);
+        if asks { super::ask(all_threads, call, refused) } else { call() }
     }
 }

@@ -48,8 +48,8 @@ pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
 };
 pub use process::{
-    auxiliary_value, first_stack, is_readable, monotonic_ns, process_id, process_ns, random_bits, thread_id,
-    thread_name, thread_ns, unix_ns, write_all,
+    auxiliary_value, first_stack, has_thread, is_readable, monotonic_ns, process_id, process_ns, random_bits,
+    thread_id, thread_name, thread_ns, unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
 pub use stay::stay_loaded;

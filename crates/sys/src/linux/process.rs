@@ -79,6 +79,15 @@ pub fn thread_id() -> i32 {
     unsafe { syscall!(libc::SYS_gettid) as i32 }
 }
 
+/// Whether this process has a thread of that number; yes, where the kernel does not tell.
+pub fn has_thread(number: i32) -> bool {
+    const NO_SIGNAL: c_int = 0;
+    let _preserved = PreservedErrno::new();
+    // SAFETY: numbers only; nothing is sent.
+    let sent = unsafe { syscall!(libc::SYS_tgkill, process_id(), number, NO_SIGNAL) };
+    sent == 0 || Errno::last() != Errno(libc::ESRCH)
+}
+
 /// Writes all of `bytes` to `file`, resuming after signals; false when the file takes no more. Not by libc's function, which ends a thread
 /// that is to be cancelled, here in the middle of a malloc. The same holds for the other calls with files here.
 pub fn write_all(file: c_int, mut bytes: &[u8]) -> bool {
@@ -200,6 +209,7 @@ mod tests {
     fn facts_agree_with_the_standard_library() {
         assert_eq!(process_id() as u32, std::process::id());
         assert!(thread_id() > 0);
+        assert!(has_thread(thread_id()) && !has_thread(i32::MAX));
         assert_eq!(auxiliary_value(libc::AT_PAGESZ) % 4096, 0);
         let before = monotonic_ns();
         assert!(monotonic_ns() >= before);

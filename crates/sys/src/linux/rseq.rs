@@ -11,9 +11,14 @@ use super::errno::{Errno, PreservedErrno};
 
 const UNREGISTER: i32 = 1;
 
+/// Refused as well where the program asked for a filter, which might kill for the call: a thread does without, and one that ends takes its area with it.
+///
 /// # Safety
 /// As for the public functions.
 unsafe fn rseq(area: *mut u8, len: u32, flags: i32, signature: u32) -> Result<(), Errno> {
+    if super::control::filter_was_asked_for() {
+        return Err(Errno(libc::EPERM));
+    }
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise about the area.
     let returned = unsafe { syscall!(libc::SYS_rseq, area, len, flags, signature) };
