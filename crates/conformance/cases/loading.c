@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <link.h>
+#include <sys/syscall.h>
 
 /* The plugins lie beside the program. */
 static void *load_with(const char *name, int flags) {
@@ -231,4 +232,30 @@ INNER(inner_loads_the_allocator_late) {
 CASE_FREESTONE(allocator_loaded_globally_after_other_libraries) {
     if (!getenv("FREESTONE_LIB")) setenv("FREESTONE_LIB", getenv("LD_PRELOAD") ?: "", 1);
     run_inner("inner_loads_the_allocator_late", without_preload);
+}
+
+/* Another library that defines `syscall`, as torsocks does, is preloaded behind ours. */
+INNER(inner_syscall_of_another) {
+    int (*count)(void) = SYMBOL(int (*)(void), plugin_system_calls);
+    CHECK(count && count() == 0);
+    CHECK(syscall(SYS_getpid) == getpid() && count() == 1);
+    errno = 0;
+    CHECK(syscall(SYS_close, -1L) == -1 && errno == EBADF && count() == 2);
+    CHECK(syscall(SYS_seccomp, 99L, 0L, NULL) == -1 && count() == 3);
+}
+
+static void preload_another(void) {
+    char path[PATH_MAX], list[2 * PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
+    CHECK(length > 0);
+    path[length] = 0;
+    strcpy(strrchr(path, '/') + 1, "plugin_syscall.so");
+    if (access(path, R_OK) != 0) skip("the plugin was not built beside the program");
+    snprintf(list, sizeof list, "%s:%s", getenv("LD_PRELOAD"), path);
+    setenv("LD_PRELOAD", list, 1);
+}
+
+CASE_FREESTONE(system_calls_go_through_another_that_is_preloaded) {
+    if (!getenv("LD_PRELOAD")) skip("not preloaded");
+    run_inner("inner_syscall_of_another", preload_another);
 }

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include <sys/syscall.h>
+
 namespace {
 
 // Allocates and frees in every size range, as the last act of many a thread.
@@ -264,4 +266,35 @@ CASE(bug14_memory_of_ended_threads_is_used_again) {
         if (round == 50) before = resident_kib();
     }
     CHECK_THAT(resident_kib() < before + 16 * KIB, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+// A thread that is cancelled in the middle of `syscall` unwinds through it.
+static volatile int waiting, unwound;
+
+struct Unwound {
+    ~Unwound() { unwound = 1; }
+};
+
+// Not by name: the compiler knows that it does not throw.
+static long (*volatile call_system)(long, ...) = syscall;
+
+static __attribute__((noinline)) void wait_for_ever() {
+    for (waiting = 1;;) call_system(SYS_ppoll, 0L, 0L, 0L, 0L, 0L);
+}
+
+static void *wait_to_be_cancelled(void *) {
+    int before;
+    CHECK(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before) == 0);
+    Unwound unwound_in_the_end;
+    wait_for_ever();
+    return nullptr;
+}
+
+CASE(cancelled_in_a_system_call_a_thread_unwinds) {
+    pthread_t thread = spawn(wait_to_be_cancelled, nullptr, 0);
+    while (!waiting) sleep_milliseconds(1);
+    sleep_milliseconds(20);
+    CHECK(pthread_cancel(thread) == 0);
+    join(thread);
+    CHECK(unwound);
 }

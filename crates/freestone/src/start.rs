@@ -254,6 +254,7 @@ fn start() {
     cpu::shut();
     OWNER.store(linux::process_id(), Ordering::Relaxed);
     control::note_filter();
+    control::note_preloaded();
     if !config.report().is_empty() {
         mark_process();
     }

@@ -56,10 +56,15 @@ mod wrapped {
     //! # Safety
     //!
     //! - P2: the system call's arguments are passed on as they came: six registers and a word of the stack.
+    //! - P3: `NEXT` holds the address of a function of `syscall`'s type, or zero; the weak symbol is libc's `dlsym`.
 
-    use core::ffi::{c_int, c_long, c_ulong, c_void};
+    use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
-    use freestone_sys::linux::Errno;
+    use freestone::raw;
+    use freestone_sys::linux::{Errno, control};
+
+    use crate::unwind::weak;
 
     pub(super) const SEES_SECCOMP: bool = true;
 
@@ -71,19 +76,85 @@ mod wrapped {
     #[unsafe(naked)]
     pub unsafe extern "C" fn syscall() -> c_long {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             "cmp rdi, {number}",
             "je {seccomp}",
-            "jmp {plain}",
+            "jmp {next}",
+            ".cfi_endproc",
             number = const libc::SYS_seccomp,
             seccomp = sym seccomp,
-            plain = sym plain,
+            next = sym next,
         )
+    }
+
+    /// Where the call goes on; 0 before that was looked for.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+    /// What `syscall` would be without us.
+    #[unsafe(naked)]
+    unsafe extern "C" fn next() -> c_long {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov rax, qword ptr [rip + {next}]",
+            "test rax, rax",
+            "jz 2f",
+            "jmp rax",
+            "2:",
+            "sub rsp, 56",
+            ".cfi_adjust_cfa_offset 56",
+            "mov qword ptr [rsp], rdi",
+            "mov qword ptr [rsp + 8], rsi",
+            "mov qword ptr [rsp + 16], rdx",
+            "mov qword ptr [rsp + 24], rcx",
+            "mov qword ptr [rsp + 32], r8",
+            "mov qword ptr [rsp + 40], r9",
+            "call {find}",
+            "mov rdi, qword ptr [rsp]",
+            "mov rsi, qword ptr [rsp + 8]",
+            "mov rdx, qword ptr [rsp + 16]",
+            "mov rcx, qword ptr [rsp + 24]",
+            "mov r8, qword ptr [rsp + 32]",
+            "mov r9, qword ptr [rsp + 40]",
+            "add rsp, 56",
+            ".cfi_adjust_cfa_offset -56",
+            "jmp rax",
+            ".cfi_endproc",
+            next = sym NEXT,
+            find = sym find,
+        )
+    }
+
+    /// Finds it. A library that is preloaded behind this one may define `syscall`, too, as torsocks does to have all connections made its way. Looked for
+    /// at the first call, and only where there can be one: it takes the loader's lock, and at the start 3 % of a short process's time.
+    extern "C" fn find() -> usize {
+        type Look = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+        if control::others_are_preloaded().is_none() {
+            // With the first request that becomes known.
+            let block = raw::malloc(1);
+            if !block.is_null() {
+                // SAFETY: nobody else has the block.
+                unsafe { raw::free(block) };
+            }
+        }
+        let others = control::others_are_preloaded();
+        let dlsym = if others == Some(true) { weak!("dlsym" as Look) } else { None };
+        let found = match dlsym {
+            // SAFETY: P3: a terminated name; RTLD_NEXT is a handle that is always there.
+            Some(dlsym) => unsafe { dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) }.addr(),
+            None => 0,
+        };
+        let next = if found == 0 { plain as *const () as usize } else { found };
+        if others.is_some() {
+            NEXT.store(next, Ordering::Relaxed);
+        }
+        next
     }
 
     /// The system call itself, as libc makes it.
     #[unsafe(naked)]
     unsafe extern "C" fn plain() -> c_long {
         core::arch::naked_asm!(
+            ".cfi_startproc",
             "mov rax, rdi",
             "mov rdi, rsi",
             "mov rsi, rdx",
@@ -98,6 +169,7 @@ mod wrapped {
             "2:",
             "mov edi, eax",
             "jmp {failed}",
+            ".cfi_endproc",
             failed = sym failed,
         )
     }
@@ -116,9 +188,9 @@ mod wrapped {
     ) -> c_long {
         type Call = unsafe extern "C" fn(c_long, c_ulong, c_ulong, *const c_void) -> c_long;
         // SAFETY: P2: a function of as many words as the kernel takes of this call, and one more for its number.
-        let plain: Call = unsafe { core::mem::transmute(plain as unsafe extern "C" fn() -> c_long) };
+        let next: Call = unsafe { core::mem::transmute(next as unsafe extern "C" fn() -> c_long) };
         // SAFETY: the caller's promise.
-        let call = || unsafe { plain(number, operation, flags, program) };
+        let call = || unsafe { next(number, operation, flags, program) };
         let asks = match operation as u32 {
             libc::SECCOMP_SET_MODE_STRICT => true,
             libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),

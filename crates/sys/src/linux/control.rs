@@ -55,6 +55,25 @@ static QUESTIONS: AtomicBool = AtomicBool::new(true);
 /// Whether the process began under a service manager's filter.
 static SERVICE: AtomicBool = AtomicBool::new(false);
 
+/// Which libraries were preloaded: not known yet, this one alone at the most, or others as well.
+static PRELOADED: AtomicU8 = AtomicU8::new(NOT_NOTED);
+const ALONE: u8 = 1;
+const WITH_OTHERS: u8 = 2;
+
+/// Notes whether several libraries were preloaded, for [`others_are_preloaded`]; at the start, when nobody changes the environment.
+pub fn note_preloaded() {
+    // SAFETY: the caller's time.
+    let list = unsafe { super::environment(b"LD_PRELOAD") }.unwrap_or_default();
+    let others = list.iter().any(|byte| matches!(byte, b':' | b' '));
+    PRELOADED.store(if others { WITH_OTHERS } else { ALONE }, Ordering::Relaxed);
+}
+
+/// Whether the environment named several libraries to be preloaded; `None` before that was noted.
+pub fn others_are_preloaded() -> Option<bool> {
+    let noted = PRELOADED.load(Ordering::Relaxed);
+    (noted != NOT_NOTED).then_some(noted == WITH_OTHERS)
+}
+
 /// Notes how system calls are filtered, for [`is_newly_filtered`] and [`may_kill_a_service`]; at the start, when nobody changes the environment.
 pub fn note_filter() {
     const BY_PROGRAM: u8 = 2;
