@@ -398,6 +398,52 @@ static void close_all(void) {
     }
 }
 
+/* Whether a thread of this process has opened what tells of pressure, in a table of its own. */
+static int watches_pressure(void) {
+    int thread = own_thread(), found = 0;
+    char path[300], target[300];
+    snprintf(path, sizeof path, "/proc/self/task/%d/fd", thread);
+    DIR *files = thread ? opendir(path) : NULL;
+    for (struct dirent *file; files && (file = readdir(files)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/task/%d/fd/%.20s", thread, file->d_name);
+        ssize_t len = readlink(path, target, sizeof target - 1);
+        if (len > 0) found |= (target[len] = 0, strstr(target, "pressure") != NULL);
+    }
+    if (files) closedir(files);
+    return found;
+}
+
+static int comes_to_watch_pressure(void) {
+    for (double until = seconds_now() + 3; !watches_pressure();) {
+        if (seconds_now() > until) return 0;
+        call();
+        sleep_milliseconds(20);
+    }
+    return 1;
+}
+
+/* The thread with the user's rights, which serves the control, opens it anew: the other's number for it is another file's in its table. */
+INNER(inner_under_pressure) {
+    int (*open_control)(void) = SYMBOL(int (*)(void), freestone_control_open);
+    REQUIRE(open_control);
+    for (int number = 0; number < 20; number++) CHECK(open("/dev/null", O_RDONLY) >= 0);
+    int before = start_it();
+    if (!comes_to_watch_pressure()) skip("the kernel gives no trigger");
+    if (open_control() != 0) skip("no control here");
+    for (double until = seconds_now() + 3; own_thread() == before && seconds_now() < until;) sleep_milliseconds(20);
+    if (own_thread() == before) skip("the thread stays the same");
+    CHECK(comes_to_watch_pressure());
+}
+
+static void under_pressure(void) {
+    char conf[512];
+    const char *now = getenv("FREESTONE_CONF");
+    snprintf(conf, sizeof conf, "%s,pressure:1", now ? now : "cache:auto");
+    setenv("FREESTONE_CONF", conf, 1);
+}
+
+CASE_FREESTONE(pressure_is_watched_by_the_thread_that_takes_over) { run_inner("inner_under_pressure", under_pressure); }
+
 CASE_FREESTONE(daemon_that_closes_all_descriptors) { in_child(close_all); }
 
 INNER(inner_daemon) { in_child(close_all); }

@@ -155,7 +155,7 @@ pub(crate) fn forked_child() {
     linux::socket::forget_own_descriptors();
     // What the parent has heard of, or will.
     LEVELS.pages.watch().take_growth();
-    pressure::forked_child();
+    pressure::forget_trigger();
     leave_alone();
     if STATE.load(Ordering::Relaxed) != REFUSED {
         STATE.store(ABSENT, Ordering::Relaxed);
@@ -299,6 +299,7 @@ extern "C" fn body() {
     // Not registered with the kernel, it has no cache; zeros in libc's area would say that it has the first.
     cpu::forget_number();
     linux::socket::forget_own_descriptors();
+    pressure::forget_trigger();
     system::name_thread(c"freestone");
     // The group's pressure is root's to watch.
     if pressure::is_felt() {

@@ -52,7 +52,7 @@ pub(crate) fn is_felt() -> bool {
     false
 }
 
-/// In a child of fork, which watches anew.
-pub(crate) fn forked_child() {
+/// In a child of fork, and when a background thread begins: the trigger went with the descriptors of the last one.
+pub(crate) fn forget_trigger() {
     TRIGGER.store(-1, Ordering::Relaxed);
 }

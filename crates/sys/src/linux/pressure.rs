@@ -51,9 +51,9 @@ impl Trigger {
     pub fn has_fired(number: c_int) -> Option<bool> {
         let _preserved = PreservedErrno::new();
         let mut asked = libc::pollfd { fd: number, events: libc::POLLPRI, revents: 0 };
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: one place of the type that the call fills, and a time; no set of signals is given.
-        unsafe { syscall!(libc::SYS_ppoll, &raw mut asked, 1usize, &raw const now, 0usize, 0usize) };
+        unsafe { syscall!(libc::SYS_ppoll, &raw mut asked, 1usize, &raw mut now, 0usize, 0usize) };
         (asked.revents & (libc::POLLNVAL | libc::POLLERR) == 0).then_some(asked.revents & libc::POLLPRI != 0)
     }
 

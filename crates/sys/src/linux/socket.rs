@@ -231,14 +231,15 @@ impl Readiness {
     /// Waits until something is ready, for at most `timeout_ns` nanoseconds. May return early.
     pub fn wait(number: c_int, timeout_ns: u64) {
         let _preserved = PreservedErrno::new();
-        let timeout = libc::timespec {
+        // The kernel writes what is left of it there.
+        let mut timeout = libc::timespec {
             tv_sec: (timeout_ns / 1_000_000_000) as _,
             tv_nsec: (timeout_ns % 1_000_000_000) as libc::c_long,
         };
         let mut waited = libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
         // SAFETY: one place of the type that the call fills, and a time; no set of signals is given.
         let polled =
-            unsafe { syscall!(libc::SYS_ppoll, &raw mut waited, 1usize, &raw const timeout, 0usize, 0usize) };
+            unsafe { syscall!(libc::SYS_ppoll, &raw mut waited, 1usize, &raw mut timeout, 0usize, 0usize) };
         if outcome(polled) == Err(Errno(libc::EINVAL)) {
             // A process that may have no descriptors at all may not wait for one either; whoever asks then has to wait.
             // SAFETY: a time.
