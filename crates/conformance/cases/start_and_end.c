@@ -225,3 +225,20 @@ CASE(bug15_addresses_are_random_from_run_to_run) {
     }
     CHECK_THAT(distinct >= 8, "%d of 12 distinct", distinct);
 }
+
+/* Below the program's break, too, wherever the loader has put the program: only what lies on libc's own heap may be another allocator's. */
+CASE_FREESTONE(free_of_an_address_that_is_nobodys) {
+    char *nobodys = (char *)(uintptr_t)0x300000000;
+    int status = 0;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        close(STDERR_FILENO);
+        free(hide(nobodys + 64));
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_THAT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %x", (unsigned)status);
+}

@@ -304,12 +304,26 @@ pub fn is_in_program(addr: usize) -> bool {
     image().any(|segment| segment.contains(&addr))
 }
 
+const PT_LOAD: u32 = 1;
+
+/// What the addresses in a program's headers have to be moved by, which lie at `headers`. Static programs have none that tells of themselves; linkers put them
+/// on the file's first page.
+fn bias(headers: usize, mut all: impl Iterator<Item = libc::Elf64_Phdr> + Clone) -> usize {
+    const PT_PHDR: u32 = 6;
+    const PAGE: usize = 4096;
+    match all.clone().find(|header| header.p_type == PT_PHDR) {
+        Some(own) => headers - own.p_vaddr as usize,
+        None => {
+            let first = all.find(|header| header.p_type == PT_LOAD && header.p_offset == 0);
+            first.map_or(0, |first| headers / PAGE * PAGE - first.p_vaddr as usize)
+        }
+    }
+}
+
 /// The segments of the program's image, from the program headers that the kernel passed.
 fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
     const AT_PHDR: u64 = 3;
     const AT_PHNUM: u64 = 5;
-    const PT_LOAD: u32 = 1;
-    const PT_PHDR: u32 = 6;
     let headers = super::auxiliary_value(AT_PHDR);
     let count = if headers == 0 { 0 } else { super::auxiliary_value(AT_PHNUM) };
     let all = (0..count).map(move |n| {
@@ -317,8 +331,7 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
         // SAFETY: the kernel says that `count` program headers lie there, mapped for as long as the program.
         unsafe { core::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(at).read() }
     });
-    let own = all.clone().find(|header| header.p_type == PT_PHDR);
-    let bias = own.map_or(0, |header| headers - header.p_vaddr as usize);
+    let bias = bias(headers, all.clone());
     all.filter(|header| header.p_type == PT_LOAD).map(move |header| {
         let start = bias + header.p_vaddr as usize;
         start..start + header.p_memsz as usize
@@ -361,5 +374,35 @@ pub fn exit_now(status: c_int) -> ! {
     loop {
         // SAFETY: does not return.
         unsafe { syscall!(libc::SYS_exit_group, status) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(p_type: u32, p_offset: u64, p_vaddr: u64) -> libc::Elf64_Phdr {
+        libc::Elf64_Phdr {
+            p_type,
+            p_flags: 0,
+            p_offset,
+            p_vaddr,
+            p_paddr: 0,
+            p_filesz: 0,
+            p_memsz: 0,
+            p_align: 0,
+        }
+    }
+
+    #[test]
+    fn where_a_program_lies_is_told_by_its_headers() {
+        let dynamic = [header(6, 64, 64), header(PT_LOAD, 0, 0), header(PT_LOAD, 0x1000, 0x2000)];
+        assert_eq!(bias(0x5555_0000_0040, dynamic.into_iter()), 0x5555_0000_0000);
+        let relocatable = [header(PT_LOAD, 0, 0), header(PT_LOAD, 0x9000, 0x9000)];
+        assert_eq!(bias(0x7fff_1234_0040, relocatable.into_iter()), 0x7fff_1234_0000);
+        let fixed = [header(PT_LOAD, 0, 0x40_0000), header(PT_LOAD, 0x1000, 0x40_1000)];
+        assert_eq!(bias(0x40_0040, fixed.into_iter()), 0);
+        assert!(is_in_program(header as *const () as usize));
+        assert!(!is_in_program((&raw const dynamic).addr()));
     }
 }
