@@ -176,20 +176,46 @@ unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), 
     if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// How many moves are refused unasked after one that was refused so that nobody knows whose the target is now: each such target is lost to the
+/// allocator, with what was resident in it. As many more each time, so that a process that stays at its limit of mappings loses few.
+struct LeftOut {
+    left: AtomicUsize,
+    next: AtomicUsize,
+}
+
+impl LeftOut {
+    const FIRST: usize = 1000;
+
+    const fn new() -> LeftOut {
+        LeftOut { left: AtomicUsize::new(0), next: AtomicUsize::new(LeftOut::FIRST) }
+    }
+
+    /// Whether this move is to be left out. Where threads ask at once, some may count as one.
+    fn takes_one(&self) -> bool {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.left.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    fn note_loss(&self) {
+        let next = self.next.load(Ordering::Relaxed);
+        self.left.store(next, Ordering::Relaxed);
+        self.next.store(next.saturating_mul(2), Ordering::Relaxed);
+    }
+}
+
 /// Moves with `MREMAP_DONTUNMAP`, which leaves no hole for others to map into; where the kernel
 /// (before 5.7) or the kind of mapping does not allow it, moves plainly and fills the hole.
 ///
 /// # Safety
 /// As for [`System::move_pages`].
 unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
-    /// Moves that are refused unasked after one that was refused so that nobody knows whose the target is now.
-    const LEFT_OUT: usize = 1000;
-    static TO_LEAVE_OUT: AtomicUsize = AtomicUsize::new(0);
+    static LEFT_OUT: LeftOut = LeftOut::new();
 
     let _preserved = PreservedErrno::new();
-    let left_out = TO_LEAVE_OUT.load(Ordering::Relaxed);
-    if left_out > 0 {
-        TO_LEAVE_OUT.store(left_out - 1, Ordering::Relaxed);
+    if LEFT_OUT.takes_one() {
         return Err(MoveRefused::Unchanged);
     }
     // SAFETY: the caller's promise.
@@ -210,7 +236,7 @@ unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRe
         // another thread's mapping lies there already.
         Err(_) if map_exactly(to, len).is_ok() => Err(MoveRefused::Unchanged),
         Err(_) => {
-            TO_LEAVE_OUT.store(LEFT_OUT, Ordering::Relaxed);
+            LEFT_OUT.note_loss();
             Err(MoveRefused::TargetGone)
         }
     }

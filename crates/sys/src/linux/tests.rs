@@ -76,3 +76,16 @@ fn moved_pages_keep_their_contents_and_leave_zeros() {
     release(&system, from, LEN);
     release(&system, to, 2 * LEN);
 }
+
+#[test]
+fn ever_more_moves_are_left_out_after_each_loss() {
+    let left_out = LeftOut::new();
+    let lost = (0..100_000).filter(|_| {
+        let moves = !left_out.takes_one();
+        if moves {
+            left_out.note_loss();
+        }
+        moves
+    });
+    assert_eq!(lost.take(4).collect::<Vec<_>>(), [0, 1001, 3002, 7003]);
+}
