@@ -78,7 +78,7 @@ pub fn may_kill_a_service() -> bool {
 /// Notes that the program asks for a filter. From then on nothing is called that a filter might kill for and that can be done without:
 /// not even the question whether there is one.
 pub fn note_filter_asked_for() {
-    // SeqCst: see `background::enter_cage`, which looks afterwards whether a thread is in the midst of such calls.
+    // SeqCst: see `background::settle` of the allocator, which looks afterwards whether a thread is in the midst of such calls.
     ASKED_FOR.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -291,6 +291,8 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
     const AT_PHNUM: u64 = 5;
     const PT_LOAD: u32 = 1;
     const PT_PHDR: u32 = 6;
+    /// No OS page is shorter, and all headers lie in the first.
+    const PAGE: usize = 4096;
     let headers = super::auxiliary_value(AT_PHDR);
     let count = if headers == 0 { 0 } else { super::auxiliary_value(AT_PHNUM) };
     let all = (0..count).map(move |n| {
@@ -298,10 +300,14 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
         // SAFETY: the kernel says that `count` program headers lie there, mapped for as long as the program.
         unsafe { core::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(at).read() }
     });
-    let own = all.clone().find(|header| header.p_type == PT_PHDR);
-    let bias = own.map_or(0, |header| headers - header.p_vaddr as usize);
+    // A static program has no header that tells of the headers; they follow the first bytes of the file then.
+    let beginning = || all.clone().find(|header| header.p_type == PT_LOAD && header.p_offset == 0);
+    let bias = match all.clone().find(|header| header.p_type == PT_PHDR) {
+        Some(own) => headers.wrapping_sub(own.p_vaddr as usize),
+        None => beginning().map_or(0, |first| (headers / PAGE * PAGE).wrapping_sub(first.p_vaddr as usize)),
+    };
     all.filter(|header| header.p_type == PT_LOAD).map(move |header| {
-        let start = bias + header.p_vaddr as usize;
+        let start = bias.wrapping_add(header.p_vaddr as usize);
         start..start + header.p_memsz as usize
     })
 }
