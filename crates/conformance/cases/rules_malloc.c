@@ -116,3 +116,20 @@ CASE(free_in_another_thread_than_malloc) {
         join(spawn(free_handed, NULL, 0));
     }
 }
+
+/* Below what libc's own heap could be, which is left to it. */
+CASE_FREESTONE(free_of_an_address_that_is_nobodys_is_noticed) {
+    int status = 0;
+    free(hide(malloc(100)));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        close(STDERR_FILENO);
+        free(hide((void *)(uintptr_t)0x123450));
+        _exit(3);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_THAT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %x", (unsigned)status);
+}

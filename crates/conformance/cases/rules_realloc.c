@@ -1,6 +1,8 @@
 /* realloc and reallocarray: null, zero, growing, shrinking, refusal. */
 #include "conformance.h"
 
+#include <sys/mman.h>
+
 CASE(realloc_of_null_is_malloc) {
     void *p = hide(realloc(NULL, 100));
     CHECK(p && malloc_usable_size(p) >= 100);
@@ -131,6 +133,49 @@ CASE_FREESTONE(realloc_to_1_gib_moves_no_bytes) {
     CHECK_THAT(resident_kib() < before + 16 * KIB, "resident %zu KiB, before %zu", resident_kib(), before);
     CHECK_THAT(took < 0.5, "took %.3f s", took);
     free(p);
+}
+
+enum { OS_PAGE = 4096, TAKEN = 50000 };
+
+/* Makes so many pages readable, each between two that are not: two mappings more. Whether they come to their limit by that. */
+static int take_mappings(unsigned char *pages, int count) {
+    for (int i = 0; i < count; i++)
+        if (mprotect(pages + (size_t)i * 2 * OS_PAGE, OS_PAGE, PROT_READ) != 0) return 1;
+    return 0;
+}
+
+static void give_mappings(unsigned char *pages, int count) {
+    for (int i = 0; i < count; i++) mprotect(pages + (size_t)i * 2 * OS_PAGE, OS_PAGE, PROT_NONE);
+}
+
+static int mappings_left;
+
+static void realloc_with_few_mappings_left(void) {
+    const size_t size = 16 * MIB, part = 256 * KIB, bytes = (size_t)TAKEN * 2 * OS_PAGE;
+    free(hide(malloc(8 * size)));
+    unsigned char *pages =
+        (unsigned char *)mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    unsigned char *p = (unsigned char *)hide(malloc(size));
+    void *fence = hide(malloc(size));
+    CHECK(p && fence);
+    fill_sparse(p, size, OS_PAGE, 5);
+    unsigned char *begin = (unsigned char *)(((uintptr_t)p + part - 1) & ~(uintptr_t)(part - 1));
+    for (size_t at = 0; at + part < size - part; at += 2 * part) madvise(begin + at, part, MADV_DONTDUMP);
+    if (!take_mappings(pages, TAKEN)) skip("no limit on mappings is near");
+    give_mappings(pages, mappings_left / 2);
+    unsigned char *larger = (unsigned char *)hide(realloc(p, size + size / 2));
+    munmap(pages, bytes);
+    if (larger) p = larger;
+    CHECK_THAT(whole_sparse(p, size, OS_PAGE, 5), "%d, %s", mappings_left, larger ? "moved" : "refused");
+    free(p);
+    free(fence);
+}
+
+/* The kernel has a block of which parts were treated differently as several mappings. With few left it may refuse to move it half-way
+ * (Linux 6.17 and later). */
+CASE(realloc_keeps_contents_with_few_mappings_left) {
+    for (mappings_left = 4; mappings_left < 40; mappings_left += 14) in_child(realloc_with_few_mappings_left);
 }
 
 /* A block fenced in by others, so that growing in place is impossible, again and again. */

@@ -123,6 +123,30 @@ CASE_FREESTONE(bug13_timer_interrupts_large_allocations) {
     drain(&rings[1]);
 }
 
+static void take_pages(int signal) {
+    (void)signal;
+    int saved = errno;
+    free(hide(malloc(100 * KIB)));
+    errno = saved;
+}
+
+/* In debug mode no address serves twice: now and then more of them have to be mapped. */
+INNER(inner_timer_interrupts_a_debugged_program) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = take_pages;
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    start_timer(ITIMER_REAL, 500);
+    for (size_t bytes = 0; bytes < 8 * GIB; bytes += 4 * MIB) free(hide(malloc(4 * MIB)));
+    start_timer(ITIMER_REAL, 0);
+}
+
+static void debugged(void) { setenv("FREESTONE_CONF", "debug:1,debug_leaks:0", 1); }
+
+CASE_FREESTONE(timer_interrupts_a_debugged_program) {
+    run_inner("inner_timer_interrupts_a_debugged_program", debugged);
+}
+
 static volatile int stop;
 static pthread_t targets[2];
 static volatile int targets_ready;

@@ -376,3 +376,47 @@ CASE(bug13_vfork_child_allocates_among_threads) {
     }
     for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
 }
+
+static volatile int profiles_done;
+
+static void *use_long_blocks(void *unused) {
+    (void)unused;
+    unsigned state = 3;
+    while (!profiles_done) {
+        size_t size = 260 * KIB + random_next(&state) % (200 * KIB);
+        unsigned char *p = hide(random_next(&state) % 2 ? malloc(size) : calloc(1, size));
+        CHECK(p);
+        p[0] = p[size - 1] = 1;
+        if (random_next(&state) % 4 == 0) p = hide(realloc(p, size + 100 * KIB));
+        CHECK(p && p[0] == 1 && p[size - 1] == 1);
+        free(p);
+    }
+    return NULL;
+}
+
+/* A block may be drawn for a profile that has ended when it is made. */
+INNER(inner_profiles_begin_and_end) {
+    int (*start)(size_t) = SYMBOL(int (*)(size_t), freestone_profile_start);
+    void (*end)(void) = SYMBOL(void (*)(void), freestone_profile_stop);
+    REQUIRE(start);
+    REQUIRE(end);
+    pthread_t threads[3];
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) threads[i] = spawn(use_long_blocks, NULL, 0);
+    double until = seconds_now() + 1;
+    while (seconds_now() < until) {
+        CHECK(start(64 * KIB) == 0 || errno == ENOTSUP);
+        sleep_milliseconds(1);
+        end();
+    }
+    profiles_done = 1;
+    for (unsigned i = 0; i < COUNT_OF(threads); i++) join(threads[i]);
+}
+
+static void hardened(void) { setenv("FREESTONE_CONF", "harden:1", 1); }
+static void guarded(void) { setenv("FREESTONE_CONF", "harden_guards:1", 1); }
+
+CASE_FREESTONE(profiles_begin_and_end_while_threads_use_long_blocks) {
+    run_inner("inner_profiles_begin_and_end", NULL);
+    run_inner("inner_profiles_begin_and_end", hardened);
+    run_inner("inner_profiles_begin_and_end", guarded);
+}

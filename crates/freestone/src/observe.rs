@@ -388,8 +388,8 @@ pub(crate) fn on_resize(old_addr: usize, was_watched: bool, span: SpanRef, size:
         profile::release_proxy(on_release(old_addr));
     }
     let drawn = if is_on() { count(size) } else { Drawn::NOBODY };
-    watched::mark_large(span, was_watched, !drawn.is_for_nobody());
-    if !drawn.is_for_nobody() {
+    let is_marked = watched::mark_large(span, was_watched, !drawn.is_for_nobody());
+    if is_marked && !drawn.is_for_nobody() {
         on_watched(drawn, span.first_block(), size, None);
     }
 }

@@ -347,23 +347,28 @@ pub(super) fn forked_child() {
     }
 }
 
-/// Maps tracts until they reach to `end`; false when the system refuses, or somebody is at it who does not come to an end: the
-/// very thread, which a signal has interrupted there.
+/// Maps tracts until they reach to `end`; false when the system refuses, or somebody is at it who does not come to an end: this
+/// very thread, which a signal has interrupted there, or one that a child of `_Fork` has not.
 fn map_up_to(end: usize) -> bool {
     const PATIENCE: usize = 10_000;
+    let own = tls::thread_pointer();
     for _ in 0..PATIENCE {
         // Acquire pairs with the Release of whoever mapped.
         if MAPPED.load(Ordering::Acquire) >= end {
             return true;
         }
-        if MAPPER.compare_exchange(0, tls::thread_pointer(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            let mapped = MAPPED.load(Ordering::Relaxed);
-            let wanted = end.next_multiple_of(TRACT_PAGES).min(PAGES.load(Ordering::Relaxed));
-            let done = mapped >= end || map(mapped, wanted);
-            MAPPER.store(0, Ordering::Release);
-            return done;
+        match MAPPER.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => {
+                let mapped = MAPPED.load(Ordering::Relaxed);
+                let wanted = end.next_multiple_of(TRACT_PAGES).min(PAGES.load(Ordering::Relaxed));
+                let done = mapped >= end || map(mapped, wanted);
+                MAPPER.store(0, Ordering::Release);
+                return done;
+            }
+            // A signal handler would wait for what it has interrupted.
+            Err(mapper) if mapper == own => return false,
+            Err(_) => linux::control::yield_now(),
         }
-        linux::control::yield_now();
     }
     false
 }

@@ -120,6 +120,11 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
             guard::give_up(span);
             return None;
         }
+        if !is_watched && harden::is_on() {
+            // Freed like any other, it would lack what that looks for.
+            LEVELS.pages.free(span);
+            return None;
+        }
     }
     if is_watched {
         observe::on_watched(drawn, addr, size, class);

@@ -97,7 +97,7 @@ pub fn may_kill_a_service() -> bool {
 /// Notes that the program asks for a filter. From then on nothing is called that a filter might kill for and that can be done without:
 /// not even the question whether there is one.
 pub fn note_filter_asked_for() {
-    // SeqCst: see `background::enter_cage`, which looks afterwards whether a thread is in the midst of such calls.
+    // SeqCst: see `background::settle` of the allocator, which looks afterwards whether a thread is in the midst of such calls.
     ASKED_FOR.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -312,10 +312,10 @@ fn bias(headers: usize, mut all: impl Iterator<Item = libc::Elf64_Phdr> + Clone)
     const PT_PHDR: u32 = 6;
     const PAGE: usize = 4096;
     match all.clone().find(|header| header.p_type == PT_PHDR) {
-        Some(own) => headers - own.p_vaddr as usize,
+        Some(own) => headers.wrapping_sub(own.p_vaddr as usize),
         None => {
             let first = all.find(|header| header.p_type == PT_LOAD && header.p_offset == 0);
-            first.map_or(0, |first| headers / PAGE * PAGE - first.p_vaddr as usize)
+            first.map_or(0, |first| (headers / PAGE * PAGE).wrapping_sub(first.p_vaddr as usize))
         }
     }
 }
@@ -333,7 +333,7 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
     });
     let bias = bias(headers, all.clone());
     all.filter(|header| header.p_type == PT_LOAD).map(move |header| {
-        let start = bias + header.p_vaddr as usize;
+        let start = bias.wrapping_add(header.p_vaddr as usize);
         start..start + header.p_memsz as usize
     })
 }

@@ -57,6 +57,7 @@ pub use touched::{each_run, touched_end};
 
 use crate::counters::{CallKind, Counters};
 use crate::{MoveRefused, Moved, Refused, System, SystemCalls};
+use call::syscall;
 use first::First;
 
 /// The real system.
@@ -176,8 +177,8 @@ unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), 
     if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// How many moves are refused unasked after one that was refused so that nobody knows whose the target is now: each such target is lost to the
-/// allocator, with what was resident in it. As many more each time, so that a process that stays at its limit of mappings loses few.
+/// How many moves are refused unasked after one that was refused half-way, or so that nobody knows whose the target is now: each such target is
+/// lost to the allocator, with what was resident in it. As many more each time, so that a process that stays at its limit of mappings loses few.
 struct LeftOut {
     left: AtomicUsize,
     next: AtomicUsize,
@@ -206,18 +207,12 @@ impl LeftOut {
     }
 }
 
-/// Moves with `MREMAP_DONTUNMAP`, which leaves no hole for others to map into; where the kernel
-/// (before 5.7) or the kind of mapping does not allow it, moves plainly and fills the hole.
+/// Moves one mapping, or a part of one, with `MREMAP_DONTUNMAP`, which leaves no hole for others to map into; where the kernel
+/// (before 5.7) or the kind of mapping does not allow it, and `plainly` does, moves plainly and fills the hole.
 ///
 /// # Safety
 /// As for [`System::move_pages`].
-unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
-    static LEFT_OUT: LeftOut = LeftOut::new();
-
-    let _preserved = PreservedErrno::new();
-    if LEFT_OUT.takes_one() {
-        return Err(MoveRefused::Unchanged);
-    }
+unsafe fn move_mapping(from: usize, len: usize, to: usize, plainly: bool) -> Result<Moved, MoveRefused> {
     // SAFETY: the caller's promise.
     let mut moved = unsafe { remap(from, len, to, libc::MREMAP_DONTUNMAP) };
     if moved.is_ok() {
@@ -225,7 +220,7 @@ unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRe
     }
     // An unknown flag is refused before anything is touched. After any other error the target may be gone
     // and its addresses another's, onto whom nothing must be moved.
-    if moved == Err(Errno(libc::EINVAL)) {
+    if moved == Err(Errno(libc::EINVAL)) && plainly {
         // SAFETY: the caller's promise; nothing has changed.
         moved = unsafe { remap(from, len, to, 0) };
     }
@@ -235,11 +230,111 @@ unsafe fn move_pages(from: usize, len: usize, to: usize) -> Result<Moved, MoveRe
         // The kernel clears the target before it looks at everything that can fail. Where that is occupied, it may not have come so far; or
         // another thread's mapping lies there already.
         Err(_) if map_exactly(to, len).is_ok() => Err(MoveRefused::Unchanged),
-        Err(_) => {
-            LEFT_OUT.note_loss();
-            Err(MoveRefused::TargetGone)
+        Err(_) => Err(MoveRefused::TargetGone),
+    }
+}
+
+/// Whether a mapped range is more than one mapping to the kernel. That refuses to lengthen several at once before it looks at anything
+/// else, and lengthens none into other memory.
+fn has_several_mappings(addr: usize, len: usize, os_page: usize) -> bool {
+    let _preserved = PreservedErrno::new();
+    // SAFETY: if it is done, a page is mapped where there was nothing.
+    let lengthened = unsafe { syscall!(libc::SYS_mremap, addr, len, len + os_page, 0usize) };
+    if lengthened >= 0 {
+        // SAFETY: that page.
+        unsafe { syscall!(libc::SYS_munmap, addr + len, os_page) };
+        return false;
+    }
+    Errno::last() == Errno(libc::EFAULT)
+}
+
+/// How many bytes from the beginning of a mapped range on are one mapping. One call of the system where all are, else O(log(len)).
+fn first_mapping(addr: usize, len: usize, os_page: usize) -> usize {
+    if !has_several_mappings(addr, len, os_page) {
+        return len;
+    }
+    let (mut one, mut several) = (1, len / os_page);
+    while several - one > 1 {
+        let middle = one.midpoint(several);
+        if has_several_mappings(addr, middle * os_page, os_page) { several = middle } else { one = middle }
+    }
+    one * os_page
+}
+
+/// Has the range at `from` hold again what was moved from there to `to`, which reads as zeros afterwards. Copies it: what has refused to move
+/// more might refuse to move it back.
+///
+/// # Safety
+/// As for [`System::move_pages`], of which this has done a part, and left all mapped.
+unsafe fn put_back(from: usize, len: usize, to: usize, os_page: usize) {
+    for place in (0..len).step_by(os_page) {
+        // SAFETY: a page that is mapped, and used by nobody else.
+        let moved = unsafe { core::slice::from_raw_parts(pointer(to + place).cast::<u8>(), os_page) };
+        // What was never touched stays so.
+        if moved.iter().any(|&byte| byte != 0) {
+            // SAFETY: as above; the ranges do not overlap.
+            unsafe { pointer(from + place).cast::<u8>().copy_from_nonoverlapping(moved.as_ptr(), os_page) };
         }
     }
+    // SAFETY: nobody relies on what is in the target.
+    let purged = outcome(unsafe { libc::madvise(pointer(to), len, libc::MADV_DONTNEED) });
+    if purged.is_err() {
+        // SAFETY: as above.
+        unsafe { pointer(to).cast::<u8>().write_bytes(0, len) };
+    }
+}
+
+/// [`System::move_pages`], mapping by mapping: Linux 6.17 and later move several in one call, but may stop half-way and do not say so.
+/// Where it was refused, with how many bytes had moved until then, which are back where they were.
+///
+/// # Safety
+/// As for that.
+unsafe fn move_mappings(
+    from: usize,
+    len: usize,
+    to: usize,
+    os_page: usize,
+) -> Result<Moved, (MoveRefused, usize)> {
+    let mut done = 0;
+    while done < len {
+        let part = first_mapping(from + done, len - done, os_page);
+        // SAFETY: the caller's promise.
+        match unsafe { move_mapping(from + done, part, to + done, part == len) } {
+            Ok(Moved::SourceGone) => return Ok(Moved::SourceGone),
+            Ok(Moved::SourceClean) => done += part,
+            Err(refused) => {
+                // SAFETY: the caller's promise; so much was moved.
+                unsafe { put_back(from, done, to, os_page) };
+                if refused == MoveRefused::TargetGone {
+                    // Of the target, what is mapped and ours for sure.
+                    let _ = unmap(to, done);
+                    let _ = unmap(to + done + part, len - done - part);
+                }
+                return Err((refused, done));
+            }
+        }
+    }
+    Ok(Moved::SourceClean)
+}
+
+/// The same, unless that was refused lately so that it had better not been tried.
+///
+/// # Safety
+/// As for [`System::move_pages`].
+unsafe fn move_pages(from: usize, len: usize, to: usize, os_page: usize) -> Result<Moved, MoveRefused> {
+    static LEFT_OUT: LeftOut = LeftOut::new();
+
+    let _preserved = PreservedErrno::new();
+    if LEFT_OUT.takes_one() {
+        return Err(MoveRefused::Unchanged);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { move_mappings(from, len, to, os_page) }.map_err(|(refused, moved)| {
+        if refused == MoveRefused::TargetGone || moved > 0 {
+            LEFT_OUT.note_loss();
+        }
+        refused
+    })
 }
 
 impl System for Linux {
@@ -297,7 +392,7 @@ impl System for Linux {
 
     unsafe fn move_pages(&self, from: usize, len: usize, to: usize) -> Result<Moved, MoveRefused> {
         // SAFETY: the caller's promise is the same.
-        let outcome = unsafe { move_pages(from, len, to) };
+        let outcome = unsafe { move_pages(from, len, to, self.os_page_size()) };
         self.counters.count(CallKind::Move, len, &outcome);
         outcome
     }

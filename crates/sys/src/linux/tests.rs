@@ -89,3 +89,72 @@ fn ever_more_moves_are_left_out_after_each_loss() {
     });
     assert_eq!(lost.take(4).collect::<Vec<_>>(), [0, 1001, 3002, 7003]);
 }
+
+/// A range of four mappings, of three lengths, in whose pages their numbers stand.
+fn several_mappings(system: &Linux) -> usize {
+    let from = system.map(LEN).unwrap();
+    for (start, len) in [(LEN / 4, LEN / 8), (LEN / 2, LEN / 2)] {
+        // SAFETY: our own mapping, in which nothing changes.
+        unsafe { libc::madvise(pointer(from + start), len, libc::MADV_DONTDUMP) };
+    }
+    numbers(from).for_each(|(at, number)| write(at, number));
+    from
+}
+
+fn numbers(range: usize) -> impl Iterator<Item = (usize, u8)> {
+    (1..).map_while(move |number: u8| {
+        let at = (usize::from(number) - 1) * 4096;
+        (at < LEN).then_some((range + at, number))
+    })
+}
+
+#[test]
+fn the_mappings_of_a_range_are_told_apart_and_stay_what_they_are() {
+    let system = Linux::new();
+    let from = several_mappings(&system);
+    let (mut at, mut lengths) = (0, Vec::new());
+    while at < LEN {
+        lengths.push(first_mapping(from + at, LEN - at, 4096));
+        at += lengths.last().unwrap();
+    }
+    assert_eq!(lengths, [LEN / 4, LEN / 8, LEN / 8, LEN / 2]);
+    assert!(numbers(from).all(|(at, number)| read(at) == number));
+    release(&system, from, LEN);
+    // One that could become longer where it is, and does not.
+    let addr = 0x1235 << 32;
+    system.map_at(addr, LEN).unwrap();
+    assert_eq!(first_mapping(addr, LEN, 4096), LEN);
+    system.map_at(addr + LEN, LEN).unwrap();
+    release(&system, addr, 2 * LEN);
+}
+
+#[test]
+fn what_is_several_mappings_moves_whole() {
+    let system = Linux::new();
+    let (from, to) = (several_mappings(&system), system.map(2 * LEN).unwrap());
+    write(to + LEN, 2);
+    // SAFETY: both ranges are ours and do not overlap.
+    assert_eq!(unsafe { system.move_pages(from, LEN, to) }, Ok(Moved::SourceClean));
+    assert!(numbers(to).all(|(at, number)| read(at) == number));
+    assert!(read(to + LEN) == 2 && numbers(from).all(|(at, _)| read(at) == 0));
+    release(&system, from, LEN);
+    release(&system, to, 2 * LEN);
+}
+
+#[test]
+fn what_moved_half_way_is_back_where_it_was() {
+    const MSEAL: libc::c_long = 462;
+    let system = Linux::new();
+    let (from, to) = (several_mappings(&system), system.map(2 * LEN).unwrap());
+    // The last of them can never be moved again.
+    // SAFETY: our own mapping, which stays for ever.
+    if unsafe { libc::syscall(MSEAL, from + LEN / 2, LEN / 2, 0) } != 0 {
+        return freestone_testkit::skipped(format_args!("this kernel seals no mappings"));
+    }
+    // SAFETY: both ranges are ours and do not overlap.
+    let (refused, moved) = unsafe { move_mappings(from, LEN, to, 4096) }.unwrap_err();
+    assert!(moved == LEN / 2 && numbers(from).all(|(at, number)| read(at) == number));
+    if refused == MoveRefused::Unchanged {
+        assert!(numbers(to).all(|(at, _)| read(at) == 0));
+    }
+}
