@@ -304,6 +304,22 @@ fn the_heap_of_a_real_program_is_reported() {
 }
 
 #[test]
+fn the_live_blocks_of_the_classes_add_up() {
+    // Slabs of 4,096 bytes have a coloured first block, and one block less than would fit.
+    let library = library();
+    let script = "x=$(printf '%5000s' x); y=$(printf '%4090s' y); echo \"$x\" > /dev/null; exit 0";
+    let out = output(&["run", "--lib", library, "--json", "--", "bash", "-c", script]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+    let heap: freestone_cli::snapshot::Snapshot = serde_json::from_value(json["heap"].clone()).unwrap();
+    assert!(heap.classes.iter().any(|class| class.size == 4096), "{}", text(&out.stderr));
+    let live: u64 = heap.classes.iter().map(|class| class.live_blocks()).sum();
+    assert_eq!(live + heap.large.live_blocks, heap.live.blocks);
+    for class in &heap.classes {
+        assert_eq!(class.live_blocks(), class.allocs - class.frees, "{class:?}");
+    }
+}
+
+#[test]
 fn the_text_of_a_real_program_has_every_section() {
     let library = library();
     let out = output(&["run", "--lib", library, "--", "bash", "-c", "x=$(seq 10000); exit 0"]);
