@@ -90,7 +90,8 @@ Exit code: 0, 1 if FILE cannot be read, 2 if the command line was wrong.
 const TOP: &str = "\
 freestone top [OPTIONS] PID
 
-Watches the memory of a running program: where every resident byte is, rates, size classes. The program must have been
+Watches the memory of a running program: where every resident byte is, rates, size classes. PID is its number, or that of the
+`freestone run` that started it. The program must have been
 started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its control itself; of any other,
 what the kernel knows is shown. Where the output is no terminal it is plain text.
 
@@ -142,8 +143,9 @@ freestone ctl PID COMMAND
   freestone ctl 4711 knobs         what can be changed while it runs
   freestone ctl 4711 set NAME=VALUE
 
-The program must have been started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its
-control itself. Only its user and root can reach it.
+PID is the program's number, or that of the `freestone run` that started it. It must have been started by
+`freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its control itself. Only its user and root
+can reach it.
 
 Exit code: 0, 1 if the process cannot be reached or refused, 2 if the command line was wrong.
 ";

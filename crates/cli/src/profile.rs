@@ -176,7 +176,7 @@ fn text_of(input: &Path, look: Look) -> Result<String, String> {
     if !input.exists()
         && let Ok(pid) = input.to_string_lossy().parse::<u32>()
     {
-        let process = Process::find(pid)?;
+        let process = Process::meant(pid)?;
         let ask = |request| process.control()?.ask_within(request, PATIENCE);
         return match look {
             Look::Nothing => ask("profile dump"),
