@@ -1,7 +1,7 @@
 //! `freestone profile`: heap profiles, from a file or from a running process, as lists, pictures and pprof files.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use lexopt::prelude::*;
 
 use crate::attach::Process;
 use crate::suggest::hint;
-use crate::{complain, print, shown};
+use crate::{complain, print, print_bytes, shown};
 
 /// What becomes of a profile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -253,7 +253,8 @@ pub fn put(bytes: &[u8], output: Option<&Path>, format: Format) -> Result<(), St
             if io::stdout().is_terminal() {
                 return Err("a pprof file is no text: say where to with --output FILE".into());
             }
-            io::stdout().write_all(bytes).map_err(|error| format!("cannot write to standard output: {error}"))
+            print_bytes(bytes);
+            Ok(())
         }
         None => {
             print(&String::from_utf8_lossy(bytes));

@@ -83,6 +83,12 @@ fn mistakes_end_with_code_2_and_a_hint() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
+    for (arguments, expected) in
+        [(&["rn", "ls"][..], "\nSee `freestone --help`."), (&["run"], "\nSee `freestone help run`.")]
+    {
+        let output = output(arguments);
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
 }
 
 #[test]
