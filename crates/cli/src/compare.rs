@@ -16,8 +16,9 @@ use crate::chart::{Chart, Dots};
 use crate::conf::Conf;
 use crate::contestants::{self, Contestant};
 use crate::os::{self, End};
-use crate::quantity::{bytes, count};
-use crate::replay::{Bar, number, seconds, time_in_words, what_if, write_result};
+use crate::output::Results;
+use crate::quantity::{bytes, count, counted};
+use crate::replay::{Bar, number, seconds, time_in_words, what_if};
 use crate::report::text::shortened;
 use crate::run::by_shell;
 use crate::verdict::{Ratio, Verdict, median, range};
@@ -112,6 +113,7 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
     let chosen = contestants::choose(on, &options.what_if, own, false, &usual)?;
     let mut entries: Vec<Entry> =
         chosen.into_iter().map(|contestant| Entry { contestant, runs: Vec::new() }).collect();
+    let results = Results::open(options.svg.as_deref(), options.output.as_deref())?;
     let bar = Bar::new(options.quiet);
     let several = entries.len();
     for round in 0..=options.rounds {
@@ -130,12 +132,8 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
         }
     }
     bar.clear();
-    if let Some(path) = &options.svg {
-        std::fs::write(path, picture(options, &entries))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
     let text = if options.json { all_figures(options, &entries) } else { table(options, &entries) };
-    write_result(options.output.as_deref(), &text)?;
+    results.write(|| picture(options, &entries), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ mod help;
 mod lab;
 mod library;
 mod os;
+mod output;
 mod page;
 mod private_dir;
 mod profile;

@@ -263,8 +263,45 @@ fn a_report_can_go_to_a_file_or_be_json() {
     assert_eq!(json["exit_code"], 4);
     assert_eq!(json["command"][0], "sh");
     assert!(json["heap"].is_object() || json["heap_absent"].is_string());
-    let out = output(&["run", "--lib", library, "-o", "/nonexistent/report", "--", "true"]);
-    assert_eq!(out.status.code(), Some(125));
+    for option in ["--output", "--profile"] {
+        let out = output(&["run", "--lib", library, option, "/nonexistent/report", "--", "echo", "ran"]);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(125), ""), "{option}");
+    }
+}
+
+#[test]
+fn a_file_stays_as_it_is_when_the_program_cannot_be_started() {
+    let scratch = Scratch::new("kept");
+    let (library, old, new) = (library(), scratch.path("old"), scratch.path("new"));
+    fs::write(&old, "precious").unwrap();
+    for path in [&old, &new] {
+        let path = path.to_str().unwrap();
+        for arguments in [["run", "-o", path], ["run", "--profile", path], ["record", "-o", path]] {
+            let out =
+                output(&[&arguments[..], &["--lib", library, "--", "no-such-command-anywhere"]].concat());
+            assert_eq!(out.status.code(), Some(127), "{arguments:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&old).unwrap(), "precious");
+    assert!(!new.exists());
+    // The program's own output is in it as well.
+    let out = fs::File::create(&old).unwrap();
+    let mut command = freestone(&["run", "--lib", library, "-o", "/dev/stdout", "--", "echo", "first"]);
+    assert!(command.stdout(out).status().unwrap().success());
+    let both = fs::read_to_string(&old).unwrap();
+    assert!(both.starts_with("first\n") && both.contains("wall time"), "{both}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure_and_a_closed_pipe_is_none() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let out = freestone(&["stats"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let out = out.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("cannot write to standard output"));
+    let mut child = freestone(&["classes", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub use present::time_in_words;
 use crate::args::{Command, Topic, text, unknown};
 use crate::conf::Conf;
 use crate::contestants::{self, Contestant, Way};
+use crate::output::Results;
 use crate::private_dir::PrivateDir;
 use crate::quantity::{bytes, count, counted, time};
 use crate::{complain, print, shown};
@@ -227,6 +228,7 @@ fn replay(options: &Options) -> Result<(), String> {
         &usual,
     )?;
     let process = options.process.unwrap_or_else(|| largest(&trace));
+    let results = Results::open(options.svg.as_deref(), options.output.as_deref())?;
     let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
     let bar = Bar::new(options.quiet);
     let (mut original, exact, free) = plans(options, &trace, process, &dir, &bar)?;
@@ -263,30 +265,13 @@ fn replay(options: &Options) -> Result<(), String> {
         original.own.extend(perform(&free, false, &nothing, &bar, &what));
     }
     bar.clear();
-    if let Some(path) = &options.svg {
-        std::fs::write(path, present::picture(&original, &entries))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
     let text =
         if options.json { present::json(&original, &entries) } else { present::table(&original, &entries) };
-    write_result(options.output.as_deref(), &text)?;
+    results.write(|| present::picture(&original, &entries), &text)?;
     if entries.iter().all(|entry| entry.failure.is_some()) {
         return Err("no allocator could play the trace".into());
     }
     Ok(())
-}
-
-/// Writes a result where it is to go.
-pub fn write_result(output: Option<&Path>, text: &str) -> Result<(), String> {
-    match output {
-        Some(path) => {
-            std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-        }
-        None => {
-            print(text);
-            Ok(())
-        }
-    }
 }
 
 /// The process with the longest record.
