@@ -316,7 +316,7 @@ pub(crate) fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) ->
             format!("{command} has no option '--{name}'.{hint} {allowed_text}")
         }
         Short(letter) => format!("{command} has no option '-{letter}'. {allowed_text}"),
-        Value(word) => format!("{command} takes no argument, but got '{}'. {allowed_text}", shown(&word)),
+        Value(word) => format!("{command} takes no argument '{}'. {allowed_text}", shown(&word)),
     }
 }
 

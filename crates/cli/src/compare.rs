@@ -222,7 +222,8 @@ fn command_line(options: &Options) -> String {
 }
 
 fn table(options: &Options, entries: &[Entry]) -> String {
-    let mut text = format!("{}, {} rounds after one to warm up\n\n", command_line(options), options.rounds);
+    let rounds = counted(options.rounds as u64, "round", "rounds");
+    let mut text = format!("{}, {rounds} after one to warm up\n\n", command_line(options));
     let width = entries.iter().map(|entry| entry.contestant.name.chars().count()).max().unwrap_or(0).max(9);
     text.push_str(&format!(
         "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}\n",
@@ -232,6 +233,8 @@ fn table(options: &Options, entries: &[Entry]) -> String {
         let walls = entry.figures(|run| run.wall);
         let (least, most) = range(&walls);
         let of = |figure: fn(&Run) -> f64| median(&entry.figures(figure));
+        // A run that was over before anybody looked has none.
+        let means: Vec<f64> = entry.figures(|run| run.mean).into_iter().filter(|&mean| mean > 0.0).collect();
         text.push_str(&format!(
             "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}",
             entry.contestant.name,
@@ -239,7 +242,7 @@ fn table(options: &Options, entries: &[Entry]) -> String {
             format!("{} to {}", seconds(least), seconds(most)),
             seconds(of(|run| run.processor)),
             bytes(of(|run| run.peak) as u64),
-            bytes(of(|run| run.mean) as u64),
+            if means.is_empty() { "-".into() } else { bytes(median(&means) as u64) },
             count(of(|run| run.faults) as u64),
         ));
         if let Some(run) = entry.runs.iter().find(|run| run.end != End::Exit(0)) {
@@ -252,6 +255,9 @@ fn table(options: &Options, entries: &[Entry]) -> String {
     }
     text.push('\n');
     text.push_str(&words(entries));
+    if let Some(reason) = program::resolve(&options.command).and_then(|path| program::never_loads(&path)) {
+        text.push_str(&format!("{reason} So all of its runs were on one and the same.\n"));
+    }
     text
 }
 

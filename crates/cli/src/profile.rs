@@ -49,6 +49,10 @@ const MEASURES: [(&str, Measure); 11] = [
     ("idle-blocks", Measure::IdleObjects),
 ];
 
+/// What to do where one measure shows nothing: a program that clears up behind itself holds nothing at its end.
+const OTHERS: &str =
+    "A profile in a file NAME.heap has other measures: `freestone profile -m peak -o NAME.svg NAME.heap`";
+
 /// The options of `freestone profile`.
 #[derive(Debug)]
 pub struct ProfileOptions {
@@ -235,9 +239,9 @@ pub fn make(
         Format::Leaks => profile.leaks(most).into(),
         Format::Folded => profile.folded(measure).into(),
         Format::Lines => profile.folded_with_lines(measure).into(),
-        Format::Svg => profile
-            .flame_graph(measure)
-            .map_err(|_| format!("there is nothing to draw: no samples of {}", measure.meaning()))?,
+        Format::Svg => profile.flame_graph(measure).map_err(|_| {
+            format!("there is nothing to draw: no samples of {}. {OTHERS}", measure.meaning())
+        })?,
         Format::Pprof => profile.to_pprof(),
         Format::Raw => text.into(),
     })

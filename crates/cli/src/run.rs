@@ -107,6 +107,10 @@ impl Job {
         };
         if self.reporting {
             let collected = report::collect(&self.dir, pid);
+            let ledger = collected.root.as_ref().and_then(|root| root.ledger.as_ref());
+            // The kernel's peak lags behind by what each CPU has not added yet, the ledger is exact.
+            let at_exit = ledger.map_or(0, |ledger| ledger.resident);
+            let usage = Usage { peak_resident: usage.peak_resident.max(at_exit), ..usage };
             let absent = match collected.root {
                 Some(_) => None,
                 None => Some(program::why_not_loaded(self.program.as_deref(), end)),
@@ -178,7 +182,8 @@ impl Job {
         // A link that somebody put there is not followed.
         let is_file = std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
         let text = is_file.then(|| std::fs::read_to_string(&path).ok()).flatten().ok_or(
-            "there is no heap profile: the program did not end in an orderly way, or ran without the library",
+            "there is no heap profile: the program did not end in an orderly way, or ran without the library. While it runs, \
+             `freestone profile PID` takes one, if it was started with --control",
         )?;
         if let Some(output) = &mut self.profile {
             let format = profile::format_for(output.path());

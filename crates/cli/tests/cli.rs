@@ -191,6 +191,15 @@ fn without_figures_the_report_says_why() {
     let out = output(&["run", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(5));
     assert!(words(&out.stderr).contains("statically linked"), "{}", text(&out.stderr));
+    let program = program.to_str().unwrap();
+    let out =
+        output(&["compare", "--lib", library, "--on", "freestone,glibc", "--rounds", "1", "--", program]);
+    assert!(words(&out.stdout).contains("1 round after one to warm up"), "{}", text(&out.stdout));
+    assert!(
+        words(&out.stdout).contains("So all of its runs were on one and the same."),
+        "{}",
+        text(&out.stdout)
+    );
 }
 
 /// Waits until the file has contents.

@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
-use freestone_trace::{Ending, Trace};
+use freestone_trace::{Call, Ending, Trace};
 use lexopt::prelude::*;
 
 pub use backend::KIT;
@@ -284,7 +284,8 @@ fn list(trace: &Trace) -> Result<String, String> {
     let mut text = String::new();
     for (place, process) in trace.processes().iter().enumerate() {
         let mut calls = trace.calls(place).map_err(|error| error.to_string())?;
-        let made = calls.by_ref().count() as u64;
+        let is_call = |call| !matches!(call, Call::Stack | Call::ThreadStart { .. });
+        let made = calls.by_ref().filter(|timed| is_call(timed.call)).count() as u64;
         let command = match process.command.is_empty() {
             true => process.name(),
             false => process.command.join(" ").trim_end().to_string(),
@@ -482,7 +483,7 @@ mod tests {
             ("", "which trace?"),
             ("a.trace --rounds many", "It takes a number up to 1000"),
             ("a.trace --what-if nothing:1", "--what-if"),
-            ("a.trace b.trace", "takes no argument, but got 'b.trace'"),
+            ("a.trace b.trace", "takes no argument 'b.trace'"),
             ("--onn x", "Did you mean '--on'?"),
         ] {
             let message = parsed(line);
