@@ -88,6 +88,15 @@ const COMMANDS: [&str; 14] = [
     "help",
 ];
 
+/// Where more is said about what these arguments ask for.
+pub fn help_for(arguments: &[OsString]) -> String {
+    let command = arguments.first().and_then(|word| word.to_str());
+    match command.filter(|word| COMMANDS.contains(word) && *word != "help") {
+        Some(command) => format!("freestone help {command}"),
+        None => "freestone --help".into(),
+    }
+}
+
 /// Understands a command line without its first word; the message says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -307,7 +316,7 @@ pub(crate) fn unknown(argument: lexopt::Arg, command: &str, allowed: &[&str]) ->
             format!("{command} has no option '--{name}'.{hint} {allowed_text}")
         }
         Short(letter) => format!("{command} has no option '-{letter}'. {allowed_text}"),
-        Value(word) => format!("{command} takes no argument, but got '{}'. {allowed_text}", shown(&word)),
+        Value(word) => format!("{command} takes no argument '{}'. {allowed_text}", shown(&word)),
     }
 }
 

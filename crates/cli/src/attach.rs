@@ -75,6 +75,29 @@ impl Process {
         })
     }
 
+    /// The process that is meant by a number: of a `freestone run`, which is what `$!` of a shell says, the program that
+    /// it has started.
+    pub fn meant(pid: u32) -> Result<Process, String> {
+        let mut process = Process::find(pid)?;
+        while process.name == "freestone" && matches!(process.presence(), Ok(Presence::Unknown)) {
+            match process.only_child() {
+                Some(child) => process = child,
+                None => break,
+            }
+        }
+        Ok(process)
+    }
+
+    /// Its child, if it has one and no more. `freestone run` has one.
+    fn only_child(&self) -> Option<Process> {
+        let mut children = numbers().filter(|&pid| parent(pid) == Some(self.pid));
+        let child = children.next()?;
+        if children.next().is_some() {
+            return None;
+        }
+        Process::find(child).ok()
+    }
+
     /// Whether it still runs, and its number is not another's by now.
     pub fn is_alive(&self) -> bool {
         started(self.pid) == Some(self.started) && Process::find(self.pid).is_ok()
@@ -153,11 +176,27 @@ impl Process {
 pub const HOW: &str = " To have one, start the program by `freestone run --control`, or with FREESTONE_CONF=control:1, or \
                        let it call freestone::control::open() (in C freestone_control_open())";
 
-/// When a process was started: field 22 of its `stat`, counted behind the name, which may hold anything.
+/// When a process was started, in the kernel's ticks.
 fn started(pid: u32) -> Option<u64> {
+    of_stat(pid, 22)
+}
+
+/// Who started a process, or has adopted it.
+fn parent(pid: u32) -> Option<u32> {
+    of_stat(pid, 4).and_then(|parent| parent.try_into().ok())
+}
+
+/// A field of a process's `stat`, the first being 1; counted behind the name, which may hold anything.
+fn of_stat(pid: u32, field: usize) -> Option<u64> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    stat.rsplit_once(')')?.1.split_whitespace().nth(22 - 3)?.parse().ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
+}
+
+/// The numbers of all processes.
+fn numbers() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The control of a process.
@@ -353,9 +392,7 @@ impl Figures {
 
 /// The processes whose control this user may use, by number.
 pub fn all() -> Vec<(Process, Control)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut found: Vec<_> = numbers
+    let mut found: Vec<_> = numbers()
         .filter_map(|pid| {
             let process = Process::find(pid).ok()?;
             match process.presence() {

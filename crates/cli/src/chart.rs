@@ -34,6 +34,12 @@ const STYLE: &str = "<style>text{font:13px system-ui,sans-serif;fill:#222}.title
 .line{stroke:#bbb;stroke-width:1;fill:none}.paper{fill:#fff}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.paper{fill:#1b1b1b}.line{stroke:#555}}</style>";
 
+/// Room for the longest of these names beside a picture, not less than `least`; half of the width at most.
+fn room<'a>(names: impl Iterator<Item = &'a str>, least: f64) -> f64 {
+    let longest = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    (longest as f64 * 7.0 + 24.0).clamp(least, WIDTH / 2.0)
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -72,11 +78,12 @@ impl Chart {
         self.height += 18.0;
         self.text(16.0, self.height + 6.0, "start", "title", &dots.title);
         self.height += 18.0;
+        let left = room(dots.rows.iter().map(|(name, _)| name.as_str()), LEFT);
         for (place, (name, figures)) in dots.rows.iter().enumerate() {
             let y = self.height + ROW / 2.0;
-            let x = |figure: f64| LEFT + (WIDTH - LEFT - RIGHT) * figure / most;
-            self.text(LEFT - 10.0, y + 4.0, "end", "", name);
-            self.line((LEFT, y), (WIDTH - RIGHT, y));
+            let x = |figure: f64| left + (WIDTH - left - RIGHT) * figure / most;
+            self.text(left - 10.0, y + 4.0, "end", "", name);
+            self.line((left, y), (WIDTH - RIGHT, y));
             let colour = COLOURS[place % COLOURS.len()];
             for &figure in figures {
                 let x = x(figure);
@@ -107,7 +114,8 @@ impl Chart {
         self.height += 22.0;
         self.text(16.0, self.height + 6.0, "start", "title", title);
         self.height += 22.0;
-        let (left, right, top) = (90.0, WIDTH - 190.0, self.height);
+        let names = room(curves.iter().map(|curve| curve.name.as_str()), 190.0);
+        let (left, right, top) = (90.0, WIDTH - names, self.height);
         let bottom = top + TALL;
         for share in [0.0, 0.5, 1.0] {
             let y = bottom - TALL * share;
@@ -155,6 +163,18 @@ impl Chart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_have_room() {
+        let name = "freestone profile:lean,count:0,transfer:1";
+        let mut chart = Chart::new("x");
+        let points = vec![(0.0, 0.0), (10.0, 5.0)];
+        chart.curves("Memory", vec![Curve { name: name.into(), points }], |value| format!("{value}"));
+        let svg = chart.finish();
+        let before = svg.split(&format!(">{name}<")).next().unwrap();
+        let x: f64 = before.rsplit("x='").next().unwrap().split('\'').next().unwrap().parse().unwrap();
+        assert!(x + 6.0 * name.len() as f64 <= WIDTH, "{x}");
+    }
 
     #[test]
     fn a_chart_is_well_formed_and_says_what_is_in_it() {

@@ -16,8 +16,9 @@ use crate::chart::{Chart, Dots};
 use crate::conf::Conf;
 use crate::contestants::{self, Contestant};
 use crate::os::{self, End};
-use crate::quantity::{bytes, count};
-use crate::replay::{Bar, number, seconds, time_in_words, what_if, write_result};
+use crate::output::Results;
+use crate::quantity::{bytes, count, counted};
+use crate::replay::{Bar, number, seconds, time_in_words, what_if};
 use crate::report::text::shortened;
 use crate::run::by_shell;
 use crate::verdict::{Ratio, Verdict, median, range};
@@ -112,6 +113,7 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
     let chosen = contestants::choose(on, &options.what_if, own, false, &usual)?;
     let mut entries: Vec<Entry> =
         chosen.into_iter().map(|contestant| Entry { contestant, runs: Vec::new() }).collect();
+    let results = Results::open(options.svg.as_deref(), options.output.as_deref())?;
     let bar = Bar::new(options.quiet);
     let several = entries.len();
     for round in 0..=options.rounds {
@@ -130,12 +132,8 @@ fn compare(options: &Options) -> Result<ExitCode, String> {
         }
     }
     bar.clear();
-    if let Some(path) = &options.svg {
-        std::fs::write(path, picture(options, &entries))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
     let text = if options.json { all_figures(options, &entries) } else { table(options, &entries) };
-    write_result(options.output.as_deref(), &text)?;
+    results.write(|| picture(options, &entries), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -224,7 +222,8 @@ fn command_line(options: &Options) -> String {
 }
 
 fn table(options: &Options, entries: &[Entry]) -> String {
-    let mut text = format!("{}, {} rounds after one to warm up\n\n", command_line(options), options.rounds);
+    let rounds = counted(options.rounds as u64, "round", "rounds");
+    let mut text = format!("{}, {rounds} after one to warm up\n\n", command_line(options));
     let width = entries.iter().map(|entry| entry.contestant.name.chars().count()).max().unwrap_or(0).max(9);
     text.push_str(&format!(
         "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}\n",
@@ -234,6 +233,8 @@ fn table(options: &Options, entries: &[Entry]) -> String {
         let walls = entry.figures(|run| run.wall);
         let (least, most) = range(&walls);
         let of = |figure: fn(&Run) -> f64| median(&entry.figures(figure));
+        // A run that was over before anybody looked has none.
+        let means: Vec<f64> = entry.figures(|run| run.mean).into_iter().filter(|&mean| mean > 0.0).collect();
         text.push_str(&format!(
             "{:<width$}  {:>9}  {:>21}  {:>9}  {:>9}  {:>9}  {:>9}",
             entry.contestant.name,
@@ -241,7 +242,7 @@ fn table(options: &Options, entries: &[Entry]) -> String {
             format!("{} to {}", seconds(least), seconds(most)),
             seconds(of(|run| run.processor)),
             bytes(of(|run| run.peak) as u64),
-            bytes(of(|run| run.mean) as u64),
+            if means.is_empty() { "-".into() } else { bytes(median(&means) as u64) },
             count(of(|run| run.faults) as u64),
         ));
         if let Some(run) = entry.runs.iter().find(|run| run.end != End::Exit(0)) {
@@ -254,6 +255,9 @@ fn table(options: &Options, entries: &[Entry]) -> String {
     }
     text.push('\n');
     text.push_str(&words(entries));
+    if let Some(reason) = program::resolve(&options.command).and_then(|path| program::never_loads(&path)) {
+        text.push_str(&format!("{reason} So all of its runs were on one and the same.\n"));
+    }
     text
 }
 

@@ -40,7 +40,7 @@ pub fn run(options: &CtlOptions) -> ExitCode {
             ExitCode::SUCCESS
         }
         CtlOptions::Ask { pid, request } => {
-            match Process::find(*pid).and_then(|process| process.control()?.ask(request)) {
+            match Process::meant(*pid).and_then(|process| process.control()?.ask(request)) {
                 Ok(answer) => {
                     print(&answer);
                     ExitCode::SUCCESS

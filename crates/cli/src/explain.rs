@@ -77,8 +77,9 @@ pub const SECTIONS: &[Section] = &[
                 touch of fresh memory is one. Major: it had to read. Many minor faults in a short run mean that \
                 memory goes back to the system and returns soon after.",
             "peak resident": "The most memory that was resident at a time, in whichever of the processes had the most: \
-                the heap, code, stacks, mapped files, everything. A tiny program is shown with the few MiB of \
-                `freestone` itself, since the kernel counts from before the program was loaded.",
+                the heap, code, stacks, mapped files, everything. The kernel's count, which a few hundred KiB may be missing \
+                from; so what the ledger found at exit is shown if that is more. A tiny program is shown with the few MiB \
+                of `freestone` itself, since the kernel counts from before the program was loaded.",
         },
     },
     Section {
@@ -87,7 +88,7 @@ pub const SECTIONS: &[Section] = &[
         terms: terms! {
             "peak live": "The most bytes in live blocks at any time. A live block is one that the program has and \
                 has not given back; it counts with the size of the block, not of the request. Known only when calls are \
-                counted.",
+                counted, and then to half a per cent; the history may show a little more.",
             "live at exit": "What was still live when the process ended. That is no leak by itself: most programs \
                 leave it to the kernel to clear up. How much of it had been asked for is an estimate from the mean \
                 request of each size class.",

@@ -90,7 +90,8 @@ Exit code: 0, 1 if FILE cannot be read, 2 if the command line was wrong.
 const TOP: &str = "\
 freestone top [OPTIONS] PID
 
-Watches the memory of a running program: where every resident byte is, rates, size classes. The program must have been
+Watches the memory of a running program: where every resident byte is, rates, size classes. PID is its number, or that of the
+`freestone run` that started it. The program must have been
 started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its control itself; of any other,
 what the kernel knows is shown. Where the output is no terminal it is plain text.
 
@@ -142,8 +143,9 @@ freestone ctl PID COMMAND
   freestone ctl 4711 knobs         what can be changed while it runs
   freestone ctl 4711 set NAME=VALUE
 
-The program must have been started by `freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its
-control itself. Only its user and root can reach it.
+PID is the program's number, or that of the `freestone run` that started it. It must have been started by
+`freestone run --control`, or with FREESTONE_CONF=control:1, or must have opened its control itself. Only its user and root
+can reach it.
 
 Exit code: 0, 1 if the process cannot be reached or refused, 2 if the command line was wrong.
 ";
@@ -162,7 +164,7 @@ in a few bytes each. The program takes up to twice as long. Nothing is lost when
   -q, --quiet          say nothing at the end
   -h, --help
 
-Exit code: that of CMD; 125 if it could not be started.
+Exit code: as of `freestone run`.
 ";
 
 const REPLAY: &str = "\
@@ -186,6 +188,8 @@ is known or likely to have touched it. Each allocator runs in processes of its o
   -q, --quiet          no progress
   -h, --help
 
+Exit code: 0, 1 if there is nothing to replay or no allocator could, 2 if the command line was wrong.
+
 Memory is measured in a run of its own, in which the calls follow one another exactly as recorded; times are measured in
 others, in which threads wait for each other only where a block passes between them.
 ";
@@ -207,6 +211,8 @@ Runs CMD on several allocators, in turn, and says which differences in time and 
       --lib PATH       the library that `freestone` stands for
   -q, --quiet          no progress
   -h, --help
+
+Exit code: 0 however CMD ended, which the table says; 1 if it could not be compared, 2 if the command line was wrong.
 ";
 
 const CLASSES: &str = "\
@@ -247,7 +253,7 @@ needs no network and no other file.
 FILE is any of these, and several of them are put on one page:
   a trace              of `freestone record`
   figures              of `freestone run --json --output FILE`, or of `freestone ctl PID ledger`
-  a profile            in pprof's format, compressed
+  a heap profile       of `freestone run --profile NAME.heap` or heap_profile:DIR, or one in pprof's format, compressed
   folded stacks        lines of `outer;inner NUMBER`, for example of a heap profile
 
   -o, --output FILE    the page; freestone-report.html if not given, `-` for standard output

@@ -18,6 +18,7 @@ mod help;
 mod lab;
 mod library;
 mod os;
+mod output;
 mod page;
 mod private_dir;
 mod profile;
@@ -37,16 +38,22 @@ use freestone_pictures::quantity;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Exit code for a command line that cannot be understood.
 const USAGE: u8 = 2;
 
 /// Runs the command with the arguments of this process.
 pub fn main() -> ExitCode {
-    match args::parse(std::env::args_os().skip(1)) {
-        Ok(command) => perform(command),
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let see = args::help_for(&arguments);
+    match args::parse(arguments) {
+        Ok(command) => {
+            let code = perform(command);
+            if NOT_PRINTED.load(Ordering::Relaxed) { ExitCode::FAILURE } else { code }
+        }
         Err(message) => {
-            complain(&format!("{message}\nSee `freestone --help`."));
+            complain(&format!("{message}\nSee `{see}`."));
             ExitCode::from(USAGE)
         }
     }
@@ -95,12 +102,22 @@ fn perform(command: args::Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Whether something could not be written to standard output, which makes the command a failure.
+static NOT_PRINTED: AtomicBool = AtomicBool::new(false);
+
 /// Writes to standard output; a reader that went away is no error.
 fn print(text: &str) {
-    if let Err(error) = std::io::stdout().write_all(text.as_bytes())
+    print_bytes(text.as_bytes());
+}
+
+/// The same of what is no text.
+fn print_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout();
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
         && error.kind() != ErrorKind::BrokenPipe
     {
         complain(&format!("cannot write to standard output: {error}"));
+        NOT_PRINTED.store(true, Ordering::Relaxed);
     }
 }
 

@@ -38,7 +38,7 @@ pub fn options(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
     if options.files.is_empty() {
         return Err("freestone report: of what? Say `freestone report FILE`, FILE being a trace of `freestone record`, the \
-                    figures of `freestone run --json --output FILE`, or folded stacks"
+                    figures of `freestone run --json --output FILE`, a heap profile, or folded stacks"
             .into());
     }
     Ok(Command::Report(options))
@@ -57,9 +57,9 @@ pub fn run(options: &PageOptions) -> ExitCode {
         write(output, &sources.page())?;
         let found = sources.findings();
         if output != Path::new("-") {
-            let first = found
-                .first()
-                .map_or(String::new(), |finding| format!("\n{}. {}", finding.kind, finding.seen));
+            let first = found.first().map_or("\nNothing stands out.".into(), |finding| {
+                format!("\n{}. {}", finding.kind, finding.seen)
+            });
             crate::print(&format!("The page is in {}.{first}\n", output.display()));
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! `freestone profile`: heap profiles, from a file or from a running process, as lists, pictures and pprof files.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use lexopt::prelude::*;
 
 use crate::attach::Process;
 use crate::suggest::hint;
-use crate::{complain, print, shown};
+use crate::{complain, print, print_bytes, shown};
 
 /// What becomes of a profile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,10 @@ const MEASURES: [(&str, Measure); 11] = [
     ("idle", Measure::IdleBytes),
     ("idle-blocks", Measure::IdleObjects),
 ];
+
+/// What to do where one measure shows nothing: a program that clears up behind itself holds nothing at its end.
+const OTHERS: &str =
+    "A profile in a file NAME.heap has other measures: `freestone profile -m peak -o NAME.svg NAME.heap`";
 
 /// The options of `freestone profile`.
 #[derive(Debug)]
@@ -176,7 +180,7 @@ fn text_of(input: &Path, look: Look) -> Result<String, String> {
     if !input.exists()
         && let Ok(pid) = input.to_string_lossy().parse::<u32>()
     {
-        let process = Process::find(pid)?;
+        let process = Process::meant(pid)?;
         let ask = |request| process.control()?.ask_within(request, PATIENCE);
         return match look {
             Look::Nothing => ask("profile dump"),
@@ -235,9 +239,9 @@ pub fn make(
         Format::Leaks => profile.leaks(most).into(),
         Format::Folded => profile.folded(measure).into(),
         Format::Lines => profile.folded_with_lines(measure).into(),
-        Format::Svg => profile
-            .flame_graph(measure)
-            .map_err(|_| format!("there is nothing to draw: no samples of {}", measure.meaning()))?,
+        Format::Svg => profile.flame_graph(measure).map_err(|_| {
+            format!("there is nothing to draw: no samples of {}. {OTHERS}", measure.meaning())
+        })?,
         Format::Pprof => profile.to_pprof(),
         Format::Raw => text.into(),
     })
@@ -253,7 +257,8 @@ pub fn put(bytes: &[u8], output: Option<&Path>, format: Format) -> Result<(), St
             if io::stdout().is_terminal() {
                 return Err("a pprof file is no text: say where to with --output FILE".into());
             }
-            io::stdout().write_all(bytes).map_err(|error| format!("cannot write to standard output: {error}"))
+            print_bytes(bytes);
+            Ok(())
         }
         None => {
             print(&String::from_utf8_lossy(bytes));

@@ -97,21 +97,14 @@ pub fn why_not_loaded(path: Option<&Path>, end: os::End) -> String {
     let Some(path) = path else {
         return "The program's file cannot be found any more.".into();
     };
-    let mut file = path.to_path_buf();
-    let mut kind = kind(&file);
-    if let Kind::Script(interpreter) = kind {
-        file = interpreter;
-        kind = self::kind(&file);
+    if let Some(reason) = never_loads(path) {
+        return reason;
     }
+    let (file, _) = started(path);
     let shown = file.display();
     const SETID: u32 = 0o6000;
     let setid = file.metadata().is_ok_and(|meta| meta.mode() & SETID != 0);
-    match kind {
-        Kind::Static => format!(
-            "{shown} is statically linked: it has no loader that could load a library into it, \
-             and brings its own malloc."
-        ),
-        Kind::Foreign => format!("{shown} was built for another machine than the library."),
+    match end {
         _ if setid => format!(
             "{shown} runs with the rights of its owner (setuid or setgid): the loader then ignores \
              LD_PRELOAD unless the library lies in a system directory."
@@ -120,17 +113,41 @@ pub fn why_not_loaded(path: Option<&Path>, end: os::End) -> String {
             "{shown} has file capabilities: the loader then ignores LD_PRELOAD unless the library \
              lies in a system directory."
         ),
-        _ => match end {
-            os::End::Signal(signal) => format!(
-                "The program was ended by {}: the library writes its figures at a normal exit, which \
-                 did not take place.",
-                os::signal_name(signal)
-            ),
-            os::End::Exit(_) => "Either it never asked for memory, or it ended past the C library by a direct system call, or it \
-                 cleared its environment and started itself anew, or the loader refused the library (it then said so \
-                 above), or the library could not write to the temporary directory."
-                .into(),
-        },
+        os::End::Signal(signal) => format!(
+            "The program was ended by {}: the library writes its figures at a normal exit, which did not take place. While \
+             it runs, `freestone ctl PID ledger` shows them, if it was started with --control; what `freestone record` \
+             writes outlives any end.",
+            os::signal_name(signal)
+        ),
+        os::End::Exit(_) => "Either it never asked for memory, or it ended past the C library by a direct system call, or it \
+             cleared its environment and started itself anew, or the loader refused the library (it then said so \
+             above), or the library could not write to the temporary directory."
+            .into(),
+    }
+}
+
+/// Why no library can be loaded into this program, as a sentence; `None` where one can.
+pub fn never_loads(path: &Path) -> Option<String> {
+    let (file, kind) = started(path);
+    let shown = file.display();
+    match kind {
+        Kind::Static => Some(format!(
+            "{shown} is statically linked: it has no loader that could load a library into it, \
+             and brings its own malloc."
+        )),
+        Kind::Foreign => Some(format!("{shown} was built for another machine than the library.")),
+        _ => None,
+    }
+}
+
+/// The file that the system starts for this one, a script's interpreter, and what it is.
+fn started(path: &Path) -> (PathBuf, Kind) {
+    match kind(path) {
+        Kind::Script(interpreter) => {
+            let kind = kind(&interpreter);
+            (interpreter, kind)
+        }
+        kind => (path.to_path_buf(), kind),
     }
 }
 

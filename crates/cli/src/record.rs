@@ -1,7 +1,6 @@
 //! `freestone record`: runs a program and writes every call of it for memory to a trace.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +12,7 @@ use lexopt::prelude::*;
 use crate::args::{Command, Topic, text, unknown};
 use crate::conf::{self, Conf};
 use crate::os::{self, End};
+use crate::output::Output;
 use crate::private_dir::{self, PrivateDir};
 use crate::quantity::{bytes, count, counted, time};
 use crate::run::{OWN_FAILURE, by_shell, cannot_start, preload, preloadable};
@@ -20,6 +20,8 @@ use crate::{complain, library, program, shown};
 
 /// The ending of the files that the library writes, one a process.
 const PART: &str = "part";
+/// What is written.
+const WHAT: &str = "the trace";
 
 /// The options of `freestone record`.
 #[derive(Debug, Default)]
@@ -90,8 +92,8 @@ fn record(options: &Options) -> Result<ExitCode, String> {
     let library = library::find(options.library.as_deref())?;
     let output = options.output.clone().unwrap_or_else(|| default_output(&options.command));
     // Before the program runs: a trace that cannot be written is known now.
-    let file = create(&output)?;
-    let dir = PrivateDir::beside(&folder(&output))
+    let mut output = Output::open(&output, WHAT)?;
+    let dir = PrivateDir::beside(&folder(output.path()))
         .map_err(|error| format!("cannot make a directory for the recording: {error}"))?;
     let library = preloadable(library, &dir)?;
     let mut conf = Conf::default();
@@ -120,20 +122,16 @@ fn record(options: &Options) -> Result<ExitCode, String> {
     let wall = started.elapsed();
     let end = match outcome {
         Ok((end, _)) => end,
-        Err(error) => {
-            let _ = std::fs::remove_file(&output);
-            return Ok(cannot_start(&options.command, program.as_deref(), &error));
-        }
+        Err(error) => return Ok(cannot_start(&options.command, program.as_deref(), &error)),
     };
-    match gather(dir.path(), file) {
+    match gather(dir.path(), &mut output) {
         Ok(packed) if packed.processes == 0 => {
-            let _ = std::fs::remove_file(&output);
             complain(&format!("nothing was recorded. {}", program::why_not_loaded(program.as_deref(), end)));
         }
         Ok(packed) => {
             if !options.quiet {
                 let took = format!(" in {}", time(wall));
-                complain(&packed.told(&output, &took));
+                complain(&packed.told(output.path(), &took));
             }
         }
         Err(message) => {
@@ -141,14 +139,15 @@ fn record(options: &Options) -> Result<ExitCode, String> {
             complain(&format!(
                 "cannot write the trace to {}: {message}. The recording is kept in {}; \
                  `freestone record --recover {} --output FILE` makes a trace of it",
-                output.display(),
+                output.path().display(),
                 kept.display(),
                 kept.display(),
             ));
             return Ok(exit(end));
         }
     }
-    drop(dir);
+    // The end may be by a signal, which runs no destructors.
+    drop((output, dir));
     Ok(exit(end))
 }
 
@@ -163,15 +162,15 @@ fn exit(end: End) -> ExitCode {
 }
 
 fn recover(directory: &Path, options: &Options) -> Result<(), String> {
-    let output = options.output.clone().unwrap_or_default();
     let parts = private_dir::files(directory, PART)
         .map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
     if parts.is_empty() {
         return Err(format!("there is no recording in {}: no file *.{PART}", directory.display()));
     }
-    let gathered = gather(directory, create(&output)?)?;
+    let mut output = Output::open(options.output.as_deref().unwrap_or(Path::new("")), WHAT)?;
+    let gathered = gather(directory, &mut output)?;
     if !options.quiet {
-        complain(&gathered.told(&output, ""));
+        complain(&gathered.told(output.path(), ""));
     }
     Ok(())
 }
@@ -203,8 +202,8 @@ impl Gathered {
     }
 }
 
-/// Packs all parts into one trace, those that began first at its beginning.
-fn gather(directory: &Path, file: File) -> Result<Gathered, String> {
+/// Packs all parts into one trace, those that began first at its beginning. Where there is none the output is left alone.
+fn gather(directory: &Path, output: &mut Output) -> Result<Gathered, String> {
     let mut gathered = Gathered::default();
     let mut traces = Vec::new();
     let parts = private_dir::files(directory, PART).map_err(|error| error.to_string())?;
@@ -217,7 +216,10 @@ fn gather(directory: &Path, file: File) -> Result<Gathered, String> {
         }
     }
     traces.sort_by_key(|trace| trace.processes().first().map_or(0, |process| process.started_ns));
-    let mut out = BufWriter::new(file);
+    if traces.is_empty() {
+        return Ok(gathered);
+    }
+    let mut out = BufWriter::new(output.begin().map_err(|error| error.to_string())?);
     for trace in &traces {
         let Packed { bytes, events } = pack(trace, &mut out).map_err(|error| error.to_string())?;
         gathered.processes += 1;
@@ -226,10 +228,6 @@ fn gather(directory: &Path, file: File) -> Result<Gathered, String> {
     }
     out.flush().map_err(|error| error.to_string())?;
     Ok(gathered)
-}
-
-fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| format!("cannot write the trace to {}: {error}", path.display()))
 }
 
 /// `CMD.trace` in the current directory.

@@ -1,7 +1,6 @@
 //! `freestone run`: starts a program on the allocator and reports what its heap did.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,8 @@ use freestone_profile::{Measure, Symbols};
 
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
-use crate::os::{self, End};
+use crate::os::{self, End, Usage};
+use crate::output::Output;
 use crate::private_dir::PrivateDir;
 use crate::profile::{self, Format};
 use crate::program;
@@ -43,7 +43,9 @@ struct Job {
     library: PathBuf,
     conf: Conf,
     dir: PrivateDir,
-    output: Option<File>,
+    output: Option<Output>,
+    /// Where the heap profile goes.
+    profile: Option<Output>,
     /// Whether anybody wants a report.
     reporting: bool,
     /// Whether a heap profile is taken.
@@ -59,7 +61,10 @@ impl Job {
         if let Some(inherited) = std::env::var_os(conf::VARIABLE) {
             conf.add(&shown(&inherited)).map_err(|message| format!("{}: {message}", conf::VARIABLE))?;
         }
-        let output = options.output.as_deref().map(create).transpose()?;
+        let open =
+            |path: &Option<PathBuf>, what| path.as_deref().map(|path| Output::open(path, what)).transpose();
+        let output = open(&options.output, "the report")?;
+        let profile = open(&options.profile, "the profile")?;
         let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
         let library = preloadable(library, &dir)?;
         let program = program::resolve(&options.command);
@@ -73,17 +78,17 @@ impl Job {
         if reporting || debugging {
             conf.set("report", &dir.path().to_string_lossy());
         }
-        let profiling = options.profile.is_some() || options.leaks;
+        let profiling = profile.is_some() || options.leaks;
         if profiling {
             conf.set("heap_profile", &dir.path().to_string_lossy());
         }
         if options.leaks {
             conf.set("leaks", "1");
         }
-        Ok(Job { options, program, library, conf, dir, output, reporting, profiling, debugging })
+        Ok(Job { options, program, library, conf, dir, output, profile, reporting, profiling, debugging })
     }
 
-    fn perform(self) -> ExitCode {
+    fn perform(mut self) -> ExitCode {
         let started = Instant::now();
         let mut pid = 0;
         let outcome = match os::run(&mut self.command(), |child| pid = child) {
@@ -102,12 +107,16 @@ impl Job {
         };
         if self.reporting {
             let collected = report::collect(&self.dir, pid);
+            let ledger = collected.root.as_ref().and_then(|root| root.ledger.as_ref());
+            // The kernel's peak lags behind by what each CPU has not added yet, the ledger is exact.
+            let at_exit = ledger.map_or(0, |ledger| ledger.resident);
+            let usage = Usage { peak_resident: usage.peak_resident.max(at_exit), ..usage };
             let absent = match collected.root {
                 Some(_) => None,
                 None => Some(program::why_not_loaded(self.program.as_deref(), end)),
             };
             let command = std::iter::once(&self.options.command).chain(&self.options.arguments);
-            self.write(&Report {
+            let report = Report {
                 command: command.map(shown).collect(),
                 pid,
                 end,
@@ -117,7 +126,8 @@ impl Job {
                 absent,
                 others: collected.others,
                 broken: collected.broken,
-            });
+            };
+            self.write(&report);
         }
         if self.profiling
             && let Err(message) = self.write_profile(pid)
@@ -167,17 +177,19 @@ impl Job {
     }
 
     /// Makes of the program's heap profile what was asked for.
-    fn write_profile(&self, pid: u32) -> Result<(), String> {
+    fn write_profile(&mut self, pid: u32) -> Result<(), String> {
         let path = self.dir.path().join(format!("{pid}.heap"));
         // A link that somebody put there is not followed.
         let is_file = std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
         let text = is_file.then(|| std::fs::read_to_string(&path).ok()).flatten().ok_or(
-            "there is no heap profile: the program did not end in an orderly way, or ran without the library",
+            "there is no heap profile: the program did not end in an orderly way, or ran without the library. While it runs, \
+             `freestone profile PID` takes one, if it was started with --control",
         )?;
-        if let Some(output) = &self.options.profile {
-            let format = profile::format_for(output);
+        if let Some(output) = &mut self.profile {
+            let format = profile::format_for(output.path());
             let made = profile::make(&text, None, format, Measure::LiveBytes, TOP)?;
-            profile::put(&made, Some(output), format)?;
+            let written = output.write(&made);
+            written.map_err(|error| format!("cannot write {}: {error}", output.path().display()))?;
         }
         if self.options.leaks {
             let list = profile::make(&text, None, Format::Leaks, Measure::LiveBytes, TOP)?;
@@ -187,7 +199,7 @@ impl Job {
     }
 
     /// Writes the report; a failure is told but does not change the program's exit code.
-    fn write(&self, report: &Report) {
+    fn write(&mut self, report: &Report) {
         let to_terminal = self.output.is_none() && io::stderr().is_terminal();
         let paint = report::text::Paint { on: to_terminal && colours_wanted() };
         let text = if self.options.json {
@@ -195,8 +207,8 @@ impl Job {
         } else {
             report::text::render(report, paint)
         };
-        let written = match &self.output {
-            Some(file) => { file }.write_all(text.as_bytes()),
+        let written = match &mut self.output {
+            Some(output) => output.write(text.as_bytes()),
             None if self.options.json => io::stderr().write_all(text.as_bytes()),
             None => io::stderr().write_all(format!("\n{text}").as_bytes()),
         };
@@ -230,10 +242,6 @@ pub fn cannot_start(command: &OsStr, program: Option<&Path>, error: &io::Error) 
     };
     complain(&format!("cannot start {name}: {why}"));
     ExitCode::from(code)
-}
-
-fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|error| format!("cannot write the report to {}: {error}", path.display()))
 }
 
 /// See <https://no-color.org>: any value that is not empty means no.

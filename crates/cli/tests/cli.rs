@@ -83,6 +83,12 @@ fn mistakes_end_with_code_2_and_a_hint() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
+    for (arguments, expected) in
+        [(&["rn", "ls"][..], "\nSee `freestone --help`."), (&["run"], "\nSee `freestone help run`.")]
+    {
+        let output = output(arguments);
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    }
 }
 
 #[test]
@@ -185,6 +191,15 @@ fn without_figures_the_report_says_why() {
     let out = output(&["run", "--lib", library, "--", program.to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(5));
     assert!(words(&out.stderr).contains("statically linked"), "{}", text(&out.stderr));
+    let program = program.to_str().unwrap();
+    let out =
+        output(&["compare", "--lib", library, "--on", "freestone,glibc", "--rounds", "1", "--", program]);
+    assert!(words(&out.stdout).contains("1 round after one to warm up"), "{}", text(&out.stdout));
+    assert!(
+        words(&out.stdout).contains("So all of its runs were on one and the same."),
+        "{}",
+        text(&out.stdout)
+    );
 }
 
 /// Waits until the file has contents.
@@ -257,8 +272,45 @@ fn a_report_can_go_to_a_file_or_be_json() {
     assert_eq!(json["exit_code"], 4);
     assert_eq!(json["command"][0], "sh");
     assert!(json["heap"].is_object() || json["heap_absent"].is_string());
-    let out = output(&["run", "--lib", library, "-o", "/nonexistent/report", "--", "true"]);
-    assert_eq!(out.status.code(), Some(125));
+    for option in ["--output", "--profile"] {
+        let out = output(&["run", "--lib", library, option, "/nonexistent/report", "--", "echo", "ran"]);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(125), ""), "{option}");
+    }
+}
+
+#[test]
+fn a_file_stays_as_it_is_when_the_program_cannot_be_started() {
+    let scratch = Scratch::new("kept");
+    let (library, old, new) = (library(), scratch.path("old"), scratch.path("new"));
+    fs::write(&old, "precious").unwrap();
+    for path in [&old, &new] {
+        let path = path.to_str().unwrap();
+        for arguments in [["run", "-o", path], ["run", "--profile", path], ["record", "-o", path]] {
+            let out =
+                output(&[&arguments[..], &["--lib", library, "--", "no-such-command-anywhere"]].concat());
+            assert_eq!(out.status.code(), Some(127), "{arguments:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&old).unwrap(), "precious");
+    assert!(!new.exists());
+    // The program's own output is in it as well.
+    let out = fs::File::create(&old).unwrap();
+    let mut command = freestone(&["run", "--lib", library, "-o", "/dev/stdout", "--", "echo", "first"]);
+    assert!(command.stdout(out).status().unwrap().success());
+    let both = fs::read_to_string(&old).unwrap();
+    assert!(both.starts_with("first\n") && both.contains("wall time"), "{both}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure_and_a_closed_pipe_is_none() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let out = freestone(&["stats"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let out = out.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("cannot write to standard output"));
+    let mut child = freestone(&["classes", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -300,6 +352,22 @@ fn the_heap_of_a_real_program_is_reported() {
         assert!(heap["calls"]["malloc"].as_u64().unwrap() > 1000);
         assert!(heap["live"]["peak_bytes"].as_u64() >= heap["live"]["bytes"].as_u64());
         assert!(!heap["classes"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn the_live_blocks_of_the_classes_add_up() {
+    // Slabs of 4,096 bytes have a coloured first block, and one block less than would fit.
+    let library = library();
+    let script = "x=$(printf '%5000s' x); y=$(printf '%4090s' y); echo \"$x\" > /dev/null; exit 0";
+    let out = output(&["run", "--lib", library, "--json", "--", "bash", "-c", script]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+    let heap: freestone_cli::snapshot::Snapshot = serde_json::from_value(json["heap"].clone()).unwrap();
+    assert!(heap.classes.iter().any(|class| class.size == 4096), "{}", text(&out.stderr));
+    let live: u64 = heap.classes.iter().map(|class| class.live_blocks()).sum();
+    assert_eq!(live + heap.large.live_blocks, heap.live.blocks);
+    for class in &heap.classes {
+        assert_eq!(class.live_blocks(), class.allocs - class.frees, "{class:?}");
     }
 }
 

@@ -87,6 +87,10 @@ fn a_program_with_control_is_commanded_and_watched() {
     if !program.is_open() {
         return program.end();
     }
+    // A shell knows the number of the command, not that of the program.
+    let outer = program.child.id().to_string();
+    let answer = freestone(&["ctl", &outer, "ping"]);
+    assert!(text(&answer.stdout).starts_with(&format!("process {}, ", program.pid)), "{answer:?}");
     let files = program.files();
     for file in &files {
         let about = std::fs::metadata(file).unwrap();

@@ -107,6 +107,7 @@ fn recording_sees_what_counting_sees() {
     let done = output(&["record", "-o", &trace, "--conf", &conf, "--", EXECUTABLE, "classes"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("recorded ") && text(&done.stdout).contains("32768"));
+    let listed = output(&["replay", "--list", &trace]);
     let trace = Trace::open(Path::new(&trace)).unwrap();
     let mut calls = trace.calls(0).unwrap();
     let (mut allocs, mut frees, mut resizes) = (0u64, 0u64, 0u64);
@@ -128,6 +129,9 @@ fn recording_sees_what_counting_sees() {
     assert_eq!(allocs, count("malloc") + count("calloc") + count("aligned"));
     assert_eq!(resizes, count("realloc"));
     assert_eq!(frees, count("free"));
+    // Stacks and beginnings of threads are events, and no calls.
+    let digits: String = text(&listed.stdout).replace(',', "");
+    assert!(digits.contains(&format!(" {} calls", allocs + frees + resizes)), "{digits}");
 }
 
 #[test]

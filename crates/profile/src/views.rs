@@ -113,9 +113,10 @@ impl Profile {
         let samples: u64 = self.stacks.iter().map(|stack| stack.samples).sum();
         let change = if self.is_difference { "change of " } else { "" };
         let mut text = format!(
-            "{change}{}: {} in all, estimated from {samples} samples\n",
+            "{change}{}: {} in all, estimated from {}\n",
             measure.meaning(),
-            amount(total, measure)
+            amount(total, measure),
+            counted(samples as f64, "sample")
         );
         let _ = writeln!(text, "{:>10} {:>6} {:>10} {:>6}  function", "flat", "", "with calls", "");
         let share = |value: f64| if total == 0.0 { 0.0 } else { 100.0 * value / total };
@@ -130,7 +131,7 @@ impl Profile {
             );
         }
         if rows.len() > most {
-            let _ = writeln!(text, "… and {} functions more", rows.len() - most);
+            let _ = writeln!(text, "… and {} more", counted((rows.len() - most) as f64, "function"));
         }
         text
     }
@@ -147,10 +148,10 @@ impl Profile {
             self.stacks.iter().filter(|stack| stack.get(bytes).round() > 0.0).collect();
         stacks.sort_by(|a, b| b.get(bytes).total_cmp(&a.get(bytes)));
         let mut text = format!(
-            "{}: {} in {:.0} blocks",
+            "{}: {} in {}",
             bytes.meaning(),
             amount(self.total(bytes), bytes),
-            self.total(objects)
+            counted(self.total(objects), "block")
         );
         if looked {
             let live = amount(self.total(Measure::LiveBytes), bytes);
@@ -164,9 +165,9 @@ impl Profile {
         for stack in stacks.iter().take(most) {
             let _ = writeln!(
                 text,
-                "\n{} in {:.0} blocks, from",
+                "\n{} in {}, from",
                 amount(stack.get(bytes), bytes),
-                stack.get(objects).max(1.0)
+                counted(stack.get(objects).max(1.0), "block")
             );
             for frame in self.frames(stack).take(16) {
                 let _ = match frame.line {
@@ -176,10 +177,24 @@ impl Profile {
             }
         }
         if stacks.len() > most {
-            let _ = writeln!(text, "\n… and {} call sites more", stacks.len() - most);
+            let _ = writeln!(text, "\n… and {} more", counted((stacks.len() - most) as f64, "call site"));
         }
         text
     }
+}
+
+/// A number, in groups of three digits, of things: `1 block`, `37,270 blocks`.
+fn counted(number: f64, thing: &str) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    let plural = if digits == "1" { "" } else { "s" };
+    format!("{text} {thing}{plural}")
 }
 
 #[cfg(test)]
@@ -202,11 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_in_groups_and_one_is_one() {
+        assert_eq!(counted(1.0, "block"), "1 block");
+        assert_eq!(counted(0.0, "block"), "0 blocks");
+        assert_eq!(counted(1_234_567.4, "sample"), "1,234,567 samples");
+        assert_eq!(counted(123.0, "sample"), "123 samples");
+    }
+
+    #[test]
     fn recursion_counts_once() {
         let top = profile(4000).top(Measure::LiveBytes, 1);
         assert!(top.contains("3.9 KiB in all, estimated from 4 samples"), "{top}");
         assert!(top.contains("99.8%    3.9 KiB  99.8%  p+0xf"), "{top}");
-        assert!(top.contains("and 1 functions more"), "{top}");
+        assert!(top.contains("and 1 function more"), "{top}");
     }
 
     #[test]
@@ -228,7 +251,7 @@ mod tests {
         let text = profile(4000).leaks(1);
         assert!(text.contains("bytes in live blocks: 3.9 KiB in 3 blocks; estimated"), "{text}");
         assert!(
-            text.contains("3.9 KiB in 2 blocks, from\n    p+0xf\n") && text.contains("1 call sites more"),
+            text.contains("3.9 KiB in 2 blocks, from\n    p+0xf\n") && text.contains("1 call site more"),
             "{text}"
         );
     }

@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
-use freestone_trace::{Ending, Trace};
+use freestone_trace::{Call, Ending, Trace};
 use lexopt::prelude::*;
 
 pub use backend::KIT;
@@ -22,6 +22,7 @@ pub use present::time_in_words;
 use crate::args::{Command, Topic, text, unknown};
 use crate::conf::Conf;
 use crate::contestants::{self, Contestant, Way};
+use crate::output::Results;
 use crate::private_dir::PrivateDir;
 use crate::quantity::{bytes, count, counted, time};
 use crate::{complain, print, shown};
@@ -227,6 +228,7 @@ fn replay(options: &Options) -> Result<(), String> {
         &usual,
     )?;
     let process = options.process.unwrap_or_else(|| largest(&trace));
+    let results = Results::open(options.svg.as_deref(), options.output.as_deref())?;
     let dir = PrivateDir::new().map_err(|error| format!("cannot make a temporary directory: {error}"))?;
     let bar = Bar::new(options.quiet);
     let (mut original, exact, free) = plans(options, &trace, process, &dir, &bar)?;
@@ -263,30 +265,13 @@ fn replay(options: &Options) -> Result<(), String> {
         original.own.extend(perform(&free, false, &nothing, &bar, &what));
     }
     bar.clear();
-    if let Some(path) = &options.svg {
-        std::fs::write(path, present::picture(&original, &entries))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
     let text =
         if options.json { present::json(&original, &entries) } else { present::table(&original, &entries) };
-    write_result(options.output.as_deref(), &text)?;
+    results.write(|| present::picture(&original, &entries), &text)?;
     if entries.iter().all(|entry| entry.failure.is_some()) {
         return Err("no allocator could play the trace".into());
     }
     Ok(())
-}
-
-/// Writes a result where it is to go.
-pub fn write_result(output: Option<&Path>, text: &str) -> Result<(), String> {
-    match output {
-        Some(path) => {
-            std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-        }
-        None => {
-            print(text);
-            Ok(())
-        }
-    }
 }
 
 /// The process with the longest record.
@@ -299,7 +284,8 @@ fn list(trace: &Trace) -> Result<String, String> {
     let mut text = String::new();
     for (place, process) in trace.processes().iter().enumerate() {
         let mut calls = trace.calls(place).map_err(|error| error.to_string())?;
-        let made = calls.by_ref().count() as u64;
+        let is_call = |call| !matches!(call, Call::Stack | Call::ThreadStart { .. });
+        let made = calls.by_ref().filter(|timed| is_call(timed.call)).count() as u64;
         let command = match process.command.is_empty() {
             true => process.name(),
             false => process.command.join(" ").trim_end().to_string(),
@@ -497,7 +483,7 @@ mod tests {
             ("", "which trace?"),
             ("a.trace --rounds many", "It takes a number up to 1000"),
             ("a.trace --what-if nothing:1", "--what-if"),
-            ("a.trace b.trace", "takes no argument, but got 'b.trace'"),
+            ("a.trace b.trace", "takes no argument 'b.trace'"),
             ("--onn x", "Did you mean '--on'?"),
         ] {
             let message = parsed(line);

@@ -109,7 +109,7 @@ pub fn table(original: &Original, entries: &[Entry]) -> String {
     text.push_str(
         "\nTime: from the first call to the last, without the program's own work. At start: what is resident of an empty\n\
          process with the allocator; peak, mean, at end: beyond that. Waste: what is resident beyond the start when most\n\
-         bytes are live, beyond those.\n",
+         bytes are live, beyond those. The lines in words above compare what is resident at the peak with the start in it.\n",
     );
     text
 }

@@ -74,7 +74,7 @@ pub fn run(options: TopOptions) -> ExitCode {
 }
 
 fn watch(options: TopOptions) -> Result<(), String> {
-    let process = Process::find(options.pid)?;
+    let process = Process::meant(options.pid)?;
     let control = match process.presence()? {
         Presence::Open(control) => Some(control),
         Presence::Closed | Presence::Unknown => None,

@@ -68,6 +68,7 @@ fn sizes(pair: &Pair) -> Vec<Size> {
             joined.requested += class.requested;
             joined.slabs += class.slabs;
             joined.slab_bytes += class.slab_bytes;
+            joined.blocks += class.capacity();
             joined.free_in_slabs += class.free_in_slabs;
             joined.in_caches += class.in_caches;
             joined.in_transfer += class.in_transfer;

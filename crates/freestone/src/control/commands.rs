@@ -111,7 +111,8 @@ fn profile_of(words: &str, reply: &mut Reply) {
             return;
         }
         ("dump" | "leaks", "") | ("idle", "begin" | "end") => {
-            return reply.fail(format_args!("no profile was started; `profile start` does"));
+            return reply
+                .fail(format_args!("no profile was started; `freestone ctl PID profile start` does"));
         }
         ("", _) => {}
         _ => {
@@ -121,6 +122,9 @@ fn profile_of(words: &str, reply: &mut Reply) {
         }
     }
     let _ = match profile::mean() {
+        0 if profile::was_begun() => {
+            writeln!(reply, "no profile is being taken now; what the last one found can be had")
+        }
         0 => writeln!(reply, "no profile is being taken"),
         mean => writeln!(reply, "a sample every {} requested, on average", Bytes(mean as usize)),
     };

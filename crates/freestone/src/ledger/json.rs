@@ -90,11 +90,12 @@ fn classes(out: &mut dyn Write) -> fmt::Result {
             continue;
         }
         let info = class_info(class);
+        let blocks = slabs * info.blocks as usize;
         let slab_bytes = slabs * info.slab_pages as usize * PAGE_SIZE;
         write!(
             out,
             "{separator}{{\"size\":{},\"allocs\":{allocs},\"frees\":{frees},\"requested\":{requested},\
-             \"slabs\":{slabs},\"slab_bytes\":{slab_bytes},\"free_in_slabs\":{free_in_slabs},\
+             \"slabs\":{slabs},\"slab_bytes\":{slab_bytes},\"blocks\":{blocks},\"free_in_slabs\":{free_in_slabs},\
              \"in_caches\":{in_caches},\"in_transfer\":{in_transfer}}}",
             info.size
         )?;
