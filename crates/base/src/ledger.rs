@@ -181,7 +181,7 @@ impl Line {
             Line::Caches => info(
                 "caches",
                 "in caches",
-                "Free blocks kept in the caches, ready for the next request without any lock.",
+                "Free blocks kept in the caches, ready for the next request without any lock; in hardened mode also those that wait until they get there.",
             ),
             Line::Transfer => info(
                 "transfer",

@@ -115,7 +115,7 @@ pub const SECTIONS: &[Section] = &[
                 itself that share is high and means little.",
             "free in slabs": "Blocks that lie free in slabs of which other blocks are live. Only requests of the same \
                 size class can use them. This is what long runs with changing sizes leave behind.",
-            "in caches": "Free blocks kept in the caches, ready for the next request without any lock.",
+            "in caches": "Free blocks kept in the caches, ready for the next request without any lock; in hardened mode also those that wait until they get there.",
             "in transfer": "Free blocks in the transfer caches, on their way from one cache to another.",
             "slab remainder": "Bytes at the end of slabs that are too few for one more block.",
             "free dirty": "Free spans that may still be resident: the next large request or the next slab takes them, \

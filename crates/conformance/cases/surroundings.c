@@ -1,6 +1,8 @@
 /* What is around a program: a debugger that goes step by step, libraries that define libc's functions anew. */
 #include "conformance.h"
 
+#include <link.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
@@ -52,7 +54,7 @@ int getrlimit(__rlimit_resource_t resource, struct rlimit *limit) {
 }
 
 /* Blocks of all kinds come and go for so long that the allocator's own thread looks after them. */
-CASE_FREESTONE(functions_of_libcs_that_others_define_are_left_to_them) {
+static void watch_for_a_while(void) {
     watching = 1;
     for (int round = 0; round < 15; round++) {
         enum { BLOCKS = 4000 };
@@ -64,10 +66,105 @@ CASE_FREESTONE(functions_of_libcs_that_others_define_are_left_to_them) {
         }
         for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
         free(hide(calloc(1, 3 * MIB)));
+        if (round % 5 == 0) {
+            char *large = hide(malloc(40 * MIB));
+            CHECK(large);
+            *large = 1;
+            large = hide(realloc(large, 90 * MIB));
+            CHECK(large);
+            free(large);
+        }
         usleep(100000);
     }
     watching = 0;
     CHECK_THAT(called == 0, "%d calls, the last of %s", called, last_called);
+}
+
+CASE_FREESTONE(functions_of_libcs_that_others_define_are_left_to_them) { watch_for_a_while(); }
+
+/* Functions that an instrument writes into a library's table of addresses while the program runs, as memray does. */
+static void *noted_mmap(void *addr, size_t len, int protection, int flags, int fd, off_t offset) {
+    long result = syscall(SYS_mmap, addr, len, protection, flags, fd, offset);
+    note("mmap");
+    return (void *)result;
+}
+
+static int noted_munmap(void *addr, size_t len) {
+    long result = syscall(SYS_munmap, addr, len);
+    note("munmap");
+    return (int)result;
+}
+
+static void *noted_mremap(void *addr, size_t len, size_t new_len, int flags, void *to) {
+    long result = syscall(SYS_mremap, addr, len, new_len, flags, to);
+    note("mremap");
+    return (void *)result;
+}
+
+static int noted_mprotect(void *addr, size_t len, int protection) {
+    long result = syscall(SYS_mprotect, addr, len, protection);
+    note("mprotect");
+    return (int)result;
+}
+
+static int noted_madvise(void *addr, size_t len, int advice) {
+    long result = syscall(SYS_madvise, addr, len, advice);
+    note("madvise");
+    return (int)result;
+}
+
+static const struct {
+    const char *name;
+    void *function;
+} instrument[] = {{"mmap", (void *)noted_mmap},         {"munmap", (void *)noted_munmap},   {"mremap", (void *)noted_mremap},
+                  {"mprotect", (void *)noted_mprotect}, {"madvise", (void *)noted_madvise}};
+
+/* Writes the instrument's functions wherever the loader wrote those of their names. */
+static int overwrite(const ElfW(Rela) *relocations, size_t bytes, const ElfW(Sym) *symbols, const char *names, uintptr_t base) {
+    int written = 0;
+    for (size_t i = 0; i < bytes / sizeof *relocations; i++) {
+        const char *name = names + symbols[ELF64_R_SYM(relocations[i].r_info)].st_name;
+        for (unsigned j = 0; j < COUNT_OF(instrument); j++) {
+            if (strcmp(name, instrument[j].name) != 0) continue;
+            uintptr_t at = base + relocations[i].r_offset, page = at & -(uintptr_t)getpagesize();
+            CHECK(mprotect((void *)page, (size_t)getpagesize(), PROT_READ | PROT_WRITE) == 0);
+            memcpy((void *)at, &instrument[j].function, sizeof(void *));
+            written++;
+        }
+    }
+    return written;
+}
+
+/* The same in the library, or program, in which malloc lies. How many there were. */
+static int instrument_allocator(struct dl_phdr_info *info, size_t size, void *malloc_address) {
+    (void)size;
+    const ElfW(Dyn) *dynamic = NULL;
+    int is_it = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + part->p_vaddr;
+        if (part->p_type == PT_DYNAMIC) dynamic = (const ElfW(Dyn) *)start;
+        is_it |= part->p_type == PT_LOAD && (uintptr_t)malloc_address - start < part->p_memsz;
+    }
+    if (!is_it || !dynamic) return 0;
+    uintptr_t of[DT_JMPREL + 1] = {0};
+    for (; dynamic->d_tag != DT_NULL; dynamic++)
+        if ((size_t)dynamic->d_tag < COUNT_OF(of)) of[dynamic->d_tag] = dynamic->d_un.d_val;
+    /* glibc has added where the library lies, musl has not. */
+    static const int addresses[] = {DT_SYMTAB, DT_STRTAB, DT_RELA, DT_JMPREL};
+    for (unsigned i = 0; i < COUNT_OF(addresses); i++)
+        if (of[addresses[i]] < info->dlpi_addr) of[addresses[i]] += info->dlpi_addr;
+    const ElfW(Sym) *symbols = (const ElfW(Sym) *)of[DT_SYMTAB];
+    const char *names = (const char *)of[DT_STRTAB];
+    return overwrite((const ElfW(Rela) *)of[DT_RELA], of[DT_RELASZ], symbols, names, info->dlpi_addr) +
+           overwrite((const ElfW(Rela) *)of[DT_JMPREL], of[DT_PLTRELSZ], symbols, names, info->dlpi_addr);
+}
+
+CASE_FREESTONE(functions_that_an_instrument_writes_into_our_table_are_not_met) {
+    void *address = (void *)SYMBOL(void *(*)(size_t), malloc);
+    free(hide(malloc(1)));
+    if (dl_iterate_phdr(instrument_allocator, address) == 0) skip("no table of addresses");
+    watch_for_a_while();
 }
 
 /* Blocks of a class that are new, resized and freed, and one without a class. Copying and clearing would take most of the steps. */

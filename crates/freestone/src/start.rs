@@ -242,6 +242,7 @@ pub(crate) fn ensure() {
 
 #[cold]
 fn start() {
+    linux::note_functions();
     // Before the fork handlers and the lock: whoever loads a library meanwhile may fork, and may wait for the lock.
     if !stack::library::is_apart() {
         linux::stay_loaded();

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
+use freestone::ledger::Line;
 use freestone::{Freestone, raw};
 
 /// Commits the fault that the variable names, if this is a child.
@@ -108,6 +109,7 @@ fn commit() {
             black_box(raw::usable_size(block));
         }
         "every size" => every_size(),
+        "waiting" => what_waits_is_not_live(),
         other if other.contains('@') => {
             // What is done, and to which byte of a block of which size.
             let mut parts = other.split('@');
@@ -153,6 +155,24 @@ fn commit() {
     }
     // Neither destructors nor the test harness shall meet what was broken.
     std::process::exit(0);
+}
+
+/// Blocks of each size, long ones too, are freed: some of each are kept from being handed out again for a while.
+fn what_waits_is_not_live() {
+    let live = || {
+        let ledger = freestone::ledger().expect("a ledger");
+        ledger.line(Line::Live) + ledger.line(Line::Rounding)
+    };
+    let before = live();
+    for size in (1..1250).cycle().take(5000).map(|size| size * 200) {
+        let block = black_box(raw::malloc(size));
+        // SAFETY: live, and that long.
+        unsafe { block.write_bytes(1, size) };
+        // SAFETY: live, and not used again.
+        unsafe { raw::free(block) };
+    }
+    let after = live();
+    assert!(after <= before + (256 << 10), "{before} before, {after} after");
 }
 
 /// Blocks of each size, written to all over, replace each other: nobody sees what another had.
@@ -282,6 +302,13 @@ fn each_length_of_block_is_cleared_and_looked_at_as_it_should_be() {
             ends(conf, &format!("overrun@{size}@{size}"), SIGABRT, "overrun");
         }
     }
+}
+
+#[test]
+fn the_ledger_does_not_take_for_live_what_waits() {
+    ["harden:1", "harden:1,cache:thread", "harden:1,cache:none"]
+        .iter()
+        .for_each(|conf| passes(conf, "waiting"));
 }
 
 #[test]

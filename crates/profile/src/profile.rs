@@ -111,14 +111,16 @@ pub struct Stack {
     /// Numbers of the profile's locations, the innermost first.
     pub locations: Vec<usize>,
     values: [f64; MEASURES],
-    /// Samples on which the figures rest.
+    /// All samples that were taken here, on which the figures of what was allocated rest.
     pub samples: u64,
+    /// Those of blocks that live, on which all figures of live blocks rest.
+    pub live_samples: u64,
 }
 
 impl Stack {
     /// A stack of which nothing is known yet.
-    pub(crate) fn new(thread: String, locations: Vec<usize>, samples: u64) -> Stack {
-        Stack { thread, locations, values: [0.0; MEASURES], samples }
+    pub(crate) fn new(thread: String, locations: Vec<usize>, samples: u64, live_samples: u64) -> Stack {
+        Stack { thread, locations, values: [0.0; MEASURES], samples, live_samples }
     }
 
     /// The figure.

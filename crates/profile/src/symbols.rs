@@ -168,7 +168,7 @@ impl Places {
 }
 
 fn stack_of(site: &Site, locations: Vec<usize>) -> Stack {
-    let mut stack = Stack::new(site.thread.clone(), locations, site.samples);
+    let mut stack = Stack::new(site.thread.clone(), locations, site.samples, site.live_samples);
     for (measure, value) in [
         (Measure::AllocatedObjects, site.allocated.0),
         (Measure::AllocatedBytes, site.allocated.1),

@@ -110,13 +110,12 @@ impl Profile {
         rows.sort_by(|a, b| {
             weight(b).partial_cmp(&weight(a)).unwrap_or(std::cmp::Ordering::Equal).then(a.0.cmp(b.0))
         });
-        let samples: u64 = self.stacks.iter().map(|stack| stack.samples).sum();
         let change = if self.is_difference { "change of " } else { "" };
         let mut text = format!(
             "{change}{}: {} in all, estimated from {}\n",
             measure.meaning(),
             amount(total, measure),
-            counted(samples as f64, "sample")
+            self.grounds(measure)
         );
         let _ = writeln!(text, "{:>10} {:>6} {:>10} {:>6}  function", "flat", "", "with calls", "");
         let share = |value: f64| if total == 0.0 { 0.0 } else { 100.0 * value / total };
@@ -134,6 +133,20 @@ impl Profile {
             let _ = writeln!(text, "… and {} more", counted((rows.len() - most) as f64, "function"));
         }
         text
+    }
+
+    /// The samples on which a figure rests, in words.
+    fn grounds(&self, measure: Measure) -> String {
+        use Measure::*;
+        let all: u64 = self.stacks.iter().map(|stack| stack.samples).sum();
+        let live: u64 = self.stacks.iter().map(|stack| stack.live_samples).sum();
+        match measure {
+            AllocatedObjects | AllocatedBytes => format!("{all} samples"),
+            PeakObjects | PeakBytes => format!("those of {all} samples that lived then"),
+            LiveObjects | LiveBytes | StrandedBytes | LostObjects | LostBytes | IdleObjects | IdleBytes => {
+                format!("{live} samples")
+            }
+        }
     }
 
     /// What is left at the end, call site by call site, the largest first, each with its stack.
@@ -227,7 +240,10 @@ mod tests {
     #[test]
     fn recursion_counts_once() {
         let top = profile(4000).top(Measure::LiveBytes, 1);
-        assert!(top.contains("3.9 KiB in all, estimated from 4 samples"), "{top}");
+        assert!(top.contains("3.9 KiB in all, estimated from 3 samples"), "{top}");
+        let top = profile(4000).top(Measure::AllocatedBytes, 1);
+        assert!(top.contains("estimated from 4 samples"), "{top}");
+        let top = profile(4000).top(Measure::LiveBytes, 1);
         assert!(top.contains("99.8%    3.9 KiB  99.8%  p+0xf"), "{top}");
         assert!(top.contains("and 1 function more"), "{top}");
     }

@@ -507,6 +507,13 @@ pub(crate) fn waiting(class: ClassId) -> usize {
     if is_on() && SETTINGS.wait() > 0 { yard::waiting(class) } else { 0 }
 }
 
+/// Tells the small blocks of `class` that wait in yards, some of which may leave meanwhile. O(caches).
+pub(crate) fn each_waiting(class: ClassId, tell: impl FnMut(usize)) {
+    if is_on() && SETTINGS.wait() > 0 {
+        yard::each_waiting(class, tell);
+    }
+}
+
 /// Large blocks that wait, and their bytes. O(1).
 pub(crate) fn waiting_large() -> (usize, usize) {
     large::waiting()

@@ -108,13 +108,21 @@ pub(super) fn empty(mut take: impl FnMut(ClassId, usize)) {
     }
 }
 
+/// Tells the blocks of `class` that wait in all yards, some of which may leave meanwhile. O(caches).
+pub(super) fn each_waiting(class: ClassId, mut tell: impl FnMut(usize)) {
+    let mut of_words = |words: &[AtomicUsize]| {
+        words.iter().map(|word| word.load(Ordering::Relaxed)).filter(|&block| block != 0).for_each(&mut tell);
+    };
+    of_words(&SHARED[class.index() * WORDS + HEAD..][..PLACES]);
+    let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return };
+    (0..cpu::count()).for_each(|number| of_words(words_of(yards, number, class)));
+}
+
 /// Blocks of `class` that wait in all yards. O(caches).
 pub(super) fn waiting(class: ClassId) -> usize {
-    let count = |words: &[AtomicUsize]| words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
-    let shared = count(&SHARED[class.index() * WORDS + HEAD..][..PLACES]);
-    let Some(yards) = NonNull::new(REAL.load(Ordering::Relaxed)) else { return shared };
-    let of_caches = (0..cpu::count()).map(|number| count(words_of(yards, number, class)));
-    shared + of_caches.sum::<usize>()
+    let mut count = 0;
+    each_waiting(class, |_| count += 1);
+    count
 }
 
 /// The places of a class in the yard of the cache of this number, which is below [`cpu::count`].

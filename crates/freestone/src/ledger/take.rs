@@ -25,7 +25,7 @@ use crate::sync::atomic::{
     AtomicUsize,
     Ordering::{AcqRel, Relaxed},
 };
-use crate::{counters, gate};
+use crate::{counters, gate, harden};
 
 /// Spans that are noted in one step under the lock.
 const STEP: usize = 32;
@@ -262,7 +262,7 @@ impl Work {
         }
     }
 
-    /// Resident bytes of the blocks of a class, all its variants together, that lie in caches.
+    /// Resident bytes of the blocks of a class, all its variants together, that lie in caches, or wait to get there.
     fn cached(&mut self, class: ClassId) -> usize {
         let size = class_info(class).size as usize;
         let mut bytes = 0;
@@ -281,6 +281,12 @@ impl Work {
                 Mode::Cpu => cpu::regions().for_each(&mut add),
                 Mode::Thread => thread::regions().for_each(&mut add),
                 Mode::None => {}
+            }
+            if size < LOOKED_AT {
+                bytes += harden::waiting(variant) * size;
+            } else {
+                residency.forget();
+                harden::each_waiting(variant, |block| bytes += residency.bytes(block, block + size));
             }
         }
         bytes

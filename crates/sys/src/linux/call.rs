@@ -4,8 +4,8 @@
 //! for a lock while it is being set up and refuses what it does not know. They allocate, use thread-local storage of their own, which the
 //! allocator's own thread has none of, or answer what is not so. No call that goes to the kernel by itself meets them.
 //!
-//! What maps, unmaps or drops memory (`mmap`, `munmap`, `mremap`, `madvise` of the allocator's own memory) is called by libc's functions all the same: libraries for
-//! fast networks (UCX, libfabric) watch these, to forget what they had registered of the memory.
+//! What maps, unmaps or drops memory (`mmap`, `munmap`, `mremap`, `madvise` of the allocator's own memory) is called by libc's functions all the same
+//! (`functions.rs`): libraries for fast networks watch these, to forget what they had registered of the memory.
 //!
 //! # Safety
 //!

@@ -16,7 +16,7 @@ use libc::{c_int, c_void};
 use super::call::syscall;
 use super::errno::PreservedErrno;
 use super::fault::{self, Access};
-use super::{ANONYMOUS, RW, pointer};
+use super::{ANONYMOUS, RW, functions, pointer};
 
 /// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE`, Linux 6.13: they take no mapping of their own.
 const GUARD_INSTALL: c_int = 102;
@@ -35,16 +35,16 @@ pub unsafe fn prepare(addr: usize, len: usize) -> bool {
         return true;
     }
     // SAFETY: the caller's promise.
-    if unsafe { libc::mprotect(pointer(addr), len, RW) } != 0 {
+    if unsafe { functions::mprotect(pointer(addr), len, RW) } != 0 {
         return false;
     }
     // SAFETY: the caller's promise.
-    if unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
+    if unsafe { functions::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
         return true;
     }
     BY_MAPPINGS.store(true, Ordering::Relaxed);
     // SAFETY: the caller's promise.
-    unsafe { libc::mprotect(pointer(addr), len, libc::PROT_NONE) == 0 }
+    unsafe { functions::mprotect(pointer(addr), len, libc::PROT_NONE) == 0 }
 }
 
 /// Opens a part of a prepared range, which reads as zeros. False when the kernel refuses: it has no room for more mappings.
@@ -55,10 +55,10 @@ pub unsafe fn open(addr: usize, len: usize) -> bool {
     let _preserved = PreservedErrno::new();
     if BY_MAPPINGS.load(Ordering::Relaxed) {
         // SAFETY: the caller's promise.
-        unsafe { libc::mprotect(pointer(addr), len, RW) == 0 }
+        unsafe { functions::mprotect(pointer(addr), len, RW) == 0 }
     } else {
         // SAFETY: the caller's promise.
-        unsafe { libc::madvise(pointer(addr), len, GUARD_REMOVE) == 0 }
+        unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) == 0 }
     }
 }
 
@@ -135,15 +135,15 @@ fn thread_word(at: usize) -> u32 {
 pub unsafe fn close(addr: usize, len: usize) -> bool {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise.
-    if unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
+    if unsafe { functions::madvise(pointer(addr), len, GUARD_INSTALL) } == 0 {
         return true;
     }
     // SAFETY: the caller's promise.
-    if unsafe { libc::mprotect(pointer(addr), len, libc::PROT_NONE) } != 0 {
+    if unsafe { functions::mprotect(pointer(addr), len, libc::PROT_NONE) } != 0 {
         return false;
     }
     // SAFETY: the caller's promise. If it is refused the memory is kept, that is all.
-    unsafe { libc::madvise(pointer(addr), len, libc::MADV_DONTNEED) };
+    unsafe { functions::madvise(pointer(addr), len, libc::MADV_DONTNEED) };
     true
 }
 
@@ -155,7 +155,7 @@ pub unsafe fn close_for_ever(addr: usize, len: usize) {
     let _preserved = PreservedErrno::new();
     let flags = ANONYMOUS | libc::MAP_FIXED;
     // SAFETY: the caller owns the range, which is replaced by one without access. If it is refused the old one stays, closed.
-    unsafe { libc::mmap(pointer(addr), len, libc::PROT_NONE, flags, -1, 0) };
+    unsafe { functions::mmap(pointer(addr), len, libc::PROT_NONE, flags, -1, 0) };
 }
 
 /// Copies memory of this process that may be unmapped meanwhile; how many bytes could be read.

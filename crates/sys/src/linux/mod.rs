@@ -1,4 +1,4 @@
-//! Linux: memory by libc's thin wrappers, of which none used here allocates; all else by the kernel itself (`call.rs`).
+//! Linux: memory by libc's thin wrappers, of which none used here allocates (`functions.rs`); all else by the kernel itself (`call.rs`).
 //!
 //! # Safety
 //!
@@ -18,6 +18,7 @@ mod environ;
 mod errno;
 pub mod fault;
 mod first;
+mod functions;
 mod futex;
 pub mod mappings;
 mod membarrier;
@@ -43,6 +44,7 @@ pub use cpus::possible_cpus;
 pub use environ::environment;
 pub use errno::{Errno, PreservedErrno};
 pub use first::first_memory;
+pub use functions::note as note_functions;
 pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
@@ -121,7 +123,7 @@ fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Resu
     let _preserved = PreservedErrno::new();
     // SAFETY: an anonymous mapping where nothing is mapped touches nobody's memory; no caller
     // passes MAP_FIXED.
-    let at = unsafe { libc::mmap(pointer(addr), len, protection, ANONYMOUS | flags, -1, 0) };
+    let at = unsafe { functions::mmap(pointer(addr), len, protection, ANONYMOUS | flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(at.expose_provenance()) }
 }
 
@@ -132,7 +134,7 @@ fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Resu
 pub unsafe fn make_read_only(addr: usize, len: usize) -> Result<(), Refused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise.
-    outcome(unsafe { libc::mprotect(pointer(addr), len, libc::PROT_READ) })
+    outcome(unsafe { functions::mprotect(pointer(addr), len, libc::PROT_READ) })
 }
 
 /// Has every access to a mapped range fail, or none any more: where [`System::guard`] cannot. Each takes mappings of its own.
@@ -142,7 +144,7 @@ pub unsafe fn make_read_only(addr: usize, len: usize) -> Result<(), Refused> {
 pub unsafe fn forbid(addr: usize, len: usize, forbidden: bool) -> Result<(), Refused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise.
-    outcome(unsafe { libc::mprotect(pointer(addr), len, if forbidden { libc::PROT_NONE } else { RW }) })
+    outcome(unsafe { functions::mprotect(pointer(addr), len, if forbidden { libc::PROT_NONE } else { RW }) })
 }
 
 /// Turns libc's 0 or -1 into a result.
@@ -153,7 +155,7 @@ fn outcome(returned: c_int) -> Result<(), Refused> {
 fn unmap(addr: usize, len: usize) -> Result<(), Refused> {
     let _preserved = PreservedErrno::new();
     // SAFETY: callers pass a range that they own and that nobody uses.
-    outcome(unsafe { libc::munmap(pointer(addr), len) })
+    outcome(unsafe { functions::munmap(pointer(addr), len) })
 }
 
 fn map_exactly(addr: usize, len: usize) -> Result<(), Refused> {
@@ -173,7 +175,7 @@ fn map_exactly(addr: usize, len: usize) -> Result<(), Refused> {
 unsafe fn remap(from: usize, len: usize, to: usize, flags: c_int) -> Result<(), Errno> {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | flags;
     // SAFETY: the caller owns both ranges and relies on nothing in the target.
-    let at = unsafe { libc::mremap(pointer(from), len, len, flags, pointer(to)) };
+    let at = unsafe { functions::mremap(pointer(from), len, len, flags, pointer(to)) };
     if at == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
 }
 
@@ -277,7 +279,7 @@ unsafe fn put_back(from: usize, len: usize, to: usize, os_page: usize) {
         }
     }
     // SAFETY: nobody relies on what is in the target.
-    let purged = outcome(unsafe { libc::madvise(pointer(to), len, libc::MADV_DONTNEED) });
+    let purged = outcome(unsafe { functions::madvise(pointer(to), len, libc::MADV_DONTNEED) });
     if purged.is_err() {
         // SAFETY: as above.
         unsafe { pointer(to).cast::<u8>().write_bytes(0, len) };
@@ -321,6 +323,7 @@ unsafe fn move_mappings(
 ///
 /// # Safety
 /// As for [`System::move_pages`].
+#[inline(never)]
 unsafe fn move_pages(from: usize, len: usize, to: usize, os_page: usize) -> Result<Moved, MoveRefused> {
     static LEFT_OUT: LeftOut = LeftOut::new();
 
@@ -362,7 +365,7 @@ impl System for Linux {
             Ok(())
         } else {
             // SAFETY: the range is a part of a reservation of the caller's.
-            outcome(unsafe { libc::mprotect(pointer(addr), len, RW) })
+            outcome(unsafe { functions::mprotect(pointer(addr), len, RW) })
         };
         self.counters.count(CallKind::Commit, len, &outcome);
         outcome
@@ -371,7 +374,7 @@ impl System for Linux {
     unsafe fn purge(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: the caller owns the range and relies on nothing in it.
-        let outcome = outcome(unsafe { libc::madvise(pointer(addr), len, libc::MADV_DONTNEED) });
+        let outcome = outcome(unsafe { functions::madvise(pointer(addr), len, libc::MADV_DONTNEED) });
         self.counters.count(CallKind::Purge, len, &outcome);
         outcome
     }
@@ -400,7 +403,7 @@ impl System for Linux {
     unsafe fn guard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: the caller owns the range and relies on nothing in it.
-        let outcome = outcome(unsafe { libc::madvise(pointer(addr), len, GUARD_INSTALL) });
+        let outcome = outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_INSTALL) });
         // A purge is what it is to everybody who counts memory.
         self.counters.count(CallKind::Purge, len, &outcome);
         outcome
@@ -409,14 +412,14 @@ impl System for Linux {
     unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: the caller owns the range.
-        outcome(unsafe { libc::madvise(pointer(addr), len, GUARD_REMOVE) })
+        outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) })
     }
 
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
         let _preserved = PreservedErrno::new();
         let advice = if wanted { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
         // SAFETY: how pages are made up changes nothing in them.
-        unsafe { libc::madvise(pointer(addr), len, advice) };
+        unsafe { functions::madvise(pointer(addr), len, advice) };
     }
 
     fn offers_huge_pages(&self) -> bool {
