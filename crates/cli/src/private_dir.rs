@@ -33,7 +33,9 @@ impl PrivateDir {
         let outer = base.join(format!("freestone-{:016x}", random()));
         let inner = outer.join(format!("{:016x}", random()));
         let (outer_mode, inner_mode) = if os::is_root() { (0o711, 0o1733) } else { (0o700, 0o700) };
-        DirBuilder::new().mode(0o700).create(&outer)?;
+        // Who reads the message may not know where this is tried, for TMPDIR says so.
+        let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", base.display()));
+        DirBuilder::new().mode(0o700).create(&outer).map_err(told)?;
         let dir = PrivateDir { outer, inner };
         DirBuilder::new().mode(0o700).create(&dir.inner)?;
         // The mode given at creation is subject to the umask, this one is not.
@@ -117,6 +119,12 @@ pub fn files(directory: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_none_can_be_made_is_said() {
+        let refused = PrivateDir::under(Path::new("/no/such/place")).err().unwrap();
+        assert!(refused.to_string().starts_with("/no/such/place: "), "{refused}");
+    }
 
     #[test]
     fn it_is_private_and_goes_away() {
