@@ -140,11 +140,12 @@ impl Profile {
         use Measure::*;
         let all: u64 = self.stacks.iter().map(|stack| stack.samples).sum();
         let live: u64 = self.stacks.iter().map(|stack| stack.live_samples).sum();
+        let counted = |samples: u64| counted(samples as f64, "sample");
         match measure {
-            AllocatedObjects | AllocatedBytes => format!("{all} samples"),
-            PeakObjects | PeakBytes => format!("those of {all} samples that lived then"),
+            AllocatedObjects | AllocatedBytes => counted(all),
+            PeakObjects | PeakBytes => format!("those of {} that lived then", counted(all)),
             LiveObjects | LiveBytes | StrandedBytes | LostObjects | LostBytes | IdleObjects | IdleBytes => {
-                format!("{live} samples")
+                counted(live)
             }
         }
     }
