@@ -69,7 +69,9 @@ pub const SECTIONS: &[Section] = &[
         name: "Program",
         about: "The program as the kernel saw it, and all processes that it started and waited for.",
         terms: terms! {
-            "exit": "The exit code, or the signal that ended the program. `freestone run` ends the same way.",
+            "exit": "The exit code, or the signal that ended the program. `freestone run` ends the same way. A program \
+                that is killed has no time to report: then the figures are the last that it noted while it ran, about \
+                once a second, and the first words say how long before its end that was.",
             "wall time": "Time from the start of the program to its end.",
             "processor time": "Time on a processor: in the program's own code (user) and in the kernel on its \
                 behalf (system). With several threads the sum may exceed the wall time.",

@@ -77,6 +77,23 @@ impl PrivateDir {
         };
         Ok(self.files(ending)?.into_iter().map(read).collect())
     }
+
+    /// What processes keep of such files while they run, `*.ENDING.1` and `*.ENDING.2`, each under the name of the file that is written at the
+    /// end; the older of two first.
+    pub fn kept(&self, ending: &str) -> Vec<(PathBuf, io::Result<Vec<u8>>)> {
+        let mut files = Vec::new();
+        for number in ["1", "2"] {
+            for path in self.files(number).unwrap_or_default() {
+                let final_path = path.with_extension("");
+                if final_path.extension().is_some_and(|ext| ext == ending) {
+                    let written = fs::metadata(&path).and_then(|about| about.modified()).ok();
+                    files.push((written, final_path, fs::read(&path)));
+                }
+            }
+        }
+        files.sort_by_key(|file| file.0);
+        files.into_iter().map(|(_, path, contents)| (path, contents)).collect()
+    }
 }
 
 impl Drop for PrivateDir {

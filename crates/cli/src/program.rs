@@ -114,9 +114,8 @@ pub fn why_not_loaded(path: Option<&Path>, end: os::End) -> String {
              lies in a system directory."
         ),
         os::End::Signal(signal) => format!(
-            "The program was ended by {}: the library writes its figures at a normal exit, which did not take place. While \
-             it runs, `freestone ctl PID ledger` shows them, if it was started with --control; what `freestone record` \
-             writes outlives any end.",
+            "The program was ended by {} before the library kept any: it does so about once a second, where it may have a \
+             thread of its own. What `freestone record` writes outlives any end.",
             os::signal_name(signal)
         ),
         os::End::Exit(_) => "Either it never asked for memory, or it ended past the C library by a direct system call, or it \

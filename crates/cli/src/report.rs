@@ -6,7 +6,8 @@ pub mod ledger;
 pub mod spark;
 pub mod text;
 
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::os::{End, Usage};
@@ -25,10 +26,14 @@ pub struct Report {
     pub usage: Usage,
     /// The heap of the program itself.
     pub root: Option<Snapshot>,
+    /// How long before its end that was, if it is not of its end.
+    pub earlier: Option<Duration>,
     /// Why there is none.
     pub absent: Option<String>,
     /// The heaps of the processes that it started, largest first.
     pub others: Vec<Snapshot>,
+    /// Those of them whose figures are not of their end: they were killed, or run on.
+    pub unfinished: Vec<u32>,
     /// Files of figures that could not be read.
     pub broken: Vec<String>,
 }
@@ -38,6 +43,8 @@ pub struct Report {
 pub struct Collected {
     pub root: Option<Snapshot>,
     pub others: Vec<Snapshot>,
+    /// Processes whose figures are the last that they kept while they ran.
+    pub unfinished: Vec<u32>,
     pub broken: Vec<String>,
 }
 
@@ -51,7 +58,9 @@ pub fn collect(dir: &PrivateDir, pid: u32) -> Collected {
             return collected;
         }
     };
+    let mut ended = HashSet::new();
     for (path, contents) in files {
+        ended.insert(path.clone());
         let read = contents.map_err(|error| error.to_string()).and_then(|json| snapshot::read(&json));
         match read {
             Ok(snapshot) if snapshot.pid == pid => collected.root = Some(snapshot),
@@ -62,8 +71,33 @@ pub fn collect(dir: &PrivateDir, pid: u32) -> Collected {
             }
         }
     }
+    for snapshot in kept(dir, &ended) {
+        collected.unfinished.push(snapshot.pid);
+        if snapshot.pid == pid {
+            collected.root = Some(snapshot);
+        } else {
+            collected.others.push(snapshot);
+        }
+    }
     collected.others.sort_by_key(|other| (std::cmp::Reverse(weight(other)), other.pid));
     collected
+}
+
+/// The last figures of the processes that did not write any at their end, which would lie in the files `ended`. Of two files that a process
+/// writes in turn, one is whole.
+fn kept(dir: &PrivateDir, ended: &HashSet<PathBuf>) -> Vec<Snapshot> {
+    let mut last = BTreeMap::<PathBuf, Snapshot>::new();
+    for (path, contents) in dir.kept("json") {
+        if ended.contains(&path) {
+            continue;
+        }
+        let Some(snapshot) = contents.ok().and_then(|json| snapshot::read(&json).ok()) else { continue };
+        let place = last.entry(path).or_default();
+        if snapshot.elapsed_ns >= place.elapsed_ns {
+            *place = snapshot;
+        }
+    }
+    last.into_values().collect()
 }
 
 /// By what processes are ranked: the bytes that they held.

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use freestone_profile::{Measure, Symbols};
+use freestone_profile::{Measure, Raw, Symbols};
 
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
@@ -75,10 +75,11 @@ impl Job {
             conf.set("count", "1");
         }
         conf.add(&options.conf.text())?;
-        if reporting || debugging {
+        let profiling = profile.is_some() || options.leaks;
+        // Who reports keeps the profile, too, for the case that the program is killed.
+        if reporting || debugging || profiling {
             conf.set("report", &dir.path().to_string_lossy());
         }
-        let profiling = profile.is_some() || options.leaks;
         if profiling {
             conf.set("heap_profile", &dir.path().to_string_lossy());
         }
@@ -107,6 +108,11 @@ impl Job {
         };
         if self.reporting {
             let collected = report::collect(&self.dir, pid);
+            let earlier = collected
+                .root
+                .as_ref()
+                .filter(|_| collected.unfinished.contains(&pid))
+                .map(|root| wall.saturating_sub(Duration::from_nanos(root.elapsed_ns)));
             let ledger = collected.root.as_ref().and_then(|root| root.ledger.as_ref());
             // The kernel's peak lags behind by what each CPU has not added yet, the ledger is exact.
             let at_exit = ledger.map_or(0, |ledger| ledger.resident);
@@ -123,8 +129,10 @@ impl Job {
                 wall,
                 usage,
                 root: collected.root,
+                earlier,
                 absent,
                 others: collected.others,
+                unfinished: collected.unfinished,
                 broken: collected.broken,
             };
             self.write(&report);
@@ -178,11 +186,8 @@ impl Job {
 
     /// Makes of the program's heap profile what was asked for.
     fn write_profile(&mut self, pid: u32) -> Result<(), String> {
-        let path = self.dir.path().join(format!("{pid}.heap"));
-        // A link that somebody put there is not followed.
-        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
-        let text = is_file.then(|| std::fs::read_to_string(&path).ok()).flatten().ok_or(
-            "there is no heap profile: the program did not end in an orderly way, or ran without the library. While it runs, \
+        let text = self.profile_of(pid).ok_or(
+            "there is no heap profile: the program was killed in its first moments, or ran without the library. While it runs, \
              `freestone profile PID` takes one, if it was started with --control",
         )?;
         if let Some(output) = &mut self.profile {
@@ -196,6 +201,24 @@ impl Job {
             let _ = io::stderr().write_all(&list);
         }
         Ok(())
+    }
+
+    /// The profile that the program wrote at its end, or the last that it kept.
+    fn profile_of(&self, pid: u32) -> Option<String> {
+        let path = self.dir.path().join(format!("{pid}.heap"));
+        // A link that somebody put there is not followed.
+        if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
+            return std::fs::read_to_string(&path).ok();
+        }
+        let is_whole = |text: &String| Raw::parse(text).is_ok_and(|raw| raw.damage.is_none());
+        let text =
+            |contents: io::Result<Vec<u8>>| contents.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let kept = self.dir.kept("heap").into_iter().filter(|(of, _)| *of == path);
+        let last = kept.filter_map(|(_, contents)| text(contents).filter(is_whole)).last()?;
+        complain(
+            "the program did not end in an orderly way: the profile is the last that it kept, as a rule less than two seconds old",
+        );
+        Some(last)
     }
 
     /// Writes the report; a failure is told but does not change the program's exit code.

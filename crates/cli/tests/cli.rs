@@ -132,6 +132,74 @@ fn a_death_by_signal_is_reproduced() {
     }
 }
 
+/// The files below a directory whose names end so.
+fn files_below(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_below(&path, ending));
+        } else if path.to_str().is_some_and(|path| path.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Where the allocator has no thread of its own, nothing is kept while a program runs.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_program_that_is_killed_leaves_a_report_and_a_profile() {
+    let scratch = Scratch::new("killed");
+    let library = library();
+    let (json, profile) = (scratch.path("report"), scratch.path("killed.txt"));
+    let arguments = ["run", "--lib", library, "--json", "-o", json.to_str().unwrap(), "--profile"];
+    let mut command = freestone(&arguments);
+    command.arg(&profile).args(["--conf", "sample:64", "--", "sh", "-c", "while :; do sleep 0.1; done"]);
+    let run = command.env("TMPDIR", &scratch.0).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let kept = loop {
+        let is_written = |path: &PathBuf| fs::metadata(path).is_ok_and(|about| about.len() > 0);
+        // The second is begun when the first is whole. Those who sleep end before they keep anything.
+        if let Some(path) = files_below(&scratch.0, ".json.2").into_iter().find(is_written) {
+            break path;
+        }
+        assert!(Instant::now() < until, "nothing was kept");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let name = kept.file_name().unwrap().to_str().unwrap();
+    let killed = Command::new("kill").args(["-9", name.trim_end_matches(".json.2")]).status().unwrap();
+    assert!(killed.success());
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(SIGKILL), "{output:?}");
+    assert!(text(&output.stderr).contains("the profile is the last that it kept"), "{output:?}");
+    let report = fs::read_to_string(&json).unwrap();
+    assert!(report.contains("\"heap_before_end_ns\"") && report.contains("\"ledger\""), "{report}");
+    assert!(!fs::read_to_string(&profile).unwrap().is_empty());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn who_reports_at_the_end_leaves_nothing_else() {
+    let scratch = Scratch::new("kept");
+    let directory = scratch.0.to_str().unwrap();
+    let script = "until test -s $0/$$.json.1 -a -s $0/$$.heap.1; do :; done";
+    let ended = Command::new("sh")
+        .args(["-c", script, directory])
+        .env("LD_PRELOAD", library())
+        .env("FREESTONE_CONF", format!("report:{directory},heap_profile:{directory}"))
+        .spawn()
+        .and_then(|child| {
+            let pid = child.id();
+            child.wait_with_output().map(|output| (pid, output.status))
+        });
+    let (pid, status) = ended.unwrap();
+    assert!(status.success(), "{status}");
+    let mut left = files_below(&scratch.0, "");
+    left.sort();
+    assert_eq!(left, [scratch.path(&format!("{pid}.heap")), scratch.path(&format!("{pid}.json"))]);
+}
+
 #[test]
 fn what_cannot_be_started_is_told_as_a_shell_tells_it() {
     let scratch = Scratch::new("start");

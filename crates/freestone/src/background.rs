@@ -41,7 +41,7 @@ use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone, one_thread};
 use crate::tls::ThreadState;
-use crate::{control, gate, harden, limit, pressure, scavenge, start, tls};
+use crate::{control, gate, harden, limit, pressure, report, scavenge, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -305,6 +305,7 @@ extern "C" fn body() {
     if pressure::is_felt() {
         scavenge::press();
     }
+    let mut kept = report::kept::Kept::open();
     // With the control, its files are the user's.
     let powerless = !control::is_wanted();
     if !system::drop_privileges(powerless) && powerless {
@@ -335,6 +336,7 @@ extern "C" fn body() {
         // The history reads files, whose numbers must not be the program's.
         if calls && start::reporting() && linux::socket::own_descriptors() {
             history::tick(now_ns);
+            kept.tick(now_ns);
         }
         if calls {
             control::serve(now_ns);

@@ -1,6 +1,9 @@
 //! The report at the process's end: one JSON file, written without allocating.
 //!
-//! `report:DIR` in `FREESTONE_CONF` asks for it; the file is `DIR/PID.json`. What is in it: [`ledger`](crate::ledger).
+//! `report:DIR` in `FREESTONE_CONF` asks for it; the file is `DIR/PID.json`. What is in it: [`ledger`](crate::ledger). What is left of a
+//! process that has no such end: [`kept`].
+
+pub(crate) mod kept;
 
 use core::fmt::{self, Write};
 
@@ -68,7 +71,8 @@ fn write() {
     let taken = ledger::take();
     let Some(mut out) = Out::create(config.report(), "json") else { return };
     let _ = ledger::write_json_of(&mut out, taken.as_ref());
-    out.flush();
+    out.finish();
+    kept::forget(config.report(), "json");
 }
 
 /// Text on its way to a file.
@@ -88,11 +92,20 @@ impl Out {
 
     /// The file at `path`, which ends with a NUL, created or emptied; `None`, with `errno`, when that cannot be.
     pub(crate) fn create_at(path: &[u8]) -> Option<Out> {
-        NewFile::create(path).map(|file| Out { file, buffer: FixedText::new() })
+        NewFile::create(path).map(Out::on)
     }
 
-    /// Writes what is still in the buffer.
-    pub(crate) fn flush(&mut self) {
+    fn on(file: NewFile) -> Out {
+        Out { file, buffer: FixedText::new() }
+    }
+
+    /// Writes what is still in the buffer; the file.
+    pub(crate) fn finish(mut self) -> NewFile {
+        self.flush();
+        self.file
+    }
+
+    fn flush(&mut self) {
         self.file.write(self.buffer.as_bytes());
         self.buffer.clear();
     }

@@ -23,9 +23,15 @@ struct Run<'a> {
     major_faults: u64,
     /// The heap of the program itself.
     heap: Option<&'a Snapshot>,
+    /// How long before the end that was, if it is not of the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heap_before_end_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heap_absent: Option<&'a str>,
     further_processes: &'a [Snapshot],
+    /// Those of them whose figures are not of their end.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    unfinished: &'a [u32],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     problems: &'a [String],
 }
@@ -49,8 +55,10 @@ pub fn render(report: &Report) -> String {
         minor_faults: report.usage.minor_faults,
         major_faults: report.usage.major_faults,
         heap: report.root.as_ref(),
+        heap_before_end_ns: report.earlier.map(|before| before.as_nanos() as u64),
         heap_absent: report.absent.as_deref(),
         further_processes: &report.others,
+        unfinished: &report.unfinished,
         problems: &report.broken,
     };
     let mut text = serde_json::to_string_pretty(&run).unwrap_or_default();

@@ -97,7 +97,7 @@ pub fn render(report: &Report, paint: Paint) -> String {
             page.text.push_str(&table);
         }
     }
-    processes(&mut page, &report.others);
+    processes(&mut page, report);
     page.text
 }
 
@@ -105,7 +105,19 @@ pub fn render(report: &Report, paint: Paint) -> String {
 fn summary(report: &Report, root: &Snapshot) -> String {
     let resident = report.usage.peak_resident;
     let peak = root.live.peak_bytes;
-    let mut words = if !root.counted {
+    let mut words = match report.earlier {
+        Some(before) => format!(
+            "The program {}: what stands here as \"at exit\" it had noted {} before its end. ",
+            match report.end {
+                End::Signal(signal) =>
+                    format!("was ended by {}, without the time to report", signal_name(signal)),
+                End::Exit(_) => "left no report at its end".into(),
+            },
+            time(before)
+        ),
+        None => String::new(),
+    };
+    words += &if !root.counted {
         format!("At its peak {} was resident, code and stacks included.", bytes(resident))
     } else if peak <= resident {
         format!(
@@ -125,7 +137,12 @@ fn summary(report: &Report, root: &Snapshot) -> String {
     };
     let in_use = root.pages.in_use();
     let overhead = in_use.saturating_sub(root.live.bytes);
-    words.push_str(&format!(" At exit {} were live in a heap of {}", bytes(root.live.bytes), bytes(in_use)));
+    let at_exit = if report.earlier.is_some() { "Then" } else { "At exit" };
+    words.push_str(&format!(
+        " {at_exit} {} were live in a heap of {}",
+        bytes(root.live.bytes),
+        bytes(in_use)
+    ));
     let parts = outside(root);
     match parts.iter().max_by_key(|part| part.bytes).filter(|part| overhead > 0 && part.bytes > 0) {
         Some(most) => words.push_str(&format!(
@@ -147,7 +164,7 @@ fn summary(report: &Report, root: &Snapshot) -> String {
             counted(root.system.calls(), "time", "times")
         ));
     }
-    if let End::Signal(signal) = report.end {
+    if let (End::Signal(signal), None) = (report.end, report.earlier) {
         words.push_str(&format!(" The program was ended by {}.", signal_name(signal)));
     }
     words
@@ -294,7 +311,8 @@ fn slow_path(page: &mut Page, root: &Snapshot, wall: Duration) {
     page.line("emergency", count(slow.emergency));
 }
 
-fn processes(page: &mut Page, others: &[Snapshot]) {
+fn processes(page: &mut Page, report: &Report) {
+    let others = &report.others;
     if others.is_empty() {
         return;
     }
@@ -313,6 +331,16 @@ fn processes(page: &mut Page, others: &[Snapshot]) {
     }
     if let Some(more) = others.len().checked_sub(PROCESSES).filter(|&more| more > 0) {
         page.text.push_str(&format!("  and {} more\n", count(more as u64)));
+    }
+    match report.unfinished.iter().filter(|&&pid| pid != report.pid).count() as u64 {
+        0 => (),
+        some => page.text.push_str(&wrapped(
+            &format!(
+                "{} not report an end, killed or still running: the last figures noted.",
+                counted(some, "process did", "processes did")
+            ),
+            "  ",
+        )),
     }
 }
 
@@ -360,8 +388,10 @@ mod tests {
                 major_faults: 0,
             },
             root: Some(root()),
+            earlier: None,
             absent: None,
             others: (0..10).map(|n| other(4712 + n, 1 << (24 - n))).collect(),
+            unfinished: Vec::new(),
             broken: Vec::new(),
         }
     }
@@ -436,6 +466,19 @@ mod tests {
         let words: Vec<&str> = text.split_whitespace().collect();
         assert!(words.join(" ").contains("left no figures of its heap. It is statically linked."), "{text}");
         assert!(text.contains("by SIGSEGV") && !text.contains("Slow path"), "{text}");
+    }
+
+    #[test]
+    fn of_a_killed_program_the_last_figures_are_shown_as_such() {
+        let mut report = report();
+        report.end = End::Signal(9);
+        report.earlier = Some(Duration::from_millis(400));
+        report.unfinished = vec![4711, 4712, 4713];
+        let text = render(&report, PLAIN).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("was ended by SIGKILL, without the time to report"), "{text}");
+        assert!(text.contains("it had noted 400.0 ms before its end"), "{text}");
+        assert!(text.contains("2 processes did not report an end"), "{text}");
+        assert!(!text.contains("At exit"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use freestone_sys::linux;
 use super::mapped;
 use super::table::{NAME, Site};
 use super::{BEGAN_NS, BEGAN_UNIX_NS, MEAN, TABLE};
-use crate::report::Out;
+use crate::report::{Out, kept};
 use crate::stack::MOST;
 use crate::sync::atomic::Ordering;
 use crate::{gate, observe, start};
@@ -163,7 +163,7 @@ pub fn write_file(path: &CStr, lost: bool) -> bool {
     let Some(mut out) = Out::create_at(path.to_bytes_with_nul()) else { return false };
     let search = if lost { Search::Lost } else { Search::Nothing };
     let written = write_with(&mut out, Ends::No, search);
-    out.flush();
+    out.finish();
     if written.is_err() {
         linux::Errno(libc::EBUSY).set();
     }
@@ -182,6 +182,7 @@ pub fn write_at_exit() {
     {
         let search = if config.leaks { Search::Lost } else { Search::Nothing };
         let _ = write_with(&mut out, Ends::Yes, search);
-        out.flush();
+        out.finish();
+        kept::forget(config.heap_profile(), "heap");
     }
 }

@@ -338,7 +338,7 @@ fn image() -> impl Iterator<Item = core::ops::Range<usize>> {
     })
 }
 
-/// A file that was created to be written once, closed when dropped.
+/// A file that was created to be written, closed when dropped.
 pub struct NewFile {
     file: c_int,
     written: Cell<u64>,
@@ -360,6 +360,15 @@ impl NewFile {
         self.written.set(written);
         let fits = super::process::resource_limit(libc::RLIMIT_FSIZE).is_none_or(|most| written <= most);
         fits && super::write_all(self.file, bytes)
+    }
+
+    /// Removes all that was written, so that it can be written anew; false when that cannot be.
+    pub fn empty(&self) -> bool {
+        self.written.set(0);
+        // SAFETY: it takes numbers only.
+        let is_empty = unsafe { syscall!(libc::SYS_ftruncate, self.file, 0) } == 0;
+        // SAFETY: the same.
+        is_empty && unsafe { syscall!(libc::SYS_lseek, self.file, 0, libc::SEEK_SET) } == 0
     }
 }
 
