@@ -114,8 +114,7 @@ pub fn why_not_loaded(path: Option<&Path>, end: os::End) -> String {
              lies in a system directory."
         ),
         os::End::Signal(signal) => format!(
-            "The program was ended by {} before the library kept any: it does so about once a second, where it may have a \
-             thread of its own. What `freestone record` writes outlives any end.",
+            "The program was ended by {} before the library had written anything.",
             os::signal_name(signal)
         ),
         os::End::Exit(_) => "Either it never asked for memory, or it ended past the C library by a direct system call, or it \

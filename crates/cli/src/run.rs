@@ -215,9 +215,11 @@ impl Job {
             |contents: io::Result<Vec<u8>>| contents.ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let kept = self.dir.kept("heap").into_iter().filter(|(of, _)| *of == path);
         let last = kept.filter_map(|(_, contents)| text(contents).filter(is_whole)).last()?;
-        complain(
-            "the program did not end in an orderly way: the profile is the last that it kept, as a rule less than two seconds old",
-        );
+        let unsearched = if self.options.leaks { "; lost blocks were not looked for" } else { "" };
+        complain(&format!(
+            "the program did not end in an orderly way: the profile is the last that it kept, as a rule less than two \
+             seconds old{unsearched}"
+        ));
         Some(last)
     }
 
