@@ -19,6 +19,8 @@
 //!   headers are replaced only where the region's address matches.
 #![allow(unsafe_code)]
 
+mod withdrawn;
+
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 use core::mem::offset_of;
@@ -34,6 +36,8 @@ use crate::hot::{HOT, ZEROS};
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Lock, one_thread};
 use crate::tls::{self, STAGE_ENDED, ThreadState};
+
+pub(crate) use withdrawn::{enroll, forget_number, withdraw};
 
 /// Number of real regions, the one for -1 not counted.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -128,7 +132,7 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
         return false;
     }
     let (area, has_mm_cid) = match libc_area() {
-        Some(offset) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
+        Some((offset, _)) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
         None if !use_own_areas() => return false,
         // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
         None => (tls::offset(), false),
@@ -164,15 +168,15 @@ fn use_own_areas() -> bool {
     registered
 }
 
-/// Where glibc registered its area relative to the thread pointer, if it did.
+/// Where glibc registered its area relative to the thread pointer, if it did, and the size that it tells.
 #[cfg(not(target_arch = "x86_64"))]
-fn libc_area() -> Option<usize> {
+fn libc_area() -> Option<(usize, u32)> {
     None
 }
 
-/// Where glibc registered its area relative to the thread pointer, if it did.
+/// Where glibc registered its area relative to the thread pointer, if it did, and the size that it tells.
 #[cfg(target_arch = "x86_64")]
-fn libc_area() -> Option<usize> {
+fn libc_area() -> Option<(usize, u32)> {
     let offset_at: *const isize;
     let size_at: *const u32;
     // SAFETY: reads two weak symbols' addresses; null where libc does not define them.
@@ -192,33 +196,24 @@ fn libc_area() -> Option<usize> {
     let size = unsafe { size_at.read() };
     // SAFETY: as above.
     let offset = unsafe { offset_at.read() };
-    (size > 0).then_some(offset as usize)
-}
-
-/// In a thread that is not registered with the kernel, so that its cache number may be another thread's: takes the number
-/// away. The allocator's own thread is one; a child of `vfork`, which runs on its parent's thread-local data, another: there
-/// the kernel writes the parent's number anew when it next moves the parent to another CPU or id, and until then the parent
-/// goes without a cache.
-pub(crate) fn forget_number() {
-    let area = AREA.load(Ordering::Relaxed);
-    if area != 0 {
-        for field in [CPU_ID_OFFSET, MM_CID_OFFSET] {
-            let at = tls::thread_pointer().wrapping_add(area).wrapping_add(field);
-            let field = core::ptr::with_exposed_provenance::<AtomicU32>(at);
-            // SAFETY: a field of the area that every thread has (Q1 of rseq.rs).
-            unsafe { &*field }.store(u32::MAX, Ordering::Relaxed);
-        }
-    }
+    (size > 0).then_some((offset as usize, size))
 }
 
 /// Whether the kernel has taken the calling thread off its processor, or brought it a signal, since its last use of a cache: it then
-/// clears the announcement. Where there is none, always.
+/// clears the announcement (since Linux 6.19 not within a system call). Where there is none, always.
 #[inline(always)]
 pub(crate) fn was_away() -> bool {
     let at = tls::thread_pointer().wrapping_add(HOT.rseq_cs.load(Ordering::Relaxed));
     let announcement = core::ptr::with_exposed_provenance::<AtomicUsize>(at);
     // SAFETY: Q1 of rseq.rs: a field of an area that every thread has, or, before that is known, of libc's own thread block.
     unsafe { &*announcement }.load(Ordering::Relaxed) == 0
+}
+
+/// Leaves an announcement, as each use of a cache does: so that [`was_away`] is false until the thread was.
+pub(crate) fn announce() {
+    if AREA.load(Ordering::Relaxed) != 0 {
+        CpuAccess::pop(ClassId::NONE);
+    }
 }
 
 /// How far below the thread pointer libc's area lies; 0 where it lies above.

@@ -30,6 +30,7 @@ pub mod residency;
 mod rseq;
 pub mod scratch;
 pub mod shared;
+mod signals;
 pub mod socket;
 mod stay;
 pub mod tape;
@@ -54,6 +55,7 @@ pub use process::{
     thread_id, thread_name, thread_ns, unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
+pub use signals::{block_all_signals, block_signals};
 pub use stay::stay_loaded;
 pub use touched::{each_run, touched_end};
 
