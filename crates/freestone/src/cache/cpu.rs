@@ -14,11 +14,14 @@
 //! # Safety
 //!
 //! - C1: `regions` are `1 + count` real regions, the first of them zeros for ever (number -1), followed by
-//!   `1 + count` regions of zeros; mapped once, never unmapped.
+//!   `1 + count` regions of zeros; mapped once, never unmapped. All are zeros to be read only; a real one becomes writable when it is
+//!   [`ACTIVE`] for the first time, before anything is written to it.
 //! - C2: an [`CpuAccess`] holds a real region. Nothing writes to the zeros: pushes find them full, and
 //!   headers are replaced only where the region's address matches.
 #![allow(unsafe_code)]
 
+#[cfg(test)]
+mod tests;
 mod withdrawn;
 
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +36,7 @@ use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
 use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
+use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Lock, one_thread};
 use crate::tls::{self, STAGE_ENDED, ThreadState};
@@ -71,6 +75,11 @@ const AT_RSEQ_FEATURE_SIZE: u64 = 27;
 const ALL_BUDGETS: usize = 64 << 20;
 const LEAST_BUDGET: usize = 1 << 20;
 const MOST_BUDGET: usize = 3 << 20;
+
+/// The life of a region, in `RegionState::active`: zeros, never written to; in use; given up, and empty.
+const NEVER: u32 = 0;
+const ACTIVE: u32 = 1;
+const RETIRED: u32 = 2;
 
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;
@@ -138,7 +147,9 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
         None => (tls::offset(), false),
     };
     let count = linux::possible_cpus();
-    let Ok(base) = system.map(2 * (1 + count) * REGION_SIZE) else { return false };
+    // Most of it is never used, so nothing is counted as committed for it where the kernel counts strictly (`vm.overcommit_memory=2`): for 128
+    // CPUs that would be 129 MiB in each process. Nor is a huge page made of one that is touched, where the system makes them of all.
+    let Ok(base) = system.map_zeros(2 * (1 + count) * REGION_SIZE) else { return false };
     let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base);
     let index = if has_mm_cid { MM_CID_OFFSET } else { CPU_ID_OFFSET };
     COUNT.store(count, Ordering::Relaxed);
@@ -274,9 +285,13 @@ impl CpuAccess {
         }
         let region = region(number as usize)?;
         let state = region.state();
-        if state.active.load(Ordering::Relaxed) == 0 {
+        let life = state.active.load(Ordering::Relaxed);
+        if life != ACTIVE {
+            if life == NEVER && !make_writable(region) {
+                return None;
+            }
             USED.fetch_max(number as usize + 1, Ordering::Relaxed);
-            if state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 region.write_classes(variant_number(number as usize));
                 grant(region, BUDGET.load(Ordering::Relaxed));
             }
@@ -375,6 +390,13 @@ impl Access for CpuAccess {
     }
 }
 
+/// Has a region be written to; false where the kernel refuses, which may know too many mappings.
+#[cold]
+fn make_writable(region: Region) -> bool {
+    // SAFETY: C1: a part of the mapping made at the start.
+    unsafe { LEVELS.pages.system().commit(region.base().expose_provenance(), REGION_SIZE) }.is_ok()
+}
+
 /// Gives bytes of the common budget to a region.
 fn grant(region: Region, bytes: isize) {
     UNUSED.fetch_sub(bytes, Ordering::Relaxed);
@@ -392,7 +414,7 @@ pub(crate) fn retire(region: Region, system: &impl System) {
     let _ = unsafe { system.purge(at, len) };
     let granted = region.state().granted.swap(0, Ordering::Relaxed);
     UNUSED.fetch_add(granted, Ordering::Relaxed);
-    region.state().active.store(0, Ordering::Relaxed);
+    region.state().active.store(RETIRED, Ordering::Relaxed);
 }
 
 /// Whether the region has bytes of others that have come into use since.
@@ -417,15 +439,17 @@ fn region(number: usize) -> Option<Region> {
     Some(unsafe { Region::new(base) })
 }
 
-/// The regions up to the last that was ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
+/// The regions that were ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
 pub(crate) fn regions() -> impl Iterator<Item = Region> {
-    (0..USED.load(Ordering::Relaxed)).filter_map(region)
+    (0..USED.load(Ordering::Relaxed))
+        .filter_map(region)
+        .filter(|region| region.state().active.load(Ordering::Relaxed) != NEVER)
 }
 
 /// Those that hold blocks, or did. They need not follow one another: where caches are numbered by CPU, a program may be allowed
 /// some only, and those of ids that are not in use are given up.
 pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
-    regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
+    regions().filter(|region| region.state().active.load(Ordering::Relaxed) == ACTIVE)
 }
 
 /// Has all caches know that the classes of these groups, a bit each, are merged no more.

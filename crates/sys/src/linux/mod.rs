@@ -361,6 +361,12 @@ impl System for Linux {
         outcome
     }
 
+    fn map_zeros(&self, len: usize) -> Result<usize, Refused> {
+        let outcome = new_mapping(0, len, libc::PROT_READ, 0);
+        self.counters.count(CallKind::Reserve, len, &outcome);
+        outcome
+    }
+
     unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         let outcome = if first::holds(addr) {
