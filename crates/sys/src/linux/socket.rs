@@ -21,13 +21,13 @@ use super::shared::{Descriptor, outcome};
 /// The thread that took a table of descriptors of its own last.
 static APART: AtomicI32 = AtomicI32::new(0);
 
-/// Writes to the standard error of the program, whichever thread calls.
+/// Writes to the standard error of the program, whichever thread calls. Nothing where that is a file, and files may not be written to.
 pub fn write_message(bytes: &[u8]) {
     let apart = APART.load(Ordering::Relaxed);
     // A thread with descriptors of its own has nothing to say once the program asked for a filter.
     if apart != 0 && !super::control::filter_was_asked_for() && apart == super::thread_id() {
         write_to_standard_error(bytes);
-    } else {
+    } else if super::process::may_write_to(2) {
         super::write_all(2, bytes);
     }
 }
