@@ -478,7 +478,19 @@ static void ask_for_report_but_allow_no_files(void) {
 }
 INNER(inner_nothing) { free(hide(malloc(100))); }
 
+static void speak_into_a_file_that_may_not_grow(void) {
+    char path[] = "/tmp/freestone-background-XXXXXX";
+    struct rlimit none = {0, 0};
+    int file = mkstemp(path);
+    CHECK(file >= 0 && unlink(path) == 0 && dup2(file, STDERR_FILENO) >= 0);
+    setenv("FREESTONE_CONF", "verbose:1,no_such_option:1", 1);
+    setrlimit(RLIMIT_FSIZE, &none);
+}
+
 /* A file that may not grow is no reason to be killed. */
+CASE_FREESTONE(messages_where_files_may_not_be_written) {
+    run_inner("inner_nothing", speak_into_a_file_that_may_not_grow);
+}
 CASE_FREESTONE(report_where_files_may_not_be_written) {
     CHECK(mkdtemp(report_directory));
     run_inner("inner_nothing", ask_for_report_but_allow_no_files);

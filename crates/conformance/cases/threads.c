@@ -329,6 +329,36 @@ CASE(vfork_child_allocates) {
     }
 }
 
+/* Its child runs on the parent's area for restartable sequences, so that the cache is given up meanwhile. From Linux 6.19 on the kernel writes
+ * the number of a thread only when it changes, and with `rseq_debug` it kills whoever wrote to the area himself. */
+CASE(a_parent_of_vfork_has_its_cache_again) {
+    const ptrdiff_t *offset = SYMBOL(const ptrdiff_t *, __rseq_offset);
+    const unsigned *size = SYMBOL(const unsigned *, __rseq_size);
+    if (!offset || !size || *size == 0) skip("libc registers no restartable sequences");
+    const volatile int *cpu = (const volatile int *)((char *)__builtin_thread_pointer() + *offset) + 1;
+    sigset_t before, after;
+    sigprocmask(SIG_SETMASK, NULL, &before);
+    sigaddset(&before, SIGUSR2);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)*cpu, &one);
+    free(hide(malloc(100)));
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    for (int i = 0; i < 20; i++) {
+        pid_t child = vfork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            free(hide(malloc(100)));
+            _exit(0);
+        }
+        CHECK(*cpu >= 0);
+        reap(child);
+        sigprocmask(SIG_SETMASK, NULL, &after);
+        CHECK(sigismember(&after, SIGUSR2) == 1 && sigismember(&after, SIGTERM) == 0);
+    }
+}
+
 /* Each block carries its holder's mark: a block with two holders shows a foreign one. Returns at the
  * deadline. Usable in a vfork child: it ends by _exit where a check fails. */
 static void hold_marked_blocks(uintptr_t holder, double until) {

@@ -139,11 +139,47 @@ pub unsafe fn free_layout(block: *mut u8, layout: Layout) {
     unsafe { crate::front::dealloc(block, layout) }
 }
 
-/// To be called in a child of `vfork` before it can allocate: takes the thread's cache away, since the kernel
-/// does not protect the child's use of it.
-pub fn in_vfork_child() {
-    start::lend();
-    crate::cache::cpu::forget_number();
+/// What [`before_vfork`] leaves to [`after_vfork`]: two words, which C's functions return in registers.
+#[repr(C)]
+pub struct BeforeVfork {
+    signals: u64,
+    /// Bytes of the area to be registered anew; 0 where nothing was done.
+    area: u64,
+}
+
+/// To be called before `vfork`, whose child runs on the memory and thread-local data of its parent while the kernel does not protect its use of
+/// a cache: takes the thread's cache away, and blocks all signals until [`after_vfork`].
+pub extern "C" fn before_vfork() -> BeforeVfork {
+    use crate::cache::cpu;
+
+    if start::mode() != start::Mode::Cpu || linux::control::filter_was_asked_for() {
+        return BeforeVfork { signals: 0, area: 0 };
+    }
+    let signals = linux::block_all_signals();
+    let area = cpu::withdraw().into();
+    if area == 0 {
+        linux::block_signals(signals);
+    }
+    BeforeVfork { signals, area }
+}
+
+/// To be called by parent and child after `vfork`, before anything is allocated: the parent has its cache again, also where there is no child.
+pub extern "C" fn after_vfork(before: BeforeVfork, is_child: bool) {
+    use crate::cache::cpu;
+
+    match (is_child, before.area) {
+        (true, area) => {
+            start::lend();
+            if area == 0 {
+                cpu::forget_number();
+            }
+        }
+        (false, 0) => {}
+        (false, area) => cpu::enroll(area as u32),
+    }
+    if before.area != 0 {
+        linux::block_signals(before.signals);
+    }
 }
 
 /// To be called before the program asks the kernel for a filter of its system calls, for this thread or for `all_threads`: from then on

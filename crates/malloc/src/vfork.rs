@@ -1,24 +1,26 @@
 //! `vfork`, wrapped: its child runs on the parent's memory and thread-local data, but the kernel does not protect its
-//! restartable sequences. So the child gives up the cache number before it can allocate.
+//! restartable sequences. So the thread gives up its cache before, and the parent has it again afterwards.
 //!
 //! # Safety
 //!
-//! V1: child and parent return through the same stack slot, one after the other. So the return address is kept in a
-//! register over the system call, which preserves it, and pushed again by each.
+//! V1: child and parent return through the same stack slot, one after the other, and what they call afterwards uses the same
+//! stack below. So the return address and what is needed are kept in registers over the system call, which preserves them; each pushes
+//! the address again.
 #![allow(unsafe_code)]
 
 use core::ffi::c_int;
 
+use freestone::raw::{BeforeVfork, after_vfork, before_vfork};
 use freestone_sys::linux::Errno;
 
-extern "C" fn in_child() {
-    freestone::raw::in_vfork_child();
-}
-
-/// Sets `errno` for a `vfork` that failed with `-error`.
-extern "C" fn failed(error: c_int) -> c_int {
-    Errno(-error).set();
-    -1
+/// What `vfork` returns, from what the system call has: the child's number, 0 in the child, or a negative error.
+extern "C" fn after(before: BeforeVfork, result: c_int) -> c_int {
+    after_vfork(before, result == 0);
+    if result < 0 {
+        Errno(-result).set();
+        return -1;
+    }
+    result
 }
 
 /// `vfork`: the parent waits until the child has called exec or `_exit`.
@@ -30,6 +32,14 @@ extern "C" fn failed(error: c_int) -> c_int {
 pub unsafe extern "C" fn vfork() -> c_int {
     core::arch::naked_asm!(
         ".cfi_startproc",
+        "sub rsp, 8",
+        ".cfi_adjust_cfa_offset 8",
+        "call {before}",
+        "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
+        // The second word is in its place already.
+        "mov rsi, rdx",
+        "mov rdx, rax",
         "pop rdi",
         ".cfi_adjust_cfa_offset -8",
         ".cfi_register rip, rdi",
@@ -38,23 +48,12 @@ pub unsafe extern "C" fn vfork() -> c_int {
         "push rdi",
         ".cfi_adjust_cfa_offset 8",
         ".cfi_offset rip, -8",
-        "test eax, eax",
-        "js 2f",
-        "jnz 3f",
-        "sub rsp, 8",
-        ".cfi_adjust_cfa_offset 8",
-        "call {in_child}",
-        "add rsp, 8",
-        ".cfi_adjust_cfa_offset -8",
-        "xor eax, eax",
-        "3:",
-        "ret",
-        "2:",
-        "mov edi, eax",
-        "jmp {failed}",
+        "mov rdi, rdx",
+        "mov edx, eax",
+        "jmp {after}",
         ".cfi_endproc",
+        before = sym before_vfork,
         vfork = const libc::SYS_vfork,
-        in_child = sym in_child,
-        failed = sym failed,
+        after = sym after,
     )
 }

@@ -67,11 +67,17 @@ pub trait System: Sync {
     /// Reserves `len` bytes of addresses anywhere; they must not be touched before a `commit`.
     fn reserve(&self, len: usize) -> Result<usize, Refused>;
 
-    /// Makes a part of a reserved range readable and writable. It reads as zeros where it was
+    /// Maps `len` bytes like [`map`](System::map), to be read only until a `commit` makes a part writable; of the rest
+    /// nothing counts against the commit limit, whatever the kernel's rules.
+    fn map_zeros(&self, len: usize) -> Result<usize, Refused> {
+        self.map(len)
+    }
+
+    /// Makes a part of a reserved range, or of one of zeros, readable and writable. It reads as zeros where it was
     /// not committed before, and keeps its contents where it was.
     ///
     /// # Safety
-    /// The range lies within one reservation of the caller's.
+    /// The range lies within one reservation of the caller's, or one of its ranges of zeros.
     unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused>;
 
     /// Drops the contents of a mapped range at once: it reads as zeros and stays mapped. When
@@ -180,6 +186,9 @@ impl<S: System> System for &S {
     }
     fn reserve(&self, len: usize) -> Result<usize, Refused> {
         (**self).reserve(len)
+    }
+    fn map_zeros(&self, len: usize) -> Result<usize, Refused> {
+        (**self).map_zeros(len)
     }
     unsafe fn commit(&self, addr: usize, len: usize) -> Result<(), Refused> {
         // SAFETY: the same contract.

@@ -14,10 +14,15 @@
 //! # Safety
 //!
 //! - C1: `regions` are `1 + count` real regions, the first of them zeros for ever (number -1), followed by
-//!   `1 + count` regions of zeros; mapped once, never unmapped.
+//!   `1 + count` regions of zeros; mapped once, never unmapped. All are zeros to be read only; a real one becomes writable when it is
+//!   [`ACTIVE`] for the first time, before anything is written to it.
 //! - C2: an [`CpuAccess`] holds a real region. Nothing writes to the zeros: pushes find them full, and
 //!   headers are replaced only where the region's address matches.
 #![allow(unsafe_code)]
+
+#[cfg(test)]
+mod tests;
+mod withdrawn;
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
@@ -31,9 +36,12 @@ use super::region::{Header, REGION_SIZE, Region};
 use super::{Access, rseq};
 use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
+use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Lock, one_thread};
 use crate::tls::{self, STAGE_ENDED, ThreadState};
+
+pub(crate) use withdrawn::{enroll, forget_number, withdraw};
 
 /// Number of real regions, the one for -1 not counted.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -67,6 +75,11 @@ const AT_RSEQ_FEATURE_SIZE: u64 = 27;
 const ALL_BUDGETS: usize = 64 << 20;
 const LEAST_BUDGET: usize = 1 << 20;
 const MOST_BUDGET: usize = 3 << 20;
+
+/// The life of a region, in `RegionState::active`: zeros, never written to; in use; given up, and empty.
+const NEVER: u32 = 0;
+const ACTIVE: u32 = 1;
+const RETIRED: u32 = 2;
 
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;
@@ -128,13 +141,15 @@ pub(crate) fn start(system: &impl System, budget: Option<usize>) -> bool {
         return false;
     }
     let (area, has_mm_cid) = match libc_area() {
-        Some(offset) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
+        Some((offset, _)) => (offset, linux::auxiliary_value(AT_RSEQ_FEATURE_SIZE) >= MM_CID_OFFSET + 4),
         None if !use_own_areas() => return false,
         // Unregistering resets `cpu_id` to -1 but `mm_cid` to 0: number by CPU.
         None => (tls::offset(), false),
     };
     let count = linux::possible_cpus();
-    let Ok(base) = system.map(2 * (1 + count) * REGION_SIZE) else { return false };
+    // Most of it is never used, so nothing is counted as committed for it where the kernel counts strictly (`vm.overcommit_memory=2`): for 128
+    // CPUs that would be 129 MiB in each process. Nor is a huge page made of one that is touched, where the system makes them of all.
+    let Ok(base) = system.map_zeros(2 * (1 + count) * REGION_SIZE) else { return false };
     let base: *mut u8 = core::ptr::with_exposed_provenance_mut(base);
     let index = if has_mm_cid { MM_CID_OFFSET } else { CPU_ID_OFFSET };
     COUNT.store(count, Ordering::Relaxed);
@@ -164,15 +179,15 @@ fn use_own_areas() -> bool {
     registered
 }
 
-/// Where glibc registered its area relative to the thread pointer, if it did.
+/// Where glibc registered its area relative to the thread pointer, if it did, and the size that it tells.
 #[cfg(not(target_arch = "x86_64"))]
-fn libc_area() -> Option<usize> {
+fn libc_area() -> Option<(usize, u32)> {
     None
 }
 
-/// Where glibc registered its area relative to the thread pointer, if it did.
+/// Where glibc registered its area relative to the thread pointer, if it did, and the size that it tells.
 #[cfg(target_arch = "x86_64")]
-fn libc_area() -> Option<usize> {
+fn libc_area() -> Option<(usize, u32)> {
     let offset_at: *const isize;
     let size_at: *const u32;
     // SAFETY: reads two weak symbols' addresses; null where libc does not define them.
@@ -192,33 +207,24 @@ fn libc_area() -> Option<usize> {
     let size = unsafe { size_at.read() };
     // SAFETY: as above.
     let offset = unsafe { offset_at.read() };
-    (size > 0).then_some(offset as usize)
-}
-
-/// In a thread that is not registered with the kernel, so that its cache number may be another thread's: takes the number
-/// away. The allocator's own thread is one; a child of `vfork`, which runs on its parent's thread-local data, another: there
-/// the kernel writes the parent's number anew when it next moves the parent to another CPU or id, and until then the parent
-/// goes without a cache.
-pub(crate) fn forget_number() {
-    let area = AREA.load(Ordering::Relaxed);
-    if area != 0 {
-        for field in [CPU_ID_OFFSET, MM_CID_OFFSET] {
-            let at = tls::thread_pointer().wrapping_add(area).wrapping_add(field);
-            let field = core::ptr::with_exposed_provenance::<AtomicU32>(at);
-            // SAFETY: a field of the area that every thread has (Q1 of rseq.rs).
-            unsafe { &*field }.store(u32::MAX, Ordering::Relaxed);
-        }
-    }
+    (size > 0).then_some((offset as usize, size))
 }
 
 /// Whether the kernel has taken the calling thread off its processor, or brought it a signal, since its last use of a cache: it then
-/// clears the announcement. Where there is none, always.
+/// clears the announcement (since Linux 6.19 not within a system call). Where there is none, always.
 #[inline(always)]
 pub(crate) fn was_away() -> bool {
     let at = tls::thread_pointer().wrapping_add(HOT.rseq_cs.load(Ordering::Relaxed));
     let announcement = core::ptr::with_exposed_provenance::<AtomicUsize>(at);
     // SAFETY: Q1 of rseq.rs: a field of an area that every thread has, or, before that is known, of libc's own thread block.
     unsafe { &*announcement }.load(Ordering::Relaxed) == 0
+}
+
+/// Leaves an announcement, as each use of a cache does: so that [`was_away`] is false until the thread was.
+pub(crate) fn announce() {
+    if AREA.load(Ordering::Relaxed) != 0 {
+        CpuAccess::pop(ClassId::NONE);
+    }
 }
 
 /// How far below the thread pointer libc's area lies; 0 where it lies above.
@@ -279,9 +285,13 @@ impl CpuAccess {
         }
         let region = region(number as usize)?;
         let state = region.state();
-        if state.active.load(Ordering::Relaxed) == 0 {
+        let life = state.active.load(Ordering::Relaxed);
+        if life != ACTIVE {
+            if life == NEVER && !make_writable(region) {
+                return None;
+            }
             USED.fetch_max(number as usize + 1, Ordering::Relaxed);
-            if state.active.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 region.write_classes(variant_number(number as usize));
                 grant(region, BUDGET.load(Ordering::Relaxed));
             }
@@ -380,6 +390,13 @@ impl Access for CpuAccess {
     }
 }
 
+/// Has a region be written to; false where the kernel refuses, which may know too many mappings.
+#[cold]
+fn make_writable(region: Region) -> bool {
+    // SAFETY: C1: a part of the mapping made at the start.
+    unsafe { LEVELS.pages.system().commit(region.base().expose_provenance(), REGION_SIZE) }.is_ok()
+}
+
 /// Gives bytes of the common budget to a region.
 fn grant(region: Region, bytes: isize) {
     UNUSED.fetch_sub(bytes, Ordering::Relaxed);
@@ -397,7 +414,7 @@ pub(crate) fn retire(region: Region, system: &impl System) {
     let _ = unsafe { system.purge(at, len) };
     let granted = region.state().granted.swap(0, Ordering::Relaxed);
     UNUSED.fetch_add(granted, Ordering::Relaxed);
-    region.state().active.store(0, Ordering::Relaxed);
+    region.state().active.store(RETIRED, Ordering::Relaxed);
 }
 
 /// Whether the region has bytes of others that have come into use since.
@@ -422,15 +439,17 @@ fn region(number: usize) -> Option<Region> {
     Some(unsafe { Region::new(base) })
 }
 
-/// The regions up to the last that was ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
+/// The regions that were ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
 pub(crate) fn regions() -> impl Iterator<Item = Region> {
-    (0..USED.load(Ordering::Relaxed)).filter_map(region)
+    (0..USED.load(Ordering::Relaxed))
+        .filter_map(region)
+        .filter(|region| region.state().active.load(Ordering::Relaxed) != NEVER)
 }
 
 /// Those that hold blocks, or did. They need not follow one another: where caches are numbered by CPU, a program may be allowed
 /// some only, and those of ids that are not in use are given up.
 pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
-    regions().filter(|region| region.state().active.load(Ordering::Relaxed) != 0)
+    regions().filter(|region| region.state().active.load(Ordering::Relaxed) == ACTIVE)
 }
 
 /// Has all caches know that the classes of these groups, a bit each, are merged no more.

@@ -189,7 +189,7 @@ pub(crate) struct RegionState {
     pub(crate) spare: AtomicIsize,
     /// Bytes that the region has of the common budget.
     pub(crate) granted: AtomicIsize,
-    /// Zero while the region has no bytes.
+    /// What the region is used for: see `cpu.rs`.
     pub(crate) active: AtomicU32,
     /// The class from which capacity is taken next.
     pub(crate) victim: AtomicU16,

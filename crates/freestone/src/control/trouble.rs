@@ -106,7 +106,7 @@ impl fmt::Display for Trouble {
             Trouble::Page(errno) => write!(f, "the shared page cannot be made (error {})", errno.0),
             Trouble::Socket(errno) => write!(f, "the socket cannot be made (error {})", errno.0),
             Trouble::Descriptors => {
-                f.write_str("it needs Linux 5.9 (close_range), or a filter forbids that call")
+                f.write_str("a filter forbids a table of descriptors of its own (close_range or unshare)")
             }
             Trouble::Unserved => f.write_str("there is no background thread to serve it, or it is busy"),
         }

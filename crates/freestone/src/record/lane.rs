@@ -16,7 +16,7 @@ use super::file::write_header;
 use super::{Last, State, THREADS, stacks};
 use crate::cache::cpu;
 use crate::stack;
-use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 #[cfg(target_arch = "x86_64")]
 use crate::sync::one_thread;
 use crate::tls::{self, ThreadState};
@@ -27,7 +27,8 @@ const OWN_LANES: usize = LANES / 2;
 const COMPARE_EVERY: u64 = 256;
 
 /// To look at the clock takes as long as all else about an event. Where so many looks in a row found hardly any time gone, two
-/// calls in three take over the time of the look before, unless the thread has waited or been interrupted meanwhile.
+/// calls in three take over the time of the look before, unless the thread has waited or been interrupted meanwhile. Where that would not be
+/// seen ([`learn`]), none does.
 const CALM: u32 = 8;
 const TIMELESS: u32 = 2;
 /// Ticks of some 0.2 µs that are hardly any.
@@ -37,6 +38,17 @@ const CLOSE_TICKS: u64 = 4;
 /// event.
 const KNOWN: u8 = 1;
 const RESUMED: u8 = 2;
+
+/// Whether a thread's waiting shows. Since Linux 6.19 the kernel looks at an announcement only when it interrupts a thread, no longer when it
+/// takes one off the processor within a system call.
+static ABSENCE_SHOWS: AtomicBool = AtomicBool::new(false);
+
+/// Finds out whether waiting shows, by waiting. To be called before the first event.
+pub(super) fn learn() {
+    cpu::announce();
+    linux::futex_wait(&AtomicU32::new(0), 0, Some(50_000));
+    ABSENCE_SHOWS.store(cpu::was_away(), Ordering::Relaxed);
+}
 
 /// Notes whether the thread has waited or been interrupted since its last call. To be called before it uses a cache.
 #[inline(always)]
@@ -283,7 +295,8 @@ impl Body {
         }
         let ticks = tape::ticks();
         let is_close = ticks.saturating_sub(self.model.ticks()) <= CLOSE_TICKS;
-        self.calm = if is_close { self.calm.min(CALM) + 1 } else { 0 };
+        let is_calm = is_close && ABSENCE_SHOWS.load(Ordering::Relaxed);
+        self.calm = if is_calm { self.calm.min(CALM) + 1 } else { 0 };
         ticks
     }
 

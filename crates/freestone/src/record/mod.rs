@@ -93,6 +93,7 @@ pub(crate) fn begin() {
     match tape::wiped_on_fork(size_of::<State>()) {
         Some(at) => {
             STATE.store(core::ptr::with_exposed_provenance_mut(at), Ordering::Release);
+            lane::learn();
             ON.store(true, Ordering::Relaxed);
         }
         None => tell(format_args!("no calls are recorded: the system has no memory for it")),

@@ -30,6 +30,7 @@ pub mod residency;
 mod rseq;
 pub mod scratch;
 pub mod shared;
+mod signals;
 pub mod socket;
 mod stay;
 pub mod tape;
@@ -54,6 +55,7 @@ pub use process::{
     thread_id, thread_name, thread_ns, unix_ns, write_all,
 };
 pub use rseq::{rseq_register, rseq_unregister};
+pub use signals::{block_all_signals, block_signals};
 pub use stay::stay_loaded;
 pub use touched::{each_run, touched_end};
 
@@ -355,6 +357,12 @@ impl System for Linux {
 
     fn reserve(&self, len: usize) -> Result<usize, Refused> {
         let outcome = self.anywhere(len, libc::PROT_NONE);
+        self.counters.count(CallKind::Reserve, len, &outcome);
+        outcome
+    }
+
+    fn map_zeros(&self, len: usize) -> Result<usize, Refused> {
+        let outcome = new_mapping(0, len, libc::PROT_READ, 0);
         self.counters.count(CallKind::Reserve, len, &outcome);
         outcome
     }

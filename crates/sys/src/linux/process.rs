@@ -114,6 +114,20 @@ pub fn may_write_files() -> bool {
     returned != 0 || limit.rlim_cur != 0
 }
 
+/// Whether a write to this descriptor cannot end the process (SIGXFSZ) because it leads to a file, and files may not be written to. Under a
+/// filter that the program asked for, which might kill for the question, nobody knows.
+pub(super) fn may_write_to(file: c_int) -> bool {
+    if super::control::filter_was_asked_for() || may_write_files() {
+        return true;
+    }
+    let _preserved = PreservedErrno::new();
+    // SAFETY: all zeros is a valid value of this type.
+    let mut about: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: a place of the type that the call fills.
+    let returned = unsafe { syscall!(libc::SYS_fstat, file, &raw mut about) };
+    returned != 0 || about.st_mode & libc::S_IFMT != libc::S_IFREG
+}
+
 /// Opens, or creates for the user alone, the file at `path`; a negative number when that cannot be.
 pub(super) fn open_file(path: &CStr, flags: c_int) -> c_int {
     const MODE: c_int = 0o600;

@@ -16,18 +16,20 @@ use libc::c_int;
 
 use super::call::syscall;
 use super::errno::{Errno, PreservedErrno};
+use super::process::resource_limit;
+use super::read_file::beginning;
 use super::shared::{Descriptor, outcome};
 
 /// The thread that took a table of descriptors of its own last.
 static APART: AtomicI32 = AtomicI32::new(0);
 
-/// Writes to the standard error of the program, whichever thread calls.
+/// Writes to the standard error of the program, whichever thread calls. Nothing where that is a file, and files may not be written to.
 pub fn write_message(bytes: &[u8]) {
     let apart = APART.load(Ordering::Relaxed);
     // A thread with descriptors of its own has nothing to say once the program asked for a filter.
     if apart != 0 && !super::control::filter_was_asked_for() && apart == super::thread_id() {
         write_to_standard_error(bytes);
-    } else {
+    } else if super::process::may_write_to(2) {
         super::write_all(2, bytes);
     }
 }
@@ -38,7 +40,7 @@ pub fn forget_own_descriptors() {
 }
 
 /// Gives the calling thread a table of descriptors of its own, once, which keeps none of the program's open: input, output and standard
-/// error lead nowhere ([`write_message`] finds the program's). False where the kernel (before 5.9) cannot.
+/// error lead nowhere ([`write_message`] finds the program's). False where that is forbidden.
 pub fn own_descriptors() -> bool {
     let _preserved = PreservedErrno::new();
     if APART.load(Ordering::Relaxed) == super::thread_id() {
@@ -46,7 +48,8 @@ pub fn own_descriptors() -> bool {
     }
     const UNSHARE: u32 = 1 << 1;
     // SAFETY: the table of this thread alone changes; what the program has open stays open.
-    if unsafe { syscall!(libc::SYS_close_range, 0u32, u32::MAX, UNSHARE) } != 0 {
+    let closed = unsafe { syscall!(libc::SYS_close_range, 0u32, u32::MAX, UNSHARE) } == 0;
+    if !closed && !close_all_of_a_copy() {
         return false;
     }
     // The standard numbers are taken, so that no socket gets one and receives what is written there.
@@ -57,6 +60,30 @@ pub fn own_descriptors() -> bool {
     }
     APART.store(super::thread_id(), Ordering::Relaxed);
     true
+}
+
+/// The same where the kernel (before 5.9) has no call for it: a copy of the table, whose descriptors are closed one by one. Until then the files stay
+/// open though the program closes them. False, and nothing done, where that is forbidden.
+fn close_all_of_a_copy() -> bool {
+    // SAFETY: numbers only; the table of this thread alone changes.
+    if unsafe { syscall!(libc::SYS_unshare, libc::CLONE_FILES) } != 0 {
+        return false;
+    }
+    for number in 0..table_size() {
+        // SAFETY: a descriptor of this thread's own table.
+        unsafe { syscall!(libc::SYS_close, number) };
+    }
+    true
+}
+
+/// How many descriptors this thread's table has room for; as many as it may have, and no fewer than are usual, where the kernel does not tell.
+fn table_size() -> u64 {
+    const USUAL: u64 = 1 << 16;
+    let mut buffer = [0; 4096];
+    beginning(c"/proc/thread-self/status", &mut buffer)
+        .and_then(|text| text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"FDSize:")))
+        .and_then(|number| core::str::from_utf8(number.trim_ascii()).ok()?.parse().ok())
+        .unwrap_or_else(|| resource_limit(libc::RLIMIT_NOFILE).unwrap_or(USUAL).max(USUAL))
 }
 
 /// The address of a socket in the file system.
@@ -343,6 +370,27 @@ mod tests {
         std::fs::remove_file(path).unwrap();
         let long = CString::new(vec![b'x'; 108]).unwrap();
         assert_eq!(Listener::bind(&long).err(), Some(Errno(libc::ENAMETOOLONG)));
+    }
+
+    #[test]
+    fn a_copy_of_the_table_is_closed_and_the_programs_is_not() {
+        std::thread::spawn(|| {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            let closed = std::thread::spawn(move || {
+                let closed = close_all_of_a_copy();
+                // That of the list itself is open, no other.
+                let left = std::fs::read_dir("/proc/thread-self/fd").unwrap().count() > 1;
+                std::mem::forget(theirs);
+                closed.then_some(left)
+            });
+            let Some(left) = closed.join().unwrap() else {
+                return freestone_testkit::skipped(format_args!("unshare is forbidden here"));
+            };
+            assert!(!left, "a descriptor is open");
+            ours.write_all(b"x").unwrap();
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
