@@ -424,10 +424,11 @@ CASE_FREESTONE(a_cage_that_nobody_sees) {
 CASE_FREESTONE(other_system_calls_are_as_ever) {
     char path[] = "/tmp/conformance-cage.XXXXXX";
     int file = mkstemp(path);
-    CHECK(file >= 0 && unlink(path) == 0 && ftruncate(file, 3 * 4096) == 0 && pwrite(file, "third", 5, 2 * 4096) == 5);
-    long at = syscall(SYS_mmap, 0L, 4096L, (long)PROT_READ, (long)MAP_PRIVATE, (long)file, 2 * 4096L);
+    long page = sysconf(_SC_PAGESIZE);
+    CHECK(file >= 0 && unlink(path) == 0 && ftruncate(file, 3 * page) == 0 && pwrite(file, "third", 5, 2 * page) == 5);
+    long at = syscall(SYS_mmap, 0L, page, (long)PROT_READ, (long)MAP_PRIVATE, (long)file, 2 * page);
     CHECK(at > 0 && memcmp((void *)at, "third", 5) == 0);
-    CHECK(syscall(SYS_munmap, at, 4096L) == 0);
+    CHECK(syscall(SYS_munmap, at, page) == 0);
     errno = 0;
     CHECK(syscall(SYS_close, 123456L) == -1 && errno == EBADF);
     CHECK(syscall(SYS_getpid) == getpid());

@@ -25,7 +25,7 @@
 //! # Safety
 //!
 //! The memory given to the thread is its own until `ALIVE` is 0; the words written into it lie within the storage
-//! below its thread pointer.
+//! around its thread pointer.
 #![allow(unsafe_code)]
 
 use core::ptr::with_exposed_provenance_mut;
@@ -256,33 +256,37 @@ fn start_thread() -> bool {
     unsafe { bare::start(memory, &ALIVE, body) }
 }
 
-/// The thread's memory, mapped once: the state of a thread, and what else lies below the thread pointer and is used.
+/// The thread's memory, mapped once: the state of a thread, and what else lies around the thread pointer and is used.
 fn memory() -> Option<BareMemory> {
     if !bare::SUPPORTED {
         return None;
     }
-    let pointer = tls::thread_pointer();
-    let errno = pointer.wrapping_sub(linux::Errno::address());
-    let deepest = tls::offset().wrapping_neg().max(errno).max(cpu::area_depth());
-    if deepest > 1 << 30 {
+    /// Room for whatever begins at the place that is furthest from the thread pointer.
+    const ITEM: usize = 64;
+    let errno = linux::Errno::address().wrapping_sub(tls::thread_pointer());
+    let used = [tls::offset(), errno, cpu::area_depth().wrapping_neg()].map(|place| place as isize);
+    let deepest = used.iter().fold(0, |deepest, place| deepest.max(place.wrapping_neg())) as usize;
+    let highest = used.iter().fold(0, |highest, &place| highest.max(place)) as usize;
+    if deepest.max(highest) > 1 << 30 {
         return None;
     }
-    let below = deepest.next_multiple_of(64) + 64;
-    let len = STACK + below + bare::ABOVE;
+    let below = bare::BELOW + deepest.next_multiple_of(64) + ITEM;
+    let above = bare::ABOVE + highest.next_multiple_of(64) + ITEM;
+    let len = STACK + below + above;
     let mut base = MEMORY.load(Ordering::Relaxed);
     if base == 0 {
         base = LEVELS.pages.system().map(len).ok()?;
         MEMORY.store(base, Ordering::Relaxed);
     }
-    Some(BareMemory { base, len, below })
+    Some(BareMemory { base, len, below, above })
 }
 
 /// Makes the thread's state what it is in a new thread, but without an area for restartable sequences: it has no cache.
 fn prepare(memory: BareMemory) {
     let at = memory.thread_pointer() - memory.below;
     let storage = with_exposed_provenance_mut::<u8>(at);
-    // SAFETY: the storage below the thread pointer, which nobody uses yet.
-    unsafe { storage.write_bytes(0, memory.below + bare::ABOVE) };
+    // SAFETY: the storage around the thread pointer, which nobody uses yet.
+    unsafe { storage.write_bytes(0, memory.below + memory.above) };
     let state =
         with_exposed_provenance_mut::<ThreadState>(memory.thread_pointer().wrapping_add(tls::offset()));
     // SAFETY: it lies in the storage just cleared, and zeros are a valid state.

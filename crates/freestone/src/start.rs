@@ -320,7 +320,11 @@ fn say_what_is_on(config: &Config, mode: Mode) {
     if config.harden.is_on() {
         let _ = write!(text, ", hardened:{}", config.harden);
         if config.harden.guards() && !LEVELS.pages.policy().guards() {
-            let _ = text.write_str(" (no guard pages: the kernel has none without mappings)");
+            let why = match harden::guards_fit(LEVELS.pages.os_page_size()) {
+                true => "the kernel has none without mappings",
+                false => "the pages of the system are longer than 8 KiB",
+            };
+            let _ = write!(text, " (no guard pages: {why})");
         }
     }
     message::say(&text);

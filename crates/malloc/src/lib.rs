@@ -30,7 +30,7 @@ mod profile;
 mod sigaction;
 mod sized;
 mod unwind;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vfork;
 
 use freestone_sys::linux::Errno;

@@ -1,4 +1,4 @@
-//! `prctl` and, where it is glibc's on x86-64, `syscall`, wrapped: a program that puts itself under a filter of system calls is seen doing so.
+//! `prctl` and, where it is glibc's on x86-64 or aarch64, `syscall`, wrapped: a program that puts itself under a filter of system calls is seen doing so.
 //!
 //! A sandbox may kill for every call that it does not know, and allocators make some that others do not. Asking the kernel whether
 //! there is a filter is one of them: the server of OpenSSH, whose child cages itself before it talks to a stranger, lost it so. The kernel has
@@ -46,16 +46,17 @@ pub unsafe extern "C" fn prctl(
     if asks { ask(false, call, |&result| result != 0) } else { call() }
 }
 
-#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu"))]
 use wrapped::SEES_SECCOMP;
-#[cfg(not(all(target_arch = "x86_64", target_env = "gnu")))]
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu")))]
 const SEES_SECCOMP: bool = false;
 
-#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu"))]
 mod wrapped {
     //! # Safety
     //!
-    //! - P2: the system call's arguments are passed on as they came: six registers and a word of the stack.
+    //! - P2: the system call's arguments are passed on as they came: six registers and a word of the stack on x86-64, seven registers on
+    //!   aarch64.
     //! - P3: `NEXT` holds the address of a function of `syscall`'s type, or zero; the weak symbol is libc's `dlsym`.
 
     use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
@@ -72,6 +73,7 @@ mod wrapped {
     ///
     /// # Safety
     /// As the kernel's call with this number.
+    #[cfg(target_arch = "x86_64")]
     #[unsafe(no_mangle)]
     #[unsafe(naked)]
     pub unsafe extern "C" fn syscall() -> c_long {
@@ -87,10 +89,33 @@ mod wrapped {
         )
     }
 
+    /// `syscall`, noting what leads to a filter of system calls.
+    ///
+    /// # Safety
+    /// As the kernel's call with this number.
+    #[cfg(target_arch = "aarch64")]
+    #[unsafe(no_mangle)]
+    #[unsafe(naked)]
+    pub unsafe extern "C" fn syscall() -> c_long {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "cmp x0, {number}",
+            "b.ne 2f",
+            "b {seccomp}",
+            "2:",
+            "b {next}",
+            ".cfi_endproc",
+            number = const libc::SYS_seccomp,
+            seccomp = sym seccomp,
+            next = sym next,
+        )
+    }
+
     /// Where the call goes on; 0 before that was looked for.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
 
     /// What `syscall` would be without us.
+    #[cfg(target_arch = "x86_64")]
     #[unsafe(naked)]
     unsafe extern "C" fn next() -> c_long {
         core::arch::naked_asm!(
@@ -124,6 +149,42 @@ mod wrapped {
         )
     }
 
+    /// What `syscall` would be without us.
+    #[cfg(target_arch = "aarch64")]
+    #[unsafe(naked)]
+    unsafe extern "C" fn next() -> c_long {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "adrp x16, {next}",
+            "ldr x16, [x16, :lo12:{next}]",
+            "cbz x16, 2f",
+            "br x16",
+            "2:",
+            "stp x29, x30, [sp, -80]!",
+            ".cfi_def_cfa_offset 80",
+            ".cfi_offset 29, -80",
+            ".cfi_offset 30, -72",
+            "stp x0, x1, [sp, 16]",
+            "stp x2, x3, [sp, 32]",
+            "stp x4, x5, [sp, 48]",
+            "str x6, [sp, 64]",
+            "bl {find}",
+            "mov x16, x0",
+            "ldp x0, x1, [sp, 16]",
+            "ldp x2, x3, [sp, 32]",
+            "ldp x4, x5, [sp, 48]",
+            "ldr x6, [sp, 64]",
+            "ldp x29, x30, [sp], 80",
+            ".cfi_def_cfa_offset 0",
+            ".cfi_restore 29",
+            ".cfi_restore 30",
+            "br x16",
+            ".cfi_endproc",
+            next = sym NEXT,
+            find = sym find,
+        )
+    }
+
     /// Finds it. A library that is preloaded behind this one may define `syscall`, too, as torsocks does to have all connections made its way. Looked for
     /// at the first call, and only where there can be one: it takes the loader's lock, and at the start 3 % of a short process's time.
     extern "C" fn find() -> usize {
@@ -151,6 +212,7 @@ mod wrapped {
     }
 
     /// The system call itself, as libc makes it.
+    #[cfg(target_arch = "x86_64")]
     #[unsafe(naked)]
     unsafe extern "C" fn plain() -> c_long {
         core::arch::naked_asm!(
@@ -169,6 +231,30 @@ mod wrapped {
             "2:",
             "mov edi, eax",
             "jmp {failed}",
+            ".cfi_endproc",
+            failed = sym failed,
+        )
+    }
+
+    /// The system call itself, as libc makes it.
+    #[cfg(target_arch = "aarch64")]
+    #[unsafe(naked)]
+    unsafe extern "C" fn plain() -> c_long {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "mov x8, x0",
+            "mov x0, x1",
+            "mov x1, x2",
+            "mov x2, x3",
+            "mov x3, x4",
+            "mov x4, x5",
+            "mov x5, x6",
+            "svc 0",
+            "cmn x0, 4095",
+            "b.hs 2f",
+            "ret",
+            "2:",
+            "b {failed}",
             ".cfi_endproc",
             failed = sym failed,
         )

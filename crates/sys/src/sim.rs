@@ -61,6 +61,8 @@ struct Model {
 /// A system for tests.
 pub struct Simulated {
     linux: Linux,
+    /// The size of an OS page, where that is not the machine's; else 0.
+    os_page: usize,
     busy: AtomicBool,
     model: UnsafeCell<Model>,
     huge: Huge,
@@ -118,11 +120,37 @@ impl Simulated {
         let [asked, clock_ns, step_ns] = [const { AtomicU64::new(0) }; 3];
         Simulated {
             linux: Linux::new(),
+            os_page: 0,
             busy: AtomicBool::new(false),
             model: UnsafeCell::new(model),
             huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns },
             untouched: AtomicBool::new(false),
         }
+    }
+
+    /// The same with OS pages of `os_page` bytes, a multiple of the machine's: addresses and lengths have to be multiples of it, as where such
+    /// pages are the system's.
+    pub const fn with_os_pages(os_page: usize) -> Simulated {
+        let mut system = Simulated::new();
+        system.os_page = os_page;
+        system
+    }
+
+    /// `len` bytes that begin at an OS page, from those that `get` gives.
+    fn place(&self, len: usize, get: impl Fn(usize) -> Result<usize, Refused>) -> Result<usize, Refused> {
+        let os_page = self.os_page_size();
+        if os_page <= self.linux.os_page_size() {
+            return get(len);
+        }
+        let at = get(len + os_page)?;
+        let start = at.next_multiple_of(os_page);
+        for (from, to) in [(at, start), (start + len, at + len + os_page)] {
+            if from < to {
+                // SAFETY: an end of what was mapped just now, unseen by anybody.
+                unsafe { self.linux.release(from, to - from) }?;
+            }
+        }
+        Ok(start)
     }
 
     /// Whether to tell of all memory that hardly any is resident, instead of all.
@@ -189,7 +217,7 @@ impl Simulated {
     }
 
     fn check_shape(&self, addr: usize, len: usize) {
-        let os_page = self.linux.os_page_size();
+        let os_page = self.os_page_size();
         assert!(
             len > 0 && len.is_multiple_of(os_page) && addr.is_multiple_of(os_page),
             "odd range {addr:#x} + {len:#x}"
@@ -299,7 +327,7 @@ impl System for Simulated {
         if model.refuses(CallKind::Map) {
             return Err(Refused::Exhausted);
         }
-        let addr = self.linux.map(len)?;
+        let addr = self.place(len, |len| self.linux.map(len))?;
         model.add(addr, len, Kind::Mapped);
         Ok(addr)
     }
@@ -310,7 +338,7 @@ impl System for Simulated {
         if model.refuses(CallKind::Reserve) {
             return Err(Refused::Exhausted);
         }
-        let addr = self.linux.reserve(len)?;
+        let addr = self.place(len, |len| self.linux.reserve(len))?;
         model.add(addr, len, Kind::Reserved);
         Ok(addr)
     }
@@ -458,7 +486,7 @@ impl System for Simulated {
     }
 
     fn os_page_size(&self) -> usize {
-        self.linux.os_page_size()
+        if self.os_page == 0 { self.linux.os_page_size() } else { self.os_page }
     }
 
     fn address_space_limit(&self) -> Option<usize> {

@@ -126,7 +126,8 @@ fn sweep_slab(class: ClassId, source: &impl SlabSource, span: SpanRef, effort: &
     while let Some((from, to)) = next_run(span, block) {
         let start = if from == 0 { span.start() } else { first + from * size };
         let start = start.next_multiple_of(os_page);
-        let end = if to == blocks { end } else { first + to * size } / os_page * os_page;
+        // Also at the slab's end: an OS page may be longer than ours, and the system would take what lies behind.
+        let end = (if to == blocks { end } else { first + to * size }) / os_page * os_page;
         if start < end {
             effort.calls = effort.calls.saturating_sub(1);
             if source.purge_pages(span, start, end - start) {

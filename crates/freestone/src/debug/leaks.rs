@@ -81,7 +81,7 @@ impl Open {
     const WORD: usize = size_of::<usize>();
 
     fn new(system: &Linux, room: usize) -> Option<Open> {
-        let bytes = ((room + 1) * Open::WORD).next_multiple_of(space::OS_PAGE);
+        let bytes = ((room + 1) * Open::WORD).next_multiple_of(space::page_bytes());
         let at = system.map(bytes).ok()?;
         Some(Open { at, len: 0, room: bytes / Open::WORD })
     }
@@ -180,7 +180,7 @@ fn search(start: usize, end: usize, open: &mut Open) {
             }
         }
         // What cannot be read is skipped, a page at a time.
-        at = if got == want { at + want } else { (at + got + 1).next_multiple_of(space::OS_PAGE) };
+        at = if got == want { at + want } else { (at + got + 1).next_multiple_of(space::page_bytes()) };
     }
 }
 

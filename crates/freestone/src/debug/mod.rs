@@ -112,7 +112,7 @@ pub(crate) fn allocate(size: usize, align: usize, call: Call) -> Option<*mut u8>
     if size > isize::MAX as usize >> 1 || align > isize::MAX as usize >> 1 {
         return None;
     }
-    let page = space::OS_PAGE;
+    let page = space::page_bytes();
     let (align, room) = (align.max(1), size.max(1));
     let pages = room.next_multiple_of(align.min(page)).div_ceil(page);
     let first = space::take(pages, align.div_ceil(page))?;
@@ -133,7 +133,7 @@ pub(crate) fn allocate(size: usize, align: usize, call: Call) -> Option<*mut u8>
 fn surroundings(record: &Record, first: usize) -> [core::ops::Range<usize>; 2] {
     let start = space::address_of(first);
     let (addr, size) = (record.addr(), record.size());
-    [start..addr, addr + size..start + record.pages() * space::OS_PAGE]
+    [start..addr, addr + size..start + record.pages() * space::page_bytes()]
 }
 
 /// The first byte in a range of a block's pages that is not `value`, searched by lines where they are whole.

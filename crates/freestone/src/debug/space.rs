@@ -17,10 +17,7 @@ use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tls;
 
-/// The smallest OS page that the allocator runs on. Larger ones are not supported by this mode: see [`begin`].
-pub(super) const OS_PAGE: usize = 4096;
 const TRACT: usize = 64 << 20;
-const TRACT_PAGES: usize = TRACT / OS_PAGE;
 /// What is asked for first, and what is enough.
 const MOST: usize = 16 << 40;
 const LEAST: usize = 1 << 30;
@@ -32,7 +29,8 @@ const AHEAD: usize = 16;
 /// Pages from one such block to the next.
 const STRIDE: usize = 1 + gap(1);
 
-/// Set once, before the mode is on.
+/// An OS page. Set once, before the mode is on, as the next ones.
+static OS_PAGE: AtomicUsize = AtomicUsize::new(0);
 static START: AtomicUsize = AtomicUsize::new(0);
 static PAGES: AtomicUsize = AtomicUsize::new(0);
 static RECORDS: AtomicUsize = AtomicUsize::new(0);
@@ -162,12 +160,20 @@ impl Record {
     }
 }
 
-/// Reserves the addresses; false when the system has none to give, or larger pages.
+/// Bytes of a page: those of an OS page.
+#[inline]
+pub(super) fn page_bytes() -> usize {
+    OS_PAGE.load(Ordering::Relaxed)
+}
+
+fn tract_pages() -> usize {
+    TRACT / page_bytes()
+}
+
+/// Reserves the addresses; false when the system has none to give.
 pub(super) fn begin() -> bool {
     let system = LEVELS.pages.system();
-    if system.os_page_size() != OS_PAGE {
-        return false;
-    }
+    OS_PAGE.store(system.os_page_size(), Ordering::Relaxed);
     let most = system.address_space_limit().map_or(MOST, |limit| (limit / 2).next_power_of_two() / 2);
     let mut len = most;
     loop {
@@ -180,24 +186,24 @@ pub(super) fn begin() -> bool {
         len /= 2;
     }
     let memory = cgroup::memory_limit().unwrap_or(usize::MAX).min(linux::process::machine_memory());
-    LIVE_LIMIT.store(memory / 4 / OS_PAGE, Ordering::Relaxed);
+    LIVE_LIMIT.store(memory / 4 / page_bytes(), Ordering::Relaxed);
     true
 }
 
 fn reserve(system: &Linux, len: usize) -> bool {
-    let pages = len / OS_PAGE;
+    let pages = len / page_bytes();
     // One more tract, so that the first one can begin at a multiple.
     let ranges = [len + TRACT, pages * size_of::<Record>(), len / TRACT * size_of::<AtomicU32>()];
     let mut starts = [0; 3];
     for (index, (start, len)) in starts.iter_mut().zip(ranges).enumerate() {
-        let len = len.next_multiple_of(OS_PAGE);
+        let len = len.next_multiple_of(page_bytes());
         let found = if index == 2 { system.map(len) } else { system.reserve(len) };
         match found {
             Ok(at) => *start = at,
             Err(_) => {
                 for (start, len) in starts.into_iter().zip(ranges).take(index) {
                     // SAFETY: reserved just before, and unused.
-                    let _ = unsafe { system.release(start, len.next_multiple_of(OS_PAGE)) };
+                    let _ = unsafe { system.release(start, len.next_multiple_of(page_bytes())) };
                 }
                 return false;
             }
@@ -212,7 +218,7 @@ fn reserve(system: &Linux, len: usize) -> bool {
 
 /// Whether the address is in the space.
 pub(super) fn owns(addr: usize) -> bool {
-    addr.wrapping_sub(START.load(Ordering::Relaxed)) < PAGES.load(Ordering::Relaxed) * OS_PAGE
+    addr.wrapping_sub(START.load(Ordering::Relaxed)) < PAGES.load(Ordering::Relaxed) * page_bytes()
 }
 
 /// Ranges of addresses that hold what is known, not what the program has: from a start to an end.
@@ -223,18 +229,18 @@ pub(super) fn own_ranges() -> [(usize, usize); 3] {
         (start, start + len)
     };
     [
-        range(&START, pages * OS_PAGE),
+        range(&START, pages * page_bytes()),
         range(&RECORDS, pages * size_of::<Record>()),
-        range(&DEAD, pages / TRACT_PAGES * size_of::<AtomicU32>()),
+        range(&DEAD, pages / tract_pages() * size_of::<AtomicU32>()),
     ]
 }
 
 pub(super) fn address_of(page: usize) -> usize {
-    START.load(Ordering::Relaxed) + page * OS_PAGE
+    START.load(Ordering::Relaxed) + page * page_bytes()
 }
 
 fn page_of(addr: usize) -> usize {
-    (addr - START.load(Ordering::Relaxed)) / OS_PAGE
+    (addr - START.load(Ordering::Relaxed)) / page_bytes()
 }
 
 /// The record of a page that was handed out.
@@ -285,7 +291,7 @@ fn take_page() -> Option<usize> {
     }
     let Some(first) = take_addresses(AHEAD * STRIDE, 1) else { return take_and_open(1, 1) };
     // SAFETY: G2: pages that were just taken, and are mapped.
-    if !unsafe { debugging::open_many(address_of(first), OS_PAGE, STRIDE * OS_PAGE, AHEAD) } {
+    if !unsafe { debugging::open_many(address_of(first), page_bytes(), STRIDE * page_bytes(), AHEAD) } {
         give_up_unused(first, AHEAD * STRIDE);
         return None;
     }
@@ -301,14 +307,14 @@ fn take_page() -> Option<usize> {
 /// Closes pages of which no block was made.
 fn give_up_unused(first: usize, pages: usize) {
     // SAFETY: G2: pages that were just taken. If the system refuses, they stay open, that is all.
-    unsafe { debugging::close(address_of(first), pages * OS_PAGE) };
+    unsafe { debugging::close(address_of(first), pages * page_bytes()) };
     bury(first..first + pages);
 }
 
 fn take_and_open(pages: usize, align: usize) -> Option<usize> {
     let first = take_addresses(pages + gap(pages), align)?;
     // SAFETY: G2: pages that were just taken.
-    if !unsafe { debugging::open(address_of(first), pages * OS_PAGE) } {
+    if !unsafe { debugging::open(address_of(first), pages * page_bytes()) } {
         bury(first..first + pages + gap(pages));
         return None;
     }
@@ -319,7 +325,7 @@ fn take_and_open(pages: usize, align: usize) -> Option<usize> {
 fn take_addresses(pages: usize, align: usize) -> Option<usize> {
     let all = PAGES.load(Ordering::Relaxed);
     // START is a multiple of a tract only: larger alignments go by the address.
-    let bias = START.load(Ordering::Relaxed) / OS_PAGE;
+    let bias = START.load(Ordering::Relaxed) / page_bytes();
     let mut next = NEXT.load(Ordering::Relaxed);
     let (first, end) = loop {
         let first = (bias + next).next_multiple_of(align) - bias;
@@ -360,7 +366,7 @@ fn map_up_to(end: usize) -> bool {
         match MAPPER.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => {
                 let mapped = MAPPED.load(Ordering::Relaxed);
-                let wanted = end.next_multiple_of(TRACT_PAGES).min(PAGES.load(Ordering::Relaxed));
+                let wanted = end.next_multiple_of(tract_pages()).min(PAGES.load(Ordering::Relaxed));
                 let done = mapped >= end || map(mapped, wanted);
                 MAPPER.store(0, Ordering::Release);
                 return done;
@@ -380,7 +386,7 @@ fn map(from: usize, to: usize) -> bool {
         return false;
     }
     // SAFETY: as above; pages from `MAPPED` on are nobody's.
-    let prepared = unsafe { debugging::prepare(address_of(from), (to - from) * OS_PAGE) };
+    let prepared = unsafe { debugging::prepare(address_of(from), (to - from) * page_bytes()) };
     if prepared {
         MAPPED.store(to, Ordering::Release);
     }
@@ -390,7 +396,7 @@ fn map(from: usize, to: usize) -> bool {
 /// Gives up the pages of a freed block and the closed ones behind them.
 pub(super) fn give_up(first: usize, pages: usize) {
     // SAFETY: G2: the block is freed. If the system refuses, the contents stay readable.
-    unsafe { debugging::close(address_of(first), pages * OS_PAGE) };
+    unsafe { debugging::close(address_of(first), pages * page_bytes()) };
     LIVE.fetch_sub(pages, Ordering::Relaxed);
     bury(first..first + pages + gap(pages));
 }
@@ -398,13 +404,13 @@ pub(super) fn give_up(first: usize, pages: usize) {
 /// Counts pages as dead; a tract whose pages all are becomes bare addresses.
 fn bury(mut pages: core::ops::Range<usize>) {
     while !pages.is_empty() {
-        let tract = pages.start / TRACT_PAGES;
-        let end = pages.end.min((tract + 1) * TRACT_PAGES);
+        let tract = pages.start / tract_pages();
+        let end = pages.end.min((tract + 1) * tract_pages());
         let here = (end - pages.start) as u32;
         pages.start = end;
-        if dead_pages(tract).fetch_add(here, Ordering::AcqRel) + here == TRACT_PAGES as u32 {
+        if dead_pages(tract).fetch_add(here, Ordering::AcqRel) + here == tract_pages() as u32 {
             // SAFETY: G2: nobody has a page of it any more.
-            unsafe { debugging::close_for_ever(address_of(tract * TRACT_PAGES), TRACT) };
+            unsafe { debugging::close_for_ever(address_of(tract * tract_pages()), TRACT) };
             forget_oldest(tract);
         }
     }
@@ -415,7 +421,7 @@ fn forget_oldest(tract: usize) {
     let place = &GRAVES[BURIED.fetch_add(1, Ordering::Relaxed) % KEPT];
     let oldest = place.swap(tract as u32 + 1, Ordering::AcqRel);
     if oldest != 0 {
-        let bytes = TRACT_PAGES * size_of::<Record>();
+        let bytes = tract_pages() * size_of::<Record>();
         let start = RECORDS.load(Ordering::Relaxed) + (oldest as usize - 1) * bytes;
         // SAFETY: the records of dead pages; zeros are records of no block.
         let _ = unsafe { LEVELS.pages.system().purge(start, bytes) };
@@ -461,9 +467,9 @@ pub(super) fn each_live(mut visit: impl FnMut(usize, &'static Record)) {
     let end = NEXT.load(Ordering::Relaxed).min(MAPPED.load(Ordering::Acquire));
     let mut page = 0;
     while page < end {
-        let tract = page / TRACT_PAGES;
-        if dead_pages(tract).load(Ordering::Relaxed) == TRACT_PAGES as u32 {
-            page = (tract + 1) * TRACT_PAGES;
+        let tract = page / tract_pages();
+        if dead_pages(tract).load(Ordering::Relaxed) == tract_pages() as u32 {
+            page = (tract + 1) * tract_pages();
             continue;
         }
         let found = record(page);

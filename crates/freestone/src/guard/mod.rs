@@ -102,14 +102,22 @@ pub(crate) fn begin_if_wanted() {
     let mean = WANTED.load(Ordering::Relaxed);
     if mean > 0 && start::debugging() {
         start::tell("guard cannot take effect in debug mode, where each block is guarded");
+    } else if mean > 0 && !fits(LEVELS.pages.os_page_size()) {
+        start::tell("guard cannot take effect here (the pages of the system are longer than 4 KiB)");
     } else if mean > 0 {
         begin(mean);
     }
 }
 
+/// Whether a guard page of the system's leaves room for the beginning of a block on a span's first page, the only one but the last that
+/// leads to the span. So it takes half of that page at most; the slack before the block is less than the other half.
+fn fits(os_page: usize) -> bool {
+    2 * os_page <= PAGE_SIZE
+}
+
 fn begin(mean: u64) {
     let system = LEVELS.pages.system();
-    if mean > 0 && (start::debugging() || !record::prepare(system)) {
+    if mean > 0 && (start::debugging() || !fits(system.os_page_size()) || !record::prepare(system)) {
         return;
     }
     if mean > 0 {
@@ -199,9 +207,7 @@ pub(crate) fn take(size: usize, align: usize) -> Option<usize> {
 
 fn make(number: u16, size: usize, align: usize) -> Option<usize> {
     let os_page = LEVELS.pages.os_page_size();
-    // The block must begin on the span's first page, the only one but the last that leads to the span: so a guard page of half
-    // of that, and less than half of it as slack.
-    if 2 * os_page > PAGE_SIZE || align > os_page {
+    if align > os_page {
         return None;
     }
     let length = size.max(1).checked_next_multiple_of(align)?;

@@ -8,8 +8,8 @@
 
 use core::ptr::{null_mut, with_exposed_provenance_mut};
 
-use freestone_base::ClassId;
 use freestone_base::size_class::MALLOC_ALIGN;
+use freestone_base::{ClassId, PAGE_SIZE};
 use freestone_sys::{System, linux};
 
 use super::marks::{self, Key};
@@ -28,6 +28,11 @@ pub(super) const WAITING: usize = 64;
 const MOST: usize = 32 << 20;
 
 static YARD: [warm::Place; WAITING] = [const { AtomicPtr::new(null_mut()) }; WAITING];
+
+/// Whether guard pages fit between spans, which begin and end anywhere where OS pages are longer than pages.
+pub(crate) fn guards_fit(os_page: usize) -> bool {
+    os_page <= PAGE_SIZE
+}
 
 /// Whether the kernel makes guard pages without mappings of their own.
 pub(crate) fn can_guard(system: &impl System) -> bool {
@@ -303,5 +308,15 @@ pub(super) fn drop_contents(addr: usize, requested: usize, capacity: usize) {
         }
     } else {
         marks::clear(addr, 0, requested, capacity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guard_pages_fit_where_spans_end_with_whole_ones() {
+        assert_eq!([4, 8, 16, 64].map(|kib| guards_fit(kib << 10)), [true, true, false, false]);
     }
 }

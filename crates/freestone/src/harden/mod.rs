@@ -60,7 +60,7 @@ use crate::tune::Harden;
 use crate::{central, gate};
 
 pub(crate) use self::fault::on_access;
-pub(crate) use self::large::can_guard;
+pub(crate) use self::large::{can_guard, guards_fit};
 
 /// Whether the mode is on. Acquire: whoever sees it on sees the settings.
 #[inline]
@@ -71,6 +71,8 @@ pub(crate) fn is_on() -> bool {
 /// Turns the mode on, before the first block is handed out and after the kind of cache was chosen.
 pub(crate) fn start(chosen: &Harden) {
     let system = LEVELS.pages.system();
+    let fit = large::guards_fit(system.os_page_size());
+    let chosen = &if fit { *chosen } else { chosen.without_guards() };
     LEVELS.pages.page_map().hide_classes();
     let policy = LEVELS.pages.policy();
     policy.set_marks();
@@ -96,7 +98,7 @@ pub(crate) fn start(chosen: &Harden) {
 #[inline]
 fn room_for(size: usize) -> usize {
     // Behind a medium or large block begins a guard page.
-    let needs = SETTINGS.canary() && (size < MAX_SMALL || !SETTINGS.guards());
+    let needs = SETTINGS.canary() && (size < MAX_SMALL || !LEVELS.pages.policy().guards());
     size.saturating_add(needs as usize).max(1)
 }
 

@@ -10,6 +10,8 @@
 //! Only pages of spans in use are guarded or opened, by demand of their owner (H1).
 #![allow(unsafe_code)]
 
+use core::ptr::with_exposed_provenance_mut;
+
 use freestone_sys::System;
 
 use super::{PageHeap, SpanRef};
@@ -43,8 +45,30 @@ impl<S: System> PageHeap<S> {
         // SAFETY: pages of a span in use, given up by its owner (H1).
         let guarded =
             self.policy.guards() && unsafe { self.system.guard(span.start(), span.bytes()) }.is_ok();
+        guarded || self.empty(span)
+    }
+
+    /// Drops what a span in use held; whether it reads as zeros.
+    fn empty(&self, span: SpanRef) -> bool {
+        let os_page = self.os_page_size();
+        let (start, end) = (span.start(), span.start() + span.bytes());
+        // The system takes whole OS pages, of which neighbours may have a part.
+        let (from, to) = (start.next_multiple_of(os_page), end / os_page * os_page);
+        let clear = |from: usize, to: usize| {
+            // SAFETY: pages of a span in use, given up by its owner (H1).
+            unsafe { with_exposed_provenance_mut::<u8>(from).write_bytes(0, to - from) }
+        };
+        if from >= to {
+            clear(start, end);
+            return true;
+        }
         // SAFETY: as above.
-        guarded || unsafe { self.system.purge(span.start(), span.bytes()) }.is_ok()
+        if unsafe { self.system.purge(from, to - from) }.is_err() {
+            return false;
+        }
+        clear(start, from);
+        clear(to, end);
+        true
     }
 
     /// Makes a guarded large block hold `bytes` in place, where its span is long enough for that and a guard page.

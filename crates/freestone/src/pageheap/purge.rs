@@ -59,7 +59,8 @@ impl<S: System> PageHeap<S> {
         }
     }
 
-    /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was. Spans that the
+    /// Returns up to `most` dirty pages to the system, from the longest spans first; how many it was, a few more where the last
+    /// lay in a longer OS page. Spans that the
     /// system refuses to purge (locked in memory, for instance) are passed over.
     pub(crate) fn purge(&self, most: PageCount) -> PageCount {
         self.purge_breaking(most, Breaking::Any)

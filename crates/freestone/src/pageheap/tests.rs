@@ -372,6 +372,26 @@ fn huge_pages_are_purged_whole_until_they_may_be_broken() {
 }
 
 #[test]
+fn a_span_is_emptied_beside_others_where_the_pages_of_the_system_are_longer_than_ours() {
+    for os_page in [0, 16 << 10, 64 << 10] {
+        let system = Simulated::with_os_pages(os_page);
+        let heap = Heap::new(&system);
+        let spans: Vec<_> = (0..60).map(|n| large(&heap, 1 + n * 7 % 23)).collect();
+        for (n, &span) in spans.iter().enumerate() {
+            write(span, (n as u64) << 32);
+        }
+        for &span in spans.iter().step_by(2) {
+            assert!(heap.close(span) && reads_as_zeros(span));
+        }
+        for (n, &span) in spans.iter().enumerate().skip(1).step_by(2) {
+            assert!(holds(span, span.pages().0, (n as u64) << 32), "{n} with {os_page}");
+        }
+        spans.into_iter().for_each(|span| heap.free(span));
+        checked(&heap);
+    }
+}
+
+#[test]
 fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
     const PAGES: usize = 700;
     let long = |heap: &Heap<'_>| {

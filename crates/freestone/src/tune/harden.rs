@@ -103,6 +103,11 @@ impl Harden {
         self.part(self.guards)
     }
 
+    /// The same without guard pages.
+    pub(crate) fn without_guards(&self) -> Harden {
+        Harden { guards: Some(false), ..*self }
+    }
+
     /// Whether slabs stay with their class.
     pub(crate) fn isolate(&self) -> bool {
         self.part(self.isolate)
@@ -178,6 +183,8 @@ mod tests {
         assert!(chosen(&[("harden", "1")]).is_usual() && !most.is_usual() && !one.is_usual());
         assert!(chosen(&[("harden_guards", "1")]).faults() && !chosen(&[("harden_faults", "1")]).is_on());
         assert!(!chosen(&[("harden", "1"), ("harden_faults", "0")]).faults());
+        let without = most.without_guards();
+        assert!(!without.guards() && !without.faults() && without.sized() && without.zero() == most.zero());
     }
 
     #[test]

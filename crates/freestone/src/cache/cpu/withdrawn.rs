@@ -53,13 +53,12 @@ pub(crate) fn withdraw() -> u32 {
         return 0;
     }
     let len = if OWN_AREAS.load(Ordering::Relaxed) { 0 } else { libc_area().map_or(0, |(_, size)| size) };
-    // Shorter ones the kernel does not take, so glibc registers as much.
+    // Shorter ones the kernel does not take, so glibc registers as much; where its area is longer than what it tells, whole units.
     let len = len.max(AREA_LEN);
     let at = core::ptr::with_exposed_provenance_mut(tls::thread_pointer().wrapping_add(area));
     // SAFETY: the area of this thread, which is in no sequence; if it is registered otherwise, the kernel refuses.
-    if unsafe { linux::rseq_unregister(at, len, rseq::SIGNATURE) }.is_err() {
-        return 0;
-    }
+    let unregister = |len: &u32| unsafe { linux::rseq_unregister(at, *len, rseq::SIGNATURE) }.is_ok();
+    let Some(len) = [len, len.next_multiple_of(AREA_LEN)].into_iter().find(unregister) else { return 0 };
     forget_number();
     len
 }

@@ -64,6 +64,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
+/// The machine's, or longer ones than our pages.
+fn os_pages() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(0), 1 => Just(16 << 10), 1 => Just(64 << 10)]
+}
+
 /// What is in use: the span, its tag, and how many of its pages bear it.
 struct Held {
     span: SpanRef,
@@ -159,7 +164,11 @@ impl World {
                     self.keep(one);
                 }
             }
-            Step::Purge(most) => assert!(self.heap.purge(PageCount(most)).0 <= most),
+            Step::Purge(most) => {
+                // The last OS page goes whole.
+                let rest = (self.heap.os_page_size() / PAGE_SIZE).saturating_sub(1);
+                assert!(self.heap.purge(PageCount(most)).0 <= most + rest);
+            }
             Step::Untouched(untouched) => self.heap.system().simulated.seem_untouched(untouched),
             Step::Refuse(n, kind) => self.heap.system().simulated.refuse_nth(n, kind),
             Step::Tight => {
@@ -186,8 +195,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_keeps_the_invariants_and_the_contents(steps in steps(), sparse in any::<bool>()) {
-        let heap = PageHeap::new(Meanwhile::new(Simulated::new()));
+    fn any_sequence_keeps_the_invariants_and_the_contents(steps in steps(), sparse in any::<bool>(), os_page in os_pages()) {
+        let heap = PageHeap::new(Meanwhile::new(Simulated::with_os_pages(os_page)));
         let world = Arc::new(World { heap, held: Mutex::default(), tag: Mutex::default() });
         if sparse {
             // Only in a large heap blocks are looked at.
@@ -213,6 +222,7 @@ proptest! {
         let stats = world.heap.stats();
         prop_assert_eq!(stats.slabs + stats.large, 0);
         world.heap.purge_all();
-        prop_assert_eq!(dirty_pages(&world.heap), 0);
+        // A parked span and its neighbour may share a longer OS page, which then stays.
+        prop_assert!(dirty_pages(&world.heap) == 0 || world.heap.os_page_size() > PAGE_SIZE);
     }
 }
