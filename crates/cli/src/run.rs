@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use freestone_profile::{Measure, Symbols};
+use freestone_profile::Symbols;
 
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
@@ -116,7 +116,7 @@ impl Job {
                 None => Some(program::why_not_loaded(self.program.as_deref(), end)),
             };
             let command = std::iter::once(&self.options.command).chain(&self.options.arguments);
-            let report = Report {
+            let mut report = Report {
                 command: command.map(shown).collect(),
                 pid,
                 end,
@@ -126,7 +126,11 @@ impl Job {
                 absent,
                 others: collected.others,
                 broken: collected.broken,
+                built_in: None,
             };
+            if report.past_the_heap().is_some() {
+                report.built_in = self.program.as_deref().and_then(program::built_in);
+            }
             self.write(&report);
         }
         if self.profiling
@@ -187,12 +191,12 @@ impl Job {
         )?;
         if let Some(output) = &mut self.profile {
             let format = profile::format_for(output.path());
-            let made = profile::make(&text, None, format, Measure::LiveBytes, TOP)?;
+            let made = profile::make(&text, None, format, None, TOP)?;
             let written = output.write(&made);
             written.map_err(|error| format!("cannot write {}: {error}", output.path().display()))?;
         }
         if self.options.leaks {
-            let list = profile::make(&text, None, Format::Leaks, Measure::LiveBytes, TOP)?;
+            let list = profile::make(&text, None, Format::Leaks, None, TOP)?;
             let _ = io::stderr().write_all(&list);
         }
         Ok(())
