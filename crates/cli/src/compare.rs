@@ -255,8 +255,14 @@ fn table(options: &Options, entries: &[Entry]) -> String {
     }
     text.push('\n');
     text.push_str(&words(entries));
-    if let Some(reason) = program::resolve(&options.command).and_then(|path| program::never_loads(&path)) {
+    let Some(path) = program::resolve(&options.command) else { return text };
+    if let Some(reason) = program::never_loads(&path) {
         text.push_str(&format!("{reason} So all of its runs were on one and the same.\n"));
+    } else if let Some(name) = program::built_in(&path) {
+        text.push_str(&format!(
+            "{} seems to have {name} built in. If it asks that for its memory, all of its runs were on one and the same.\n",
+            path.display()
+        ));
     }
     text
 }

@@ -57,7 +57,7 @@ Input, output, signals and the exit code pass through. At the end a report goes 
       --no-count       do not count every call: faster, fewer figures
       --cache KIND     what a cache belongs to: auto, cpu, thread, or none
       --profile FILE   take a heap profile; FILE may end in .pb.gz (pprof), .svg (flame graph), .folded or .heap;
-                       else it is a list
+                       else it is a list. Shows what lives at the end, or else what lived at the peak
       --leaks          at the end, list the blocks that nothing leads to any more, by call site
       --debug          find every misuse of memory: each block alone on its pages, with the stacks of its
                        life (slow, much memory); what is found is told with names at the end
@@ -114,8 +114,8 @@ Shows a heap profile: who holds the memory, by call site. FILE comes from `frees
 heap_profile:DIR, or from freestone::profile::write in a Rust program. Of a process that was started by
 `freestone run --control`, or with FREESTONE_CONF=control:1, it is taken at this moment; `freestone ctl PID profile start` begins one.
 
-  -m, --measure WHAT   live (bytes, the default), allocated, peak, stranded, lost, idle; or live-blocks, allocated-blocks,
-                       peak-blocks, lost-blocks, idle-blocks
+  -m, --measure WHAT   live (bytes, the default; where nothing lives, peak, or else allocated), allocated, peak, stranded, lost,
+                       idle; or live-blocks, allocated-blocks, peak-blocks, lost-blocks, idle-blocks
   -f, --format HOW     top (a list of functions, the default), leaks (call sites with their stacks), folded (a stack a line),
                        lines (the same with source lines), svg (a flame graph), pprof (a gzipped file), raw
   -o, --output FILE    write to FILE; without --format, how follows from its name: .svg, .pb.gz, .folded, .heap, else top

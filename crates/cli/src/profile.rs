@@ -49,7 +49,7 @@ const MEASURES: [(&str, Measure); 11] = [
     ("idle-blocks", Measure::IdleObjects),
 ];
 
-/// What to do where one measure shows nothing: a program that clears up behind itself holds nothing at its end.
+/// How to come by the other measures.
 const OTHERS: &str =
     "A profile in a file NAME.heap has other measures: `freestone profile -m peak -o NAME.svg NAME.heap`";
 
@@ -62,7 +62,8 @@ pub struct ProfileOptions {
     pub base: Option<PathBuf>,
     pub output: Option<PathBuf>,
     pub format: Format,
-    pub measure: Measure,
+    /// `None`: what lives, or else what lived.
+    pub measure: Option<Measure>,
     pub most: usize,
     /// Of a process: how long to watch which blocks are touched, first.
     pub idle: Option<Duration>,
@@ -107,8 +108,7 @@ pub fn options(mut parser: lexopt::Parser) -> Result<Option<ProfileOptions>, Str
     let input = input
         .ok_or("freestone profile: of what? Say `freestone profile FILE`, or PID of a running process")?;
     let format = format.or_else(|| output.as_deref().map(format_for)).unwrap_or(Format::Top);
-    let usual = if idle.is_some() { Measure::IdleBytes } else { Measure::LiveBytes };
-    let measure = measure.unwrap_or(usual);
+    let measure = measure.or(idle.map(|_| Measure::IdleBytes));
     Ok(Some(ProfileOptions { input, base, output, format, measure, most, idle }))
 }
 
@@ -149,7 +149,7 @@ pub fn run(options: &ProfileOptions) -> ExitCode {
 }
 
 fn perform(options: &ProfileOptions) -> Result<(), String> {
-    let lost = matches!(options.measure, Measure::LostBytes | Measure::LostObjects)
+    let lost = matches!(options.measure, Some(Measure::LostBytes | Measure::LostObjects))
         || options.format == Format::Leaks;
     let look = match options.idle {
         Some(time) => Look::Idle(time),
@@ -199,12 +199,43 @@ fn text_of(input: &Path, look: Look) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("{name} is no heap profile of Freestone (it is not text)"))
 }
 
-/// Makes of a profile's text what is wanted; what could not be read or named is told on standard error.
+/// What is shown where no measure was asked for, and what to say about it: live blocks; of a program that cleared up behind itself
+/// those at its peak, or all.
+fn usual(profile: &Profile) -> (Measure, Option<String>) {
+    let some = |measure: &Measure| profile.stacks.iter().any(|stack| stack.get(*measure).round() != 0.0);
+    let (live, peak) = (profile.total(Measure::LiveBytes), profile.total(Measure::PeakBytes));
+    match [Measure::LiveBytes, Measure::PeakBytes, Measure::AllocatedBytes].into_iter().find(some) {
+        Some(Measure::LiveBytes) if live * 10.0 < peak => {
+            let share = format!("{:.0} % of what lived at the peak lives", 100.0 * live / peak);
+            (Measure::LiveBytes, Some(format!("{share}, and only that is shown. {OTHERS}")))
+        }
+        Some(measure) if measure != Measure::LiveBytes => {
+            let meaning = measure.meaning();
+            (measure, Some(format!("no sampled block lives, so {meaning} are shown. {OTHERS}")))
+        }
+        _ => (Measure::LiveBytes, None),
+    }
+}
+
+/// Why nothing can be drawn.
+fn nothing_to_draw(profile: &Profile, measure: Measure) -> String {
+    match profile.stacks.is_empty() {
+        true => format!(
+            "there is nothing to draw: no request was sampled. A sample is taken every {} requested bytes; `--conf sample:4K` \
+             (or another number) takes more",
+            profile.mean
+        ),
+        false => format!("there is nothing to draw: no samples of {}. {OTHERS}", measure.meaning()),
+    }
+}
+
+/// Makes of a profile's text what is wanted; what could not be read or named, and what is shown instead of live blocks, is told on
+/// standard error.
 pub fn make(
     text: &str,
     base: Option<&str>,
     format: Format,
-    measure: Measure,
+    measure: Option<Measure>,
     most: usize,
 ) -> Result<Vec<u8>, String> {
     if format == Format::Raw {
@@ -228,6 +259,13 @@ pub fn make(
     for complaint in symbols.complaints() {
         complain(complaint);
     }
+    // A pprof file has all measures, leaks their own, and of a difference nothing is an answer.
+    let chosen = measure.is_some() || base.is_some() || matches!(format, Format::Pprof | Format::Leaks);
+    let (measure, note) =
+        if chosen { (measure.unwrap_or(Measure::LiveBytes), None) } else { usual(&profile) };
+    if let Some(note) = note {
+        complain(&note);
+    }
     if matches!(measure, Measure::LostBytes | Measure::LostObjects) && !profile.reachability {
         return Err("it was not looked for lost blocks: run the program with `freestone run --leaks`".into());
     }
@@ -239,9 +277,7 @@ pub fn make(
         Format::Leaks => profile.leaks(most).into(),
         Format::Folded => profile.folded(measure).into(),
         Format::Lines => profile.folded_with_lines(measure).into(),
-        Format::Svg => profile.flame_graph(measure).map_err(|_| {
-            format!("there is nothing to draw: no samples of {}. {OTHERS}", measure.meaning())
-        })?,
+        Format::Svg => profile.flame_graph(measure).map_err(|_| nothing_to_draw(&profile, measure))?,
         Format::Pprof => profile.to_pprof(),
         Format::Raw => text.into(),
     })
@@ -292,7 +328,7 @@ mod tests {
         let options = parsed("-m stranded -f svg --base a.heap b.heap").unwrap().unwrap();
         assert_eq!(
             (options.measure, options.format, options.most),
-            (Measure::StrandedBytes, Format::Svg, 40)
+            (Some(Measure::StrandedBytes), Format::Svg, 40)
         );
         assert!(parsed("--help").unwrap().is_none());
     }
@@ -310,13 +346,9 @@ mod tests {
             let message = parsed(line).unwrap_err();
             assert!(message.contains(expected), "{line}: {message}");
         }
-        assert!(
-            make("nothing", None, Format::Top, Measure::LiveBytes, 1)
-                .unwrap_err()
-                .contains("no heap profile")
-        );
-        assert!(make(TEXT, None, Format::Top, Measure::LostBytes, 1).unwrap_err().contains("--leaks"));
-        assert!(make(TEXT, None, Format::Top, Measure::IdleBytes, 1).unwrap_err().contains("--idle"));
+        assert!(make("nothing", None, Format::Top, None, 1).unwrap_err().contains("no heap profile"));
+        assert!(make(TEXT, None, Format::Top, Some(Measure::LostBytes), 1).unwrap_err().contains("--leaks"));
+        assert!(make(TEXT, None, Format::Top, Some(Measure::IdleBytes), 1).unwrap_err().contains("--idle"));
         let file = Path::new("/no/such/file");
         assert!(text_of(file, Look::Nothing).unwrap_err().contains("cannot read"));
         assert!(text_of(file, Look::Idle(PATIENCE)).unwrap_err().contains("running process"));
@@ -325,10 +357,41 @@ mod tests {
     #[test]
     fn every_format_is_made() {
         for (name, format) in FORMATS {
-            let made = make(TEXT, None, format, Measure::LiveBytes, 3).unwrap();
+            let made = make(TEXT, None, format, None, 3).unwrap();
             assert!(!made.is_empty(), "{name}");
         }
-        let none = make(TEXT, Some(TEXT), Format::Folded, Measure::LiveBytes, 3).unwrap();
+        let none = make(TEXT, Some(TEXT), Format::Folded, None, 3).unwrap();
         assert!(none.is_empty());
+    }
+    #[test]
+    fn where_nothing_lives_what_lived_is_shown() {
+        let text = |live: &str, peak: &str| {
+            format!(
+                "freestone-heap-profile 1\nmean 1000\nmap 1000-2000 0 - [p]\n\
+                 site a 3 0 9 9000 {live} {peak} 0 0 0 : 1010\nend 1\n"
+            )
+        };
+        let made = |text: &str, format, measure| make(text, None, format, measure, 3);
+        for (text, title) in [
+            (text("1 900", "2 2000"), "bytes in live blocks"),
+            (text("0 0", "2 2000"), "bytes at the peak"),
+            (text("0 0", "0 0"), "bytes allocated"),
+        ] {
+            let svg = String::from_utf8(made(&text, Format::Svg, None).unwrap()).unwrap();
+            assert!(svg.contains(&format!("Heap: {title}")), "{title}");
+            assert!(made(&text, Format::Top, None).unwrap().starts_with(title.as_bytes()));
+        }
+        // Who asks for live blocks is answered.
+        let gone = text("0 0", "2 2000");
+        let message = made(&gone, Format::Svg, Some(Measure::LiveBytes)).unwrap_err();
+        assert!(message.contains("no samples of bytes in live blocks"), "{message}");
+        let noted =
+            |text: &str| usual(&Symbols::new().resolve(&Raw::parse(text).unwrap())).1.unwrap_or_default();
+        assert!(noted(&text("1 100", "2 2000")).starts_with("5 % of what lived at the peak lives"));
+        assert!(noted(&gone).starts_with("no sampled block lives, so bytes at the peak are shown"));
+        assert_eq!(noted(&text("1 900", "2 2000")), "");
+        let none = "freestone-heap-profile 1\nmean 1000\nend 0\n";
+        let message = made(none, Format::Svg, None).unwrap_err();
+        assert!(message.contains("no request was sampled") && message.contains("1000"), "{message}");
     }
 }

@@ -138,6 +138,17 @@ pub fn never_loads(path: &Path) -> Option<String> {
     }
 }
 
+/// Allocators that programs have built in, by what they write when something is wrong: that is there in stripped programs, too.
+const BUILT_IN: [(&[u8], &str); 2] = [(b"<jemalloc>: ", "jemalloc"), (b"mimalloc: error: ", "mimalloc")];
+
+/// The allocator that a program seems to have built in, as one in Rust has its `#[global_allocator]`. What it asks of that, no preloaded
+/// library serves.
+pub fn built_in(path: &Path) -> Option<&'static str> {
+    let contents = std::fs::read(started(path).0).ok()?;
+    let has = |words: &[u8]| contents.windows(words.len()).any(|window| window == words);
+    BUILT_IN.into_iter().find(|(words, _)| has(words)).map(|(_, name)| name)
+}
+
 /// The file that the system starts for this one, a script's interpreter, and what it is.
 fn started(path: &Path) -> (PathBuf, Kind) {
     match kind(path) {
@@ -203,6 +214,18 @@ mod tests {
         assert!(why_not_loaded(Some(&path), os::End::Signal(15)).contains("SIGTERM"));
         assert!(why_not_loaded(Some(&path), os::End::Exit(0)).contains("never asked for memory"));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn an_allocator_that_is_built_in_is_named() {
+        let mut contents = elf(MACHINE, 3);
+        let plain = file("plain", &contents);
+        contents.extend(b"\0<jemalloc>: Error in munmap(): %s\n\0");
+        let with = file("with-jemalloc", &contents);
+        assert_eq!((built_in(&plain), built_in(&with)), (None, Some("jemalloc")));
+        std::fs::remove_file(plain).unwrap();
+        std::fs::remove_file(with).unwrap();
+        assert_eq!(built_in(Path::new("/nonexistent")), None);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use freestone_base::ledger::{Line, Share};
+
 use crate::os::{End, Usage};
 use crate::private_dir::PrivateDir;
 use crate::snapshot::{self, Snapshot};
@@ -36,6 +38,22 @@ pub struct Report {
     pub unfinished: Vec<u32>,
     /// Files of figures that could not be read.
     pub broken: Vec<String>,
+    /// An allocator that the program has built in, if most of its memory does not come from the heap.
+    pub built_in: Option<&'static str>,
+}
+
+impl Report {
+    /// Resident bytes that the program got from the kernel by itself, if they are most of all and some megabytes: then the heap's figures
+    /// are not about its memory. Rather too few, since the heap is counted as if all of it had been resident.
+    pub fn past_the_heap(&self) -> Option<u64> {
+        const WORTH_TELLING: u64 = 2 << 20;
+        let root = self.root.as_ref()?;
+        let ledger = root.ledger.as_ref()?;
+        let resident = root.history.iter().map(|sample| sample.1).max().unwrap_or(0).max(ledger.resident);
+        let own = [Line::Stacks, Line::Code, Line::Files, Line::Kernel].map(|line| ledger.line(line));
+        let known = own.iter().sum::<u64>() + ledger.share(Share::Metadata) + root.pages.mapped_peak;
+        Some(resident.saturating_sub(known)).filter(|&rest| rest > WORTH_TELLING.max(resident / 2))
+    }
 }
 
 /// What the library wrote.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use freestone_profile::{Measure, Raw, Symbols};
+use freestone_profile::{Raw, Symbols};
 
 use crate::args::RunOptions;
 use crate::conf::{self, Conf};
@@ -122,7 +122,7 @@ impl Job {
                 None => Some(program::why_not_loaded(self.program.as_deref(), end)),
             };
             let command = std::iter::once(&self.options.command).chain(&self.options.arguments);
-            let report = Report {
+            let mut report = Report {
                 command: command.map(shown).collect(),
                 pid,
                 end,
@@ -134,7 +134,11 @@ impl Job {
                 others: collected.others,
                 unfinished: collected.unfinished,
                 broken: collected.broken,
+                built_in: None,
             };
+            if report.past_the_heap().is_some() {
+                report.built_in = self.program.as_deref().and_then(program::built_in);
+            }
             self.write(&report);
         }
         if self.profiling
@@ -192,12 +196,12 @@ impl Job {
         )?;
         if let Some(output) = &mut self.profile {
             let format = profile::format_for(output.path());
-            let made = profile::make(&text, None, format, Measure::LiveBytes, TOP)?;
+            let made = profile::make(&text, None, format, None, TOP)?;
             let written = output.write(&made);
             written.map_err(|error| format!("cannot write {}: {error}", output.path().display()))?;
         }
         if self.options.leaks {
-            let list = profile::make(&text, None, Format::Leaks, Measure::LiveBytes, TOP)?;
+            let list = profile::make(&text, None, Format::Leaks, None, TOP)?;
             let _ = io::stderr().write_all(&list);
         }
         Ok(())

@@ -146,8 +146,6 @@ fn files_below(directory: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Where the allocator has no thread of its own, nothing is kept while a program runs.
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_program_that_is_killed_leaves_a_report_and_a_profile() {
     let scratch = Scratch::new("killed");
@@ -178,7 +176,6 @@ fn a_program_that_is_killed_leaves_a_report_and_a_profile() {
     assert!(!fs::read_to_string(&profile).unwrap().is_empty());
 }
 
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn who_reports_at_the_end_leaves_nothing_else() {
     let scratch = Scratch::new("kept");

@@ -77,7 +77,8 @@ fn say_holders() {
     for (bytes, blocks, class) in most.into_iter().filter(|held| held.0 > 0) {
         text.clear();
         let size = Bytes(class_info(class).size as usize);
-        let _ = write!(text, "  {blocks} blocks of up to {size}: {}", Bytes(bytes));
+        let plural = if blocks == 1 { "" } else { "s" };
+        let _ = write!(text, "  {blocks} block{plural} of up to {size}: {}", Bytes(bytes));
         message::say(&text);
     }
 }

@@ -58,7 +58,8 @@ const REQUESTS: [&str; 22] = [
     "__rdl_realloc",
 ];
 
-/// Whether the function is on the way from a request to the profile: the reader wants to see who asked.
+/// Whether the function is on the way from a request to the profile: the reader wants to see who asked. That is never `RawVec`, through
+/// which every vector and string of Rust's grows: without debugging information it would be the innermost function of nearly all stacks.
 pub(crate) fn is_request(function: &str) -> bool {
     let function = function.trim_start_matches('<');
     REQUESTS.contains(&function)
@@ -68,6 +69,7 @@ pub(crate) fn is_request(function: &str) -> bool {
         || function.starts_with("__rustc::__r")
         || function.starts_with("__rustc[")
         || function.starts_with("alloc::alloc::")
+        || function.starts_with("alloc::raw_vec::")
 }
 
 #[cfg(test)]
@@ -119,6 +121,8 @@ mod tests {
             "freestone::front::malloc_slow",
             "<freestone::global::Freestone as core::alloc::global::GlobalAlloc>::alloc",
             "alloc::alloc::alloc",
+            "alloc::raw_vec::RawVecInner<A>::finish_grow",
+            "<alloc::raw_vec::RawVec<u8>>::grow_one",
         ] {
             assert!(is_request(own), "{own}");
         }

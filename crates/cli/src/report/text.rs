@@ -135,16 +135,35 @@ fn summary(report: &Report, root: &Snapshot) -> String {
             bytes(resident)
         )
     };
+    if let Some(rest) = report.past_the_heap() {
+        let whose = match report.built_in {
+            Some(name) => format!("the program has {name} built in, and asks that for its memory"),
+            None => "the program has an allocator of its own, or maps memory or files".into(),
+        };
+        words.push_str(&format!(
+            " Most of what was resident, at least {}, is not the heap's and in none of its figures: {whose}.",
+            bytes(rest)
+        ));
+    }
     let in_use = root.pages.in_use();
     let overhead = in_use.saturating_sub(root.live.bytes);
-    let at_exit = if report.earlier.is_some() { "Then" } else { "At exit" };
-    words.push_str(&format!(
-        " {at_exit} {} were live in a heap of {}",
-        bytes(root.live.bytes),
-        bytes(in_use)
-    ));
     let parts = outside(root);
-    match parts.iter().max_by_key(|part| part.bytes).filter(|part| overhead > 0 && part.bytes > 0) {
+    let most = parts.iter().max_by_key(|part| part.bytes).filter(|part| overhead > 0 && part.bytes > 0);
+    let at_exit = if report.earlier.is_some() { "Then" } else { "At exit" };
+    // The share says nothing about a program that cleared up behind itself.
+    let cleared = root.counted && root.live.bytes < peak / 10;
+    words.push_str(&match cleared {
+        true if root.live.bytes == 0 => format!(" {at_exit} all of it was freed"),
+        true => format!(" {at_exit} all of it but {} was freed", bytes(root.live.bytes)),
+        false => format!(" {at_exit} {} were live in a heap of {}", bytes(root.live.bytes), bytes(in_use)),
+    });
+    match most {
+        Some(most) if cleared => words.push_str(&format!(
+            "; the heap still had {}, most of it {} ({}).",
+            bytes(in_use),
+            most.words,
+            bytes(most.bytes)
+        )),
         Some(most) => words.push_str(&format!(
             ", so {} of it was overhead, most of it {} ({}).",
             percent(overhead, in_use).unwrap_or_default(),
@@ -393,6 +412,7 @@ mod tests {
             others: (0..10).map(|n| other(4712 + n, 1 << (24 - n))).collect(),
             unfinished: Vec::new(),
             broken: Vec::new(),
+            built_in: None,
         }
     }
 
@@ -440,6 +460,31 @@ mod tests {
         report.root.as_mut().unwrap().ledger = None;
         let text = render(&report, PLAIN);
         assert!(text.contains("    free dirty      1.0 MiB") && !text.contains("Ledger"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_cleared_up_has_no_overhead_to_speak_of() {
+        let mut report = report();
+        for (live, words) in
+            [(0, "all of it was freed; the heap still"), (1 << 20, "all of it but 1.0 MiB was freed")]
+        {
+            report.root.as_mut().unwrap().live.bytes = live;
+            let text = render(&report, PLAIN).split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(words) && !text.contains("of it was overhead"), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_that_is_not_the_heaps_is_told() {
+        let mut report = report();
+        let words = |report: &Report| render(report, PLAIN).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!words(&report).contains("Most of what was resident"));
+        let root = report.root.as_mut().unwrap();
+        root.pages.mapped_peak = 1 << 20;
+        root.history[0].1 = 400 << 20;
+        assert!(words(&report).contains("the program has an allocator of its own, or maps memory or files."));
+        report.built_in = Some("jemalloc");
+        assert!(words(&report).contains("the program has jemalloc built in"), "{}", words(&report));
     }
 
     #[test]
