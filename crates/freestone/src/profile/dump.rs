@@ -173,9 +173,14 @@ pub fn write_file(path: &CStr, lost: bool) -> bool {
 /// Writes the profile to `DIR/PID.heap` if that was asked for: as the process ends.
 #[inline]
 pub fn write_at_exit() {
-    if MEAN.load(Ordering::Relaxed) == 0 || start::is_borrowed() {
-        return;
+    if MEAN.load(Ordering::Relaxed) != 0 && !start::is_borrowed() {
+        write_at_exit_if_asked();
     }
+}
+
+#[cold]
+#[inline(never)]
+fn write_at_exit_if_asked() {
     let config = start::config();
     if !config.heap_profile().is_empty()
         && let Some(mut out) = Out::create(config.heap_profile(), "heap")

@@ -34,6 +34,8 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Opens what is wanted, for the calling thread, which gets a table of descriptors of its own.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn open() -> Kept {
         let none = || [const { None }; 2];
         let mut kept = Kept { report: none(), profile: none(), turn: 0, due_ns: u64::MAX };
@@ -48,6 +50,8 @@ impl Kept {
     }
 
     /// Writes the figures of this moment, if it is time.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn tick(&mut self, now_ns: u64) {
         if now_ns < self.due_ns || !start::is_own_process() {
             return;
