@@ -36,7 +36,7 @@ const LEDGER_HEAD: [Term; 7] = [
     },
     Term { name: "live blocks", meaning: "Blocks in the program's hands." },
     Term { name: "free memory", meaning: "Memory of the heap without a use at present." },
-    Term { name: "bookkeeping", meaning: "The allocator's own records." },
+    Term { name: "metadata", meaning: "The allocator's own records." },
     Term { name: "not the heap's", meaning: "Memory that the allocator has nothing to do with." },
     Term { name: "in huge pages", meaning: "What of the heap lies in huge pages." },
     Term {
@@ -113,7 +113,7 @@ pub const SECTIONS: &[Section] = &[
                 rounded up to a size class: 1 - requested / handed out. Large blocks, which are rounded to whole pages, count \
                 as they were asked for.",
             "heap at exit": "All memory of the heap that may be resident: slabs, large blocks, dirty free spans and \
-                bookkeeping; and the share of it that was not in live blocks. After a program has cleared up behind \
+                metadata; and the share of it that was not in live blocks. After a program has cleared up behind \
                 itself that share is high and means little.",
             "free in slabs": "Blocks that lie free in slabs of which other blocks are live. Only requests of the same \
                 size class can use them. This is what long runs with changing sizes leave behind.",
@@ -122,7 +122,7 @@ pub const SECTIONS: &[Section] = &[
             "slab remainder": "Bytes at the end of slabs that are too few for one more block.",
             "free dirty": "Free spans that may still be resident: the next large request or the next slab takes them, \
                 or the scavenger returns them to the system.",
-            "bookkeeping": "Records of spans and the page map.",
+            "metadata": "Records of spans and the page map.",
         },
     },
     Section {
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn an_unknown_term_is_answered_with_all_there_are() {
         let message = answer(Some("refils")).unwrap_err();
-        assert!(message.contains("Did you mean 'refills'?") && message.contains("bookkeeping"), "{message}");
+        assert!(message.contains("Did you mean 'refills'?") && message.contains("metadata"), "{message}");
     }
 
     #[test]

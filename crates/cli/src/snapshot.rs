@@ -244,14 +244,14 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Bookkeeping: all that is neither a slab, nor a large block, nor a free span.
-    pub fn bookkeeping(&self) -> u64 {
+    /// Metadata: all that is neither a slab, nor a large block, nor a free span.
+    pub fn all_metadata(&self) -> u64 {
         sum([self.metadata, self.page_map])
     }
 
     /// All memory of the heap that may be resident.
     pub fn in_use(&self) -> u64 {
-        sum([self.slabs, self.large, self.free_dirty, self.bookkeeping()])
+        sum([self.slabs, self.large, self.free_dirty, self.all_metadata()])
     }
 }
 

@@ -20,7 +20,7 @@ const SAMPLES: usize = 3;
 pub const SHARES: [(Share, &str); 4] = [
     (Share::Live, "live blocks"),
     (Share::Free, "free memory"),
-    (Share::Metadata, "bookkeeping"),
+    (Share::Metadata, "metadata"),
     (Share::Foreign, "not the heap's"),
 ];
 

@@ -255,7 +255,7 @@ fn outside(root: &Snapshot) -> [Part; 6] {
         part("in transfer", "free blocks in the transfer caches", sum(|class| class.in_transfer)),
         part("slab remainder", "the remainders of slabs", remainder),
         part("free dirty", "free pages not yet returned", root.pages.free_dirty),
-        part("bookkeeping", "bookkeeping", root.pages.bookkeeping()),
+        part("metadata", "metadata", root.pages.all_metadata()),
     ]
 }
 

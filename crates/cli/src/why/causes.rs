@@ -30,7 +30,7 @@ pub struct Cause {
 /// All causes of growth, the largest first; those left out that are noise, or small beside the largest.
 pub fn find(pair: &Pair) -> Vec<Cause> {
     let all: [fn(&Pair) -> Cause; 9] =
-        [live, rounding, fragmentation, caches, free_spans, bookkeeping, stacks, mappings, files];
+        [live, rounding, fragmentation, caches, free_spans, metadata, stacks, mappings, files];
     let mut causes: Vec<Cause> =
         all.iter().map(|cause| cause(pair)).filter(|cause| cause.grown >= NOISE as i64).collect();
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.grown));
@@ -252,10 +252,10 @@ fn free_spans(pair: &Pair) -> Cause {
     }
 }
 
-fn bookkeeping(pair: &Pair) -> Cause {
+fn metadata(pair: &Pair) -> Cause {
     let lines = [Line::Emergency, Line::PageMap, Line::Records, Line::Statics];
     Cause {
-        title: "Bookkeeping",
+        title: "Metadata",
         grown: sum(pair, &lines),
         verdict: "the allocator keeps more records".into(),
         words: format!(

@@ -71,7 +71,7 @@ fn other_causes_are_named_with_what_would_change_them() {
         (Line::Caches, "Caches: +8.0 MiB", "cache_bytes"),
         (Line::FreeDirty, "Free spans: +8.0 MiB", "malloc_trim(0)"),
         (Line::HugeOverhang, "Free spans: +8.0 MiB", "huge pages cover them"),
-        (Line::Records, "Bookkeeping: +8.0 MiB", "records stay"),
+        (Line::Records, "Metadata: +8.0 MiB", "records stay"),
         (Line::OtherAnonymous, "Other mappings: +8.0 MiB", "PYTHONMALLOC"),
         (Line::Shared, "Other mappings: +8.0 MiB", "mmap"),
         (Line::Code, "Files: +8.0 MiB", "nothing"),

@@ -104,7 +104,7 @@ pub(super) fn history(figures: &Figures) -> String {
             layer("in live blocks", Kind::Area, &|sample| sample.live),
             layer("free, in caches", Kind::Area, &|sample| sample.caches),
             layer("free, dirty pages", Kind::Area, &|sample| sample.free_dirty),
-            layer("all else: free in slabs, bookkeeping, code, stacks", Kind::Area, &rest),
+            layer("all else: free in slabs, metadata, code, stacks", Kind::Area, &rest),
             layer("resident, by the kernel", Kind::Line, &|sample| sample.resident),
         ],
     };
@@ -123,7 +123,7 @@ pub(super) fn ledger(figures: &Figures) -> Section {
     let lines: Vec<&LedgerLine> = figures.ledger.iter().filter(|line| line.bytes > 0).collect();
     let mut body = String::new();
     if !lines.is_empty() {
-        let shares = ["live blocks", "free memory", "bookkeeping", "not the heap's"];
+        let shares = ["live blocks", "free memory", "metadata", "not the heap's"];
         body.push_str("<div class=\"ledger\" role=\"img\" aria-label=\"Shares of what is resident\">");
         for (place, share) in shares.iter().enumerate() {
             let sum: u64 = lines.iter().filter(|line| line.share == *share).map(|line| line.bytes).sum();
