@@ -174,6 +174,10 @@ fn a_program_that_is_killed_leaves_a_report_and_a_profile() {
     let report = fs::read_to_string(&json).unwrap();
     assert!(report.contains("\"heap_before_end_ns\"") && report.contains("\"ledger\""), "{report}");
     assert!(!fs::read_to_string(&profile).unwrap().is_empty());
+    let page = scratch.path("killed.html");
+    let made = freestone(&["report", "-o"]).arg(&page).arg(&json).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert!(fs::read_to_string(&page).unwrap().contains("without the time to report"));
 }
 
 #[test]

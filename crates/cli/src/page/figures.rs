@@ -1,9 +1,12 @@
 //! The figures of a run, for a page.
 
+use std::time::Duration;
+
 use freestone_base::ledger::Line;
 use freestone_pictures::report::{ClassFigures, Figures, LedgerLine, Sample, Sources};
 use serde::Deserialize;
 
+use crate::quantity::time;
 use crate::report::ledger::SHARES;
 use crate::snapshot::{self, Snapshot};
 
@@ -16,6 +19,7 @@ struct Run {
     wall_ns: u64,
     peak_resident: u64,
     heap: Option<serde_json::Value>,
+    heap_before_end_ns: Option<u64>,
     heap_absent: Option<String>,
 }
 
@@ -38,11 +42,15 @@ pub fn read(contents: &[u8], sources: &mut Sources) -> Result<(), String> {
         _ => return Err(no_figures("there is no heap in it".into())),
     };
     sources.command = run.command.join(" ");
-    let end = match (run.exit_code, run.signal) {
+    let mut end = match (run.exit_code, run.signal) {
         (Some(code), _) => format!("ended with exit code {code}"),
         (_, Some(signal)) => format!("was ended by signal {signal}"),
         _ => "ended".into(),
     };
+    if let Some(before) = run.heap_before_end_ns {
+        let before = time(Duration::from_nanos(before));
+        end.push_str(&format!(", without the time to report: its last figures are {before} older"));
+    }
     let peak = run.peak_resident.max(heap.history.iter().map(|sample| sample.1).max().unwrap_or(0));
     sources.figures = Some(Figures { end, wall_ns: run.wall_ns, resident_peak: peak, ..of_heap(&heap) });
     Ok(())
