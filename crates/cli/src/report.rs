@@ -78,8 +78,10 @@ pub fn collect(dir: &PrivateDir, pid: u32) -> Collected {
     };
     let mut ended = HashSet::new();
     for (path, contents) in files {
-        ended.insert(path.clone());
         let read = contents.map_err(|error| error.to_string()).and_then(|json| snapshot::read(&json));
+        if read.is_ok() {
+            ended.insert(path.clone());
+        }
         match read {
             Ok(snapshot) if snapshot.pid == pid => collected.root = Some(snapshot),
             Ok(snapshot) => collected.others.push(snapshot),
@@ -121,4 +123,39 @@ fn kept(dir: &PrivateDir, ended: &HashSet<PathBuf>) -> Vec<Snapshot> {
 /// By what processes are ranked: the bytes that they held.
 fn weight(snapshot: &Snapshot) -> u64 {
     snapshot.live.peak_bytes.max(snapshot.live.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The figures that one process might write.
+    fn figures(pid: u32, elapsed_ns: u64) -> String {
+        let mut snapshot = snapshot::read(include_bytes!("../tests/fixtures/snapshot.json")).unwrap();
+        (snapshot.pid, snapshot.elapsed_ns) = (pid, elapsed_ns);
+        serde_json::to_string(&snapshot).unwrap()
+    }
+
+    #[test]
+    fn what_was_kept_takes_the_place_of_what_is_missing_or_cut() {
+        let dir = PrivateDir::new().unwrap();
+        let write = |name: &str, contents: &str| fs::write(dir.path().join(name), contents).unwrap();
+        // Ended: what it kept is of no interest. Killed: the newer of two. Killed at its end. Killed as it wrote the second file.
+        write("1.json", &figures(1, 50));
+        write("1.json.1", &figures(1, 40));
+        write("2.json.1", &figures(2, 30));
+        write("2.json.2", &figures(2, 20));
+        write("3.json", "{");
+        write("3.json.2", &figures(3, 10));
+        write("4.json.1", &figures(4, 10));
+        write("4.json.2", &figures(4, 20)[..40]);
+        let collected = collect(&dir, 2);
+        assert_eq!(collected.root.map(|root| root.elapsed_ns), Some(30));
+        let mut others: Vec<_> = collected.others.iter().map(|other| (other.pid, other.elapsed_ns)).collect();
+        others.sort();
+        assert_eq!(others, [(1, 50), (3, 10), (4, 10)]);
+        assert_eq!(collected.unfinished, [2, 3, 4]);
+        assert_eq!(collected.broken.len(), 1);
+    }
 }

@@ -210,15 +210,19 @@ impl Job {
     /// The profile that the program wrote at its end, or the last that it kept.
     fn profile_of(&self, pid: u32) -> Option<String> {
         let path = self.dir.path().join(format!("{pid}.heap"));
-        // A link that somebody put there is not followed.
-        if std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-            return std::fs::read_to_string(&path).ok();
-        }
         let is_whole = |text: &String| Raw::parse(text).is_ok_and(|raw| raw.damage.is_none());
+        // A link that somebody put there is not followed.
+        let is_file = std::fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
+        let at_end = is_file.then(|| std::fs::read_to_string(&path).ok()).flatten();
+        if at_end.as_ref().is_some_and(is_whole) {
+            return at_end;
+        }
         let text =
             |contents: io::Result<Vec<u8>>| contents.ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let kept = self.dir.kept("heap").into_iter().filter(|(of, _)| *of == path);
-        let last = kept.filter_map(|(_, contents)| text(contents).filter(is_whole)).last()?;
+        let Some(last) = kept.filter_map(|(_, contents)| text(contents).filter(is_whole)).last() else {
+            return at_end;
+        };
         let unsearched = if self.options.leaks { "; lost blocks were not looked for" } else { "" };
         complain(&format!(
             "the program did not end in an orderly way: the profile is the last that it kept, as a rule less than two \

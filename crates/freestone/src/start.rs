@@ -395,6 +395,7 @@ pub(crate) fn forked_child() {
     OWNER.store(linux::process_id(), Ordering::Relaxed);
     // A child of `vfork` of long ago may have had the same number.
     LENT_TO.store(0, Ordering::Relaxed);
+    LEVELS.pages.forget_readers();
     background::forked_child();
     crate::control::forked_child();
     if debugging() {

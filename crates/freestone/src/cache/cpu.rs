@@ -285,16 +285,21 @@ impl CpuAccess {
         }
         let region = region(number as usize)?;
         let state = region.state();
-        let life = state.active.load(Ordering::Relaxed);
-        if life != ACTIVE {
+        let mut life = state.active.load(Ordering::Relaxed);
+        while life != ACTIVE {
             if life == NEVER && !make_writable(region) {
                 return None;
             }
             USED.fetch_max(number as usize + 1, Ordering::Relaxed);
-            if state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                region.write_classes(variant_number(number as usize));
-                grant(region, BUDGET.load(Ordering::Relaxed));
-            }
+            life = match state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    region.write_classes(variant_number(number as usize));
+                    grant(region, BUDGET.load(Ordering::Relaxed));
+                    ACTIVE
+                }
+                // Another thread made it active, and it may have been given up since.
+                Err(now) => now,
+            };
         }
         Some(CpuAccess { region, variant: variant_number(number as usize) })
     }

@@ -15,6 +15,7 @@ use freestone_sys::linux;
 #[cfg(target_arch = "x86_64")]
 use super::wide;
 use super::yard;
+use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::tune::Harden;
 
@@ -171,6 +172,10 @@ impl Settings {
             }
         }
         let page = core::ptr::from_ref(self);
+        // The kernel would protect whole pages of its own, with what lies behind.
+        if !PAGES.is_multiple_of(LEVELS.pages.os_page_size()) {
+            return;
+        }
         // Where that is refused, everything else still holds.
         // SAFETY: pages of our own, of which nothing else is a part and which nobody stores to any more.
         let _ = unsafe { linux::make_read_only(page.expose_provenance(), PAGES) };

@@ -545,6 +545,11 @@ impl<S: System> PageHeap<S> {
         self.readers.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// In a child of fork: whoever read them is the parent's.
+    pub(crate) fn forget_readers(&self) {
+        self.readers.store(0, Ordering::SeqCst);
+    }
+
     /// What the page heap holds now.
     pub(crate) fn stats(&self) -> PageHeapStats {
         self.locked(|op| op.stats())

@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use freestone_sys::linux;
 
 use super::mapped;
-use super::table::{NAME, Site};
+use super::table::{NAME, Site, Sum};
 use super::{BEGAN_NS, BEGAN_UNIX_NS, MEAN, TABLE};
 use crate::report::{Out, kept};
 use crate::stack::MOST;
@@ -60,7 +60,7 @@ fn write_with(out: &mut dyn Write, ends: Ends, search: Search) -> fmt::Result {
     let sites = head(out, ends, search)?;
     mappings(out)?;
     for number in 0..sites {
-        site(out, number, search == Search::Idle)?;
+        site(out, number, search)?;
     }
     // A file that was cut has no such line.
     writeln!(out, "end {sites}")
@@ -113,8 +113,8 @@ fn mappings(out: &mut dyn Write) -> fmt::Result {
     outcome
 }
 
-/// A site with its figures and frames, the innermost first; behind it what of it is idle.
-fn site(out: &mut dyn Write, number: usize, with_idle: bool) -> fmt::Result {
+/// A site with its figures and frames, the innermost first; behind it what of it is idle. What is lost stays noted from the last search for it.
+fn site(out: &mut dyn Write, number: usize, search: Search) -> fmt::Result {
     let mut frames = [0; MOST];
     let site = {
         let _inside = gate::enter_patiently().ok_or(fmt::Error)?;
@@ -128,7 +128,8 @@ fn site(out: &mut dyn Write, number: usize, with_idle: bool) -> fmt::Result {
     };
     write!(out, "site ")?;
     name(out, &site.thread)?;
-    let Site { samples, live_samples, allocated, live, peak, stranded, lost, .. } = site;
+    let Site { samples, live_samples, allocated, live, peak, stranded, .. } = site;
+    let lost = if search == Search::Lost { site.lost } else { Sum::default() };
     write!(out, " {samples} {live_samples}")?;
     for sum in [allocated, live, peak, lost] {
         write!(out, " {:.2} {:.0}", sum.objects, sum.bytes)?;
@@ -136,7 +137,7 @@ fn site(out: &mut dyn Write, number: usize, with_idle: bool) -> fmt::Result {
     write!(out, " {stranded:.0} :")?;
     frames[..site.frames.min(MOST)].iter().try_for_each(|frame| write!(out, " {frame:x}"))?;
     writeln!(out)?;
-    if with_idle && site.idle.objects > 0.0 {
+    if search == Search::Idle && site.idle.objects > 0.0 {
         writeln!(out, "idle {:.2} {:.0}", site.idle.objects, site.idle.bytes)?;
     }
     Ok(())
@@ -181,7 +182,9 @@ pub fn write_at_exit() {
 #[cold]
 #[inline(never)]
 fn write_at_exit_if_asked() {
+    let Some(inside) = gate::enter_patiently() else { return };
     let config = start::config();
+    drop(inside);
     if !config.heap_profile().is_empty()
         && let Some(mut out) = Out::create(config.heap_profile(), "heap")
     {

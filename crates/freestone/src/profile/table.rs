@@ -290,8 +290,7 @@ impl Table {
     /// Sums the live blocks up by site.
     pub(super) fn sum_live(&mut self) {
         for site in self.sites.iter_mut() {
-            (site.live, site.live_samples, site.stranded, site.lost) =
-                (Sum::default(), 0, 0.0, Sum::default());
+            (site.live, site.live_samples, site.stranded) = (Sum::default(), 0, 0.0);
         }
         for block in self.blocks.iter().filter(|block| block.addr != 0) {
             let site = &mut self.sites[block.site as usize];
@@ -332,6 +331,16 @@ mod tests {
 
     fn block(addr: usize, size: usize) -> Block {
         Block { addr, size, weight: 2.0, ..Block::default() }
+    }
+
+    /// The allocator's thread may sum up while another writes what was found lost.
+    #[test]
+    fn to_sum_up_does_not_forget_what_is_lost() {
+        let mut table = Table::new();
+        assert!(table.add([b'a'; NAME], &[7], block(16, 10)).is_some());
+        table.sites.iter_mut().for_each(|site| site.lost.add(2.0, 10));
+        table.sum_live();
+        assert_eq!(table.sites.iter().map(|site| site.lost.bytes).sum::<f64>(), 20.0);
     }
 
     #[test]

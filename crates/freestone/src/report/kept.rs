@@ -9,13 +9,13 @@ use core::fmt::Write;
 
 use freestone_base::text::FixedText;
 use freestone_sys::linux;
-use freestone_sys::linux::control::NewFile;
+use freestone_sys::linux::control::{NewFile, filter_was_asked_for};
 use freestone_sys::linux::shared::remove_file;
 use freestone_sys::linux::socket::own_descriptors;
 
 use super::Out;
 use crate::profile;
-use crate::{debug, ledger, start};
+use crate::{debug, gate, ledger, start};
 
 /// From the start of the thread to the first time: most processes have ended.
 const FIRST_NS: u64 = 100_000_000;
@@ -41,7 +41,10 @@ impl Kept {
         let mut kept = Kept { report: none(), profile: none(), turn: 0, due_ns: u64::MAX };
         // In debug mode the figures of the heap mean nothing.
         if start::reporting() && !debug::is_on() && own_descriptors() {
+            // A lock that a fork must not meet.
+            let Some(inside) = gate::enter_patiently() else { return kept };
             let config = start::config();
+            drop(inside);
             kept.report = files(config.report(), "json");
             kept.profile = files(config.heap_profile(), "heap");
             kept.due_ns = linux::monotonic_ns().saturating_add(FIRST_NS);
@@ -59,7 +62,10 @@ impl Kept {
         // Taken before anything is written, which would be in it.
         let taken = ledger::take();
         rewrite(&mut self.report[self.turn], |out| ledger::write_json_of(out, taken.as_ref()).is_ok());
-        rewrite(&mut self.profile[self.turn], |out| profile::write(out).is_ok());
+        // Whoever asks for a filter waits for this thread.
+        if !filter_was_asked_for() {
+            rewrite(&mut self.profile[self.turn], |out| profile::write(out).is_ok());
+        }
         self.turn ^= 1;
         let after_ns = linux::monotonic_ns();
         let rest_ns = after_ns.saturating_sub(now_ns).saturating_mul(REST);
@@ -79,7 +85,7 @@ pub(crate) fn forget(directory: &[u8], kind: &str) {
 fn files(directory: &[u8], kind: &str) -> [Option<NewFile>; 2] {
     [1, 2].map(|number| {
         let wanted = !directory.is_empty();
-        wanted.then(|| NewFile::create(path(directory, kind, number).as_bytes())).flatten()
+        wanted.then(|| NewFile::rewritable(path(directory, kind, number).as_bytes())).flatten()
     })
 }
 
@@ -91,7 +97,7 @@ fn path(directory: &[u8], kind: &str, number: u32) -> FixedText<600> {
     path
 }
 
-/// Replaces what is in the file. What could not be written whole is not left there.
+/// Replaces what is in the file. What could not be written whole is not left there; what is no file, and cannot be emptied, is let go.
 fn rewrite(place: &mut Option<NewFile>, text: impl FnOnce(&mut Out) -> bool) {
     let Some(file) = place.take() else { return };
     if !file.empty() {

@@ -347,8 +347,17 @@ pub struct NewFile {
 impl NewFile {
     /// Creates (or empties) the file at `path`, which ends with a NUL. `None` when that cannot be.
     pub fn create(path: &[u8]) -> Option<NewFile> {
+        NewFile::open(path, libc::O_TRUNC)
+    }
+
+    /// The same, but what is in the file stays until it is [emptied](NewFile::empty); `None` also where a link lies there. Never waits.
+    pub fn rewritable(path: &[u8]) -> Option<NewFile> {
+        NewFile::open(path, libc::O_NOFOLLOW | libc::O_NONBLOCK)
+    }
+
+    fn open(path: &[u8], further: c_int) -> Option<NewFile> {
         let path = core::ffi::CStr::from_bytes_until_nul(path).ok()?;
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC | further;
         let file = super::process::open_file(path, flags);
         (file >= 0).then_some(NewFile { file, written: Cell::new(0) })
     }

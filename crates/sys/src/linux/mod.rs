@@ -54,7 +54,7 @@ pub use process::{
     auxiliary_value, first_stack, has_thread, is_readable, monotonic_ns, process_id, process_ns, random_bits,
     thread_id, thread_name, thread_ns, unix_ns, write_all,
 };
-pub use rseq::{rseq_register, rseq_unregister};
+pub use rseq::{rseq_register, rseq_register_again, rseq_unregister};
 pub use signals::{block_all_signals, block_signals};
 pub use stay::stay_loaded;
 pub use touched::{each_run, touched_end};

@@ -114,18 +114,21 @@ pub fn may_write_files() -> bool {
     returned != 0 || limit.rlim_cur != 0
 }
 
-/// Whether a write to this descriptor cannot end the process (SIGXFSZ) because it leads to a file, and files may not be written to. Under a
-/// filter that the program asked for, which might kill for the question, nobody knows.
+/// Whether a message that is written to this descriptor cannot end the process (SIGXFSZ), as it would where that leads to a file that may not
+/// grow so far. Under a filter that the program asked for, which might kill for the question, nobody knows.
 pub(super) fn may_write_to(file: c_int) -> bool {
-    if super::control::filter_was_asked_for() || may_write_files() {
+    const LONGEST: u64 = 4096;
+    if super::control::filter_was_asked_for() {
         return true;
     }
+    let Some(most) = resource_limit(libc::RLIMIT_FSIZE) else { return true };
     let _preserved = PreservedErrno::new();
     // SAFETY: all zeros is a valid value of this type.
     let mut about: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: a place of the type that the call fills.
     let returned = unsafe { syscall!(libc::SYS_fstat, file, &raw mut about) };
-    returned != 0 || about.st_mode & libc::S_IFMT != libc::S_IFREG
+    let is_file = returned == 0 && about.st_mode & libc::S_IFMT == libc::S_IFREG;
+    !is_file || (about.st_size as u64).saturating_add(LONGEST) <= most
 }
 
 /// Opens, or creates for the user alone, the file at `path`; a negative number when that cannot be.

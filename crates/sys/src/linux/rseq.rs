@@ -11,21 +11,21 @@ use super::errno::{Errno, PreservedErrno};
 
 const UNREGISTER: i32 = 1;
 
-/// Refused as well where the program asked for a filter, which might kill for the call: a thread does without, and one that ends takes its area with it.
-///
 /// # Safety
 /// As for the public functions.
 unsafe fn rseq(area: *mut u8, len: u32, flags: i32, signature: u32) -> Result<(), Errno> {
-    if super::control::filter_was_asked_for() {
-        return Err(Errno(libc::EPERM));
-    }
     let _preserved = PreservedErrno::new();
     // SAFETY: the caller's promise about the area.
     let returned = unsafe { syscall!(libc::SYS_rseq, area, len, flags, signature) };
     if returned == 0 { Ok(()) } else { Err(Errno::last()) }
 }
 
-/// Registers `area` of `len` bytes for the calling thread. `EBUSY` when one is registered already.
+/// Where the program asked for a filter, which might kill for the call: a thread does without, and one that ends takes its area with it.
+fn allowed() -> Result<(), Errno> {
+    if super::control::filter_was_asked_for() { Err(Errno(libc::EPERM)) } else { Ok(()) }
+}
+
+/// Registers `area` of `len` bytes for the calling thread. `EBUSY` when one is registered already, `EPERM` when the program asked for a filter.
 ///
 /// # Safety
 /// `area` is a `struct rseq` of `len` bytes, aligned to 32 bytes (more where the kernel's
@@ -33,15 +33,26 @@ unsafe fn rseq(area: *mut u8, len: u32, flags: i32, signature: u32) -> Result<()
 /// the thread has ended. `signature` precedes the abort handler of every sequence that the thread
 /// will run.
 pub unsafe fn rseq_register(area: *mut u8, len: u32, signature: u32) -> Result<(), Errno> {
+    allowed()?;
     // SAFETY: the caller's promise.
     unsafe { rseq(area, len, 0, signature) }
 }
 
-/// Undoes [`rseq_register`] for the calling thread.
+/// The same for an area that was unregistered a moment ago, whoever asked for a filter meanwhile: a child of `vfork` may have done so for itself.
+///
+/// # Safety
+/// As for [`rseq_register`].
+pub unsafe fn rseq_register_again(area: *mut u8, len: u32, signature: u32) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { rseq(area, len, 0, signature) }
+}
+
+/// Undoes [`rseq_register`] for the calling thread. `EPERM` when the program asked for a filter.
 ///
 /// # Safety
 /// The arguments are those of the registration, and the thread is in no restartable sequence.
 pub unsafe fn rseq_unregister(area: *mut u8, len: u32, signature: u32) -> Result<(), Errno> {
+    allowed()?;
     // SAFETY: the caller's promise.
     unsafe { rseq(area, len, UNREGISTER, signature) }
 }

@@ -79,11 +79,13 @@ fn close_all_of_a_copy() -> bool {
 /// How many descriptors this thread's table has room for; as many as it may have, and no fewer than are usual, where the kernel does not tell.
 fn table_size() -> u64 {
     const USUAL: u64 = 1 << 16;
+    // What the kernel allows where nobody raised it.
+    const MOST: u64 = 1 << 20;
     let mut buffer = [0; 4096];
     beginning(c"/proc/thread-self/status", &mut buffer)
         .and_then(|text| text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"FDSize:")))
         .and_then(|number| core::str::from_utf8(number.trim_ascii()).ok()?.parse().ok())
-        .unwrap_or_else(|| resource_limit(libc::RLIMIT_NOFILE).unwrap_or(USUAL).max(USUAL))
+        .unwrap_or_else(|| resource_limit(libc::RLIMIT_NOFILE).unwrap_or(USUAL).clamp(USUAL, MOST))
 }
 
 /// The address of a socket in the file system.

@@ -67,7 +67,9 @@ pub(crate) fn withdraw() -> u32 {
 pub(crate) fn enroll(len: u32) {
     let at = tls::thread_pointer().wrapping_add(AREA.load(Ordering::Relaxed));
     // SAFETY: the thread's own area, registered so before: libc's, or that of `ThreadState`.
-    let _ = unsafe { linux::rseq_register(core::ptr::with_exposed_provenance_mut(at), len, rseq::SIGNATURE) };
+    let _ = unsafe {
+        linux::rseq_register_again(core::ptr::with_exposed_provenance_mut(at), len, rseq::SIGNATURE)
+    };
 }
 
 #[cfg(test)]
