@@ -41,7 +41,10 @@ fn main() {
     }
     // What tells the allocator that it has an object to itself (`freestone::stack::library`): any address will do.
     arguments.push("-Wl,--defsym=freestone_library=malloc".into());
-    arguments.push(format!("-Wl,-T,{}/layout.ld", env::var("CARGO_MANIFEST_DIR").unwrap()));
+    // A copy, since cargo knows where it has moved the folder of what is built, but not that of the sources.
+    let layout = format!("{}/layout.ld", env::var("OUT_DIR").unwrap());
+    fs::copy("layout.ld", &layout).unwrap();
+    arguments.push(format!("-Wl,-T,{layout}"));
     for argument in arguments {
         println!("cargo:rustc-link-arg-cdylib={argument}");
     }
