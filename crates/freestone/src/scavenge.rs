@@ -29,15 +29,15 @@
 use freestone_base::{CLASS_COUNT, ClassId, PAGE_SHIFT, PageCount, class_info};
 use freestone_sys::linux;
 
-use crate::cache::cpu;
 use crate::cache::region::Region;
+use crate::cache::{cpu, thread};
 use crate::central::Effort;
 use crate::pageheap::{Breaking, FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::{gate, harden, limit};
+use crate::{gate, harden, limit, tls};
 
 /// Looks for which pages that were in use count as wanted.
 const WINDOWS: usize = 2;
@@ -346,15 +346,13 @@ fn slice(most: usize, breaking: Breaking) -> Option<usize> {
 /// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
 /// cached blocks keep many a slab from becoming whole. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
-    if start::mode() != Mode::Cpu {
-        return false;
+    match start::mode() {
+        Mode::Cpu => {}
+        Mode::Thread => return empty_idle_threads(short),
+        Mode::None => return false,
     }
     let scattered = !short && much_is_free_in_slabs(FREE_LITTLE);
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
-    let see = |region: Region| {
-        region.state().seen.store(misses(region), Ordering::Relaxed);
-        served_classes().for_each(|class| region.note_header(class));
-    };
     if !cpu::active_regions()
         .any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region))
     {
@@ -386,6 +384,37 @@ fn empty_idle_caches(short: bool) -> bool {
         emptied
     });
     emptied == Some(true)
+}
+
+/// The same of the caches of threads.
+#[cold]
+#[inline(never)]
+fn empty_idle_threads(short: bool) -> bool {
+    // A caller would wait for the kernel's barrier the first time, and a filter that nobody saw come may kill for it.
+    if !tls::current().is_cacheless() && !short {
+        return false;
+    }
+    let mut emptied = false;
+    thread::with_closed(
+        |region| short || is_idle(region),
+        |region| {
+            slow::empty_region(region);
+            if is_emptied(region) {
+                return thread::retire(region, LEVELS.pages.system());
+            }
+            region.forget_capacities();
+            region.state().emptied.store(misses(region), Ordering::Relaxed);
+            emptied = true;
+        },
+    );
+    thread::active_regions().for_each(see);
+    emptied
+}
+
+/// Keeps in mind what a cache holds, and how often it missed.
+fn see(region: Region) {
+    region.state().seen.store(misses(region), Ordering::Relaxed);
+    served_classes().for_each(|class| region.note_header(class));
 }
 
 /// What is in use or dirty has grown. Where much is free in slabs, the caches of classes are emptied that alone keep their slabs from becoming

@@ -6,8 +6,7 @@ use freestone_base::ClassId;
 
 use super::{CENTRALS, LEVELS, Levels};
 use crate::cache::region::Region;
-use crate::cache::thread::ThreadAccess;
-use crate::cache::{Access, SHORT_BATCH, cpu};
+use crate::cache::{Access, SHORT_BATCH, cpu, thread};
 use crate::central::Effort;
 use crate::start::{self, Mode};
 use crate::{harden, scavenge};
@@ -57,8 +56,10 @@ pub(crate) fn empty_caches() {
             });
         }
         Mode::Thread => {
-            if let Some(access) = ThreadAccess::current(pages.system()) {
-                empty_region(access.region());
+            if !thread::with_closed(|_| true, empty_region)
+                && let Some(own) = thread::enter(pages.system())
+            {
+                empty_region(own.access().region());
             }
         }
         Mode::None => {}
