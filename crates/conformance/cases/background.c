@@ -269,15 +269,16 @@ CASE_FREESTONE(threads_that_rest_keep_nothing) {
     start_it();
     pthread_attr_t small;
     pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 64 * KIB);
+    CHECK(pthread_attr_setstacksize(&small, 128 * KIB) == 0);
     pthread_barrier_init(&resting, NULL, RESTING + 1);
     for (intptr_t i = 0; i < RESTING; i++) {
         pthread_t thread;
         CHECK(pthread_create(&thread, &small, use_and_rest, (void *)i) == 0);
     }
     pthread_barrier_wait(&resting);
-    /* Of each thread the stack stays, and 16 KB of these blocks' addresses. */
-    size_t after = before + RESTING * 48 + 4 * KIB;
+    /* Of each thread the stack stays, 16 KB of these blocks' addresses, and what its cache is described by. */
+    size_t each = 32 + 4 * (size_t)sysconf(_SC_PAGESIZE) / KIB;
+    size_t after = before + RESTING * each + 20 * KIB;
     double until = seconds_now() + 8;
     while (resident_kib() > after && seconds_now() < until) sleep_milliseconds(20);
     CHECK_THAT(resident_kib() <= after, "%zu KiB, before %zu", resident_kib(), before);
@@ -321,6 +322,34 @@ CASE_FREESTONE(caches_are_emptied_at_work) {
     __atomic_store_n(&at_work, 0, __ATOMIC_RELAXED);
     for (size_t i = 0; i < COUNT_OF(threads); i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
+
+/* A generation: threads at work, while they are a child is forked, which is the next. */
+static void be_a_generation(int left) {
+    pthread_t threads[6];
+    at_work = 1;
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        CHECK(pthread_create(&threads[i], NULL, work_with_marks, (void *)(i + 1)) == 0);
+    }
+    sleep_milliseconds(100);
+    if (left > 0) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            /* Every second one has had a look at idle memory before it has threads. */
+            if (left % 2) malloc_trim(0);
+            be_a_generation(left - 1);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    __atomic_store_n(&at_work, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+/* What the threads that a child of fork does not have had in their caches serves its own. */
+CASE_FREESTONE(children_use_the_caches_of_threads_that_are_gone) { be_a_generation(6); }
 
 /* Blocks of all kinds come and go, for longer than it takes until idle memory is looked after. */
 static void work_for_a_second(void) {

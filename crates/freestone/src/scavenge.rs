@@ -37,7 +37,7 @@ use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::{gate, harden, limit, tls};
+use crate::{gate, harden, limit};
 
 /// Looks for which pages that were in use count as wanted.
 const WINDOWS: usize = 2;
@@ -346,10 +346,8 @@ fn slice(most: usize, breaking: Breaking) -> Option<usize> {
 /// back. Of the others, where much is free in slabs, the classes are emptied that hold as many blocks as at the last look: a few
 /// cached blocks keep many a slab from becoming whole. Whether there were any.
 fn empty_idle_caches(short: bool) -> bool {
-    match start::mode() {
-        Mode::Cpu => {}
-        Mode::Thread => return empty_idle_threads(short),
-        Mode::None => return false,
+    if start::mode() != Mode::Cpu {
+        return false;
     }
     let scattered = !short && much_is_free_in_slabs(FREE_LITTLE);
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
@@ -386,26 +384,36 @@ fn empty_idle_caches(short: bool) -> bool {
     emptied == Some(true)
 }
 
-/// The same of the caches of threads.
+/// Empties idle caches of threads. Whether any held something. By the allocator's own thread: a caller would have to wait for the
+/// kernel. Outside the gate, which is left after every few caches.
+pub(crate) fn empty_idle_threads() -> bool {
+    start::mode() == Mode::Thread && empty_threads(limit::is_exceeded() || PRESSED.load(Ordering::Relaxed))
+}
+
 #[cold]
 #[inline(never)]
-fn empty_idle_threads(short: bool) -> bool {
-    // A caller would wait for the kernel's barrier the first time, and a filter that nobody saw come may kill for it.
-    if !tls::current().is_cacheless() && !short {
+fn empty_threads(short: bool) -> bool {
+    let mut emptied = false;
+    let mut empty = |region| {
+        slow::empty_region(region);
+        if is_emptied(region) {
+            return thread::retire(region, LEVELS.pages.system());
+        }
+        region.forget_capacities();
+        region.state().emptied.store(misses(region), Ordering::Relaxed);
+        emptied = true;
+    };
+    // The first time the kernel waits for all CPUs. Nobody should have to wait for that at the gate.
+    if !linux::membarrier_register_private() {
         return false;
     }
-    let mut emptied = false;
-    thread::with_closed(
+    if let Some(inside) = gate::enter() {
+        thread::find_orphans();
+        drop(inside);
+    }
+    thread::in_batches(
         |region| short || is_idle(region),
-        |region| {
-            slow::empty_region(region);
-            if is_emptied(region) {
-                return thread::retire(region, LEVELS.pages.system());
-            }
-            region.forget_capacities();
-            region.state().emptied.store(misses(region), Ordering::Relaxed);
-            emptied = true;
-        },
+        |batch| gate::enter().is_some_and(|_inside| thread::with_closed(batch, &mut empty)),
     );
     thread::active_regions().for_each(see);
     emptied

@@ -110,3 +110,9 @@ fn custody_needs_its_barrier() {
 fn custody_needs_its_look() {
     custody::never_both_inside(Fault::None, custody::Omission::Look);
 }
+
+#[test]
+#[should_panic]
+fn custody_needs_its_lock() {
+    custody::never_both_inside(Fault::None, custody::Omission::Lock);
+}

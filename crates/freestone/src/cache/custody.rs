@@ -1,7 +1,7 @@
 //! How the owner of a cache uses it without locked instructions, and somebody else empties it while the owner does not.
 //!
 //! This is Dekker's mutual exclusion with the barrier of the one side moved to the other, as in `sync/company.rs`; but nobody waits:
-//! who finds the other there does without the cache.
+//! who finds the other there does without the cache. Only at its end the owner waits, on a lock that is held as long as a cache is closed.
 //!
 //! ```text
 //! the owner                                  who empties
@@ -27,7 +27,7 @@ pub(crate) struct Custody {
 
 impl Custody {
     /// Nobody inside.
-    #[cfg_attr(not(test), allow(dead_code, reason = "zeroed memory is one as well; a model makes them so"))]
+    #[allow(dead_code, reason = "zeroed memory is one as well; a model makes them so")]
     pub(crate) fn new() -> Custody {
         Custody { inside: AtomicU8::new(0), closed: AtomicU8::new(0) }
     }
@@ -48,13 +48,10 @@ impl Custody {
         true
     }
 
-    /// The owner enters for the last time, whatever it was doing; `wait` is called while somebody else may be inside.
-    pub(crate) fn enter_at_last(&self, barrier: impl Fn(), mut wait: impl FnMut()) {
+    /// The owner enters for the last time, whatever it was doing. Nobody may have closed the cache, nor close it before this is done: a lock
+    /// keeps them out.
+    pub(crate) fn enter_at_last(&self) {
         self.inside.store(1, Ordering::Relaxed);
-        barrier();
-        while self.closed.load(Ordering::Acquire) != 0 {
-            wait();
-        }
     }
 
     /// The owner leaves.
@@ -65,14 +62,9 @@ impl Custody {
     }
 
     /// Keeps the owner out, unless it is inside. Then there must be a barrier in every thread of the program, and then
-    /// [`is_deserted`](Custody::is_deserted) tells. One at a time may do this.
+    /// [`is_deserted`](Custody::is_deserted) tells. One at a time may do this, with a lock held until [`open`](Custody::open).
     pub(crate) fn close(&self) {
         self.closed.store(1, Ordering::Relaxed);
-    }
-
-    /// Whether [`close`](Custody::close) was called last, not [`open`](Custody::open).
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the owner was not inside when the barrier came, and stays out.

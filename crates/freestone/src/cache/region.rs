@@ -24,8 +24,8 @@
 //!
 //! # Safety
 //!
-//! - R1: a region is touched by the operations here only while its owner is excluded: by the thread that
-//!   owns it (per-thread mode), or while all caches are stopped (per-CPU mode, see `cpu.rs`).
+//! - R1: a region is touched by the operations here by one at a time: whom its custody lets in (per-thread mode, see `thread.rs`), or
+//!   while all caches are stopped (per-CPU mode, see `cpu.rs`).
 //! - R2: for every class, `begin <= current <= end`, within one of its arrays that begins at `begin`, or the header is
 //!   zero; the slots `begin + 1 ..= current` hold addresses of blocks of that class which nobody else holds.
 //! - R3: regions are never unmapped.
@@ -190,7 +190,7 @@ pub(crate) struct RegionState {
     pub(crate) spare: AtomicIsize,
     /// Bytes that the region has of the common budget.
     pub(crate) granted: AtomicIsize,
-    /// What the region is used for: see `cpu.rs`.
+    /// What the region is used for: see `cpu.rs`; in per-thread mode whether it holds blocks, or did.
     pub(crate) active: AtomicU32,
     /// Who may touch the region (per-thread mode).
     pub(crate) custody: Custody,

@@ -27,8 +27,8 @@ use super::cpu::{ACTIVE, RETIRED};
 use super::region::{Header, REGION_SIZE, Region};
 use crate::pageheap::Span;
 use crate::slow::LEVELS;
-use crate::sync::Lock;
-use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Guard, Lock};
 use crate::tls::{self, ThreadState};
 
 /// Bytes that every thread may cache, before it draws on the common budget.
@@ -42,13 +42,21 @@ const STEP: isize = 64 << 10;
 static COMMON: AtomicIsize = AtomicIsize::new(0);
 /// The key whose destructor empties a thread's cache, plus one; 0 before `start`.
 static KEY: AtomicU32 = AtomicU32::new(0);
-/// Regions of threads that ended.
+/// Regions of threads that ended; used by [`idle`].
 static IDLE: Lock<Idle> = Lock::new(Idle { first: None });
 /// All regions ever made, linked through `RegionState::older`.
 static NEWEST: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
 struct Idle {
     first: Option<Region>,
+}
+
+impl Idle {
+    fn put(&mut self, region: Region) {
+        let next = self.first.map_or(null_mut(), Region::base);
+        region.state().next.store(next, Ordering::Relaxed);
+        self.first = Some(region);
+    }
 }
 
 const STAGE_ENDED: u8 = 2;
@@ -112,7 +120,8 @@ fn with_own<R>(work: impl FnOnce(Region) -> R) -> Option<R> {
 #[inline(always)]
 fn enter_if_there(thread: &ThreadState) -> Option<Own> {
     let region = own_region(thread)?;
-    region.state().custody.enter(|| compiler_fence(Ordering::SeqCst)).then_some(Own { region })
+    // An `Own` made in any case would leave where it never entered.
+    region.state().custody.enter(|| compiler_fence(Ordering::SeqCst)).then(|| Own { region })
 }
 
 #[inline]
@@ -151,23 +160,40 @@ fn adopt(thread: &ThreadState, system: &impl System) -> Option<()> {
     Some(())
 }
 
-/// Runs `work` on each region that `wanted` picks, with its owner kept out; not on those whose owners are inside. False where there is no barrier
-/// to be had. The gate has been entered.
-pub(crate) fn with_closed(wanted: impl Fn(Region) -> bool, mut work: impl FnMut(Region)) -> bool {
-    static CLOSING: Lock<()> = Lock::new(());
-    let _one_at_a_time = CLOSING.lock();
-    if !active_regions().any(&wanted) {
-        return true;
+/// Held while regions are closed, and while an owner leaves for good.
+static CLOSING: Lock<()> = Lock::new(());
+
+/// Regions that are closed at a time.
+const BATCH: usize = 64;
+
+/// Regions to be closed together.
+type Batch = [Option<Region>; BATCH];
+
+/// Calls `each` with the regions in use that `wanted` picks, [`BATCH`] at a time, until it says no.
+pub(crate) fn in_batches(wanted: impl Fn(Region) -> bool, mut each: impl FnMut(&Batch) -> bool) {
+    let mut picked = active_regions().filter(|&region| wanted(region));
+    loop {
+        let mut batch = [None; BATCH];
+        batch.iter_mut().zip(&mut picked).for_each(|(place, region)| *place = Some(region));
+        if batch[0].is_none() || !each(&batch) {
+            return;
+        }
     }
-    // Cheap but for the first time in a process, which may be a child of fork.
-    if !linux::membarrier_register_private() {
+}
+
+/// Runs `work` on each of these regions whose owner is not inside, which is kept out. False where no barrier is
+/// to be had, or the kernel should not be asked. The gate has been entered.
+pub(crate) fn with_closed(batch: &Batch, mut work: impl FnMut(Region)) -> bool {
+    let _one_at_a_time = CLOSING.lock();
+    // The first is cheap but for the first time in a process, which may be a child of fork.
+    if control::is_newly_filtered() || !linux::membarrier_register_private() {
         return false;
     }
-    active_regions().filter(|&region| wanted(region)).for_each(|region| region.state().custody.close());
+    batch.iter().flatten().for_each(|region| region.state().custody.close());
     let came = linux::membarrier_private();
-    for region in regions().filter(|region| region.state().custody.is_closed()) {
+    for region in batch.iter().flatten() {
         if came && region.state().custody.is_deserted() {
-            work(region);
+            work(*region);
         }
         region.state().custody.open();
     }
@@ -191,8 +217,45 @@ fn return_share(region: Region) {
     COMMON.fetch_add(drawn.max(0), Ordering::Relaxed);
 }
 
-fn take_idle() -> Option<Region> {
+/// Who has a region is gone, but for the one whose base this is, plus one: in a child of fork. Zero: not so.
+static ORPHANED: AtomicUsize = AtomicUsize::new(0);
+
+/// In a fork's child. The regions are not touched before one is wanted: each would cost a copy of its pages.
+pub(crate) fn forked_child() {
+    let thread = tls::current();
+    // Who forked in a signal handler that interrupted it inside may hold a region that it has not noted yet.
+    if thread.busy.load(Ordering::Relaxed) == 0 {
+        let own = own_region(thread).map_or(0, |region| region.base().addr());
+        ORPHANED.store(own + 1, Ordering::Relaxed);
+    }
+}
+
+/// The idle regions, with those of threads that are gone. These hold blocks, for whoever has the region next: outside the gate, every
+/// operation is done with one store. The gate has been entered.
+fn idle() -> Guard<'static, Idle> {
     let mut idle = IDLE.lock();
+    let orphaned = ORPHANED.load(Ordering::Relaxed);
+    if orphaned != 0 {
+        idle.first = None;
+        for region in regions().filter(|region| region.base().addr() + 1 != orphaned) {
+            // Its owner may have been inside.
+            region.state().custody.leave();
+            idle.put(region);
+        }
+        ORPHANED.store(0, Ordering::Relaxed);
+    }
+    idle
+}
+
+/// Has regions of threads that are gone looked after as those of threads that rest. The gate has been entered.
+pub(crate) fn find_orphans() {
+    if ORPHANED.load(Ordering::Relaxed) != 0 {
+        drop(idle());
+    }
+}
+
+fn take_idle() -> Option<Region> {
+    let mut idle = idle();
     let region = idle.first?;
     let next = region.state().next.load(Ordering::Relaxed);
     // SAFETY: the list links regions (H1).
@@ -201,10 +264,7 @@ fn take_idle() -> Option<Region> {
 }
 
 fn put_idle(region: Region) {
-    let mut idle = IDLE.lock();
-    let next = idle.first.map_or(null_mut(), Region::base);
-    region.state().next.store(next, Ordering::Relaxed);
-    idle.first = Some(region);
+    idle().put(region);
 }
 
 fn make(system: &impl System) -> Option<Region> {
@@ -244,7 +304,9 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
     let thread = tls::current();
     let Some(region) = own_region(thread) else { return };
     let inside = crate::slow::enter_at_last();
-    region.state().custody.enter_at_last(|| compiler_fence(Ordering::SeqCst), control::yield_now);
+    let closing = CLOSING.lock();
+    region.state().custody.enter_at_last();
+    drop(closing);
     thread.region.store(null_mut(), Ordering::Relaxed);
     thread.stage.store(STAGE_ENDED, Ordering::Relaxed);
     crate::slow::empty_region(region);

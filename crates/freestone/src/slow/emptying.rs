@@ -56,9 +56,16 @@ pub(crate) fn empty_caches() {
             });
         }
         Mode::Thread => {
-            if !thread::with_closed(|_| true, empty_region)
-                && let Some(own) = thread::enter(pages.system())
-            {
+            thread::find_orphans();
+            let mut came = false;
+            thread::in_batches(
+                |_| true,
+                |batch| {
+                    came = thread::with_closed(batch, empty_region);
+                    came
+                },
+            );
+            if !came && let Some(own) = thread::enter(pages.system()) {
                 empty_region(own.access().region());
             }
         }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use loom::sync::Mutex;
 use loom::sync::atomic::{Ordering, fence};
 use loom::thread;
 
@@ -18,17 +19,21 @@ pub enum Omission {
     Barrier,
     /// The look whether the owner is inside.
     Look,
+    /// The lock, at the owner's end.
+    Lock,
 }
 
 struct World {
     custody: Custody,
+    closing: Mutex<()>,
     cache: Contents,
 }
 
 /// The owner enters twice where it may, and then for the last time; the other closes the cache twice. Never are both inside, and the owner gets in at last.
 pub fn never_both_inside(fault: Fault, omission: Omission) {
     check(fault, Some(3), move || {
-        let world = Rc::new(World { custody: Custody::new(), cache: Contents::new() });
+        let world =
+            Rc::new(World { custody: Custody::new(), closing: Mutex::new(()), cache: Contents::new() });
         // Made in the model's first thread.
         world.custody.leave();
         world.custody.open();
@@ -42,6 +47,7 @@ pub fn never_both_inside(fault: Fault, omission: Omission) {
             let world = world.clone();
             thread::spawn(move || {
                 for _ in 0..2 {
+                    let _closing = world.closing.lock().unwrap();
                     world.custody.close();
                     barrier();
                     if omission == Omission::Look || world.custody.is_deserted() {
@@ -57,7 +63,9 @@ pub fn never_both_inside(fault: Fault, omission: Omission) {
                 world.custody.leave();
             }
         }
-        world.custody.enter_at_last(barrier, thread::yield_now);
+        let closing = (omission != Omission::Lock).then(|| world.closing.lock().unwrap());
+        world.custody.enter_at_last();
+        drop(closing);
         world.cache.write();
         world.custody.leave();
         other.join().unwrap();
