@@ -9,8 +9,8 @@ use crate::table::Subject;
 pub struct Programs {
     folder: PathBuf,
     library: PathBuf,
-    /// Options of the library.
-    conf: String,
+    /// Further options of the library, each after a comma.
+    further: String,
 }
 
 impl Programs {
@@ -32,24 +32,25 @@ impl Programs {
         let folder = target.join("release");
         let library = named.map_or_else(|| folder.join("libfreestone_malloc.so"), PathBuf::from);
         let library = library.canonicalize().map_err(|error| format!("{}: {error}", library.display()))?;
-        Ok(Programs { folder, library, conf: "cache:cpu".into() })
+        Ok(Programs { folder, library, further: String::new() })
     }
 
     /// The same with further options of the library.
     pub fn under(mut self, further: &str) -> Programs {
-        self.conf = format!("{},{further}", self.conf);
+        self.further = format!("{},{further}", self.further);
         self
     }
 
     /// The command that starts a subject.
     pub fn command(&self, subject: Subject) -> Command {
-        let name = match subject {
-            Subject::C => "budgets-subject-c",
-            Subject::Rust => "budgets-subject-rust",
+        let (name, cache) = match subject {
+            Subject::C => ("budgets-subject-c", "cpu"),
+            Subject::Thread => ("budgets-subject-c", "thread"),
+            Subject::Rust => ("budgets-subject-rust", "cpu"),
         };
         let mut command = Command::new(self.folder.join(name));
-        command.env("FREESTONE_CONF", &self.conf).env_remove("LD_PRELOAD");
-        if subject == Subject::C {
+        command.env("FREESTONE_CONF", format!("cache:{cache}{}", self.further)).env_remove("LD_PRELOAD");
+        if subject != Subject::Rust {
             command.env("LD_PRELOAD", &self.library);
         }
         command

@@ -6,6 +6,8 @@ pub enum Subject {
     /// A program with `libfreestone_malloc.so` preloaded. Counted is the function, from its first instruction
     /// through its `ret`; the call and the procedure linkage table are not.
     C,
+    /// The same with a cache a thread, as where there are no restartable sequences.
+    Thread,
     /// A Rust program with `Freestone` as its global allocator. Counted is what the compiler puts into the calling function,
     /// which does nothing else; that function's `ret` is not.
     Rust,
@@ -26,6 +28,10 @@ pub struct Budget {
 
 const fn c(name: &'static str, budget: usize, what: &'static str) -> Budget {
     Budget { name, subject: Subject::C, budget, what }
+}
+
+const fn thread(name: &'static str, budget: usize, what: &'static str) -> Budget {
+    Budget { name, subject: Subject::Thread, budget, what }
 }
 
 const fn rust(name: &'static str, budget: usize, what: &'static str) -> Budget {
@@ -56,6 +62,9 @@ pub const BUDGETS: &[Budget] = &[
     c("delete_32", 20, "operator delete of 32 bytes"),
     c("delete_array_32", 22, "operator delete[] of 32 bytes"),
     c("delete_sized_32", 22, "operator delete(block, 32)"),
+    thread("malloc_32", 40, "malloc(32) from the thread's cache"),
+    thread("malloc_32k", 59, "malloc(32 KiB) from the thread's cache"),
+    thread("free_32", 44, "free of 32 bytes into the thread's cache"),
     rust("alloc_constant", 18, "alloc of a constant layout, [u64; 8]"),
     rust("dealloc_constant", 13, "dealloc of a constant layout, [u64; 8]"),
     rust("pair_constant", 33, "both in one function, which aligns its stack for the slow paths"),
@@ -97,6 +106,7 @@ impl Budget {
     pub fn full_name(&self) -> String {
         let subject = match self.subject {
             Subject::C => "c",
+            Subject::Thread => "thread",
             Subject::Rust => "rust",
         };
         format!("{subject}::{}", self.name)

@@ -240,6 +240,117 @@ static void work_and_then_in_a_cage(void) {
 
 CASE_FREESTONE(a_filter_that_comes_while_the_thread_lives) { in_child(work_and_then_in_a_cage); }
 
+enum { RESTING = 200 };
+static pthread_barrier_t resting;
+
+/* Uses a megabyte in blocks of all small sizes, frees it, and rests. */
+static void *use_and_rest(void *number) {
+    static __thread void *blocks[2000];
+    unsigned seed = (unsigned)(uintptr_t)number;
+    int held = 0;
+    for (size_t taken = 0; taken < MIB;) {
+        seed = seed * 1103515245 + 12345;
+        size_t size = 16 + (seed >> 16) % 1000;
+        blocks[held] = hide(malloc(size));
+        CHECK(blocks[held]);
+        memset(blocks[held++], 1, size);
+        taken += size;
+        if (held == 2000) break;
+    }
+    while (held) free(blocks[--held]);
+    pthread_barrier_wait(&resting);
+    pause();
+    return NULL;
+}
+
+/* Whatever the threads had in caches goes back while they rest. */
+CASE_FREESTONE(threads_that_rest_keep_nothing) {
+    size_t before = resident_kib();
+    start_it();
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    CHECK(pthread_attr_setstacksize(&small, 128 * KIB) == 0);
+    pthread_barrier_init(&resting, NULL, RESTING + 1);
+    for (intptr_t i = 0; i < RESTING; i++) {
+        pthread_t thread;
+        CHECK(pthread_create(&thread, &small, use_and_rest, (void *)i) == 0);
+    }
+    pthread_barrier_wait(&resting);
+    /* Of each thread the stack stays, 16 KB of these blocks' addresses, and what its cache is described by. */
+    size_t each = 32 + 4 * (size_t)sysconf(_SC_PAGESIZE) / KIB;
+    size_t after = before + RESTING * each + 20 * KIB;
+    double until = seconds_now() + 8;
+    while (resident_kib() > after && seconds_now() < until) sleep_milliseconds(20);
+    CHECK_THAT(resident_kib() <= after, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+static int at_work = 1;
+
+/* Blocks that bear their addresses come and go. */
+static void *work_with_marks(void *number) {
+    void **blocks[300] = {0};
+    unsigned seed = (unsigned)(uintptr_t)number;
+    while (__atomic_load_n(&at_work, __ATOMIC_RELAXED)) {
+        for (int i = 0; i < 1000; i++) {
+            seed = seed * 1103515245 + 12345;
+            int slot = (int)((seed >> 16) % COUNT_OF(blocks));
+            if (blocks[slot]) {
+                CHECK(*blocks[slot] == (void *)&blocks[slot]);
+                free(blocks[slot]);
+            }
+            blocks[slot] = hide(malloc(16 + (seed >> 8) % 400));
+            CHECK(blocks[slot]);
+            *blocks[slot] = (void *)&blocks[slot];
+        }
+        if (seed >> 29 == 0) sleep_milliseconds(1);
+    }
+    for (size_t i = 0; i < COUNT_OF(blocks); i++) free(blocks[i]);
+    return NULL;
+}
+
+/* Caches are emptied again and again while their threads work with them. */
+CASE_FREESTONE(caches_are_emptied_at_work) {
+    pthread_t threads[4];
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        CHECK(pthread_create(&threads[i], NULL, work_with_marks, (void *)(i + 1)) == 0);
+    }
+    double until = seconds_now() + 2;
+    while (seconds_now() < until) {
+        malloc_trim(0);
+        usleep(300);
+    }
+    __atomic_store_n(&at_work, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+/* A generation: threads at work, while they are a child is forked, which is the next. */
+static void be_a_generation(int left) {
+    pthread_t threads[6];
+    at_work = 1;
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        CHECK(pthread_create(&threads[i], NULL, work_with_marks, (void *)(i + 1)) == 0);
+    }
+    sleep_milliseconds(100);
+    if (left > 0) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            /* Every second one has had a look at idle memory before it has threads. */
+            if (left % 2) malloc_trim(0);
+            be_a_generation(left - 1);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    __atomic_store_n(&at_work, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+/* What the threads that a child of fork does not have had in their caches serves its own. */
+CASE_FREESTONE(children_use_the_caches_of_threads_that_are_gone) { be_a_generation(6); }
+
 /* Blocks of all kinds come and go, for longer than it takes until idle memory is looked after. */
 static void work_for_a_second(void) {
     for (double until = seconds_now() + 1; seconds_now() < until;) {

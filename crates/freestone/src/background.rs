@@ -335,7 +335,8 @@ extern "C" fn body() {
         // Whoever asks the control something wakes it, too.
         if now_ns.saturating_sub(looked_ns) >= scavenge::tick_ns() / 2 || scavenge::is_urgent() {
             looked_ns = now_ns;
-            quiet = if scavenge::tick() { 0 } else { quiet + 1 };
+            let emptied = calls && scavenge::empty_idle_threads();
+            quiet = if scavenge::tick() || emptied { 0 } else { quiet + 1 };
         }
         // The history reads files, whose numbers must not be the program's.
         if calls && start::reporting() && linux::socket::own_descriptors() {

@@ -22,11 +22,11 @@
 use core::alloc::Layout;
 use core::hint::assert_unchecked;
 
-use freestone_base::size_class::{MALLOC_ALIGN, TELLING_MAX, WORD_CLASS_TABLE, class_of_medium};
+use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, TELLING_MAX, WORD_CLASS_TABLE, class_of_medium};
 use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
 
 use crate::cache::region::TO_CLASSES;
-use crate::cache::rseq;
+use crate::cache::{rseq, thread};
 use crate::counters::Call;
 use crate::debug::{self, Told};
 use crate::harden;
@@ -136,10 +136,21 @@ pub(crate) extern "C" fn malloc_medium(size: usize) -> *mut u8 {
 #[cold]
 #[inline(never)]
 pub(crate) extern "C" fn malloc_unusual(size: usize) -> *mut u8 {
-    if start::is_plain() {
-        slow::serve(class_of(size), size, MALLOC_ALIGN, false)
-    } else {
-        malloc_instrumented(size)
+    if !start::is_plain() {
+        return malloc_instrumented(size);
+    }
+    if size > TELLING_MAX {
+        return slow::serve(class_of(size), size, MALLOC_ALIGN, false);
+    }
+    serve_small(ClassId(CLASS_TABLE[size.div_ceil(8)]), size, MALLOC_ALIGN)
+}
+
+/// A request whose class is never merged, where nothing but serving is on: what the cache of a thread can serve takes no more than this.
+#[inline(always)]
+fn serve_small(class: ClassId, size: usize, align: usize) -> *mut u8 {
+    match thread::take(class) {
+        0 => slow::serve_missed(Some(class), size, align, false),
+        block => core::ptr::with_exposed_provenance_mut(block),
     }
 }
 
@@ -222,17 +233,30 @@ pub fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-fn alloc_missed(size: usize, align: usize, _: usize) -> *mut u8 {
+fn alloc_missed(size: usize, align: usize, entry: usize) -> *mut u8 {
     if size > MAX_SMALL {
         return malloc_slow(size);
     }
+    if let Some(class) = plain_class_at(size, entry) {
+        return serve_small(class, size, align);
+    }
     alloc_slow(class_of_aligned(size, align), size, align, false, Call::Malloc)
+}
+
+/// The class of a request of [`alloc`]'s whose entry is this, where it is never merged and nothing but serving is on.
+#[inline(always)]
+fn plain_class_at(size: usize, entry: usize) -> Option<ClassId> {
+    let serves = start::is_plain() && size <= TELLING_MAX;
+    serves.then(|| ClassId(WORD_CLASS_TABLE[entry.min(WORD_CLASS_TABLE.len() - 1)]))
 }
 
 /// [`alloc`] of a small block where nobody observes, or its turn has come: it is counted there. Its class stands at `entry`, as
 /// [`entry_of`] has it.
 #[cfg(target_arch = "x86_64")]
 pub(crate) extern "C" fn alloc_due(size: usize, align: usize, entry: usize) -> *mut u8 {
+    if let Some(class) = plain_class_at(size, entry) {
+        return serve_small(class, size, align);
+    }
     if start::records_alone() {
         let block = slow::instrumented::allocate_recorded(size, entry);
         if !block.is_null() {
@@ -425,6 +449,10 @@ unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
 /// F2; size and alignment are the allocation's.
 #[cold]
 pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
+    if start::is_plain() {
+        let class = tells_class(size, align).then(|| ClassId(told_class(size) as u8));
+        return slow::release_plainly(block, class);
+    }
     if start::hardened_as_usual() {
         return harden::free_sized(block.expose_provenance(), size);
     }

@@ -29,8 +29,8 @@
 use freestone_base::{CLASS_COUNT, ClassId, PAGE_SHIFT, PageCount, class_info};
 use freestone_sys::linux;
 
-use crate::cache::cpu;
 use crate::cache::region::Region;
+use crate::cache::{cpu, thread};
 use crate::central::Effort;
 use crate::pageheap::{Breaking, FIRST_LOOK, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
@@ -351,10 +351,6 @@ fn empty_idle_caches(short: bool) -> bool {
     }
     let scattered = !short && much_is_free_in_slabs(FREE_LITTLE);
     let has_rest = |region: Region| scattered && served_classes().any(|class| region.is_at_rest(class));
-    let see = |region: Region| {
-        region.state().seen.store(misses(region), Ordering::Relaxed);
-        served_classes().for_each(|class| region.note_header(class));
-    };
     if !cpu::active_regions()
         .any(|region| short || is_idle(region) || cpu::has_too_much(region) || has_rest(region))
     {
@@ -386,6 +382,47 @@ fn empty_idle_caches(short: bool) -> bool {
         emptied
     });
     emptied == Some(true)
+}
+
+/// Empties idle caches of threads. Whether any held something. By the allocator's own thread: a caller would have to wait for the
+/// kernel. Outside the gate, which is left after every few caches.
+pub(crate) fn empty_idle_threads() -> bool {
+    start::mode() == Mode::Thread && empty_threads(limit::is_exceeded() || PRESSED.load(Ordering::Relaxed))
+}
+
+#[cold]
+#[inline(never)]
+fn empty_threads(short: bool) -> bool {
+    let mut emptied = false;
+    let mut empty = |region| {
+        slow::empty_region(region);
+        if is_emptied(region) {
+            return thread::retire(region, LEVELS.pages.system());
+        }
+        region.forget_capacities();
+        region.state().emptied.store(misses(region), Ordering::Relaxed);
+        emptied = true;
+    };
+    // The first time the kernel waits for all CPUs. Nobody should have to wait for that at the gate.
+    if !linux::membarrier_register_private() {
+        return false;
+    }
+    if let Some(inside) = gate::enter() {
+        thread::find_orphans();
+        drop(inside);
+    }
+    thread::in_batches(
+        |region| short || is_idle(region),
+        |batch| gate::enter().is_some_and(|_inside| thread::with_closed(batch, &mut empty)),
+    );
+    thread::active_regions().for_each(see);
+    emptied
+}
+
+/// Keeps in mind what a cache holds, and how often it missed.
+fn see(region: Region) {
+    region.state().seen.store(misses(region), Ordering::Relaxed);
+    served_classes().for_each(|class| region.note_header(class));
 }
 
 /// What is in use or dirty has grown. Where much is free in slabs, the caches of classes are emptied that alone keep their slabs from becoming

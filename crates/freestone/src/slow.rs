@@ -26,8 +26,7 @@ use freestone_sys::{Linux, linux};
 
 pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
-use crate::cache::thread::{self, ThreadAccess};
-use crate::cache::{self, Access};
+use crate::cache::{self, Access, thread};
 use crate::central::{SlabSource, rooms};
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
@@ -133,15 +132,21 @@ pub(crate) fn allocate(
 }
 
 /// The same for a request that nobody wants to know of, where the allocator has started.
-#[inline]
+#[inline(always)]
 pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let class = class.map(|class| merged::serving_at(class, align));
-    if let Some(class) = class
-        && start::mode() == Mode::Thread
-        && let Some(Some(block)) = thread::with_own(|region| region.pop(class))
-    {
-        return finish(block, size, zeroed);
+    if let Some(class) = class {
+        let block = thread::take(class);
+        if block != 0 {
+            return finish(block, size, zeroed);
+        }
     }
+    serve_missed(class, size, align, zeroed)
+}
+
+/// What no cache could serve. A function of its own, so that whom a thread's cache serves saves no registers for it.
+#[inline(never)]
+pub(crate) fn serve_missed(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
     serve_inside(class, size, align, zeroed, None)
 }
 
@@ -295,9 +300,8 @@ pub(crate) fn small(class: ClassId) -> Option<usize> {
             }
         }
         Mode::Thread => {
-            if let Some(access) = ThreadAccess::current(pages.system()) {
-                let refill = || timed(|| cache::refill(access, centrals, pages, class));
-                return access.region().pop(class).or_else(refill);
+            if let Some(block) = small_of_thread(class) {
+                return block;
             }
         }
         Mode::None => {}
@@ -306,6 +310,27 @@ pub(crate) fn small(class: ClassId) -> Option<usize> {
     let central = &centrals[class.index()];
     let got = timed(|| central.fetch(class, pages, &LEVELS.uncached[class.index()], &mut block));
     (got == 1).then_some(block[0])
+}
+
+/// [`small`] by the thread's cache; `None` where it has none. A function of its own, as the next, since few programs run it.
+#[inline(never)]
+fn small_of_thread(class: ClassId) -> Option<Option<usize>> {
+    let own = thread::enter(LEVELS.pages.system())?;
+    Some(match own.access().region().pop(class) {
+        0 => timed(|| cache::refill(own.access(), &CENTRALS, &LEVELS.pages, class)),
+        block => Some(block),
+    })
+}
+
+/// [`put_small`] by the thread's cache; false where it has none.
+#[inline(never)]
+fn put_small_of_thread(addr: usize, class: ClassId) -> bool {
+    let Some(own) = thread::enter(LEVELS.pages.system()) else { return false };
+    if !own.access().region().push(class, addr) {
+        LEVELS.pages.watch().on_flush();
+        timed(|| cache::flush(own.access(), &CENTRALS, &LEVELS.pages, class, addr));
+    }
+    true
 }
 
 /// Large blocks from this size on get room for their colour; smaller ones only what their last page leaves.
@@ -394,20 +419,23 @@ pub(crate) unsafe fn release_told(block: *mut u8, class: Option<ClassId>, told: 
     }
 }
 
-#[inline]
-fn release_plainly(block: *mut u8, class: Option<ClassId>) {
-    if block.is_null() {
-        return;
-    }
+/// Gives a block back where nothing but serving is on, or null. `class` as with [`release`].
+#[inline(always)]
+pub(crate) fn release_plainly(block: *mut u8, class: Option<ClassId>) {
     let addr = block.expose_provenance();
     let class = class.unwrap_or_else(|| class_at(addr));
-    if class != ClassId::NONE
-        && start::mode() == Mode::Thread
-        && thread::with_own(|region| region.push(class, addr)) == Some(true)
-    {
-        return;
+    // A cache has no room for blocks of no class.
+    if !thread::give(class, addr) {
+        release_missed(addr, class);
     }
-    release_below(addr, class, Call::Inner);
+}
+
+/// What no cache could take. A function of its own, as [`serve_missed`].
+#[inline(never)]
+fn release_missed(addr: usize, class: ClassId) {
+    if addr != 0 {
+        release_below(addr, class, Call::Inner);
+    }
 }
 
 /// Gives a block back without a look into the caches.
@@ -478,11 +506,7 @@ pub(crate) fn put_small(addr: usize, class: ClassId) {
             }
         }
         Mode::Thread => {
-            if let Some(access) = ThreadAccess::current(pages.system()) {
-                if !access.region().push(class, addr) {
-                    pages.watch().on_flush();
-                    timed(|| cache::flush(access, centrals, pages, class, addr));
-                }
+            if put_small_of_thread(addr, class) {
                 return;
             }
         }

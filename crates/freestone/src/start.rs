@@ -396,6 +396,9 @@ pub(crate) fn forked_child() {
     // A child of `vfork` of long ago may have had the same number.
     LENT_TO.store(0, Ordering::Relaxed);
     LEVELS.pages.forget_readers();
+    if mode() == Mode::Thread {
+        thread::forked_child();
+    }
     background::forked_child();
     crate::control::forked_child();
     if debugging() {

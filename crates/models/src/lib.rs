@@ -3,7 +3,7 @@
 //! Two checkers, each for what it does best:
 //!
 //! * loom tries every interleaving and every value that a weak memory order lets a load return. Under it run
-//!   the allocator's own source files `emergency.rs`, `deferred.rs`, `gate.rs` and `sync/company.rs`, compiled here against the atomics
+//!   the allocator's own source files `emergency.rs`, `deferred.rs`, `gate.rs`, `cache/custody.rs` and `sync/company.rs`, compiled here against the atomics
 //!   of [`sync`].
 //! * shuttle runs many random interleavings of larger programs. Under it runs [`regions`], a model of
 //!   the per-CPU caches and of the kernel's side of restartable sequences.
@@ -17,6 +17,10 @@
 #[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
 #[path = "../../freestone/src/sync/company.rs"]
 mod company;
+#[cfg(not(test))]
+#[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
+#[path = "../../freestone/src/cache/custody.rs"]
+mod custody;
 #[cfg(not(test))]
 #[allow(dead_code, reason = "the allocator's file; the models use a part of it")]
 #[path = "../../freestone/src/deferred.rs"]

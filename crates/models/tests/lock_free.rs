@@ -1,7 +1,7 @@
 //! The lock-free files of the allocator under loom, whole and with faults on purpose.
 
 use freestone_models::models::company::{self, Omission};
-use freestone_models::models::{deferred, emergency, gate};
+use freestone_models::models::{custody, deferred, emergency, gate};
 use freestone_models::sync::Fault;
 
 #[test]
@@ -86,4 +86,33 @@ fn company_needs_its_barrier() {
 #[should_panic]
 fn company_needs_its_wait() {
     company::never_both_inside(Fault::None, Omission::Wait);
+}
+
+#[test]
+fn an_owner_and_who_empties_its_cache_are_never_both_inside() {
+    custody::never_both_inside(Fault::None, custody::Omission::None);
+}
+
+#[test]
+#[should_panic]
+fn custody_needs_its_memory_orders() {
+    custody::never_both_inside(Fault::Relaxed, custody::Omission::None);
+}
+
+#[test]
+#[should_panic]
+fn custody_needs_its_barrier() {
+    custody::never_both_inside(Fault::None, custody::Omission::Barrier);
+}
+
+#[test]
+#[should_panic]
+fn custody_needs_its_look() {
+    custody::never_both_inside(Fault::None, custody::Omission::Look);
+}
+
+#[test]
+#[should_panic]
+fn custody_needs_its_lock() {
+    custody::never_both_inside(Fault::None, custody::Omission::Lock);
 }

@@ -78,8 +78,8 @@ const MOST_BUDGET: usize = 3 << 20;
 
 /// The life of a region, in `RegionState::active`: zeros, never written to; in use; given up, and empty.
 const NEVER: u32 = 0;
-const ACTIVE: u32 = 1;
-const RETIRED: u32 = 2;
+pub(super) const ACTIVE: u32 = 1;
+pub(super) const RETIRED: u32 = 2;
 
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;

@@ -4,6 +4,7 @@
 //! region: `cpu.rs` does it by restartable sequences, `thread.rs` by owning it.
 
 pub(crate) mod cpu;
+mod custody;
 pub(crate) mod region;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod rseq;

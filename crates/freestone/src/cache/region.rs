@@ -24,8 +24,8 @@
 //!
 //! # Safety
 //!
-//! - R1: a region is touched by the operations here only while its owner is excluded: by the thread that
-//!   owns it (per-thread mode), or while all caches are stopped (per-CPU mode, see `cpu.rs`).
+//! - R1: a region is touched by the operations here by one at a time: whom its custody lets in (per-thread mode, see `thread.rs`), or
+//!   while all caches are stopped (per-CPU mode, see `cpu.rs`).
 //! - R2: for every class, `begin <= current <= end`, within one of its arrays that begins at `begin`, or the header is
 //!   zero; the slots `begin + 1 ..= current` hold addresses of blocks of that class which nobody else holds.
 //! - R3: regions are never unmapped.
@@ -38,6 +38,7 @@ use freestone_base::size_class::{
 };
 use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
 
+use super::custody::Custody;
 use crate::merged;
 use crate::pageheap::Span;
 use crate::sync::atomic::{
@@ -189,8 +190,10 @@ pub(crate) struct RegionState {
     pub(crate) spare: AtomicIsize,
     /// Bytes that the region has of the common budget.
     pub(crate) granted: AtomicIsize,
-    /// What the region is used for: see `cpu.rs`.
+    /// What the region is used for: see `cpu.rs`; in per-thread mode whether it holds blocks, or did.
     pub(crate) active: AtomicU32,
+    /// Who may touch the region (per-thread mode).
+    pub(crate) custody: Custody,
     /// The class from which capacity is taken next.
     pub(crate) victim: AtomicU16,
     /// Refills and flushes, for the report.
@@ -329,27 +332,27 @@ impl Region {
         }
     }
 
-    /// Takes the topmost block, or `None` when the class is empty. O(1). Requires R1.
-    #[inline]
-    pub(crate) fn pop(self, class: ClassId) -> Option<usize> {
+    /// Takes the topmost block, or 0 when the class is empty. O(1). Requires R1.
+    #[inline(always)]
+    pub(crate) fn pop(self, class: ClassId) -> usize {
         let header = self.header(class);
         let block = self.slot(header.current()).load(Ordering::Relaxed);
-        if header.0 == 0 || block == 0 {
-            return None;
+        if block != 0 {
+            // `current` is the lower half, and not the sentinel.
+            self.set_header(class, Header(header.0 - 1));
         }
-        self.word(class).store(Header::new(header.current() - 1, header.end()).0, Ordering::Relaxed);
-        Some(block)
+        block
     }
 
     /// Puts a block on top; false when the class is full. O(1). Requires R1.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(self, class: ClassId, block: usize) -> bool {
         let header = self.header(class);
         if header.current() >= header.end() {
             return false;
         }
         self.slot(header.current() + 1).store(block, Ordering::Relaxed);
-        self.word(class).store(Header::new(header.current() + 1, header.end()).0, Ordering::Relaxed);
+        self.set_header(class, Header(header.0 + 1));
         true
     }
 

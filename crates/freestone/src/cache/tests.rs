@@ -117,9 +117,10 @@ impl<'a> Subject<'a> {
     /// Whether a block was to be had.
     fn alloc(&mut self, on: usize, number: usize) -> bool {
         let class = class(number);
-        let block = self.regions[on]
-            .pop(class)
-            .or_else(|| refill(self.access(on), &self.centrals[..], &self.heap, class));
+        let block = match self.regions[on].pop(class) {
+            0 => refill(self.access(on), &self.centrals[..], &self.heap, class),
+            block => Some(block),
+        };
         if let Some(block) = block {
             assert!(self.out[number].insert(block), "a block was handed out twice");
         }

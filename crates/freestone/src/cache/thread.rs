@@ -1,27 +1,34 @@
 //! Per-thread caches: for kernels and C libraries without restartable sequences, valgrind, emulators.
 //!
-//! A thread gets a region on its first miss and gives it back, emptied, when it ends. The thread's `busy` mark
-//! keeps a signal handler out of a half-done operation. Each region starts with a small budget of its own
-//! and draws more from a common one, so that many threads share a bounded amount.
+//! A thread gets a region on its first miss and gives it back, emptied, when it ends. Each region starts with a small budget of its own
+//! and draws more from a common one, so that many threads share a bounded amount. A thread that rests keeps nothing:
+//! others may empty its region. Who may touch it tells its [`Custody`], which also
+//! keeps a signal handler out of a half-done operation.
 //!
 //! # Safety
 //!
-//! H1: a region is in exactly one place: one thread's state, or the list of idle regions. The thread that
-//! has it is its owner (R1 of `region.rs`).
+//! - H1: a region is in exactly one place: one thread's state, or the list of idle regions. The thread that
+//!   has it is its owner.
+//! - H2: a region is touched by its owner inside the custody, or by whoever closed that and found it deserted (R1 of
+//!   `region.rs`).
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::compiler_fence;
 
 use freestone_base::ClassId;
 use freestone_sys::System;
-use freestone_sys::linux::control::ThreadKey;
+use freestone_sys::linux;
+use freestone_sys::linux::control::{self, ThreadKey};
 
 use super::Access;
+use super::cpu::{ACTIVE, RETIRED};
 use super::region::{Header, REGION_SIZE, Region};
 use crate::pageheap::Span;
-use crate::sync::Lock;
-use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, Ordering};
+use crate::slow::LEVELS;
+use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Guard, Lock};
 use crate::tls::{self, ThreadState};
 
 /// Bytes that every thread may cache, before it draws on the common budget.
@@ -35,13 +42,21 @@ const STEP: isize = 64 << 10;
 static COMMON: AtomicIsize = AtomicIsize::new(0);
 /// The key whose destructor empties a thread's cache, plus one; 0 before `start`.
 static KEY: AtomicU32 = AtomicU32::new(0);
-/// Regions of threads that ended.
+/// Regions of threads that ended; used by [`idle`].
 static IDLE: Lock<Idle> = Lock::new(Idle { first: None });
 /// All regions ever made, linked through `RegionState::older`.
 static NEWEST: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 
 struct Idle {
     first: Option<Region>,
+}
+
+impl Idle {
+    fn put(&mut self, region: Region) {
+        let next = self.first.map_or(null_mut(), Region::base);
+        region.state().next.store(next, Ordering::Relaxed);
+        self.first = Some(region);
+    }
 }
 
 const STAGE_ENDED: u8 = 2;
@@ -54,29 +69,59 @@ pub(crate) fn start(budget: Option<usize>) -> bool {
     COMMON.store(budget.unwrap_or(DEFAULT_BUDGET) as isize, Ordering::Relaxed);
     let Some(key) = ThreadKey::new(thread_ends) else { return false };
     KEY.store(key.number() + 1, Ordering::Relaxed);
+    LEVELS.pages.page_map().show_nothing();
     true
 }
 
-/// The calling thread's cache. While it exists the thread is marked busy.
+/// The calling thread's cache, while [`Own`] exists.
 #[derive(Clone, Copy)]
 pub(crate) struct ThreadAccess {
     region: Region,
 }
 
-/// Runs `work` on the thread's region with the thread marked busy; `None` when it has none or is busy.
-#[inline]
-pub(crate) fn with_own<R>(work: impl FnOnce(Region) -> R) -> Option<R> {
-    let thread = tls::current();
-    let region = own_region(thread)?;
-    if thread.busy.load(Ordering::Relaxed) != 0 {
-        return None;
+/// The calling thread is inside its region until this is dropped.
+pub(crate) struct Own {
+    region: Region,
+}
+
+impl Own {
+    pub(crate) fn access(&self) -> ThreadAccess {
+        ThreadAccess { region: self.region }
     }
-    thread.busy.store(1, Ordering::Relaxed);
-    core::sync::atomic::compiler_fence(Ordering::SeqCst);
-    let result = work(region);
-    core::sync::atomic::compiler_fence(Ordering::SeqCst);
-    thread.busy.store(0, Ordering::Relaxed);
-    Some(result)
+}
+
+impl Drop for Own {
+    #[inline(always)]
+    fn drop(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        self.region.state().custody.leave();
+    }
+}
+
+/// Takes a block of `class` from the thread's cache; 0 where it has none. O(1).
+#[inline(always)]
+pub(crate) fn take(class: ClassId) -> usize {
+    with_own(|region| region.pop(class)).unwrap_or(0)
+}
+
+/// Puts a block of `class` into the thread's cache; false where it has no room. O(1).
+#[inline(always)]
+pub(crate) fn give(class: ClassId, block: usize) -> bool {
+    with_own(|region| region.push(class, block)) == Some(true)
+}
+
+/// Runs `work` on the thread's region, inside; `None` when it has none, or may not.
+#[inline(always)]
+fn with_own<R>(work: impl FnOnce(Region) -> R) -> Option<R> {
+    let own = enter_if_there(tls::current())?;
+    Some(work(own.region))
+}
+
+#[inline(always)]
+fn enter_if_there(thread: &ThreadState) -> Option<Own> {
+    let region = own_region(thread)?;
+    // An `Own` made in any case would leave where it never entered.
+    region.state().custody.enter(|| compiler_fence(Ordering::SeqCst)).then(|| Own { region })
 }
 
 #[inline]
@@ -86,31 +131,131 @@ fn own_region(thread: &ThreadState) -> Option<Region> {
     Some(unsafe { Region::new(base) })
 }
 
-impl ThreadAccess {
-    /// The thread's region, made on first use; `None` when the thread has ended its life as a user of
-    /// caches, or memory is refused. The gate has been entered.
-    pub(crate) fn current(system: &impl System) -> Option<ThreadAccess> {
-        let thread = tls::current();
-        if let Some(region) = own_region(thread) {
-            return Some(ThreadAccess { region });
+/// Enters the thread's region, made on first use; `None` when the thread has ended its life as a user of
+/// caches, memory is refused, the caller is inside already (a signal handler's), or somebody empties the region. The gate has been entered.
+pub(crate) fn enter(system: &impl System) -> Option<Own> {
+    let thread = tls::current();
+    if own_region(thread).is_none() {
+        adopt(thread, system)?;
+    }
+    let own = enter_if_there(thread)?;
+    own.region.state().active.store(ACTIVE, Ordering::Relaxed);
+    Some(own)
+}
+
+/// Gives the thread a region, if it may have one.
+#[cold]
+#[inline(never)]
+fn adopt(thread: &ThreadState, system: &impl System) -> Option<()> {
+    let key = KEY.load(Ordering::Relaxed);
+    if thread.stage.load(Ordering::Relaxed) == STAGE_ENDED || key == 0 {
+        return None;
+    }
+    let region = take_idle().or_else(|| make(system))?;
+    if !ThreadKey::from_number(key - 1).arm() {
+        put_idle(region);
+        return None;
+    }
+    thread.region.store(region.base(), Ordering::Relaxed);
+    Some(())
+}
+
+/// Held while regions are closed, and while an owner leaves for good.
+static CLOSING: Lock<()> = Lock::new(());
+
+/// Regions that are closed at a time.
+const BATCH: usize = 64;
+
+/// Regions to be closed together.
+type Batch = [Option<Region>; BATCH];
+
+/// Calls `each` with the regions in use that `wanted` picks, [`BATCH`] at a time, until it says no.
+pub(crate) fn in_batches(wanted: impl Fn(Region) -> bool, mut each: impl FnMut(&Batch) -> bool) {
+    let mut picked = active_regions().filter(|&region| wanted(region));
+    loop {
+        let mut batch = [None; BATCH];
+        batch.iter_mut().zip(&mut picked).for_each(|(place, region)| *place = Some(region));
+        if batch[0].is_none() || !each(&batch) {
+            return;
         }
-        let key = KEY.load(Ordering::Relaxed);
-        if thread.stage.load(Ordering::Relaxed) == STAGE_ENDED || key == 0 {
-            return None;
+    }
+}
+
+/// Runs `work` on each of these regions whose owner is not inside, which is kept out. False where no barrier is
+/// to be had, or the kernel should not be asked. The gate has been entered.
+pub(crate) fn with_closed(batch: &Batch, mut work: impl FnMut(Region)) -> bool {
+    let _one_at_a_time = CLOSING.lock();
+    // The first is cheap but for the first time in a process, which may be a child of fork.
+    if control::is_newly_filtered() || !linux::membarrier_register_private() {
+        return false;
+    }
+    batch.iter().flatten().for_each(|region| region.state().custody.close());
+    let came = linux::membarrier_private();
+    for region in batch.iter().flatten() {
+        if came && region.state().custody.is_deserted() {
+            work(*region);
         }
-        let region = take_idle().or_else(|| make(system))?;
-        if !ThreadKey::from_number(key - 1).arm() {
-            put_idle(region);
-            return None;
+        region.state().custody.open();
+    }
+    came
+}
+
+/// Takes the bytes that a region drew, which is empty, back for others, and lets its slots go; its owner's next miss fills it anew. Only inside
+/// [`with_closed`].
+pub(crate) fn retire(region: Region, system: &impl System) {
+    return_share(region);
+    let (at, len) = region.slots(system.os_page_size());
+    // SAFETY: the slots of a region whose every class is empty and has no capacity; zeros are as good as what they hold.
+    let _ = unsafe { system.purge(at, len) };
+    region.state().active.store(RETIRED, Ordering::Relaxed);
+}
+
+/// Returns what a region could hold, which is empty, to the common budget, but for its own share.
+fn return_share(region: Region) {
+    region.forget_capacities();
+    let drawn = region.state().spare.swap(OWN_BYTES, Ordering::Relaxed) - OWN_BYTES;
+    COMMON.fetch_add(drawn.max(0), Ordering::Relaxed);
+}
+
+/// Who has a region is gone, but for the one whose base this is, plus one: in a child of fork. Zero: not so.
+static ORPHANED: AtomicUsize = AtomicUsize::new(0);
+
+/// In a fork's child. The regions are not touched before one is wanted: each would cost a copy of its pages.
+pub(crate) fn forked_child() {
+    let thread = tls::current();
+    // Who forked in a signal handler that interrupted it inside may hold a region that it has not noted yet.
+    if thread.busy.load(Ordering::Relaxed) == 0 {
+        let own = own_region(thread).map_or(0, |region| region.base().addr());
+        ORPHANED.store(own + 1, Ordering::Relaxed);
+    }
+}
+
+/// The idle regions, with those of threads that are gone. These hold blocks, for whoever has the region next: outside the gate, every
+/// operation is done with one store. The gate has been entered.
+fn idle() -> Guard<'static, Idle> {
+    let mut idle = IDLE.lock();
+    let orphaned = ORPHANED.load(Ordering::Relaxed);
+    if orphaned != 0 {
+        idle.first = None;
+        for region in regions().filter(|region| region.base().addr() + 1 != orphaned) {
+            // Its owner may have been inside.
+            region.state().custody.leave();
+            idle.put(region);
         }
-        region.state().spare.store(OWN_BYTES, Ordering::Relaxed);
-        thread.region.store(region.base(), Ordering::Relaxed);
-        Some(ThreadAccess { region })
+        ORPHANED.store(0, Ordering::Relaxed);
+    }
+    idle
+}
+
+/// Has regions of threads that are gone looked after as those of threads that rest. The gate has been entered.
+pub(crate) fn find_orphans() {
+    if ORPHANED.load(Ordering::Relaxed) != 0 {
+        drop(idle());
     }
 }
 
 fn take_idle() -> Option<Region> {
-    let mut idle = IDLE.lock();
+    let mut idle = idle();
     let region = idle.first?;
     let next = region.state().next.load(Ordering::Relaxed);
     // SAFETY: the list links regions (H1).
@@ -119,16 +264,14 @@ fn take_idle() -> Option<Region> {
 }
 
 fn put_idle(region: Region) {
-    let mut idle = IDLE.lock();
-    let next = idle.first.map_or(null_mut(), Region::base);
-    region.state().next.store(next, Ordering::Relaxed);
-    idle.first = Some(region);
+    idle().put(region);
 }
 
 fn make(system: &impl System) -> Option<Region> {
     let base = NonNull::new(core::ptr::with_exposed_provenance_mut(system.map(REGION_SIZE).ok()?))?;
     // SAFETY: freshly mapped, zeroed, never unmapped.
     let region = unsafe { Region::new(base) };
+    region.state().spare.store(OWN_BYTES, Ordering::Relaxed);
     let mut newest = NEWEST.load(Ordering::Relaxed);
     loop {
         region.state().older.store(newest, Ordering::Relaxed);
@@ -151,25 +294,24 @@ pub(crate) fn regions() -> impl Iterator<Item = Region> {
     })
 }
 
+/// Those that hold blocks, or did, since they were retired last.
+pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
+    regions().filter(|region| region.state().active.load(Ordering::Relaxed) == ACTIVE)
+}
+
 /// libc calls this when a thread with a region ends.
 unsafe extern "C" fn thread_ends(_: *mut c_void) {
     let thread = tls::current();
     let Some(region) = own_region(thread) else { return };
     let inside = crate::slow::enter_at_last();
+    let closing = CLOSING.lock();
+    region.state().custody.enter_at_last();
+    drop(closing);
     thread.region.store(null_mut(), Ordering::Relaxed);
     thread.stage.store(STAGE_ENDED, Ordering::Relaxed);
     crate::slow::empty_region(region);
-    // What the region held or could hold returns to the common budget, but for its own share.
-    let held: isize = ClassId::all()
-        .map(|class| {
-            let header = region.header(class);
-            let bytes = header.capacity(class) * freestone_base::class_info(class).size as usize;
-            region.set_header(class, header.with_capacity(class, 0));
-            bytes as isize
-        })
-        .sum();
-    let drawn = held + region.state().spare.swap(0, Ordering::Relaxed) - OWN_BYTES;
-    COMMON.fetch_add(drawn.max(0), Ordering::Relaxed);
+    return_share(region);
+    region.state().custody.leave();
     put_idle(region);
     drop(inside);
 }

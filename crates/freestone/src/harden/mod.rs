@@ -128,7 +128,7 @@ fn pop(class: ClassId, room: usize, align: usize) -> usize {
             marks::prefetch(next);
             block
         }
-        Mode::Thread => thread::with_own(|region| region.pop(class)).flatten().unwrap_or(0),
+        Mode::Thread => thread::take(class),
         Mode::None => 0,
     }
 }
@@ -411,7 +411,7 @@ fn hand_on<const USUAL: bool>(class: ClassId, addr: usize) {
     let mode = if USUAL { Mode::Cpu } else { start::mode() };
     let pushed = match mode {
         Mode::Cpu => CpuAccess::push(class, block),
-        Mode::Thread => thread::with_own(|region| region.push(class, block)) == Some(true),
+        Mode::Thread => thread::give(class, block),
         Mode::None => false,
     };
     if !pushed {

@@ -45,7 +45,7 @@ const NOWHERE: usize = usize::MAX / 2;
 pub(crate) struct PageMap {
     /// The number of the window's first page. Fixed once `len` is not 0.
     pub(crate) base_page: AtomicUsize,
-    /// As `len`; 0 for ever where no class is shown, so that a free needs to look no further.
+    /// As `len`; 0 for ever where no CPU has a cache for what is freed, so that a free need look no further.
     pub(crate) shown: AtomicUsize,
     /// A class for each page, 0 where no slab of the global allocator is.
     pub(crate) classes: AtomicPtr<AtomicU8>,
@@ -56,8 +56,10 @@ pub(crate) struct PageMap {
     /// Pages that the arrays could cover, were they committed.
     window: AtomicUsize,
     committed_bytes: AtomicUsize,
-    /// No slab's class is shown: whoever looks one up by address comes to the slow path.
+    /// No slab's class is entered: whoever looks one up by address comes to the slow path.
     hides_classes: AtomicBool,
+    /// Nothing is shown: all frees begin with the slow path, which looks the class up.
+    shows_nothing: AtomicBool,
 }
 
 /// The three arrays of one version: their addresses, each array a multiple of the OS page.
@@ -110,17 +112,24 @@ impl PageMap {
             window: AtomicUsize::new(0),
             committed_bytes: AtomicUsize::new(0),
             hides_classes: AtomicBool::new(false),
+            shows_nothing: AtomicBool::new(false),
         }
     }
 
-    /// Shows no classes from now on; before any slab is entered.
+    /// Enters no classes from now on; before any slab is entered.
     pub(crate) fn hide_classes(&self) {
         self.hides_classes.store(true, Relaxed);
+        self.show_nothing();
+    }
+
+    /// Has whoever frees begin with the slow path from now on; before any slab is entered.
+    pub(crate) fn show_nothing(&self) {
+        self.shows_nothing.store(true, Relaxed);
         self.shown.store(0, Relaxed);
     }
 
-    /// Whether the classes of slabs are shown.
-    pub(super) fn shows_classes(&self) -> bool {
+    /// Whether the classes of slabs are entered.
+    pub(super) fn enters_classes(&self) -> bool {
         !self.hides_classes.load(Relaxed)
     }
 
@@ -329,14 +338,14 @@ impl PageMap {
     fn publish(&self, pages: usize) {
         // Pairs with the loads in `index_of` and `shown_index_of`: W1.
         self.len.store(pages, Release);
-        if self.shows_classes() {
+        if !self.shows_nothing.load(Relaxed) {
             self.shown.store(pages, Release);
         }
     }
 
     /// Enters a span as its state demands: a slab of several blocks on all its pages, others on the first and last.
     pub(super) fn enter(&self, span: SpanRef) {
-        if span.is(SpanState::Slab) && self.shows_classes() {
+        if span.is(SpanState::Slab) && self.enters_classes() {
             self.write_classes(span, span.class());
         }
         if Self::enters_whole(span) {
@@ -362,7 +371,7 @@ impl PageMap {
     /// Clears all entries but those of the first and last page of a span, which still has the state and range it
     /// was entered with.
     pub(super) fn leave_inside(&self, span: SpanRef) {
-        if span.is(SpanState::Slab) && self.shows_classes() {
+        if span.is(SpanState::Slab) && self.enters_classes() {
             self.write_classes(span, ClassId::NONE);
         }
         if Self::enters_whole(span) {

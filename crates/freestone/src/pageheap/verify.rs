@@ -86,7 +86,7 @@ impl<S: System> Op<'_, S> {
         let pages = span.pages().0;
         let whole = PageMap::enters_whole(span);
         let class =
-            if span.state() == SpanState::Slab && self.map.shows_classes() { span.class().0 } else { 0 };
+            if span.state() == SpanState::Slab && self.map.enters_classes() { span.class().0 } else { 0 };
         let near = INNER_PAGES_CHECKED.min(pages);
         for page in (0..near).chain(near.max(pages - near)..pages) {
             let entered = whole || page == 0 || page == pages - 1;

@@ -6,8 +6,7 @@ use freestone_base::ClassId;
 
 use super::{CENTRALS, LEVELS, Levels};
 use crate::cache::region::Region;
-use crate::cache::thread::ThreadAccess;
-use crate::cache::{Access, SHORT_BATCH, cpu};
+use crate::cache::{Access, SHORT_BATCH, cpu, thread};
 use crate::central::Effort;
 use crate::start::{self, Mode};
 use crate::{harden, scavenge};
@@ -57,8 +56,17 @@ pub(crate) fn empty_caches() {
             });
         }
         Mode::Thread => {
-            if let Some(access) = ThreadAccess::current(pages.system()) {
-                empty_region(access.region());
+            thread::find_orphans();
+            let mut came = false;
+            thread::in_batches(
+                |_| true,
+                |batch| {
+                    came = thread::with_closed(batch, empty_region);
+                    came
+                },
+            );
+            if !came && let Some(own) = thread::enter(pages.system()) {
+                empty_region(own.access().region());
             }
         }
         Mode::None => {}

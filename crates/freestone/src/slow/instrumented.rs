@@ -214,7 +214,7 @@ fn release_otherwise(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if class != ClassId::NONE
         && start::mode() == Mode::Thread
         && !start::sees_every_call()
-        && thread::with_own(|region| region.push(class, addr)) == Some(true)
+        && thread::give(class, addr)
     {
         return;
     }

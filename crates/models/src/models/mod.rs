@@ -1,6 +1,7 @@
 //! The models that run the allocator's own source files under loom, which runs all threads of a model on one.
 
 pub mod company;
+pub mod custody;
 pub mod deferred;
 pub mod emergency;
 pub mod gate;
