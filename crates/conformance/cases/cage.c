@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* What the allocator calls in any case, and what the programs here need. */
@@ -433,4 +434,183 @@ CASE_FREESTONE(other_system_calls_are_as_ever) {
     CHECK(syscall(SYS_close, 123456L) == -1 && errno == EBADF);
     CHECK(syscall(SYS_getpid) == getpid());
     CHECK(close(file) == 0);
+}
+
+/* How many threads the kernel counts. Links of a folder, as sandboxes count them: reading it would allocate. */
+static unsigned threads_here(void) {
+    struct stat tasks;
+    CHECK(stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2);
+    return (unsigned)tasks.st_nlink - 2;
+}
+
+/* Until the allocator has a thread, for so much work. */
+static void have_a_thread(size_t bytes) {
+    for (double until = seconds_now() + 3; threads_here() == 1 && seconds_now() < until;) {
+        fill_and_free(bytes);
+        sleep_milliseconds(20);
+    }
+    if (threads_here() == 1) skip("no thread of the allocator's here");
+}
+
+static void ask_and_count(int by_prctl) {
+    errno = 0;
+    long result = by_prctl ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL)
+                           : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, NULL);
+    CHECK(result == -1 && errno == EFAULT);
+    CHECK(threads_here() == 1);
+}
+
+INNER(inner_questions_before_a_sandbox) {
+    for (int by_prctl = 0; by_prctl < 2; by_prctl++) {
+        have_a_thread(16 * MIB);
+        ask_and_count(by_prctl);
+    }
+}
+
+static void work_alone(void) {
+    for (int i = 0; i < 20; i++) {
+        fill_and_free(200 * KIB);
+        sleep_milliseconds(20);
+        CHECK(threads_here() == 1);
+    }
+}
+
+INNER(inner_children_of_a_sandbox) {
+    have_a_thread(200 * KIB);
+    ask_and_count(0);
+    work_alone();
+    in_child(work_alone);
+}
+
+/* As Chromium does: it asks whether there are filters, counts its threads, and so do its children. */
+CASE_FREESTONE(one_thread_for_a_sandbox) {
+    option = "background:1";
+    run_inner("inner_questions_before_a_sandbox", add_option);
+    option = "control:1";
+    run_inner("inner_questions_before_a_sandbox", add_option);
+    run_inner("inner_children_of_a_sandbox", add_option);
+}
+
+static void take_a_namespace(void) {
+    have_a_thread(16 * MIB);
+    CHECK_THAT(unshare(CLONE_NEWUSER) == 0, "%s", strerror(errno));
+}
+
+static void take_a_namespace_by_number(void) {
+    have_a_thread(16 * MIB);
+    int own = open("/proc/self/ns/mnt", O_RDONLY);
+    CHECK_THAT(syscall(SYS_unshare, (long)CLONE_NEWUSER | CLONE_NEWNS) == 0, "%s", strerror(errno));
+    int taken = open("/proc/self/ns/mnt", O_RDONLY);
+    have_a_thread(16 * MIB);
+    CHECK_THAT(setns(taken, CLONE_NEWNS) == 0, "%s", strerror(errno));
+    CHECK(close(own) == 0 && close(taken) == 0);
+}
+
+static void take_a_namespace_without(void) { _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : 1); }
+
+INNER(inner_a_namespace) {
+    pid_t child = fork();
+    if (child == 0) take_a_namespace_without();
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    if (status) skip("no namespaces of users here");
+    in_child(take_a_namespace);
+    in_child(take_a_namespace_by_number);
+}
+
+/* The kernel gives other namespaces to processes of one thread only. */
+CASE_FREESTONE(a_namespace_of_users) {
+    option = "background:1";
+    run_inner("inner_a_namespace", add_option);
+    option = "control:1";
+    run_inner("inner_a_namespace", add_option);
+}
+
+/* Kills for flags of `mmap` that Chromium's sandbox does not know either. */
+static void allow_usual_mappings(void) {
+    unsigned known = MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE | MAP_FIXED | MAP_DENYWRITE | MAP_LOCKED;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, ~known, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {COUNT_OF(filter), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+        skip("no filters for system calls here");
+}
+
+static void grow_among_usual_mappings(void) {
+    fill_and_free(MIB);
+    allow_usual_mappings();
+    fill_and_free(100 * MIB);
+    for (size_t size = MIB; size < 64 * MIB; size *= 2) {
+        char *block = hide(malloc(size));
+        CHECK(block && (block = hide(realloc(block, 3 * size))));
+        memset(block, 1, 3 * size);
+        free(block);
+    }
+}
+
+INNER(inner_usual_mappings) { grow_among_usual_mappings(); }
+
+CASE_FREESTONE(a_cage_that_looks_at_the_flags_of_mappings) {
+    static const char *const options[] = {"background:1", "harden:1", "guard:64K", "control:1"};
+    for (unsigned i = 0; i < COUNT_OF(options); i++) {
+        option = options[i];
+        run_inner("inner_usual_mappings", add_option);
+    }
+}
+
+/* The loader would need such storage to find the function. */
+static void (*volatile end_at)(int) = _exit;
+
+static int end_at_once(void *unused) {
+    (void)unused;
+    end_at(7);
+    return 0;
+}
+
+/* Chromium changes its root in a child whose thread-local storage begins and ends nowhere. */
+static void end_a_child(void) {
+#ifdef __x86_64__
+    size_t page = 4096;
+    char *stack = mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *storage = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(stack != MAP_FAILED && storage != MAP_FAILED && mprotect(storage, page, PROT_NONE) == 0);
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_FS | CLONE_SETTLS | SIGCHLD, status;
+    pid_t child = clone(end_at_once, stack + 16 * page, flags, NULL, NULL, storage + page, NULL);
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK_THAT(WIFEXITED(status) && WEXITSTATUS(status) == 7, "%x", (unsigned)status);
+#else
+    skip("written for x86-64");
+#endif
+}
+
+INNER(inner_before_the_first_request) { end_a_child(); }
+
+INNER(inner_without_storage) {
+    free(hide(malloc(100)));
+    end_a_child();
+}
+
+static void end_without_storage(const char *name) {
+    char directory[] = "/tmp/conformance-cage.XXXXXX", added[100], rm[100];
+    CHECK(mkdtemp(directory));
+    snprintf(added, sizeof added, "%s:%s", name, directory);
+    option = added;
+    run_inner("inner_before_the_first_request", add_option);
+    run_inner("inner_without_storage", add_option);
+    snprintf(rm, sizeof rm, "rm -r %s", directory);
+    CHECK(system(rm) == 0);
+}
+
+CASE_FREESTONE(a_child_without_storage_ends) {
+    option = "control:1";
+    run_inner("inner_without_storage", add_option);
+    end_without_storage("report");
+    end_without_storage("record");
+    end_without_storage("heap_profile");
 }

@@ -20,6 +20,8 @@
 //!     └───────────────▶ REFUSED
 //! ```
 //!
+//! It ends at once, too, where the kernel or the program wants a process of one thread ([`retire`]).
+//!
 //! The thread says that it is gone before it is; `ALIVE`, which the kernel clears, says when its memory may serve the next one.
 //!
 //! # Safety
@@ -52,6 +54,10 @@ const REFUSED: u8 = 3;
 /// locked instructions as long as this thread lives; and where there are more threads they do so in any case.
 static BARRIERS: AtomicBool = AtomicBool::new(false);
 static ALLOWED: AtomicBool = AtomicBool::new(true);
+/// It is to end now: see [`retire`].
+static RETIRING: AtomicBool = AtomicBool::new(false);
+/// See [`keep_away`].
+static PREPARED: AtomicBool = AtomicBool::new(false);
 static STATE: AtomicU8 = AtomicU8::new(ABSENT);
 /// The thread's number, 0 when it has left its memory.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
@@ -186,6 +192,46 @@ pub(crate) fn settle(is_caged: bool) {
     }
 }
 
+/// The program prepares a sandbox, and may look whether it has one thread; in a child of fork, perhaps, where that is caged. If libc knows of one, this one
+/// ends, and comes again for work only, or beside others.
+#[cold]
+#[inline(never)]
+pub(crate) fn keep_away() {
+    PREPARED.store(true, Ordering::Relaxed);
+    retire();
+}
+
+/// Has the thread end, for what is to be had in processes of one thread only, and waits until the kernel counts it no more. Outside the gate. Whether
+/// that made a difference. Another starts when there is something to do.
+#[cold]
+#[inline(never)]
+pub(crate) fn retire() -> bool {
+    /// The thread may be serving somebody.
+    const PATIENCE_NS: u64 = 1_000_000_000;
+    static NEVER: AtomicU32 = AtomicU32::new(0);
+    let _preserved = linux::PreservedErrno::new();
+    let number = ALIVE.load(Ordering::Acquire);
+    // Under a filter its end might be forbidden.
+    if number == 0 || !one_thread() || system::filter_was_asked_for() || start::is_borrowed() {
+        return false;
+    }
+    RETIRING.store(true, Ordering::SeqCst);
+    let until_ns = linux::monotonic_ns() + PATIENCE_NS;
+    let mut gone = false;
+    while !gone && linux::monotonic_ns() < until_ns {
+        if ALIVE.load(Ordering::Acquire) == 0 {
+            // It has left its memory, which is somewhat earlier.
+            gone = !linux::has_thread(number as i32);
+            futex_wait(&NEVER, 0, Some(20_000));
+        } else {
+            wake();
+            futex_wait(&ALIVE, number, Some(1_000_000));
+        }
+    }
+    RETIRING.store(false, Ordering::SeqCst);
+    gone
+}
+
 /// Whether the thread may make other calls than the usual ones, until [`rest_from_calls`].
 fn may_call() -> bool {
     // SeqCst: either this sees the note that a filter was asked for, or `settle` sees this.
@@ -219,7 +265,8 @@ fn consider() {
     drop(inside);
     let most = dirty.max(scattered);
     let worth = most >= AT_ONCE || (most > FIRST_LOOK && lived_ns >= GRACE_NS);
-    if !worth && !is_wanted() {
+    let unseen = PREPARED.load(Ordering::Relaxed) && one_thread();
+    if !worth && (unseen || !is_wanted()) {
         return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
     }
     if start::is_borrowed()
@@ -350,6 +397,10 @@ extern "C" fn body() {
             leave_alone();
         }
         let wanted = calls && is_wanted();
+        if calls && RETIRING.load(Ordering::SeqCst) {
+            control::hand_over();
+            return end(FIRST_CALLS);
+        }
         if (quiet < QUIET_LOOKS || wanted) && allowed() {
             let time_ns = if quiet < QUIET_LOOKS { scavenge::tick_ns() } else { control::TICK_NS };
             if !calls || !control::wait(time_ns) {

@@ -221,6 +221,20 @@ pub fn filter_refused() {
     linux::control::note_filter_refused();
 }
 
+/// To be called when the program asks the kernel whether it has filters: it prepares a sandbox, and may look whether the process has one thread, as Chromium
+/// does, which ends otherwise. If libc knows of one, the allocator's own ends, and comes again, here and in children of fork, for memory that is to go back only.
+#[cold]
+pub fn filter_is_prepared() {
+    crate::background::keep_away();
+}
+
+/// To be called when the kernel refuses what it gives to processes of one thread only, such as a namespace of users of its own. Whether the allocator's own thread
+/// was the second one and has ended: then the call is to be made again.
+#[cold]
+pub fn retire_thread() -> bool {
+    crate::background::retire()
+}
+
 /// Whether what options ask for at the process's end can be written. Not by one that asked for a filter of its system calls: it might be killed for
 /// opening a file, which is worse than a report that is missing. If one is, that is said, once.
 #[inline]

@@ -57,6 +57,10 @@ pub(crate) fn say_that_none_comes() -> bool {
 #[cold]
 #[inline(never)]
 fn write() {
+    // A child of `clone` may have no thread-local storage to speak of.
+    if start::is_started() && start::is_borrowed() {
+        return;
+    }
     // A program that never allocated has not started us yet.
     let Some(inside) = gate::enter() else { return };
     start::ensure();

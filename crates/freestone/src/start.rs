@@ -218,7 +218,12 @@ pub(crate) fn is_started() -> bool {
 /// Whether a report may have been asked for, without a start: most processes end here, many of them before they allocated.
 #[inline]
 pub(crate) fn report_may_be_wanted() -> bool {
-    if is_started() { PROCESS.load(Ordering::Relaxed) != 0 } else { tune::is_set() }
+    if is_started() {
+        PROCESS.load(Ordering::Relaxed) != 0
+    } else {
+        // Zero in a child of `clone` without thread-local storage to speak of, as Chromium's that changes its root.
+        crate::tls::thread_pointer() != 0 && tune::is_set()
+    }
 }
 
 /// Whether a report is wanted in the end.

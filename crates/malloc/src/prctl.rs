@@ -3,14 +3,18 @@
 //! A sandbox may kill for every call that it does not know, and allocators make some that others do not. Asking the kernel whether
 //! there is a filter is one of them: the server of OpenSSH, whose child cages itself before it talks to a stranger, lost it so. The kernel has
 //! two calls for filters: an option of `prctl`, and `seccomp`, which libc has no function for. A call without a program for the filter is a question what
-//! the kernel knows, and changes nothing.
+//! the kernel knows, and changes nothing; but who asks it may count the process's threads next, and find the allocator's own.
+//!
+//! So does the kernel, before it gives a process other namespaces: `unshare` and `setns` are wrapped, too.
 //!
 //! # Safety
 //!
-//! P1: libc's `prctl` is the kernel's call and nothing else.
+//! P1: libc's `prctl`, `unshare` and `setns` are the kernel's calls and nothing else.
 #![allow(unsafe_code)]
 
-use core::ffi::{c_int, c_ulong};
+use core::ffi::{c_int, c_long, c_ulong};
+
+use freestone_sys::linux::Errno;
 
 /// Makes the call with which the program asks for a filter, and has the allocator know before.
 fn ask<R>(all_threads: bool, call: impl FnOnce() -> R, refused: impl FnOnce(&R) -> bool) -> R {
@@ -20,6 +24,25 @@ fn ask<R>(all_threads: bool, call: impl FnOnce() -> R, refused: impl FnOnce(&R) 
         freestone::raw::filter_refused();
     }
     result
+}
+
+/// Makes a call that the kernel may refuse because of a second thread; once more, if that was the allocator's own.
+fn alone(call: impl Fn() -> c_long) -> c_long {
+    let result = call();
+    let refused = result == -1 && matches!(Errno::last(), Errno(libc::EINVAL | libc::EUSERS));
+    if refused && freestone::raw::retire_thread() { call() } else { result }
+}
+
+/// `unshare`, as for a process of one thread if the allocator's own is the only other one.
+#[unsafe(no_mangle)]
+pub extern "C" fn unshare(flags: c_int) -> c_int {
+    alone(|| freestone_sys::linux::control::unshare(flags).into()) as c_int
+}
+
+/// `setns`, the same.
+#[unsafe(no_mangle)]
+pub extern "C" fn setns(file: c_int, kind: c_int) -> c_int {
+    alone(|| freestone_sys::linux::control::setns(file, kind).into()) as c_int
 }
 
 /// `prctl`, noting what leads to a filter of system calls.
@@ -37,6 +60,9 @@ pub unsafe extern "C" fn prctl(
     // SAFETY: P1, and the caller's promise.
     let call =
         || unsafe { freestone_sys::linux::control::prctl_with(option, [second, third, fourth, fifth]) };
+    if option == libc::PR_SET_SECCOMP && second == c_ulong::from(libc::SECCOMP_MODE_FILTER) && third == 0 {
+        freestone::raw::filter_is_prepared();
+    }
     let asks = match option {
         libc::PR_SET_SECCOMP => second != c_ulong::from(libc::SECCOMP_MODE_FILTER) || third != 0,
         // Where `seccomp` is not seen, what has to come before it without privileges.
@@ -81,10 +107,17 @@ mod wrapped {
             ".cfi_startproc",
             "cmp rdi, {number}",
             "je {seccomp}",
+            "cmp rdi, {unshare}",
+            "je {alone}",
+            "cmp rdi, {setns}",
+            "je {alone}",
             "jmp {next}",
             ".cfi_endproc",
             number = const libc::SYS_seccomp,
             seccomp = sym seccomp,
+            unshare = const libc::SYS_unshare,
+            setns = const libc::SYS_setns,
+            alone = sym alone,
             next = sym next,
         )
     }
@@ -103,10 +136,19 @@ mod wrapped {
             "b.ne 2f",
             "b {seccomp}",
             "2:",
+            "cmp x0, {unshare}",
+            "b.eq 3f",
+            "cmp x0, {setns}",
+            "b.eq 3f",
             "b {next}",
+            "3:",
+            "b {alone}",
             ".cfi_endproc",
             number = const libc::SYS_seccomp,
             seccomp = sym seccomp,
+            unshare = const libc::SYS_unshare,
+            setns = const libc::SYS_setns,
+            alone = sym alone,
             next = sym next,
         )
     }
@@ -189,25 +231,16 @@ mod wrapped {
     /// at the first call, and only where there can be one: it takes the loader's lock, and at the start 3 % of a short process's time.
     extern "C" fn find() -> usize {
         type Look = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
-        if control::others_are_preloaded().is_none() {
-            // With the first request that becomes known.
-            let block = raw::malloc(1);
-            if !block.is_null() {
-                // SAFETY: nobody else has the block.
-                unsafe { raw::free(block) };
-            }
-        }
         let others = control::others_are_preloaded();
-        let dlsym = if others == Some(true) { weak!("dlsym" as Look) } else { None };
+        // Not known before the first request. Looking all the same, rather than making one, leaves the allocator alone in programs with a malloc of their own.
+        let dlsym = if others == Some(false) { None } else { weak!("dlsym" as Look) };
         let found = match dlsym {
             // SAFETY: P3: a terminated name; RTLD_NEXT is a handle that is always there.
             Some(dlsym) => unsafe { dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) }.addr(),
             None => 0,
         };
         let next = if found == 0 { plain as *const () as usize } else { found };
-        if others.is_some() {
-            NEXT.store(next, Ordering::Relaxed);
-        }
+        NEXT.store(next, Ordering::Relaxed);
         next
     }
 
@@ -266,6 +299,15 @@ mod wrapped {
         -1
     }
 
+    /// `unshare` or `setns`.
+    extern "C" fn alone(number: c_long, first: c_ulong, second: c_ulong) -> c_long {
+        type Call = unsafe extern "C" fn(c_long, c_ulong, c_ulong) -> c_long;
+        // SAFETY: P2: a function of as many words as the kernel takes of these calls, and one more for their number.
+        let next: Call = unsafe { core::mem::transmute(next as unsafe extern "C" fn() -> c_long) };
+        // SAFETY: numbers only.
+        super::alone(|| unsafe { next(number, first, second) })
+    }
+
     extern "C" fn seccomp(
         number: c_long,
         operation: c_ulong,
@@ -277,6 +319,9 @@ mod wrapped {
         let next: Call = unsafe { core::mem::transmute(next as unsafe extern "C" fn() -> c_long) };
         // SAFETY: the caller's promise.
         let call = || unsafe { next(number, operation, flags, program) };
+        if operation as u32 == libc::SECCOMP_SET_MODE_FILTER && program.is_null() {
+            raw::filter_is_prepared();
+        }
         let asks = match operation as u32 {
             libc::SECCOMP_SET_MODE_STRICT => true,
             libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),

@@ -166,6 +166,22 @@ pub(crate) fn wait(timeout_ns: u64) -> bool {
     number >= 0
 }
 
+/// The serving thread is about to end, and the next one serves: what is open goes, and is opened again by that.
+#[cold]
+#[inline(never)]
+pub(crate) fn hand_over() {
+    let was_open = state() == OPEN;
+    close();
+    while state() == CLOSING {
+        linux::futex_wait(&STATE, CLOSING, Some(1_000_000));
+    }
+    // What is removed is closed.
+    serve(0);
+    if was_open && pass(CLOSED, ASKED) {
+        ring();
+    }
+}
+
 /// There is no thread that could serve, and will be none.
 pub(crate) fn give_up() {
     if pass(ASKED, OPENING) {

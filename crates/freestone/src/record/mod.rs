@@ -176,8 +176,10 @@ pub(crate) fn before_fork() {
 /// The process ends by itself.
 pub(crate) fn at_end() {
     let is_writing = |state: &&State| state.stage.load(Ordering::Relaxed) == WRITING;
+    // Not in a child of `clone` or `vfork`, which may have no thread-local storage to speak of.
     if is_on()
         && let Some(state) = state().filter(is_writing)
+        && !crate::start::is_borrowed()
     {
         write(Op::End);
         state.code.settle(state);

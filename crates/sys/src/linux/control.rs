@@ -26,6 +26,18 @@ pub unsafe fn prctl_with(option: c_int, arguments: [c_ulong; 4]) -> c_int {
     unsafe { syscall!(libc::SYS_prctl, option, second, third, fourth, fifth) as c_int }
 }
 
+/// The kernel's `unshare`, without libc's function. `errno` is set where it fails.
+pub fn unshare(flags: c_int) -> c_int {
+    // SAFETY: a number.
+    unsafe { syscall!(libc::SYS_unshare, flags) as c_int }
+}
+
+/// The kernel's `setns`, the same.
+pub fn setns(file: c_int, kind: c_int) -> c_int {
+    // SAFETY: numbers.
+    unsafe { syscall!(libc::SYS_setns, file, kind) as c_int }
+}
+
 /// The same of an option that takes one argument.
 ///
 /// # Safety

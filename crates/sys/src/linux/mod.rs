@@ -161,9 +161,11 @@ fn unmap(addr: usize, len: usize) -> Result<(), Refused> {
 }
 
 fn map_exactly(addr: usize, len: usize) -> Result<(), Refused> {
-    let at = new_mapping(addr, len, RW, libc::MAP_FIXED_NOREPLACE)?;
+    // Chromium's sandbox kills for a flag that it does not know.
+    let flags = if control::filter_was_asked_for() { 0 } else { libc::MAP_FIXED_NOREPLACE };
+    let at = new_mapping(addr, len, RW, flags)?;
     if at != addr {
-        // Kernels before 4.17 take the address as a hint.
+        // Without the flag, and for kernels before 4.17, the address is a hint.
         let _ = unmap(at, len);
         return Err(Refused::Occupied);
     }
