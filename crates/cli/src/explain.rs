@@ -78,8 +78,9 @@ pub const SECTIONS: &[Section] = &[
             "page faults": "Minor: the kernel had to supply an OS page, but not to read it from a disk; the first \
                 touch of fresh memory is one. Major: it had to read. Many minor faults in a short run mean that \
                 memory goes back to the system and returns soon after.",
-            "peak resident": "The most memory that was resident at a time, in whichever of the processes had the most: \
-                the heap, code, stacks, mapped files, everything. The kernel's count, which a few hundred KiB may be missing \
+            "peak resident": "The most memory that was resident at a time in the program's own process: the heap, code, stacks, mapped \
+                files, everything. Where a process that it started and waited for had clearly more, that stands beside it; of a program that was killed, or that has \
+                no `/proc`, only whichever of them had the most is known. The kernel's count, which a few hundred KiB may be missing \
                 from; so what the ledger found at exit is shown if that is more. A tiny program is shown with the few MiB \
                 of `freestone` itself, since the kernel counts from before the program was loaded.",
         },
@@ -163,7 +164,8 @@ pub const SECTIONS: &[Section] = &[
         about: "Calls that the caches could not serve by themselves.",
         terms: terms! {
             "entries": "How often a call went the slow way, and how many calls there were for each such one.",
-            "time": "Time inside the slow path, of all threads together, and its share of the wall time.",
+            "time": "Time inside the slow path, of all threads together, and its share of the wall time. A thread that waits there, \
+                for a lock or for a processor that others have, counts too: what exceeds the processor time of the whole run must have been waiting, and is told.",
             "refills": "Batches of blocks that moved from a central list into a cache.",
             "flushes": "Batches that moved from a cache to a central list.",
             "emergency": "Requests made while the thread was inside the allocator already, as a signal handler \

@@ -43,6 +43,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// As [`Snapshot::peaks`].
+    pub fn peaks(&self) -> (u64, Option<u64>) {
+        let all = self.usage.peak_resident;
+        self.root.as_ref().map_or((all, None), |root| root.peaks(all, self.earlier.is_some()))
+    }
+
     /// Resident bytes that the program got from the kernel by itself, if they are most of all and some megabytes: then the heap's figures
     /// are not about its memory. Rather too few, since the heap is counted as if all of it had been resident.
     pub fn past_the_heap(&self) -> Option<u64> {

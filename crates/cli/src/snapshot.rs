@@ -27,6 +27,9 @@ pub struct Snapshot {
     pub counted: bool,
     /// Time from the start of the library to this snapshot.
     pub elapsed_ns: u64,
+    /// The most that was resident in this process alone, by the kernel; 0 where it did not tell.
+    #[serde(default)]
+    pub peak_resident: u64,
     /// Estimate of the bytes that the program asked for in the blocks that are live.
     #[serde(default)]
     pub requested_live: u64,
@@ -60,6 +63,21 @@ pub struct Snapshot {
     /// A few figures over time, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Sample>,
+}
+
+impl Snapshot {
+    /// The most that was resident in this process, and in any that it waited for, if that was clearly more. `all` is what the kernel
+    /// tells whoever waits for it: the highest of all of them, which of a server that forks is a child's.
+    pub fn peaks(&self, all: u64, older: bool) -> (u64, Option<u64>) {
+        // So much the command itself may have had before it became the program; and the kernel counts by processors.
+        const WORTH_TELLING: u64 = 8 << 20;
+        let own = self.peak_resident.max(self.ledger.as_ref().map_or(0, |ledger| ledger.resident));
+        // Figures from before the end may be from before the peak.
+        match self.peak_resident > 0 && !older && all > own + WORTH_TELLING.max(own / 8) {
+            true => (own, Some(all)),
+            false => (all, None),
+        }
+    }
 }
 
 /// Every resident byte of the process in one line.

@@ -51,7 +51,8 @@ pub fn read(contents: &[u8], sources: &mut Sources) -> Result<(), String> {
         let before = time(Duration::from_nanos(before));
         end.push_str(&format!(", without the time to report: its last figures are {before} older"));
     }
-    let peak = run.peak_resident.max(heap.history.iter().map(|sample| sample.1).max().unwrap_or(0));
+    let (peak, _) = heap.peaks(run.peak_resident, run.heap_before_end_ns.is_some());
+    let peak = peak.max(heap.history.iter().map(|sample| sample.1).max().unwrap_or(0));
     sources.figures = Some(Figures { end, wall_ns: run.wall_ns, resident_peak: peak, ..of_heap(&heap) });
     Ok(())
 }

@@ -90,7 +90,7 @@ pub fn render(report: &Report, paint: Paint) -> String {
             page.text.push_str(&history);
         }
         system(&mut page, root);
-        slow_path(&mut page, root, report.wall);
+        slow_path(&mut page, root, report);
         let table = classes::table(root, paint);
         if !table.is_empty() {
             page.section("Size classes");
@@ -103,7 +103,7 @@ pub fn render(report: &Report, paint: Paint) -> String {
 
 /// What the heap did, in two or three sentences.
 fn summary(report: &Report, root: &Snapshot) -> String {
-    let resident = report.usage.peak_resident;
+    let (resident, elsewhere) = report.peaks();
     let peak = root.live.peak_bytes;
     let mut words = match report.earlier {
         Some(before) => format!(
@@ -135,6 +135,19 @@ fn summary(report: &Report, root: &Snapshot) -> String {
             bytes(resident)
         )
     };
+    if let Some(most) = elsewhere {
+        words.push_str(&format!(" A process that it started had {} resident", bytes(most)));
+        words.push_str(&match report.others.first().filter(|other| other.counted) {
+            Some(first) => format!(
+                "; of the heaps of {}, which are not in these figures, the largest held {} in live blocks ({}, {}).",
+                counted(report.others.len() as u64, "further process", "further processes"),
+                bytes(first.live.peak_bytes),
+                shortened(&first.command, 16),
+                first.pid
+            ),
+            None => ".".into(),
+        });
+    }
     if let Some(rest) = report.past_the_heap() {
         let whose = match report.built_in {
             Some(name) => format!("the program has {name} built in, and asks that for its memory"),
@@ -205,7 +218,10 @@ fn program(page: &mut Page, report: &Report) {
         "page faults",
         format!("{} minor, {} major", count(usage.minor_faults), count(usage.major_faults)),
     );
-    page.line("peak resident", bytes(usage.peak_resident));
+    let (own, elsewhere) = report.peaks();
+    let elsewhere =
+        elsewhere.map_or(String::new(), |most| format!(", {} in a process that it started", bytes(most)));
+    page.line("peak resident", format!("{}{elsewhere}", bytes(own)));
 }
 
 fn heap(page: &mut Page, root: &Snapshot, wall: Duration) {
@@ -315,7 +331,7 @@ fn system(page: &mut Page, root: &Snapshot) {
     page.line("system calls", format!("{}{detail}", count(system.calls())));
 }
 
-fn slow_path(page: &mut Page, root: &Snapshot, wall: Duration) {
+fn slow_path(page: &mut Page, root: &Snapshot, report: &Report) {
     page.section("Slow path");
     let slow = &root.slow_path;
     let mut entries = count(slow.entries);
@@ -323,8 +339,15 @@ fn slow_path(page: &mut Page, root: &Snapshot, wall: Duration) {
         entries.push_str(&format!(", one in {} calls", count(calls)));
     }
     page.line("entries", entries);
-    let share = percent(slow.ns, wall.as_nanos() as u64).unwrap_or("0 %".into());
-    page.line("time", format!("{}, {share} of the run", time(Duration::from_nanos(slow.ns))));
+    let inside = Duration::from_nanos(slow.ns);
+    let share = percent(slow.ns, report.wall.as_nanos() as u64).unwrap_or("0 %".into());
+    // What is more than all processor time was spent waiting, mostly for a processor that other threads had.
+    let waited = inside.saturating_sub(report.usage.user + report.usage.system);
+    let waited = match waited > inside / 20 {
+        true => format!(", at least {} of it waiting", time(waited)),
+        false => String::new(),
+    };
+    page.line("time", format!("{}, {share} of the run{waited}", time(inside)));
     page.line("refills", count(slow.refills));
     page.line("flushes", count(slow.flushes));
     page.line("emergency", count(slow.emergency));
@@ -485,6 +508,37 @@ mod tests {
         assert!(words(&report).contains("the program has an allocator of its own, or maps memory or files."));
         report.built_in = Some("jemalloc");
         assert!(words(&report).contains("the program has jemalloc built in"), "{}", words(&report));
+    }
+
+    #[test]
+    fn what_a_child_held_is_not_told_of_the_program() {
+        let mut report = report();
+        let words = |report: &Report| render(report, PLAIN).split_whitespace().collect::<Vec<_>>().join(" ");
+        report.usage.peak_resident = 400 << 20;
+        assert!(words(&report).contains("of the 400.0 MiB that were resident"), "{}", words(&report));
+        report.root.as_mut().unwrap().peak_resident = 100 << 20;
+        let text = words(&report);
+        assert!(text.contains("of the 100.0 MiB that were resident at the peak"), "{text}");
+        assert!(
+            text.contains("A process that it started had 400.0 MiB resident; of the heaps of 10 further"),
+            "{text}"
+        );
+        assert!(text.contains("peak resident 100.0 MiB, 400.0 MiB in a process that it started"), "{text}");
+        report.usage.peak_resident = 105 << 20;
+        let text = words(&report);
+        assert!(
+            text.contains("of the 105.0 MiB that were resident") && !text.contains("it started had"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn threads_that_wait_in_the_slow_path_are_told() {
+        let mut report = report();
+        assert!(!render(&report, PLAIN).contains("of it waiting"));
+        report.root.as_mut().unwrap().slow_path.ns = 13_184_000_000;
+        let text = render(&report, PLAIN);
+        assert!(text.contains("13.18 s, 410.2 % of the run, at least 10.00 s of it waiting"), "{text}");
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub fn write_json(out: &mut dyn Write) -> fmt::Result {
 pub fn write_json_of(out: &mut dyn Write, ledger: Option<&Ledger>) -> fmt::Result {
     let stats = raw::stats();
     let elapsed = elapsed_ns();
+    let peak = linux::mappings::resident_at_most();
     head(out, &stats, elapsed)?;
+    if let Some(peak) = peak {
+        write!(out, "\"peak_resident\":{peak},")?;
+    }
     classes(out)?;
     rest(out, &stats)?;
     if let Some(ledger) = ledger {

@@ -185,6 +185,15 @@ pub fn resident_roughly() -> Option<usize> {
     Some(decimal(word) * super::process::auxiliary_value(libc::AT_PAGESZ).max(4096))
 }
 
+/// The most that ever was resident in this process, in its children not, as the kernel counts it at hand.
+pub fn resident_at_most() -> Option<usize> {
+    let mut buffer = [0; 512];
+    let mut most = None;
+    ReadFile::open(c"/proc/self/status")?
+        .lines(&mut buffer, |line| most = most.or(kilobytes(line, b"VmHWM:")));
+    most
+}
+
 /// Threads of this process.
 pub fn threads() -> Option<usize> {
     let mut buffer = [0; 512];

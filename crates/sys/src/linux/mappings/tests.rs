@@ -16,6 +16,7 @@ fn mappings_add_up_to_the_kernels_sum() {
     let exactly = sums(&mut buffer).unwrap().resident;
     assert!(sum.abs_diff(exactly) < 4 << 20, "{sum} {exactly}");
     assert!(resident_roughly().unwrap().abs_diff(exactly) < 4 << 20);
+    assert!(resident_at_most().unwrap() + (4 << 20) > exactly);
     let own = own.unwrap();
     assert!(own.resident >= 4000 * PAGE && own.kind == MappingKind::Anonymous);
     assert_eq!(own.permissions, [true, true, false, false]);
