@@ -449,8 +449,8 @@ unsafe fn dealloc_missed(block: *mut u8, size: usize, align: usize) {
 /// F2; size and alignment are the allocation's.
 #[cold]
 pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align: usize) {
+    let class = tells_class(size, align).then(|| ClassId(told_class(size) as u8));
     if start::is_plain() {
-        let class = tells_class(size, align).then(|| ClassId(told_class(size) as u8));
         return slow::release_plainly(block, class);
     }
     if start::hardened_as_usual() {
@@ -459,7 +459,6 @@ pub(crate) unsafe extern "C" fn dealloc_slow(block: *mut u8, size: usize, align:
     if start::records_alone() {
         return slow::instrumented::release_recorded(block.expose_provenance(), None, Call::Malloc);
     }
-    let class = if tells_class(size, align) { class_of_aligned(size, align) } else { None };
     // SAFETY: F2.
     unsafe { slow::release_told(block, class, &Told::sized(Call::Malloc, size)) }
 }

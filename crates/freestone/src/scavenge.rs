@@ -403,18 +403,17 @@ fn empty_threads(short: bool) -> bool {
         region.state().emptied.store(misses(region), Ordering::Relaxed);
         emptied = true;
     };
-    // The first time the kernel waits for all CPUs. Nobody should have to wait for that at the gate.
-    if !linux::membarrier_register_private() {
-        return false;
-    }
     if let Some(inside) = gate::enter() {
         thread::find_orphans();
         drop(inside);
     }
-    thread::in_batches(
-        |region| short || is_idle(region),
-        |batch| gate::enter().is_some_and(|_inside| thread::with_closed(batch, &mut empty)),
-    );
+    let picks = |region| short || is_idle(region);
+    // Asked outside the gate, where nobody has to wait for it.
+    if thread::active_regions().any(picks) && thread::may_close() {
+        thread::in_batches(picks, |batch| {
+            gate::enter().is_some_and(|_inside| thread::with_closed(batch, &mut empty))
+        });
+    }
     thread::active_regions().for_each(see);
     emptied
 }

@@ -32,7 +32,7 @@ use core::ptr::NonNull;
 use freestone_base::{ClassId, MAX_SMALL};
 use freestone_sys::{System, linux};
 
-use super::region::{Header, REGION_SIZE, Region};
+use super::region::{ACTIVE, Header, NEVER, REGION_SIZE, Region};
 use super::{Access, rseq};
 use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
@@ -75,11 +75,6 @@ const AT_RSEQ_FEATURE_SIZE: u64 = 27;
 const ALL_BUDGETS: usize = 64 << 20;
 const LEAST_BUDGET: usize = 1 << 20;
 const MOST_BUDGET: usize = 3 << 20;
-
-/// The life of a region, in `RegionState::active`: zeros, never written to; in use; given up, and empty.
-const NEVER: u32 = 0;
-pub(super) const ACTIVE: u32 = 1;
-pub(super) const RETIRED: u32 = 2;
 
 /// The life of a thread's own area, in `ThreadState::stage`.
 const STAGE_NEW: u8 = 0;
@@ -414,12 +409,9 @@ fn grant(region: Region, bytes: isize) {
 pub(crate) fn retire(region: Region, system: &impl System) {
     region.forget_capacities();
     region.state().spare.store(0, Ordering::Relaxed);
-    let (at, len) = region.slots(system.os_page_size());
-    // SAFETY: the slots of a region whose every class is empty and has no capacity; zeros are as good as what they hold.
-    let _ = unsafe { system.purge(at, len) };
     let granted = region.state().granted.swap(0, Ordering::Relaxed);
     UNUSED.fetch_add(granted, Ordering::Relaxed);
-    region.state().active.store(RETIRED, Ordering::Relaxed);
+    region.retire(system);
 }
 
 /// Whether the region has bytes of others that have come into use since.

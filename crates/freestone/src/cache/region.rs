@@ -37,6 +37,7 @@ use freestone_base::size_class::{
     CLASS_TABLE, MERGED_CLASS_TABLE, TELLING_MAX, WORD_CLASS_TABLE, merged_group,
 };
 use freestone_base::{CLASS_COUNT, ClassId, MAX_SHARING, class_info};
+use freestone_sys::System;
 
 use super::custody::Custody;
 use crate::merged;
@@ -181,6 +182,11 @@ impl Header {
     }
 }
 
+/// The life of a region, in [`RegionState::active`]: zeros, never written to; in use; given up, and empty.
+pub(super) const NEVER: u32 = 0;
+pub(super) const ACTIVE: u32 = 1;
+const RETIRED: u32 = 2;
+
 /// What a region keeps beside its blocks.
 #[repr(C, align(64))]
 pub(crate) struct RegionState {
@@ -190,7 +196,7 @@ pub(crate) struct RegionState {
     pub(crate) spare: AtomicIsize,
     /// Bytes that the region has of the common budget.
     pub(crate) granted: AtomicIsize,
-    /// What the region is used for: see `cpu.rs`; in per-thread mode whether it holds blocks, or did.
+    /// [`NEVER`], [`ACTIVE`] or [`RETIRED`].
     pub(crate) active: AtomicU32,
     /// Who may touch the region (per-thread mode).
     pub(crate) custody: Custody,
@@ -309,11 +315,13 @@ impl Region {
         self.state().headers_seen[class.index()].store(self.header(class).in_short(), Ordering::Relaxed);
     }
 
-    /// The whole OS pages that hold nothing but slots: where they begin, and how long they are.
-    pub(crate) fn slots(self, os_page: usize) -> (usize, usize) {
+    /// Lets the whole OS pages go that hold nothing but slots: the region is given up. No class has capacity. Requires R1.
+    pub(crate) fn retire(self, system: &impl System) {
         let base = self.base().expose_provenance();
-        let start = (base + SLOTS_OFFSET).next_multiple_of(os_page);
-        (start, base + REGION_SIZE - start)
+        let start = (base + SLOTS_OFFSET).next_multiple_of(system.os_page_size());
+        // SAFETY: slots of classes without capacity, inside the region (R3); zeros are as good as what they hold.
+        let _ = unsafe { system.purge(start, base + REGION_SIZE - start) };
+        self.state().active.store(RETIRED, Ordering::Relaxed);
     }
 
     /// Has every class begin anew with its capacity, whose bytes are spare again; the region holds nothing. Requires R1.

@@ -23,8 +23,7 @@ use freestone_sys::linux;
 use freestone_sys::linux::control::{self, ThreadKey};
 
 use super::Access;
-use super::cpu::{ACTIVE, RETIRED};
-use super::region::{Header, REGION_SIZE, Region};
+use super::region::{ACTIVE, Header, REGION_SIZE, Region};
 use crate::pageheap::Span;
 use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -181,14 +180,16 @@ pub(crate) fn in_batches(wanted: impl Fn(Region) -> bool, mut each: impl FnMut(&
     }
 }
 
-/// Runs `work` on each of these regions whose owner is not inside, which is kept out. False where no barrier is
-/// to be had, or the kernel should not be asked. The gate has been entered.
+/// Whether regions can be closed: not where the kernel has no barrier, or should not be asked for one, since a filter may kill for it. The first time in
+/// a process, which may be a child of fork, the kernel waits for all CPUs.
+pub(crate) fn may_close() -> bool {
+    !control::is_newly_filtered() && linux::membarrier_register_private()
+}
+
+/// Runs `work` on each of these regions whose owner is not inside, which is kept out. False where no barrier came.
+/// The gate has been entered, after [`may_close`] said yes.
 pub(crate) fn with_closed(batch: &Batch, mut work: impl FnMut(Region)) -> bool {
     let _one_at_a_time = CLOSING.lock();
-    // The first is cheap but for the first time in a process, which may be a child of fork.
-    if control::is_newly_filtered() || !linux::membarrier_register_private() {
-        return false;
-    }
     batch.iter().flatten().for_each(|region| region.state().custody.close());
     let came = linux::membarrier_private();
     for region in batch.iter().flatten() {
@@ -204,10 +205,7 @@ pub(crate) fn with_closed(batch: &Batch, mut work: impl FnMut(Region)) -> bool {
 /// [`with_closed`].
 pub(crate) fn retire(region: Region, system: &impl System) {
     return_share(region);
-    let (at, len) = region.slots(system.os_page_size());
-    // SAFETY: the slots of a region whose every class is empty and has no capacity; zeros are as good as what they hold.
-    let _ = unsafe { system.purge(at, len) };
-    region.state().active.store(RETIRED, Ordering::Relaxed);
+    region.retire(system);
 }
 
 /// Returns what a region could hold, which is empty, to the common budget, but for its own share.

@@ -57,14 +57,16 @@ pub(crate) fn empty_caches() {
         }
         Mode::Thread => {
             thread::find_orphans();
-            let mut came = false;
-            thread::in_batches(
-                |_| true,
-                |batch| {
-                    came = thread::with_closed(batch, empty_region);
-                    came
-                },
-            );
+            let mut came = thread::may_close();
+            if came {
+                thread::in_batches(
+                    |_| true,
+                    |batch| {
+                        came = thread::with_closed(batch, empty_region);
+                        came
+                    },
+                );
+            }
             if !came && let Some(own) = thread::enter(pages.system()) {
                 empty_region(own.access().region());
             }

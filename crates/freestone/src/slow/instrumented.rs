@@ -18,7 +18,7 @@ use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::observe::{self, Drawn, Observer, Request};
 use crate::pageheap::SpanState;
-use crate::start::{self, Mode};
+use crate::start;
 use crate::{gate, guard, harden, merged, record, watched};
 
 /// Serves a request; null when memory is refused.
@@ -211,11 +211,7 @@ fn release_otherwise(block: *mut u8, class: Option<ClassId>, told: &Told) {
     if cached && class != ClassId::NONE && CpuAccess::push(class, addr) {
         return;
     }
-    if class != ClassId::NONE
-        && start::mode() == Mode::Thread
-        && !start::sees_every_call()
-        && thread::give(class, addr)
-    {
+    if !start::sees_every_call() && thread::give(class, addr) {
         return;
     }
     release_below(addr, class, told.call);
