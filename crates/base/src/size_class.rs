@@ -13,8 +13,8 @@
 //! bytes only; requests for more go to *aligned twins* of these classes, whose slabs are not coloured.
 //!
 //! Above 32 KiB, up to 256 KiB, follow the *medium* classes, whole pages each: a slab of one block, which caches hold
-//! like any other. Nobody may conclude from such a size that a block belongs to a class: a cleared, a resized or
-//! an over-aligned block of that size comes from the page heap.
+//! like any other. Nobody may conclude from such a size that a block belongs to a class: a cleared or resized
+//! one of that size, or one aligned to more than a page, comes from the page heap.
 //!
 //! Neighbouring classes above 1 KiB can be [merged](MERGED_CLASSES): then the largest of a group serves the sizes of all of it.
 //!

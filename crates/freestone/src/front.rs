@@ -23,7 +23,7 @@ use core::alloc::Layout;
 use core::hint::assert_unchecked;
 
 use freestone_base::size_class::{CLASS_TABLE, MALLOC_ALIGN, TELLING_MAX, WORD_CLASS_TABLE, class_of_medium};
-use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, class_of, class_of_aligned};
+use freestone_base::{ClassId, MAX_SHARING, MAX_SMALL, PAGE_SIZE, class_of, class_of_aligned};
 
 use crate::cache::region::TO_CLASSES;
 use crate::cache::{rseq, thread};
@@ -315,7 +315,26 @@ fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
         }
         return block;
     }
-    let class = if size > MAX_SMALL { None } else { class_of_aligned(size, align) };
+    if size > MAX_SMALL {
+        return alloc_over_aligned_medium(size, align, zeroed);
+    }
+    alloc_slow(class_of_aligned(size, align), size, align, zeroed, Call::Aligned)
+}
+
+/// The same of more than a small block. Medium blocks begin with a page, so up to that alignment they serve as they do malloc; cleared ones
+/// come from the page heap, which may have clean memory.
+#[cold]
+#[inline(never)]
+fn alloc_over_aligned_medium(size: usize, align: usize, zeroed: bool) -> *mut u8 {
+    let class = if zeroed || align > PAGE_SIZE { None } else { class_of_medium(size) };
+    if HOT.limit.load(Ordering::Acquire) != 0
+        && let Some(class) = class
+    {
+        let block = pop(class);
+        if !block.is_null() {
+            return block;
+        }
+    }
     alloc_slow(class, size, align, zeroed, Call::Aligned)
 }
 

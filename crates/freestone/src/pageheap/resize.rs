@@ -133,7 +133,15 @@ impl<S: System> Op<'_, S> {
             self.state.meta.recycle(spare);
             return None;
         };
-        self.state.counts.more_free(pages, target.dirty_pages());
+        let dirty = target.dirty_pages();
+        // A move drops what is resident in the target, and leaves nothing resident behind: each page of both would be a fault at its next
+        // use, which costs more than to copy it.
+        if dirty > pages / 2 && pages < ALWAYS_MOVED && self.fits(pages) {
+            self.state.meta.recycle(spare);
+            self.file_merged(target, dirty);
+            return None;
+        }
+        self.state.counts.more_free(pages, dirty);
         self.map.enter_ends(target);
         self.mark_away(target);
         // One thread moves at a time.

@@ -289,6 +289,24 @@ fn a_block_moves_without_copying_and_leaves_clean_pages() {
 }
 
 #[test]
+fn a_block_is_not_moved_onto_memory_that_is_resident_already() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let (span, _next) = (large(&heap, 200), large(&heap, 1));
+    let (freed, _last) = (large(&heap, 300), large(&heap, 1));
+    write(span, 9);
+    write(freed, 1);
+    heap.free(freed);
+    let before = checked(&heap);
+    assert!(before.free_dirty >= 300 * PAGE_SIZE && heap.move_grow(span, 290 * PAGE_SIZE).is_none());
+    assert!(holds(span, 200, 9) && checked(&heap).free_dirty == before.free_dirty);
+    // Less than half of what it would get is.
+    let moved = heap.move_grow(span, 700 * PAGE_SIZE).unwrap();
+    assert!(holds(moved, 200, 9));
+    checked(&heap);
+}
+
+#[test]
 fn a_move_that_loses_addresses_leaves_a_hole() {
     for mode in [MoveMode::SourceGone, MoveMode::TargetGone] {
         let system = Simulated::new();
