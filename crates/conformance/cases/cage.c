@@ -567,33 +567,45 @@ CASE_FREESTONE(a_cage_that_looks_at_the_flags_of_mappings) {
 /* The loader would need such storage to find the function. */
 static void (*volatile end_at)(int) = _exit;
 
+static long (*volatile call)(long, ...) = syscall;
+
 static int end_at_once(void *unused) {
     (void)unused;
     end_at(7);
     return 0;
 }
 
+static int end_as_a_thread(void *unused) {
+    (void)unused;
+    return (int)call(SYS_exit, 7);
+}
+
 /* Chromium changes its root in a child whose thread-local storage begins and ends nowhere. */
-static void end_a_child(void) {
+static void end_a_child(int (*end)(void *)) {
 #ifdef __x86_64__
     size_t page = 4096;
     char *stack = mmap(NULL, 16 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *storage = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(stack != MAP_FAILED && storage != MAP_FAILED && mprotect(storage, page, PROT_NONE) == 0);
     int flags = CLONE_VM | CLONE_VFORK | CLONE_FS | CLONE_SETTLS | SIGCHLD, status;
-    pid_t child = clone(end_at_once, stack + 16 * page, flags, NULL, NULL, storage + page, NULL);
+    pid_t child = clone(end, stack + 16 * page, flags, NULL, NULL, storage + page, NULL);
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
     CHECK_THAT(WIFEXITED(status) && WEXITSTATUS(status) == 7, "%x", (unsigned)status);
+    munmap(stack, 16 * page);
+    munmap(storage, 3 * page);
 #else
+    (void)end;
     skip("written for x86-64");
 #endif
 }
 
-INNER(inner_before_the_first_request) { end_a_child(); }
+INNER(inner_before_the_first_request) { end_a_child(end_at_once); }
 
 INNER(inner_without_storage) {
     free(hide(malloc(100)));
-    end_a_child();
+    end_a_child(end_at_once);
+    work_for(0.3);
+    end_a_child(end_as_a_thread);
 }
 
 static void end_without_storage(const char *name) {
@@ -613,4 +625,91 @@ CASE_FREESTONE(a_child_without_storage_ends) {
     end_without_storage("report");
     end_without_storage("record");
     end_without_storage("heap_profile");
+}
+
+/* A process that ends its only thread has that one's exit code, at once. */
+static void end_with_the_thread(void (*body)(void)) {
+    double begun = seconds_now();
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(20);
+        fill_and_free(64 * MIB);
+        sleep_milliseconds(300);
+        fill_and_free(64 * MIB);
+        body();
+        syscall(SYS_exit, 7);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_THAT(WIFEXITED(status) && WEXITSTATUS(status) == 7, "%x", (unsigned)status);
+    CHECK_THAT(seconds_now() - begun < 4, "%f s", seconds_now() - begun);
+}
+
+static void do_nothing(void) {}
+
+/* What is at hand serves a few requests, as in a C library that asks for more than it needs. */
+static void be_strict(void) {
+    static void *blocks[1000];
+    for (int i = 0; i < 1000; i++) blocks[i] = malloc(opaque((size_t)i));
+    for (int i = 0; i < 1000; i++) free(blocks[i]);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) syscall(SYS_exit, 7);
+    for (int round = 0; round < 100; round++) {
+        for (int i = 0; i < 1000; i++) memset(blocks[i] = malloc(opaque((size_t)i)), 1, (size_t)i);
+        for (int i = 0; i < 1000; i++) free(blocks[i]);
+    }
+}
+
+static void be_strict_by_number(void) {
+    if (syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) != 0) return;
+    free(hide(malloc(100)));
+}
+
+static void be_strict_by_seccomp(void) {
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL) != 0) return;
+    free(hide(malloc(100)));
+}
+
+INNER(inner_ends_its_thread) {
+    end_with_the_thread(do_nothing);
+    end_with_the_thread(be_strict);
+    end_with_the_thread(be_strict_by_number);
+    end_with_the_thread(be_strict_by_seccomp);
+}
+
+CASE(ends_its_only_thread) { end_with_the_thread(do_nothing); }
+
+CASE(strict_mode) { end_with_the_thread(be_strict); }
+
+CASE_FREESTONE(strict_mode_with_options) {
+    static const char *const options[] = {"background:1", "guard:64K", "sample:64K", "control:1"};
+    for (unsigned i = 0; i < COUNT_OF(options); i++) {
+        option = options[i];
+        run_inner("inner_ends_its_thread", add_option);
+    }
+}
+
+/* Calls from elsewhere than libc's function come as signals, whose handler leaves the call's number as its result. */
+static volatile char calls_of_others;
+
+static void leave_the_number(int number) {
+    (void)number;
+    calls_of_others = SYSCALL_DISPATCH_FILTER_ALLOW;
+}
+
+CASE(calls_that_come_from_libc) {
+#ifdef __x86_64__
+    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD), *function = libc ? dlsym(libc, "syscall") : NULL;
+    if (!function || dlsym(libc, "getpid") != dlsym(RTLD_DEFAULT, "getpid")) skip("libc is no library here");
+    signal(SIGSYS, leave_the_number);
+    free(hide(malloc(100)));
+    CHECK(syscall(SYS_getpid) == getpid());
+    if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, function, 64, &calls_of_others)) skip("the kernel passes on no calls");
+    calls_of_others = SYSCALL_DISPATCH_FILTER_BLOCK;
+    long seen = syscall(SYS_getpid);
+    calls_of_others = SYSCALL_DISPATCH_FILTER_ALLOW;
+    CHECK_THAT(seen == getpid(), "%ld", seen);
+#else
+    skip("written for x86-64");
+#endif
 }

@@ -104,6 +104,10 @@ pub(crate) fn allow(allow: bool) {
 #[cold]
 #[inline(never)]
 pub(crate) fn attend() {
+    // Whatever is called would end the thread.
+    if system::is_strict() {
+        return LEVELS.pages.watch().arm(u32::MAX, usize::MAX);
+    }
     limit::attend();
     if LEVELS.pages.watch().has_grown() {
         scavenge::relieve();
@@ -209,12 +213,12 @@ pub(crate) fn retire() -> bool {
     /// The thread may be serving somebody.
     const PATIENCE_NS: u64 = 1_000_000_000;
     static NEVER: AtomicU32 = AtomicU32::new(0);
-    let _preserved = linux::PreservedErrno::new();
     let number = ALIVE.load(Ordering::Acquire);
     // Under a filter its end might be forbidden.
     if number == 0 || !one_thread() || system::filter_was_asked_for() || start::is_borrowed() {
         return false;
     }
+    let _preserved = linux::PreservedErrno::new();
     RETIRING.store(true, Ordering::SeqCst);
     let until_ns = linux::monotonic_ns() + PATIENCE_NS;
     let mut gone = false;
@@ -412,11 +416,13 @@ extern "C" fn body() {
         if calls && !allowed() {
             return end(FIRST_CALLS);
         }
-        // Under a filter that came meanwhile it sleeps for ever: to end might be forbidden.
-        if !calls || quiet < QUIET_LOOKS + 1 {
+        // Under a filter that came meanwhile, for this thread too, it sleeps for ever: to end might be forbidden. Under one of the program's threads alone
+        // it must not: they may be allowed to end themselves, but not the process, which would go on for ever.
+        let may_end = calls || !system::filter_may_be_for_all();
+        if !may_end || quiet < QUIET_LOOKS + 1 {
             LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
             rest_from_calls();
-            futex_wait(&WORD, seen, calls.then_some(SLEEP_NS));
+            futex_wait(&WORD, seen, may_end.then_some(SLEEP_NS));
             // Woken or not, it looks once more.
             looked_ns = 0;
             quiet = if WORD.load(Ordering::Acquire) == seen { QUIET_LOOKS } else { 0 };

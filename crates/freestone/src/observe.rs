@@ -318,6 +318,11 @@ fn draw(thread: &ThreadState, left: u64, bytes: u64) -> Drawn {
         return Drawn::NOBODY;
     }
     let turn = TURN.load(Ordering::Relaxed);
+    // To watch a block takes calls, and so may chance.
+    if linux::control::is_strict() {
+        thread.countdown[turn].store(LONGEST as i32, Ordering::Relaxed);
+        return Drawn::NOBODY;
+    }
     let mut chance = chance::of_thread(&thread.chance, linux::random_bits);
     let (drawn, left) = deal(left, bytes, means, &mut chance);
     thread.countdown[turn].store(left.min(LONGEST) as i32, Ordering::Relaxed);

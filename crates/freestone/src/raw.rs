@@ -186,6 +186,9 @@ pub extern "C" fn after_vfork(before: BeforeVfork, is_child: bool) {
 /// calls that a sandbox might kill for are left out where they can be, unless [`filter_refused`] follows. False, and nothing done, in a child of
 /// `vfork`, whose memory is its parent's.
 pub fn filter_asked_for(all_threads: bool) -> bool {
+    if all_threads {
+        linux::control::note_filter_for_all();
+    }
     if linux::control::filter_was_asked_for() {
         // What comes next before the first filter might be forbidden by it.
         linux::control::note_filter_asked_for();
@@ -216,6 +219,33 @@ pub fn filter_asked_for(all_threads: bool) -> bool {
     true
 }
 
+/// The same before the program asks for the strict mode, in which it can only read, write and end its threads one by one; [`strict_mode_refused`] may follow. If
+/// the allocator's thread is the only other one, it ends: it would outlive the program's.
+#[cold]
+#[inline(never)]
+pub fn strict_mode_asked_for() -> bool {
+    if start::is_lent() {
+        return false;
+    }
+    linux::control::note_strict_mode(true);
+    crate::background::retire();
+    filter_asked_for(false)
+}
+
+/// To be called when the kernel did not give it after [`strict_mode_asked_for`] returned true.
+#[cold]
+#[inline(never)]
+pub fn strict_mode_refused() {
+    linux::control::note_strict_mode(false);
+    filter_refused();
+}
+
+/// To be called when the program forbids itself the processor's counter, by which clocks are read, or allows it again.
+#[cold]
+pub fn counter_is_forbidden(forbidden: bool) {
+    linux::spare_counter(forbidden);
+}
+
 /// To be called when the kernel gave no filter after [`filter_asked_for`] returned true.
 pub fn filter_refused() {
     linux::control::note_filter_refused();
@@ -233,6 +263,16 @@ pub fn filter_is_prepared() {
 #[cold]
 pub fn retire_thread() -> bool {
     crate::background::retire()
+}
+
+/// To be called before the program ends the calling thread by the kernel's call: the process ends with its last thread, and with that one's exit code. If the
+/// allocator's own is the only other one, it ends first.
+#[cold]
+pub fn thread_ends_itself() {
+    // Other threads may have no thread-local storage.
+    if !linux::control::filter_was_asked_for() && linux::thread_id() == linux::process_id() as i32 {
+        crate::background::retire();
+    }
 }
 
 /// Whether what options ask for at the process's end can be written. Not by one that asked for a filter of its system calls: it might be killed for

@@ -7,6 +7,9 @@
 //!
 //! So does the kernel, before it gives a process other namespaces: `unshare` and `setns` are wrapped, too.
 //!
+//! The strict mode forbids the process to end but with its last thread: none of the allocator's may be left, neither there nor where a program ends its
+//! only thread by the kernel's call.
+//!
 //! # Safety
 //!
 //! P1: libc's `prctl`, `unshare` and `setns` are the kernel's calls and nothing else.
@@ -25,6 +28,22 @@ fn ask<R>(all_threads: bool, call: impl FnOnce() -> R, refused: impl FnOnce(&R) 
     }
     result
 }
+
+/// The same of the strict mode.
+fn ask_strictly(call: impl FnOnce() -> c_long) -> c_long {
+    let noted = freestone::raw::strict_mode_asked_for();
+    let result = call();
+    if noted && result < 0 {
+        freestone::raw::strict_mode_refused();
+    }
+    result
+}
+
+/// Whether the processor's counter may be read (`linux/prctl.h`; libc's crate has them for few systems).
+const PR_SET_TSC: c_int = 26;
+const PR_TSC_ENABLE: c_ulong = 1;
+/// From now on calls end in a signal that come from elsewhere than some range of addresses, which may be libc's code.
+const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
 
 /// Makes a call that the kernel may refuse because of a second thread; once more, if that was the allocator's own.
 fn alone(call: impl Fn() -> c_long) -> c_long {
@@ -45,6 +64,35 @@ pub extern "C" fn setns(file: c_int, kind: c_int) -> c_int {
     alone(|| freestone_sys::linux::control::setns(file, kind).into()) as c_int
 }
 
+/// Makes the call `prctl` with these arguments, noting what leads to a filter of system calls.
+fn control(option: c_int, second: c_ulong, third: c_ulong, call: impl FnOnce() -> c_long) -> c_long {
+    let asks = match option {
+        libc::PR_SET_SECCOMP if second == c_ulong::from(libc::SECCOMP_MODE_STRICT) => {
+            return ask_strictly(call);
+        }
+        libc::PR_SET_SECCOMP if second == c_ulong::from(libc::SECCOMP_MODE_FILTER) && third == 0 => {
+            freestone::raw::filter_is_prepared();
+            false
+        }
+        libc::PR_SET_SECCOMP => true,
+        // Where `seccomp` is not seen, what has to come before it without privileges.
+        libc::PR_SET_NO_NEW_PRIVS => !SEES_SECCOMP && second == 1,
+        PR_SET_SYSCALL_USER_DISPATCH => {
+            call_from_libc();
+            false
+        }
+        PR_SET_TSC => {
+            let result = call();
+            if result == 0 {
+                freestone::raw::counter_is_forbidden(second != PR_TSC_ENABLE);
+            }
+            return result;
+        }
+        _ => false,
+    };
+    if asks { ask(false, call, |&result| result != 0) } else { call() }
+}
+
 /// `prctl`, noting what leads to a filter of system calls.
 ///
 /// # Safety
@@ -60,22 +108,15 @@ pub unsafe extern "C" fn prctl(
     // SAFETY: P1, and the caller's promise.
     let call =
         || unsafe { freestone_sys::linux::control::prctl_with(option, [second, third, fourth, fifth]) };
-    if option == libc::PR_SET_SECCOMP && second == c_ulong::from(libc::SECCOMP_MODE_FILTER) && third == 0 {
-        freestone::raw::filter_is_prepared();
-    }
-    let asks = match option {
-        libc::PR_SET_SECCOMP => second != c_ulong::from(libc::SECCOMP_MODE_FILTER) || third != 0,
-        // Where `seccomp` is not seen, what has to come before it without privileges.
-        libc::PR_SET_NO_NEW_PRIVS => !SEES_SECCOMP && second == 1,
-        _ => false,
-    };
-    if asks { ask(false, call, |&result| result != 0) } else { call() }
+    control(option, second, third, || call().into()) as c_int
 }
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu"))]
-use wrapped::SEES_SECCOMP;
+use wrapped::{SEES_SECCOMP, call_from_libc};
 #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu")))]
 const SEES_SECCOMP: bool = false;
+#[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu")))]
+fn call_from_libc() {}
 
 #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_env = "gnu"))]
 mod wrapped {
@@ -111,6 +152,10 @@ mod wrapped {
             "je {alone}",
             "cmp rdi, {setns}",
             "je {alone}",
+            "cmp rdi, {prctl}",
+            "je {control}",
+            "cmp rdi, {exit}",
+            "je {end}",
             "jmp {next}",
             ".cfi_endproc",
             number = const libc::SYS_seccomp,
@@ -118,6 +163,10 @@ mod wrapped {
             unshare = const libc::SYS_unshare,
             setns = const libc::SYS_setns,
             alone = sym alone,
+            prctl = const libc::SYS_prctl,
+            control = sym control,
+            exit = const libc::SYS_exit,
+            end = sym end,
             next = sym next,
         )
     }
@@ -140,15 +189,27 @@ mod wrapped {
             "b.eq 3f",
             "cmp x0, {setns}",
             "b.eq 3f",
+            "cmp x0, {prctl}",
+            "b.eq 4f",
+            "cmp x0, {exit}",
+            "b.eq 5f",
             "b {next}",
             "3:",
             "b {alone}",
+            "4:",
+            "b {control}",
+            "5:",
+            "b {end}",
             ".cfi_endproc",
             number = const libc::SYS_seccomp,
             seccomp = sym seccomp,
             unshare = const libc::SYS_unshare,
             setns = const libc::SYS_setns,
             alone = sym alone,
+            prctl = const libc::SYS_prctl,
+            control = sym control,
+            exit = const libc::SYS_exit,
+            end = sym end,
             next = sym next,
         )
     }
@@ -230,18 +291,31 @@ mod wrapped {
     /// Finds it. A library that is preloaded behind this one may define `syscall`, too, as torsocks does to have all connections made its way. Looked for
     /// at the first call, and only where there can be one: it takes the loader's lock, and at the start 3 % of a short process's time.
     extern "C" fn find() -> usize {
-        type Look = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
-        let others = control::others_are_preloaded();
         // Not known before the first request. Looking all the same, rather than making one, leaves the allocator alone in programs with a malloc of their own.
-        let dlsym = if others == Some(false) { None } else { weak!("dlsym" as Look) };
-        let found = match dlsym {
-            // SAFETY: P3: a terminated name; RTLD_NEXT is a handle that is always there.
-            Some(dlsym) => unsafe { dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) }.addr(),
-            None => 0,
-        };
+        let found = if control::others_are_preloaded() == Some(false) { 0 } else { look_behind() };
         let next = if found == 0 { plain as *const () as usize } else { found };
         NEXT.store(next, Ordering::Relaxed);
         next
+    }
+
+    /// The next library's `syscall`, or 0.
+    fn look_behind() -> usize {
+        type Look = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+        match weak!("dlsym" as Look) {
+            // SAFETY: P3: a terminated name; RTLD_NEXT is a handle that is always there.
+            Some(dlsym) => unsafe { dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) }.addr(),
+            None => 0,
+        }
+    }
+
+    /// Has the calls of `syscall` come from libc's code.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn call_from_libc() {
+        let found = look_behind();
+        if found != 0 {
+            NEXT.store(found, Ordering::Relaxed);
+        }
     }
 
     /// The system call itself, as libc makes it.
@@ -308,6 +382,33 @@ mod wrapped {
         super::alone(|| unsafe { next(number, first, second) })
     }
 
+    /// `prctl`.
+    extern "C" fn control(
+        number: c_long,
+        option: c_ulong,
+        second: c_ulong,
+        third: c_ulong,
+        fourth: c_ulong,
+        fifth: c_ulong,
+    ) -> c_long {
+        type Call = unsafe extern "C" fn(c_long, c_ulong, c_ulong, c_ulong, c_ulong, c_ulong) -> c_long;
+        // SAFETY: P2: a function of as many words as the kernel takes of this call, and one more for its number.
+        let next: Call = unsafe { core::mem::transmute(next as unsafe extern "C" fn() -> c_long) };
+        // SAFETY: the caller's promise.
+        let call = || unsafe { next(number, option, second, third, fourth, fifth) };
+        super::control(option as c_int, second, third, call)
+    }
+
+    /// `exit`, which ends the calling thread alone.
+    extern "C" fn end(number: c_long, code: c_ulong) -> c_long {
+        type Call = unsafe extern "C" fn(c_long, c_ulong) -> c_long;
+        raw::thread_ends_itself();
+        // SAFETY: P2: a function of as many words as the kernel takes of this call, and one more for its number.
+        let next: Call = unsafe { core::mem::transmute(next as unsafe extern "C" fn() -> c_long) };
+        // SAFETY: numbers only.
+        unsafe { next(number, code) }
+    }
+
     extern "C" fn seccomp(
         number: c_long,
         operation: c_ulong,
@@ -323,7 +424,7 @@ mod wrapped {
             raw::filter_is_prepared();
         }
         let asks = match operation as u32 {
-            libc::SECCOMP_SET_MODE_STRICT => true,
+            libc::SECCOMP_SET_MODE_STRICT => return super::ask_strictly(call),
             libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),
             _ => false,
         };

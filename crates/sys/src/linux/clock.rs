@@ -9,7 +9,7 @@
 
 use core::ffi::CStr;
 use core::ptr::with_exposed_provenance;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Sym, c_int, clockid_t, timespec};
 
@@ -29,10 +29,31 @@ static FOUND: AtomicUsize = AtomicUsize::new(NOT_SOUGHT);
 const NOT_SOUGHT: usize = 0;
 const NONE: usize = 1;
 
+/// Whether the processor's counter may end the program.
+static SPARED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the time is to be had without the processor's counter, which the kernel forbids to who asks for that (`PR_SET_TSC`), and in the strict mode: it
+/// is that of the kernel's last tick then, some milliseconds old.
+pub fn spare_counter(spare: bool) {
+    SPARED.store(spare, Ordering::Relaxed);
+}
+
+#[cold]
+#[inline(never)]
+fn without_counter(clock: clockid_t) -> clockid_t {
+    match clock {
+        libc::CLOCK_MONOTONIC => libc::CLOCK_MONOTONIC_COARSE,
+        libc::CLOCK_REALTIME => libc::CLOCK_REALTIME_COARSE,
+        // A system call in any case.
+        other => other,
+    }
+}
+
 /// The time of a clock that every kernel has. Not placed in its many callers: what runs often is to stay in few pages.
 #[inline(never)]
 pub(super) fn read(clock: clockid_t) -> timespec {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = if SPARED.load(Ordering::Relaxed) { without_counter(clock) } else { clock };
     let found = match FOUND.load(Ordering::Relaxed) {
         NOT_SOUGHT => seek(),
         found => found,

@@ -41,6 +41,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{c_int, c_void};
 
+pub use clock::spare_counter;
 pub use cpus::possible_cpus;
 pub use environ::environment;
 pub use errno::{Errno, PreservedErrno};
