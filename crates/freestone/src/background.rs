@@ -416,13 +416,11 @@ extern "C" fn body() {
         if calls && !allowed() {
             return end(FIRST_CALLS);
         }
-        // Under a filter that came meanwhile, for this thread too, it sleeps for ever: to end might be forbidden. Under one of the program's threads alone
-        // it must not: they may be allowed to end themselves, but not the process, which would go on for ever.
-        let may_end = calls || !system::filter_may_be_for_all();
-        if !may_end || quiet < QUIET_LOOKS + 1 {
+        // Under a filter that came meanwhile it sleeps for ever: to end might be forbidden.
+        if !calls || quiet < QUIET_LOOKS + 1 {
             LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
             rest_from_calls();
-            futex_wait(&WORD, seen, may_end.then_some(SLEEP_NS));
+            futex_wait(&WORD, seen, calls.then_some(SLEEP_NS));
             // Woken or not, it looks once more.
             looked_ns = 0;
             quiet = if WORD.load(Ordering::Acquire) == seen { QUIET_LOOKS } else { 0 };

@@ -186,9 +186,6 @@ pub extern "C" fn after_vfork(before: BeforeVfork, is_child: bool) {
 /// calls that a sandbox might kill for are left out where they can be, unless [`filter_refused`] follows. False, and nothing done, in a child of
 /// `vfork`, whose memory is its parent's.
 pub fn filter_asked_for(all_threads: bool) -> bool {
-    if all_threads {
-        linux::control::note_filter_for_all();
-    }
     if linux::control::filter_was_asked_for() {
         // What comes next before the first filter might be forbidden by it.
         linux::control::note_filter_asked_for();

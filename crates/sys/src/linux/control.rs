@@ -64,9 +64,6 @@ static ASKED_FOR: AtomicU32 = AtomicU32::new(0);
 /// Whether the strict mode was asked for, in which nothing may be called but to read, to write and to end a thread.
 static STRICT: AtomicBool = AtomicBool::new(false);
 
-/// Whether a filter was asked for that holds for all threads, the allocator's own included.
-static FOR_ALL: AtomicBool = AtomicBool::new(false);
-
 /// Whether the system may be asked what is resident, and how system calls are filtered.
 static QUESTIONS: AtomicBool = AtomicBool::new(true);
 
@@ -127,16 +124,6 @@ pub fn note_filter_refused() {
 /// Whether the program asked for a filter, as far as that was seen. Makes no system call.
 pub fn filter_was_asked_for() -> bool {
     ASKED_FOR.load(Ordering::SeqCst) != 0
-}
-
-/// Notes that the filter asked for is to hold for all threads.
-pub fn note_filter_for_all() {
-    FOR_ALL.store(true, Ordering::Relaxed);
-}
-
-/// Whether a filter of the program's own may hold for threads that it does not know.
-pub fn filter_may_be_for_all() -> bool {
-    FOR_ALL.load(Ordering::Relaxed)
 }
 
 /// Notes that the program asks for the strict mode, or did not get it.
