@@ -19,22 +19,28 @@ use core::ffi::{c_int, c_long, c_ulong};
 
 use freestone_sys::linux::Errno;
 
-/// Makes the call with which the program asks for a filter, and has the allocator know before.
-fn ask<R>(all_threads: bool, call: impl FnOnce() -> R, refused: impl FnOnce(&R) -> bool) -> R {
-    let noted = freestone::raw::filter_asked_for(all_threads);
-    let result = call();
-    if noted && refused(&result) {
-        freestone::raw::filter_refused();
-    }
-    result
+/// What a program may put itself under.
+#[derive(Clone, Copy)]
+enum Cage {
+    Filter {
+        all_threads: bool,
+    },
+    /// The mode in which it can only read, write and end its threads.
+    Strict,
 }
 
-/// The same of the strict mode.
-fn ask_strictly(call: impl FnOnce() -> c_long) -> c_long {
-    let noted = freestone::raw::strict_mode_asked_for();
+/// Makes the call with which the program asks for it, and has the allocator know before.
+fn ask<R>(cage: Cage, call: impl FnOnce() -> R, refused: impl FnOnce(&R) -> bool) -> R {
+    let noted = match cage {
+        Cage::Filter { all_threads } => freestone::raw::filter_asked_for(all_threads),
+        Cage::Strict => freestone::raw::strict_mode_asked_for(),
+    };
     let result = call();
-    if noted && result < 0 {
-        freestone::raw::strict_mode_refused();
+    if noted && refused(&result) {
+        match cage {
+            Cage::Filter { .. } => freestone::raw::filter_refused(),
+            Cage::Strict => freestone::raw::strict_mode_refused(),
+        }
     }
     result
 }
@@ -66,20 +72,19 @@ pub extern "C" fn setns(file: c_int, kind: c_int) -> c_int {
 
 /// Makes the call `prctl` with these arguments, noting what leads to a filter of system calls.
 fn control(option: c_int, second: c_ulong, third: c_ulong, call: impl FnOnce() -> c_long) -> c_long {
-    let asks = match option {
-        libc::PR_SET_SECCOMP if second == c_ulong::from(libc::SECCOMP_MODE_STRICT) => {
-            return ask_strictly(call);
-        }
+    let filter = Some(Cage::Filter { all_threads: false });
+    let cage = match option {
+        libc::PR_SET_SECCOMP if second == c_ulong::from(libc::SECCOMP_MODE_STRICT) => Some(Cage::Strict),
         libc::PR_SET_SECCOMP if second == c_ulong::from(libc::SECCOMP_MODE_FILTER) && third == 0 => {
             freestone::raw::filter_is_prepared();
-            false
+            None
         }
-        libc::PR_SET_SECCOMP => true,
+        libc::PR_SET_SECCOMP => filter,
         // Where `seccomp` is not seen, what has to come before it without privileges.
-        libc::PR_SET_NO_NEW_PRIVS => !SEES_SECCOMP && second == 1,
+        libc::PR_SET_NO_NEW_PRIVS if !SEES_SECCOMP && second == 1 => filter,
         PR_SET_SYSCALL_USER_DISPATCH => {
             call_from_libc();
-            false
+            None
         }
         PR_SET_TSC => {
             let result = call();
@@ -88,9 +93,12 @@ fn control(option: c_int, second: c_ulong, third: c_ulong, call: impl FnOnce() -
             }
             return result;
         }
-        _ => false,
+        _ => None,
     };
-    if asks { ask(false, call, |&result| result != 0) } else { call() }
+    match cage {
+        Some(cage) => ask(cage, call, |&result| result != 0),
+        None => call(),
+    }
 }
 
 /// `prctl`, noting what leads to a filter of system calls.
@@ -132,6 +140,7 @@ mod wrapped {
     use freestone::raw;
     use freestone_sys::linux::{Errno, control};
 
+    use super::Cage;
     use crate::unwind::weak;
 
     pub(super) const SEES_SECCOMP: bool = true;
@@ -423,15 +432,18 @@ mod wrapped {
         if operation as u32 == libc::SECCOMP_SET_MODE_FILTER && program.is_null() {
             raw::filter_is_prepared();
         }
-        let asks = match operation as u32 {
-            libc::SECCOMP_SET_MODE_STRICT => return super::ask_strictly(call),
-            libc::SECCOMP_SET_MODE_FILTER => !program.is_null(),
-            _ => false,
-        };
         let all_threads = flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0;
+        let cage = match operation as u32 {
+            libc::SECCOMP_SET_MODE_STRICT => Some(Cage::Strict),
+            libc::SECCOMP_SET_MODE_FILTER if !program.is_null() => Some(Cage::Filter { all_threads }),
+            _ => None,
+        };
         // The number of a thread that cannot have the filter, unless it is that of a descriptor.
         let names_thread = all_threads && flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0;
         let refused = |&result: &c_long| result < 0 || (names_thread && result > 0);
-        if asks { super::ask(all_threads, call, refused) } else { call() }
+        match cage {
+            Some(cage) => super::ask(cage, call, refused),
+            None => call(),
+        }
     }
 }

@@ -24,7 +24,11 @@ pub(crate) mod atomic {
         pub(crate) fn swap(&self, value: bool, order: Ordering) -> bool {
             if TORN.load(Ordering::Relaxed) {
                 let was = self.load(Ordering::SeqCst);
-                self.store(value, Ordering::SeqCst);
+                // A flag that is as it should be is left alone: setting it again after its owner took it back would lose the slot, and
+                // the threads that wait for it would never come to where two are in one.
+                if was != value {
+                    self.store(value, Ordering::SeqCst);
+                }
                 return was;
             }
             self.0.swap(value, order)
