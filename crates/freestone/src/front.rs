@@ -322,7 +322,8 @@ fn alloc_over_aligned(size: usize, align: usize, zeroed: bool) -> *mut u8 {
 }
 
 /// The same of more than a small block. Medium blocks begin with a page, so up to that alignment they serve as they do malloc; cleared ones
-/// come from the page heap, which may have clean memory.
+/// come from the page heap, which may have clean memory. Marked cold for the sake of the small ones, which take five instructions less so.
+#[cold]
 #[inline(never)]
 fn alloc_over_aligned_medium(size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let class = if zeroed || align > PAGE_SIZE { None } else { class_of_medium(size) };
