@@ -357,31 +357,58 @@ fn empty_idle_caches(short: bool) -> bool {
         cpu::active_regions().for_each(see);
         return false;
     }
-    let emptied = cpu::with_stopped(|| {
-        let mut emptied = false;
+    if short {
+        let emptied =
+            cpu::with_stopped(|| cpu::active_regions().filter(|&region| empty_at_once(region)).count());
+        return emptied.is_some_and(|caches| caches > 0);
+    }
+    if !cpu::may_stop() {
+        return true;
+    }
+    let mut haul = slow::HAULED.lock();
+    let mut emptied = false;
+    cpu::with_stopped(|| {
         for region in cpu::active_regions() {
             let state = region.state();
             // Since it was emptied, blocks that were freed may have come.
             if is_emptied(region) || cpu::has_too_much(region) {
-                slow::empty_region(region);
-                cpu::retire(region, LEVELS.pages.system());
-            } else if short || is_idle(region) {
-                slow::empty_region(region);
-                region.forget_capacities();
-                state.emptied.store(misses(region), Ordering::Relaxed);
+                if haul.take_region(region) {
+                    cpu::retire(region, LEVELS.pages.system());
+                }
+            } else if is_idle(region) {
+                // What finds no room is as idle at the next look.
+                if haul.take_region(region) {
+                    region.forget_capacities();
+                    state.emptied.store(misses(region), Ordering::Relaxed);
+                }
                 emptied = true;
             } else if scattered {
                 for class in served_classes().filter(|&class| region.is_at_rest(class)) {
-                    slow::empty_class(region, class);
-                    region.forget_capacity(class);
+                    if haul.take(region, class) {
+                        region.forget_capacity(class);
+                    }
                     emptied = true;
                 }
             }
             see(region);
         }
-        emptied
     });
-    emptied == Some(true)
+    haul.give_back();
+    emptied
+}
+
+/// Empties a cache while all are stopped, and gives it up if it was empty already or took more than its own; else it did hold something.
+fn empty_at_once(region: Region) -> bool {
+    let gives_up = is_emptied(region) || cpu::has_too_much(region);
+    slow::empty_region(region);
+    if gives_up {
+        cpu::retire(region, LEVELS.pages.system());
+    } else {
+        region.forget_capacities();
+        region.state().emptied.store(misses(region), Ordering::Relaxed);
+    }
+    see(region);
+    !gives_up
 }
 
 /// Empties idle caches of threads. Whether any held something. By the allocator's own thread: a caller would have to wait for the
@@ -431,7 +458,7 @@ fn see(region: Region) {
 #[inline(never)]
 pub(crate) fn relieve() {
     // Hardened mode's slabs stay with their class. To stop caches for the first time takes long where there are threads.
-    if start::mode() != Mode::Cpu || harden::is_on() || !cpu::stops_at_once() {
+    if start::mode() != Mode::Cpu || harden::is_on() || !cpu::stops_at_once() || !cpu::may_stop() {
         return;
     }
     let Some(inside) = gate::enter() else { return };
@@ -441,33 +468,29 @@ pub(crate) fn relieve() {
     drop(inside);
 }
 
-/// Empties the caches of given-up classes, up to a number of blocks. Inside the gate.
+/// Empties the caches of given-up classes, as far as there is room for their blocks. Inside the gate.
 #[cold]
 #[inline(never)]
 fn empty_given_up() {
-    /// Blocks for which a caller has to wait: a third of a millisecond.
-    const MOST: usize = 1 << 14;
+    let mut picked = [false; CLASS_COUNT];
+    served_classes().filter(|&class| is_given_up(class)).for_each(|class| picked[class.index()] = true);
     // A sandbox may end the program for a call that it does not make itself.
-    if !served_classes().any(is_given_up) || linux::control::is_newly_filtered() {
+    if !picked.contains(&true) || linux::control::is_newly_filtered() {
         return;
     }
+    let picked = || served_classes().filter(|class| picked[class.index()]);
+    let mut haul = slow::HAULED.lock();
     cpu::with_stopped(|| {
-        let mut emptied = 0;
-        for class in served_classes().filter(|&class| is_given_up(class)) {
-            if emptied >= MOST {
-                break;
-            }
+        for class in picked() {
             for region in cpu::active_regions() {
-                if emptied >= MOST {
-                    break;
+                if haul.take(region, class) {
+                    region.forget_capacity(class);
                 }
-                emptied += region.header(class).len(class);
-                slow::empty_class(region, class);
-                region.forget_capacity(class);
             }
-            CENTRALS[class.index()].drain(class, &LEVELS.pages);
         }
     });
+    haul.give_back();
+    picked().for_each(|class| CENTRALS[class.index()].drain(class, &LEVELS.pages));
 }
 
 /// Whether most blocks of a class, and many, lie free in slabs, and slabs would become whole without the caches: fewer of its blocks

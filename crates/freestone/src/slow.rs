@@ -24,7 +24,9 @@ use core::ptr::null_mut;
 use freestone_base::{CLASS_COUNT, ClassId, MAX_MEDIUM, PAGE_SHIFT, PAGE_SIZE, class_info};
 use freestone_sys::{Linux, linux};
 
-pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, reclaim, sweep_kept_slabs};
+#[cfg(test)]
+pub(crate) use self::emptying::Haul;
+pub(crate) use self::emptying::{HAULED, empty_caches, empty_region, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::{self, Access, thread};
 use crate::central::{SlabSource, rooms};

@@ -10,6 +10,7 @@
 //! has the kernel restart every sequence under way (`membarrier`). A sequence reads the base after its start,
 //! so afterwards every running or future sequence works on zeros, and the real regions belong to the
 //! stopper alone (R1 of `region.rs`). Swapping back needs no barrier: a sequence sees the zeros or the real.
+//! Who stops them in the midst of the program's work only copies addresses out meanwhile, and not for long ([`may_stop`]).
 //!
 //! # Safety
 //!
@@ -37,7 +38,7 @@ use super::{Access, rseq};
 use crate::harden::yard;
 use crate::hot::{HOT, ZEROS};
 use crate::slow::LEVELS;
-use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Lock, one_thread};
 use crate::tls::{self, STAGE_ENDED, ThreadState};
 
@@ -427,13 +428,19 @@ fn variant_number(number: usize) -> usize {
     if by_cpu { 0 } else { number }
 }
 
-fn region(number: usize) -> Option<Region> {
+/// The cache of this number.
+pub(crate) fn region(number: usize) -> Option<Region> {
     if number >= COUNT.load(Ordering::Relaxed) {
         return None;
     }
     let base = NonNull::new(REAL.load(Ordering::Relaxed).wrapping_add(number * REGION_SIZE))?;
     // SAFETY: C1.
     Some(unsafe { Region::new(base) })
+}
+
+/// The number of a cache of [`regions`].
+pub(crate) fn number_of(region: Region) -> usize {
+    (region.base().addr() - REAL.load(Ordering::Relaxed).addr()) / REGION_SIZE
 }
 
 /// The regions that were ever used, to be read only for counts while caches run, or at will inside [`with_stopped`].
@@ -472,6 +479,19 @@ pub(crate) fn memory() -> (usize, usize) {
 /// The kernel knows that caches of this process are stopped.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
+/// For how many times as long as they were stopped caches are left alone.
+const LEFT_ALONE: u64 = 99;
+
+/// When caches were stopped for so long that they are left alone for now, in nanoseconds: until then.
+static LEFT_ALONE_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether caches may be stopped by who can wait. What that costs is not the caller's time: all threads go through the central lists
+/// meanwhile. The kernel's part lasts microseconds, but milliseconds where the host of a virtual machine runs something else on one of its
+/// CPUs, and so does ours when the system lets another thread go first. So no more than a hundredth of the time goes by stopped. O(1).
+pub(crate) fn may_stop() -> bool {
+    linux::monotonic_ns() >= LEFT_ALONE_NS.load(Ordering::Relaxed)
+}
+
 /// Whether [`with_stopped`] takes microseconds. The first time the kernel waits, where there are threads, for all CPUs: some 10 ms.
 pub(crate) fn stops_at_once() -> bool {
     REGISTERED.load(Ordering::Relaxed) || one_thread()
@@ -493,10 +513,14 @@ pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     }
     REGISTERED.fetch_or(stops_others, Ordering::Relaxed);
     let zeros = real.wrapping_add((1 + COUNT.load(Ordering::Relaxed)) * REGION_SIZE);
+    let stopped_ns = linux::monotonic_ns();
     HOT.regions.store(zeros, Ordering::SeqCst);
     yard::close();
     let result = (!stops_others || linux::membarrier_private_rseq(None)).then(work);
     yard::open();
     HOT.regions.store(real, Ordering::Release);
+    let now = linux::monotonic_ns();
+    let alone_ns = now.saturating_sub(stopped_ns).saturating_mul(LEFT_ALONE);
+    LEFT_ALONE_NS.fetch_max(now.saturating_add(alone_ns), Ordering::Relaxed);
     result
 }

@@ -9,6 +9,7 @@ use crate::cache::region::Region;
 use crate::cache::{Access, SHORT_BATCH, cpu, thread};
 use crate::central::Effort;
 use crate::start::{self, Mode};
+use crate::sync::Lock;
 use crate::{harden, scavenge};
 
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
@@ -40,6 +41,66 @@ pub(crate) fn empty_class(region: Region, class: ClassId) {
     // Central lists that never served are better left untouched.
     if !filling.load(Ordering::Relaxed).is_null() {
         central.stop_filling(pages, filling);
+    }
+}
+
+/// Words of a [`Haul`].
+const HAUL: usize = 8 << 10;
+
+/// Blocks that were taken out of caches while these were stopped, to be given back when they are at work again: to copy an address takes
+/// a nanosecond, to give a block back ten and more, and a wait wherever the program's threads, which have no caches, hold the lock.
+///
+/// Each run of blocks begins with a word that says whose they are: the number of the cache, how many, and the class.
+pub(crate) struct Haul {
+    len: usize,
+    words: [usize; HAUL],
+}
+
+/// The haul of who empties caches in the midst of the program's work. Locked inside the gate.
+pub(crate) static HAULED: Lock<Haul> = Lock::new(Haul { len: 0, words: [0; HAUL] });
+
+impl Haul {
+    /// One that has room for so many words.
+    #[cfg(test)]
+    pub(crate) fn with_room(words: usize) -> Haul {
+        // Runs of no blocks.
+        Haul { len: HAUL - words, words: [0; HAUL] }
+    }
+
+    /// Takes what one region holds; false where there was no room for all of it. The caller has the region to itself.
+    pub(crate) fn take_region(&mut self, region: Region) -> bool {
+        ClassId::all().all(|class| self.take(region, class))
+    }
+
+    /// The same of one class.
+    pub(crate) fn take(&mut self, region: Region, class: ClassId) -> bool {
+        let held = region.header(class).len(class);
+        // Central lists that never served are better left untouched.
+        if held == 0 && region.state().filling[class.index()].load(Ordering::Relaxed).is_null() {
+            return true;
+        }
+        let Some([first, room @ ..]) = self.words.get_mut(self.len..) else { return false };
+        let taken = region.pop_batch(class, room);
+        *first = cpu::number_of(region) << 32 | taken << 8 | class.index();
+        self.len += 1 + taken;
+        taken == held
+    }
+
+    /// Gives all back to the central lists.
+    pub(crate) fn give_back(&mut self) {
+        let pages = &LEVELS.pages;
+        let mut left = &self.words[..self.len];
+        while let [first, rest @ ..] = left {
+            let (blocks, next) = rest.split_at(*first >> 8 & 0xff_ffff);
+            let class = ClassId(*first as u8);
+            let central = &CENTRALS[class.index()];
+            blocks.chunks(SHORT_BATCH).for_each(|batch| central.give_back(class, pages, batch));
+            if let Some(region) = cpu::region(*first >> 32) {
+                central.stop_filling(pages, &region.state().filling[class.index()]);
+            }
+            left = next;
+        }
+        self.len = 0;
     }
 }
 
