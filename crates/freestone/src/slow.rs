@@ -91,6 +91,10 @@ impl SlabSource for PageHeap<Linux> {
         self.watch().growth_mark() << PAGE_SHIFT
     }
 
+    fn shares_slabs(&self) -> bool {
+        cache::cpu::crowd(SlabSource::footprint(self)).is_some()
+    }
+
     fn note_stock(&self) {
         self.watch().on_stock();
     }

@@ -50,6 +50,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 static REAL: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 /// The number behind the highest that was ever used: what lies beyond has not been touched.
 static USED: AtomicUsize = AtomicUsize::new(0);
+/// Regions that are in use: not those that were given up since.
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that each region may cache without taking from others.
 static BUDGET: AtomicIsize = AtomicIsize::new(0);
 /// The budgets of regions that are not in use, less what others have taken of them. Below zero where all are in use, and
@@ -289,6 +291,7 @@ impl CpuAccess {
             USED.fetch_max(number as usize + 1, Ordering::Relaxed);
             life = match state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
+                    IN_USE.fetch_add(1, Ordering::Relaxed);
                     region.write_classes(variant_number(number as usize));
                     grant(region, BUDGET.load(Ordering::Relaxed));
                     ACTIVE
@@ -412,6 +415,7 @@ pub(crate) fn retire(region: Region, system: &impl System) {
     region.state().spare.store(0, Ordering::Relaxed);
     let granted = region.state().granted.swap(0, Ordering::Relaxed);
     UNUSED.fetch_add(granted, Ordering::Relaxed);
+    IN_USE.fetch_sub(1, Ordering::Relaxed);
     region.retire(system);
 }
 
@@ -459,6 +463,14 @@ pub(crate) fn active_regions() -> impl Iterator<Item = Region> {
 /// Has all caches know that the classes of these groups, a bit each, are merged no more.
 pub(crate) fn part_classes(groups: u32) {
     active_regions().for_each(|region| region.part_classes(groups));
+}
+
+/// How many caches there are, if a heap of so many bytes is small for them; none is for one alone. Each may come to keep a slab and a
+/// batch of every class, which are 5 MiB.
+pub(crate) fn crowd(footprint: usize) -> Option<usize> {
+    const EACH: usize = 8 << 20;
+    let caches = IN_USE.load(Ordering::Relaxed);
+    (caches > 1 && footprint < caches * EACH).then_some(caches)
 }
 
 /// How many caches there can be.

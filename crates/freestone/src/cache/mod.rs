@@ -177,10 +177,12 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
         return;
     }
     let spare = &region.state().spare;
-    let mut left = spare.load(Ordering::Relaxed);
-    if left < wanted as isize * size {
-        left = spare.fetch_add(access.more_bytes(), Ordering::Relaxed);
-        left = left.max(spare.load(Ordering::Relaxed));
+    let (footprint, crowd) = (source.footprint(), cpu::crowd(source.footprint()));
+    let room = || spare.load(Ordering::Relaxed).min(room_in_crowd(region, crowd, footprint));
+    let mut left = room();
+    if left < wanted as isize * size && left == spare.load(Ordering::Relaxed) {
+        spare.fetch_add(access.more_bytes(), Ordering::Relaxed);
+        left = room();
     }
     if left < wanted as isize * size {
         // What is taken from other classes they will want back: a little at a time, or all of them would do nothing else.
@@ -188,8 +190,8 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
         wanted = wanted.min(little);
     }
     if left < wanted as isize * size {
-        shrink_another(access, centrals, source, class, wanted as isize * size);
-        left = spare.load(Ordering::Relaxed);
+        shrink_another(access, centrals, source, class, wanted as isize * size - left);
+        left = room();
     }
     let granted = wanted.min((left.max(0) / size) as usize);
     // A cache of one or two blocks saves little and pins their slabs: many threads would each keep some.
@@ -243,6 +245,18 @@ fn room_beyond_batches(region: Region, footprint: usize) -> usize {
     (footprint / 4).max(TOGETHER).saturating_sub(all).max(OWN.saturating_sub(held(region)))
 }
 
+/// Bytes by which one of so many caches may still grow, batches included, where they are a [crowd](cpu::crowd): all together have a quarter of the
+/// heap, or half a MiB each. Two are none.
+fn room_in_crowd(region: Region, crowd: Option<usize>, footprint: usize) -> isize {
+    const OWN: usize = 512 << 10;
+    match crowd {
+        Some(caches) if caches > 2 && region.state().granted.load(Ordering::Relaxed) > 0 => {
+            (footprint / 4 / caches).max(OWN) as isize - held(region) as isize
+        }
+        _ => isize::MAX,
+    }
+}
+
 /// Bytes of capacity that a region's classes have.
 fn held(region: Region) -> usize {
     let state = region.state();
@@ -252,7 +266,7 @@ fn held(region: Region) -> usize {
 /// Classes looked at for capacity to take over, each time it is wanted.
 const VICTIMS: usize = 8;
 
-/// Takes capacity from other classes of the region, round robin, until `bytes` are spare.
+/// Takes capacity from other classes of the region, round robin, until it is `bytes`.
 #[inline(never)]
 fn shrink_another(
     access: impl Access,
@@ -263,6 +277,7 @@ fn shrink_another(
 ) {
     let region = access.region();
     let state = region.state();
+    let mut taken_over = 0;
     for _ in 0..VICTIMS {
         let next = (state.victim.load(Ordering::Relaxed) + 1) % freestone_base::CLASS_COUNT as u16;
         state.victim.store(next, Ordering::Relaxed);
@@ -286,8 +301,10 @@ fn shrink_another(
         let cut = cut.min(header.capacity(victim) - header.len(victim));
         let smaller = header.with_capacity(victim, header.capacity(victim) - cut);
         if cut > 0 && access.replace_header(victim, header, smaller) {
-            let left = state.spare.fetch_add(cut as isize * info.size as isize, Ordering::Relaxed);
-            if left + cut as isize * info.size as isize >= bytes {
+            let freed = cut as isize * info.size as isize;
+            state.spare.fetch_add(freed, Ordering::Relaxed);
+            taken_over += freed;
+            if taken_over >= bytes {
                 return;
             }
         }

@@ -372,3 +372,17 @@ fn beyond_batches_all_caches_share_a_part_of_a_small_heap() {
     assert_eq!(held(region), 500 << 10);
     assert!(room_beyond_batches(region, 1 << 20) >= 12 << 10);
 }
+
+#[test]
+fn one_of_many_caches_has_its_part_of_a_small_heap() {
+    let system = Simulated::new();
+    let region = region(&system, 8 << 20);
+    assert_eq!(room_in_crowd(region, Some(16), 4 << 20), isize::MAX, "a thread's cache");
+    region.state().granted.store(8 << 20, Ordering::Relaxed);
+    assert_eq!(room_in_crowd(region, None, 4 << 20), isize::MAX);
+    assert_eq!(room_in_crowd(region, Some(2), 4 << 20), isize::MAX);
+    assert_eq!(room_in_crowd(region, Some(16), 4 << 20), 512 << 10);
+    assert_eq!(room_in_crowd(region, Some(16), 64 << 20), 1 << 20);
+    region.state().spare.fetch_sub(1 << 20, Ordering::Relaxed);
+    assert_eq!(room_in_crowd(region, Some(16), 4 << 20), -(512 << 10));
+}

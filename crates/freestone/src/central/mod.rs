@@ -2,7 +2,8 @@
 //!
 //! Slabs with free blocks are bucketed by fullness. Refills draw from the fullest, so that the emptiest
 //! can empty themselves and go back to the page heap. A slab from which a cache is being filled is in no
-//! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line.
+//! bucket and serves that cache alone, until it is exhausted: no two caches carve from one cache line. But for larger blocks of a heap that is
+//! small for its many caches: there one slab serves them all.
 //!
 //! Slabs only empty themselves if blocks come back to them. Most never do: what is freed waits in a cache, and is what the next
 //! request gets, wherever it lies. So a class of which much stays free in slabs is *scattered*: it keeps nothing in transfer, and
@@ -53,6 +54,10 @@ pub(crate) trait SlabSource {
     fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
     /// About how many bytes are in use, or free and resident.
     fn footprint(&self) -> usize;
+    /// Whether caches draw from the same slabs, rather than from one each.
+    fn shares_slabs(&self) -> bool {
+        false
+    }
     /// Much lies in transfer that somebody should look after.
     fn note_stock(&self);
     /// Whether these blocks may pass from one cache to another. Not where one of them has to be looked at first.
@@ -97,6 +102,9 @@ pub(crate) fn keep_slabs() {
 pub(crate) fn shuffle() {
     SHUFFLES.store(true, Ordering::Relaxed);
 }
+
+/// Blocks of up to so many bytes come from slabs of their cache's own in any case: many neighbours share a cache line.
+const MOST_APART: usize = 128;
 
 const BUCKETS: usize = 8;
 /// The last list, of slabs that have no block in use: only where they stay with their class.
@@ -306,6 +314,10 @@ impl Central {
             if span.free_blocks() == 0 {
                 span.end_filling();
                 filling.store(null_mut(), Ordering::Relaxed);
+            } else if info.size as usize > MOST_APART && source.shares_slabs() {
+                filling.store(null_mut(), Ordering::Relaxed);
+                span.end_filling();
+                state.file(source, span, None);
             }
         }
         got

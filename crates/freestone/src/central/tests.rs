@@ -1,6 +1,7 @@
 //! A central list on a page heap on the simulated system: at random against a model, with every system call
 //! refused in turn, and from many threads.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use freestone_base::class_of;
@@ -12,6 +13,11 @@ use super::*;
 use crate::pageheap::PageHeap;
 
 pub(super) type Heap<'a> = PageHeap<&'a Simulated>;
+
+thread_local! {
+    /// Whether the places of this thread's test share slabs.
+    static SHARES: Cell<bool> = const { Cell::new(false) };
+}
 
 impl SlabSource for Heap<'_> {
     fn take_slab(&self, class: ClassId) -> Option<SpanRef> {
@@ -40,6 +46,9 @@ impl SlabSource for Heap<'_> {
 
     fn footprint(&self) -> usize {
         usize::MAX
+    }
+    fn shares_slabs(&self) -> bool {
+        SHARES.get()
     }
     fn note_stock(&self) {}
 
@@ -240,7 +249,9 @@ proptest! {
     fn blocks_are_out_once_and_come_from_where_they_should(
         size in prop_oneof![Just(208usize), Just(1024), Just(5000), Just(32 << 10)],
         ops in proptest::collection::vec(op(), 1..80),
+        shares: bool,
     ) {
+        SHARES.set(shares);
         let system = Simulated::new();
         let mut subject = Subject::new(&system, class(size));
         ops.into_iter().for_each(|op| subject.act(op));
@@ -261,6 +272,25 @@ fn places_never_share_a_slab_though_one_is_stopped_while_others_fill() {
     for _ in 0..10 {
         subject.act(Op::Fetch { place: 1, count: 5 });
     }
+    subject.end();
+}
+
+#[test]
+fn where_places_share_one_slab_serves_them_all() {
+    SHARES.set(true);
+    let system = Simulated::new();
+    let mut subject = Subject::new(&system, class(1024));
+    for place in [0, 1, 2, 1, 0] {
+        subject.act(Op::Fetch { place, count: 5 });
+        assert!(subject.filling(place).is_none());
+    }
+    assert_eq!(subject.central.stats().slabs, 1);
+    subject.end();
+    let mut subject = Subject::new(&system, class(MOST_APART));
+    for place in [0, 1] {
+        subject.act(Op::Fetch { place, count: 5 });
+    }
+    assert_eq!(subject.central.stats().slabs, 2, "neighbours share cache lines");
     subject.end();
 }
 
