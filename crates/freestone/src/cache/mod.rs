@@ -5,6 +5,7 @@
 
 pub(crate) mod cpu;
 mod custody;
+pub(crate) mod order;
 pub(crate) mod region;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod rseq;
@@ -71,6 +72,7 @@ pub(crate) fn refill(
     let info = class_info(class);
     let state = access.region().state();
     state.refills.fetch_add(1, Ordering::Relaxed);
+    order::note_refill(access.region(), class);
     let central = &centrals[class.index()];
     let capacity = access.region().header(class).capacity(class);
     let want = capacity.max(FIRST_REFILL).min(info.batch as usize);
@@ -135,6 +137,9 @@ pub(crate) fn flush(
     if capacity > most {
         empty(access, central, source, class, block, MAX_BATCH.min(capacity - most / 2));
         return cut(access, class, most);
+    }
+    if order::flush(access, central, source, class, block) {
+        return;
     }
     // Of a small cache only half: what was freed last is wanted first.
     let most = (info.batch as usize).min(access.region().header(class).capacity(class) / 2).max(1);

@@ -210,6 +210,8 @@ pub(crate) struct RegionState {
     pub(crate) emptied: AtomicUsize,
     /// The headers as the scavenger saw them last.
     pub(crate) headers_seen: [AtomicU32; CLASS_COUNT],
+    /// For each class when its blocks are put in order next (`order.rs`).
+    pub(crate) turns: [AtomicU8; CLASS_COUNT],
     /// Free list of regions of threads that have ended (per-thread mode).
     pub(crate) next: AtomicPtr<u8>,
     /// The region that was made before this one (per-thread mode).
@@ -298,6 +300,12 @@ impl Region {
 
     pub(crate) fn header(self, class: ClassId) -> Header {
         Header(self.word(class).load(Ordering::Relaxed))
+    }
+
+    /// What lies in a slot of the class's present array, counted from its bottom: a block, if the class holds as many and nobody else is at it.
+    pub(crate) fn peek(self, class: ClassId, at: usize) -> usize {
+        let slot = self.header(class).begin(class) as usize + 1 + at;
+        if slot < REGION_SIZE / 8 { self.slot(slot as u16).load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Whether the class's blocks are as many as when [`note_header`](Region::note_header) was called last, and some.

@@ -386,3 +386,35 @@ fn one_of_many_caches_has_its_part_of_a_small_heap() {
     region.state().spare.fetch_sub(1 << 20, Ordering::Relaxed);
     assert_eq!(room_in_crowd(region, Some(16), 4 << 20), -(512 << 10));
 }
+
+#[test]
+fn a_scattered_cache_keeps_its_lower_half_in_order() {
+    let sorts = || {
+        let system = Simulated::new();
+        let mut subject = Subject::new(&system, 1 << 20, 0, 0);
+        let (number, blocks) = (1, 3000);
+        (0..blocks).for_each(|_| assert!(subject.alloc(0, number)));
+        let region = subject.regions[0];
+        let held = || {
+            let mut blocks = Vec::new();
+            region.for_each_block(class(number), |block| blocks.push(block));
+            blocks
+        };
+        // Each far from the one before.
+        for n in 0.. {
+            let (before, left) = (held().len(), blocks - n);
+            subject.free(0, number, n * 1009 % left);
+            let after = held();
+            if before > after.len() && after.len() > 32 {
+                subject.check();
+                let is_half = after.len() == before.div_ceil(2);
+                let sorted = after.windows(2).all(|pair| pair[0] > pair[1]);
+                subject.end();
+                return is_half && sorted;
+            }
+        }
+        false
+    };
+    // Another test may be sorting.
+    assert!((0..100).any(|_| sorts()));
+}

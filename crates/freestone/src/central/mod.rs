@@ -337,6 +337,21 @@ impl Central {
         self.give_back_locked(&mut state, class, source, blocks, false);
     }
 
+    /// Takes blocks back from a cache that hands out the class itself, in batches of `batch`. A misused address ends the process with a message.
+    pub(crate) fn give_back_batches(
+        &self,
+        class: ClassId,
+        source: &impl SlabSource,
+        blocks: &[usize],
+        batch: usize,
+    ) {
+        let mut state = self.state.lock();
+        state.flow.note(true);
+        for blocks in blocks.chunks(batch) {
+            self.give_back_locked(&mut state, class, source, blocks, true);
+        }
+    }
+
     /// Takes `block` back from a cache, and up to `most - 1` others, at most `N - 1`, which `pop` writes and counts. `own` says that the
     /// cache hands out blocks of the class, and has too many. What passes on is copied once.
     pub(crate) fn flush<const N: usize>(

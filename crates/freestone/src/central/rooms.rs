@@ -18,14 +18,23 @@ use freestone_sys::System;
 use super::transfer::{MANY_SLOTS, SLOTS};
 use crate::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// Where they are: null for classes that keep nothing in transfer.
+/// Slots in the room where a cache is put in order: for the most blocks that it holds of a class and one, twice.
+pub(crate) const SORTING_SLOTS: usize = 2 * (2048 + 1);
+
+/// Where they are: null for classes that keep nothing in transfer. The first is for who puts a cache in order (`cache/order.rs`).
 struct Places([AtomicPtr<usize>; CLASS_COUNT]);
 
 static PLACES: Places = Places([const { AtomicPtr::new(null_mut()) }; CLASS_COUNT]);
 
 /// Slots in the room of `class`.
 fn slots(class: ClassId) -> usize {
-    if class.among_many().is_some() { MANY_SLOTS } else { SLOTS }
+    if class == ClassId::NONE {
+        SORTING_SLOTS
+    } else if class.among_many().is_some() {
+        MANY_SLOTS
+    } else {
+        SLOTS
+    }
 }
 
 /// Bytes of its mapping.
@@ -52,7 +61,7 @@ impl Places {
 }
 
 /// The room for the blocks of `class` on their way between caches; once, and none where the system refuses memory. There are
-/// [`MANY_SLOTS`] for classes of which programs hold many, else [`SLOTS`]. Whoever passes it on to another thread orders that himself.
+/// [`MANY_SLOTS`] for classes of which programs hold many, [`SORTING_SLOTS`] for [`ClassId::NONE`], else [`SLOTS`]. Whoever passes it on to another thread orders that himself.
 #[cold]
 pub(crate) fn take(system: &impl System, class: ClassId) -> Option<&'static mut [usize]> {
     PLACES.take(system, class)
@@ -60,7 +69,8 @@ pub(crate) fn take(system: &impl System, class: ClassId) -> Option<&'static mut 
 
 /// From where to where the rooms lie.
 pub(crate) fn memory() -> impl Iterator<Item = (usize, usize)> {
-    let starts = ClassId::all().map(|class| (class, PLACES.0[class.index()].load(Relaxed).addr()));
+    let all = core::iter::once(ClassId::NONE).chain(ClassId::all());
+    let starts = all.map(|class| (class, PLACES.0[class.index()].load(Relaxed).addr()));
     starts.filter(|&(_, start)| start != 0).map(|(class, start)| (start, start + len(class)))
 }
 

@@ -55,6 +55,17 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
+    /// Takes the lock if it is free.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        if plain() {
+            debug_assert_eq!(self.state.load(Ordering::Relaxed), FREE);
+            self.state.store(HELD, Ordering::Relaxed);
+        } else {
+            self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        }
+        Some(Guard { lock: self })
+    }
+
     #[cold]
     fn lock_slow(&self) {
         for _ in 0..SPINS {
