@@ -446,8 +446,22 @@ impl<S: System> PageHeap<S> {
         if wanted > had && self.watch.limit() != usize::MAX {
             self.make_room(wanted - had);
         }
-        if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
-            return if may_move { self.move_grow(span, bytes) } else { None };
+        if had > huge::LONGEST && wanted != had {
+            self.end_long(span);
+        }
+        if wanted > had {
+            let span = if self.grow_in_place(span, PageCount(wanted)) {
+                span
+            } else if may_move {
+                self.move_grow(span, bytes)?
+            } else {
+                return None;
+            };
+            if wanted - had >= huge::PIECE {
+                self.ask_grown(span, had);
+            }
+            span.set_requested(bytes);
+            return Some(span);
         }
         if wanted < had && self.habits.length_if_sparse(wanted) != Some(had) {
             // Without a record for the rest, the block just stays longer than it must.
