@@ -22,6 +22,7 @@ use crate::front;
 use crate::harden;
 use crate::message::Fault;
 use crate::observe;
+use crate::pageheap::ROOM;
 use crate::record;
 use crate::slow;
 use crate::start;
@@ -101,13 +102,21 @@ fn is_step(new_size: usize, usable: usize) -> bool {
 }
 
 /// The new place of a block of `usable` bytes that becomes one of `new_size`. When it grows by less than a sixteenth, it gets a quarter
-/// more than it held, because who grows in small steps goes on, and each step would copy all before long.
+/// more than it held, because who grows in small steps goes on, and each step would copy all before long. A large one gets an eighth more,
+/// where it grows by no more than that.
 fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
-    if !is_step(new_size, usable) {
+    let is_large_step = usable > MAX_SMALL && new_size > usable && new_size - usable <= usable / ROOM;
+    if !is_large_step && !is_step(new_size, usable) {
         return take(new_size, usable, new_size > MAX_SMALL);
     }
-    let room = new_size.max((usable + usable / 4).min(MAX_SMALL));
-    let to = take(room, usable, usable >= STEPPED);
+    let room = match is_large_step {
+        true => new_size + new_size / ROOM,
+        false => new_size.max((usable + usable / 4).min(MAX_SMALL)),
+    };
+    let mut to = take(room, usable, usable >= STEPPED);
+    if to.is_null() && is_large_step {
+        to = take(new_size, usable, true);
+    }
     if room != new_size {
         observe::on_room(to.expose_provenance(), new_size);
     }
@@ -117,7 +126,7 @@ fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize, used: usize) -> *mut u8 {
     let addr = block.expose_provenance();
-    if slow::stays_large(addr, new_size) {
+    if slow::stays_large(addr, new_size, used) {
         return block;
     }
     if debug::owns(addr) {

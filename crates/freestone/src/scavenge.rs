@@ -167,6 +167,16 @@ pub(crate) fn tick_of_caller() {
     }
 }
 
+/// Looks whether long blocks are being filled. When to do so again, in nanoseconds, if at all. Outside the gate.
+#[cold]
+#[inline(never)]
+pub(crate) fn look_at_long() -> Option<u64> {
+    let inside = gate::enter()?;
+    let next = LEVELS.pages.look_at_long();
+    drop(inside);
+    next
+}
+
 /// What a look found.
 struct Look {
     /// Idle caches held something.

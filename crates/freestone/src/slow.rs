@@ -37,7 +37,7 @@ use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
-use crate::pageheap::{NEVER, PageHeap, Span, SpanRef, SpanState};
+use crate::pageheap::{KEPT, KEPT_TO_HALF, NEVER, PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{
@@ -642,18 +642,22 @@ pub(crate) fn is_guarded(addr: usize) -> bool {
     LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())
 }
 
-/// Whether the block at `addr` is a large one that holds `new_size` bytes on just as many pages, and nobody wants to know of it.
+/// Whether the block at `addr` is a large one that holds `new_size` bytes and would keep its pages, and nobody wants to know of it. One
+/// of up to 256 KiB keeps them down to half, as blocks of a class do, unless its `used` bytes were told: see `resize.rs`.
 #[inline]
-pub(crate) fn stays_large(addr: usize, new_size: usize) -> bool {
+pub(crate) fn stays_large(addr: usize, new_size: usize, used: usize) -> bool {
     if !start::is_plain() {
         return false;
     }
     let Some(span) = LEVELS.pages.page_map().span_of(addr) else { return false };
     let usable = span.usable_bytes();
+    let part = if usable <= KEPT_TO_HALF && used == 0 { 2 } else { KEPT };
+    // Under a limit every page counts.
+    let kept = if LEVELS.pages.watch().limit() == usize::MAX { usable / part } else { 0 };
     let stays = span.state() == SpanState::Large
         && span.first_block() == addr
         && new_size <= usable
-        && usable - new_size < PAGE_SIZE;
+        && usable - new_size < kept.max(PAGE_SIZE);
     if stays {
         span.set_requested(new_size);
     }

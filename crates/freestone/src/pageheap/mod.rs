@@ -60,6 +60,12 @@ use watch::Watch;
 
 /// No span has this many pages or more: 16 TiB.
 const SPAN_PAGES_END: usize = 1 << 31;
+/// A large block that shrinks by no more than this part keeps its pages.
+pub(crate) const KEPT: usize = 4;
+/// One that holds no more bytes keeps them down to half, if that is all that is known: see [`stays_large`](crate::slow::stays_large).
+pub(crate) const KEPT_TO_HALF: usize = 256 << 10;
+/// One that grows by no more than this part, and has to move, gets as much again for the next steps.
+pub(crate) const ROOM: usize = 8;
 /// Requests of so many bytes are never served.
 pub(crate) const NEVER: usize = SPAN_PAGES_END * PAGE_SIZE;
 
@@ -446,10 +452,28 @@ impl<S: System> PageHeap<S> {
         if wanted > had && self.watch.limit() != usize::MAX {
             self.make_room(wanted - had);
         }
-        if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
-            return if may_move { self.move_grow(span, bytes) } else { None };
+        if had > huge::LONGEST && wanted != had {
+            self.end_long(span);
         }
-        if wanted < had && self.habits.length_if_sparse(wanted) != Some(had) {
+        if wanted > had {
+            let span = if self.grow_in_place(span, PageCount(wanted)) {
+                span
+            } else if may_move {
+                // Who grows in small steps goes on, and pages that nobody touches cost nothing.
+                let is_step = wanted - had <= had / ROOM && self.watch.limit() == usize::MAX;
+                self.move_grow(span, bytes, if is_step { wanted / ROOM } else { 0 })?
+            } else {
+                return None;
+            };
+            if wanted - had >= huge::PIECE {
+                self.ask_grown(span, had);
+            }
+            span.set_requested(bytes);
+            return Some(span);
+        }
+        // Under a limit every page counts.
+        let kept = if self.watch.limit() == usize::MAX { had / KEPT } else { 0 };
+        if had - wanted > kept && self.habits.length_if_sparse(wanted) != Some(had) {
             // Without a record for the rest, the block just stays longer than it must.
             self.shrink(span, PageCount(wanted));
         }

@@ -20,11 +20,11 @@ const MOST_MOVES: usize = 2_000;
 const ALWAYS_MOVED: usize = (32 << 20) >> PAGE_SHIFT;
 
 impl<S: System> PageHeap<S> {
-    /// Moves a large block to a longer span that holds `bytes` behind its colour, without copying: the kernel
+    /// Moves a large block to a longer span that holds `bytes` behind its colour, and has `room` pages more, without copying: the kernel
     /// moves its pages, without the page heap's lock. The old span is gone. `None`, with nothing changed, where that
     /// cannot be done; copying may still be possible.
-    pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize) -> Option<SpanRef> {
-        let pages = pages_for(bytes.checked_add(span.colour())?)?;
+    pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize, room: usize) -> Option<SpanRef> {
+        let pages = pages_for(bytes.checked_add(span.colour())?)?.checked_add(room)?;
         let sender = self.sender.lock();
         let (target, spare) = self.settled(|op| op.begin_move(span, pages))?;
         // SAFETY: the owner of the block asks for it, the target was sent away for it.

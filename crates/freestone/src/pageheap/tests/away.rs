@@ -270,7 +270,7 @@ fn a_block_moves_without_the_lock() {
                 heap.system().simulated.refuse_nth(1, Some(CallKind::Move));
             }
         });
-        let moved = heap.move_grow(block, 400 * PAGE_SIZE);
+        let moved = heap.move_grow(block, 400 * PAGE_SIZE, 0);
         acted.recv().unwrap();
         assert_eq!(moved.is_some(), matches!(mode, Some(MoveMode::Clean | MoveMode::SourceGone)));
         let stats = checked(&heap);

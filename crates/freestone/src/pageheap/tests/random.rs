@@ -157,7 +157,7 @@ impl World {
             Step::MoveGrow(which, more) => {
                 if let Some(mut one) = self.pick_large(which) {
                     let bytes = one.span.bytes() + more * PAGE_SIZE;
-                    if let Some(span) = self.heap.move_grow(one.span, bytes) {
+                    if let Some(span) = self.heap.move_grow(one.span, bytes, 0) {
                         assert_eq!(span.bytes(), bytes);
                         one.span = span;
                     }
