@@ -46,7 +46,7 @@ pub use cpus::possible_cpus;
 pub use environ::environment;
 pub use errno::{Errno, PreservedErrno};
 pub use first::first_memory;
-pub use functions::note as note_functions;
+pub use functions::{addresses as noted_functions, note as note_functions};
 pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
