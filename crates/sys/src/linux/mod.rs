@@ -130,6 +130,15 @@ fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Resu
     if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(at.expose_provenance()) }
 }
 
+/// Puts new pages in the place of a mapped range, without guards.
+#[cold]
+#[inline(never)]
+fn map_anew(addr: usize, len: usize) -> Result<(), Refused> {
+    // SAFETY: callers pass a range that they own and rely on nothing in.
+    let at = unsafe { functions::mmap(pointer(addr), len, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0) };
+    if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(()) }
+}
+
 /// Has every store to a mapped range fail from now on. Addresses and lengths as for [`System`].
 ///
 /// # Safety
@@ -423,7 +432,9 @@ impl System for Linux {
     unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: the caller owns the range.
-        outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) })
+        let opened = outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) });
+        // The kernel without guards answers that it does not know them; a filter that came after them, which stand, anything else.
+        if opened.is_ok() || Errno::last() == Errno(libc::EINVAL) { opened } else { map_anew(addr, len) }
     }
 
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
