@@ -53,12 +53,12 @@ static long unseen_call(long number, long first, long second, const void *third)
     return result;
 }
 
-/* From now on a call of this number kills, in this process and what it becomes, and nobody saw us ask for it. */
-static void kill_for(int number) {
+/* From now on a call of this number has that answer, in this process and what it becomes, and nobody saw us ask for it. */
+static void answer(int number, unsigned with) {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, with),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {COUNT_OF(filter), filter};
@@ -66,6 +66,8 @@ static void kill_for(int number) {
         unseen_call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
         skip("no filters for system calls here");
 }
+
+static void kill_for(int number) { answer(number, SECCOMP_RET_KILL_PROCESS); }
 
 enum { STEP = 5000 };
 
@@ -206,6 +208,35 @@ static void with_directory(const char *name) {
 CASE_FREESTONE(a_cage) { with("background:1"); }
 CASE_FREESTONE(a_cage_without_a_thread) { with("background:0"); }
 CASE_FREESTONE(a_cage_hardened) { with("harden:1"); }
+/* A filter that refuses `madvise`, as that of ocserv's workers does, comes when there are guards: what is behind them can be used all the same. */
+INNER(inner_madvise_refused) {
+    static unsigned char *blocks[400];
+    for (int round = 0; round < 4; round++) {
+        if (round == 1) answer(SYS_madvise, SECCOMP_RET_ERRNO | ENOSYS);
+        if (round == 3) {
+            for (int i = 0; i < 40; i++) CHECK((blocks[0] = realloc(blocks[0], ((size_t)i + 1) * 40 * KIB)));
+            free(blocks[0]);
+            return;
+        }
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            size_t size = (i * 131 + (size_t)round * 17) % (i % 20 ? 5000 : 700000) + 1;
+            blocks[i] = hide(malloc(size));
+            fill(blocks[i], size, (unsigned)i);
+        }
+        for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+            size_t size = (i * 131 + (size_t)round * 17) % (i % 20 ? 5000 : 700000) + 1;
+            CHECK(whole(blocks[i], size, (unsigned)i));
+            free(blocks[i]);
+            blocks[i] = NULL;
+        }
+    }
+}
+
+CASE_FREESTONE(hardened_where_madvise_is_refused) {
+    option = "harden:1";
+    run_inner("inner_madvise_refused", add_option);
+}
+
 CASE_FREESTONE(a_cage_with_guards) { with("guard:1"); }
 CASE_FREESTONE(a_cage_with_the_control_open) { with("control:1"); }
 CASE_FREESTONE(a_cage_in_debug_mode) {

@@ -244,18 +244,48 @@ INNER(inner_syscall_of_another) {
     CHECK(syscall(SYS_seccomp, 99L, 0L, NULL) == -1 && count() == 3);
 }
 
-static void preload_another(void) {
+static void preload_behind(const char *name) {
     char path[PATH_MAX], list[2 * PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
     CHECK(length > 0);
     path[length] = 0;
-    strcpy(strrchr(path, '/') + 1, "plugin_syscall.so");
+    strcpy(strrchr(path, '/') + 1, name);
     if (access(path, R_OK) != 0) skip("the plugin was not built beside the program");
     snprintf(list, sizeof list, "%s:%s", getenv("LD_PRELOAD"), path);
     setenv("LD_PRELOAD", list, 1);
 }
 
+static void preload_another(void) { preload_behind("plugin_syscall.so"); }
+
 CASE_FREESTONE(system_calls_go_through_another_that_is_preloaded) {
     if (!getenv("LD_PRELOAD")) skip("not preloaded");
     run_inner("inner_syscall_of_another", preload_another);
+}
+
+/* Another library's `mmap` and `madvise` have thread-local storage, which the allocator's own thread has none of. What is free goes back all the same. */
+INNER(inner_mappings_of_another) {
+    enum { COUNT = 8000 };
+    static void *blocks[COUNT];
+    long (*count)(void) = SYMBOL(long (*)(void), plugin_memory_calls);
+    CHECK(count);
+    size_t before = resident_kib();
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < COUNT; i++) memset(blocks[i] = hide(malloc(4000)), 1, 4000);
+        for (int i = 0; i < COUNT; i++) free(blocks[i]);
+        sleep_milliseconds(40);
+    }
+    CHECK(count() > 0);
+    double until = seconds_now() + 10;
+    while (resident_kib() > before + 6 * KIB && seconds_now() < until) {
+        for (int i = 0; i < 100; i++) free(hide(malloc(300 * KIB)));
+        sleep_milliseconds(20);
+    }
+    CHECK_THAT(resident_kib() <= before + 6 * KIB, "%zu KiB, before %zu", resident_kib(), before);
+}
+
+static void preload_watcher(void) { preload_behind("plugin_mappings.so"); }
+
+CASE_FREESTONE(memory_is_mapped_by_another_that_is_preloaded) {
+    if (!getenv("LD_PRELOAD")) skip("not preloaded");
+    run_inner("inner_mappings_of_another", preload_watcher);
 }

@@ -9,7 +9,7 @@
 //! changes the threads that it knows. (With the control open it must stay the user whose files those are.)
 //!
 //! None is started in a program with raised privileges, in one that put itself under a system call filter since the
-//! allocator started, where the kernel refuses, or with the option `background:0`. Then callers do the work, a slice at a time.
+//! allocator started, where another library than libc maps memory, where the kernel refuses, or with the option `background:0`. Then callers do the work, a slice at a time.
 //!
 //! # Life
 //!
@@ -43,7 +43,7 @@ use crate::slow::LEVELS;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{accompany, expect_company, leave_alone, one_thread};
 use crate::tls::ThreadState;
-use crate::{control, gate, harden, limit, pressure, report, scavenge, start, tls};
+use crate::{control, gate, harden, limit, pressure, report, scavenge, stack, start, tls};
 
 const ABSENT: u8 = 0;
 const STARTING: u8 = 1;
@@ -284,7 +284,7 @@ fn consider() {
     LEVELS.pages.watch().arm(WHILE_AWAKE, usize::MAX);
     expect_company();
     CALLS.store(1, Ordering::SeqCst);
-    let started = start::may_have_threads() && start_thread();
+    let started = start::may_have_threads() && calls_are_libcs() && start_thread();
     if started {
         LEVELS.pages.look_at_blocks();
     }
@@ -297,6 +297,15 @@ fn consider() {
         control::give_up();
         LEVELS.pages.watch().arm(FIRST_CALLS, FIRST_LOOK);
     }
+}
+
+/// Whether what maps memory and gives it back is libc's, or the program's: another library's functions may use thread-local storage, which the thread has
+/// none of, and locks. Where nobody can tell, they are taken for libc's. Outside the gate.
+#[cold]
+#[inline(never)]
+fn calls_are_libcs() -> bool {
+    let (called, libcs) = linux::noted_functions();
+    stack::is_one_object(libcs, called)
 }
 
 fn start_thread() -> bool {

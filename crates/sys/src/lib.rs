@@ -117,10 +117,10 @@ pub trait System: Sync {
         Err(Refused::Unsupported)
     }
 
-    /// Makes guarded pages of a mapped range accessible again: they read as zeros. Others keep what they hold.
+    /// Makes guarded pages of a mapped range accessible again: they read as zeros. Others keep what they hold, or read as zeros, too.
     ///
     /// # Safety
-    /// The caller owns the range.
+    /// The caller owns the range and relies on nothing in it.
     unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _ = (addr, len);
         Err(Refused::Unsupported)

@@ -193,6 +193,17 @@ pub(crate) fn object_of(pc: usize) -> Option<(&'static CStr, usize)> {
     }
 }
 
+/// Whether all of `pcs` lie in the object in which `own` lies or in the program, where that is known.
+pub(crate) fn is_one_object(own: usize, pcs: impl Iterator<Item = usize>) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return object::is_one_object(own, pcs);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (own, pcs);
+        true
+    }
+}
+
 fn capture_from(mut frame: Frame, skip: usize, mut words: Words, out: &mut [usize]) -> usize {
     let (mut found, mut seen) = (0, 0);
     while found < out.len() && seen < MOST + skip {

@@ -36,19 +36,27 @@ struct Found {
 
 type Find = unsafe extern "C" fn(usize, *mut Found) -> c_int;
 
+/// The address of glibc's function, 0 where libc has none.
+#[inline(always)]
+fn libcs() -> usize {
+    let at: usize;
+    // SAFETY: reads a weak symbol's address.
+    unsafe {
+        asm!(".weak _dl_find_object", "mov {0}, qword ptr [rip + _dl_find_object@GOTPCREL]", out(reg) at,
+             options(nostack, preserves_flags));
+    }
+    at
+}
+
 /// glibc's function, unless it is a part of the program itself. (In a dynamic program its address may be a place in the program's own table of
 /// jumps, when the program has that address taken.)
+#[inline(never)]
 fn find() -> Option<Find> {
     const UNKNOWN: u8 = 0;
     const OF_LIBC: u8 = 1;
     const OF_PROGRAM: u8 = 2;
     static WHOSE: AtomicU8 = AtomicU8::new(UNKNOWN);
-    let at: usize;
-    // SAFETY: reads a weak symbol's address; null where libc does not define it.
-    unsafe {
-        asm!(".weak _dl_find_object", "mov {0}, qword ptr [rip + _dl_find_object@GOTPCREL]", out(reg) at,
-             options(nostack, preserves_flags));
-    }
+    let at = libcs();
     // Everybody who looks finds the same.
     if WHOSE.load(Ordering::Relaxed) == UNKNOWN {
         let is_own =
@@ -95,6 +103,33 @@ pub(super) fn name_of(pc: usize) -> Option<(&'static CStr, usize)> {
     // SAFETY: the loader's record of an object that is loaded.
     let LinkMap { bias, name, .. } = unsafe { with_exposed_provenance::<LinkMap>(found.link_map).read() };
     Some((name_at(name)?, pc.wrapping_sub(bias)))
+}
+
+/// Whether all of `pcs` lie in the object in which `own` lies or in the program, as far as glibc's function tells.
+pub(super) fn is_one_object(own: usize, mut pcs: impl Iterator<Item = usize>) -> bool {
+    // Where the allocator is a library, glibc's function is no part of the program.
+    let find = if super::library::is_apart() {
+        // SAFETY: null is `None`, any other value the function's address.
+        unsafe { core::mem::transmute::<usize, Option<Find>>(libcs()) }
+    } else {
+        find()
+    };
+    let Some(find) = find else { return true };
+    let object = |pc: usize| {
+        let mut found =
+            Found { flags: 0, map_start: 0, map_end: 0, link_map: 0, eh_frame: 0, reserved: [0; 11] };
+        // SAFETY: a structure to be written, long enough.
+        let outcome = unsafe { find(pc, &raw mut found) };
+        if outcome == 0 { found.link_map } else { 0 }
+    };
+    let is_program = |map: usize| {
+        // SAFETY: the loader's record of an object that is loaded.
+        let name = unsafe { (*with_exposed_provenance::<LinkMap>(map)).name };
+        // SAFETY: a string; the program's is empty.
+        (unsafe { *name }) == 0
+    };
+    let own = object(own);
+    own == 0 || is_program(own) || pcs.all(|pc| [own, 0].contains(&object(pc)) || is_program(object(pc)))
 }
 
 /// The loader's string at `name`.
@@ -295,6 +330,21 @@ mod tests {
         assert!(unwind_header(own).is_some());
         assert!(unwind_header(libc::getpid as *const () as usize).is_some());
         assert_eq!(unwind_header(16), None);
+    }
+
+    #[test]
+    fn another_library_than_libc_is_told_from_it() {
+        unsafe extern "C" {
+            fn _Unwind_GetIP();
+        }
+        let own = another_library_than_libc_is_told_from_it as *const () as usize;
+        let [pid, page, unwind] =
+            [libc::getpid as *const (), libc::sysconf as *const (), _Unwind_GetIP as *const ()]
+                .map(<*const ()>::addr);
+        assert!(is_one_object(pid, [page, own, 16].into_iter()));
+        assert!(is_one_object(own, [page, own, unwind].into_iter()));
+        // Where glibc tells nothing, all are taken for one.
+        assert_eq!(is_one_object(pid, [page, unwind].into_iter()), find().is_none());
     }
 
     #[test]

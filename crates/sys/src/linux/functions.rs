@@ -6,7 +6,8 @@
 //! What is not met are functions that somebody writes into a library's table of addresses while the program runs, as memray does to all libraries,
 //! ours too. They note every call: with thread-local storage that the allocator's own thread has none of, and under a lock, which another thread may
 //! hold that waits for one of ours; and a mapping that serves a thousand blocks is nobody's request. So the addresses are noted when the
-//! allocator starts, and not looked up again.
+//! allocator starts, and not looked up again. A function that the loader found in another library may do the same: where there is one, the
+//! allocator has no thread of its own (`addresses`).
 //!
 //! # Safety
 //!
@@ -32,6 +33,13 @@ macro_rules! functions {
         #[inline(never)]
         pub fn note() {
             $(NOTED.$name.store(libc::$name as *mut c_void, Ordering::Relaxed);)*
+        }
+
+        /// Where the functions are that are called; and one of libc's that nobody has a reason to define anew.
+        #[cold]
+        pub fn addresses() -> (impl Iterator<Item = usize>, usize) {
+            let called = [$(NOTED.$name.load(Ordering::Relaxed).addr(),)*];
+            (called.into_iter(), libc::getauxval as *const () as usize)
         }
 
         $(

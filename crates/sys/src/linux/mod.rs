@@ -46,7 +46,7 @@ pub use cpus::possible_cpus;
 pub use environ::environment;
 pub use errno::{Errno, PreservedErrno};
 pub use first::first_memory;
-pub use functions::note as note_functions;
+pub use functions::{addresses as noted_functions, note as note_functions};
 pub use futex::{Waited, futex_wait, futex_wake};
 pub use membarrier::{
     membarrier_private, membarrier_private_rseq, membarrier_register_private, membarrier_register_rseq,
@@ -128,6 +128,15 @@ fn new_mapping(addr: usize, len: usize, protection: c_int, flags: c_int) -> Resu
     // passes MAP_FIXED.
     let at = unsafe { functions::mmap(pointer(addr), len, protection, ANONYMOUS | flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(at.expose_provenance()) }
+}
+
+/// Puts new pages in the place of a mapped range, without guards.
+#[cold]
+#[inline(never)]
+fn map_anew(addr: usize, len: usize) -> Result<(), Refused> {
+    // SAFETY: callers pass a range that they own and rely on nothing in.
+    let at = unsafe { functions::mmap(pointer(addr), len, RW, ANONYMOUS | libc::MAP_FIXED, -1, 0) };
+    if at == libc::MAP_FAILED { Err(refusal(Errno::last())) } else { Ok(()) }
 }
 
 /// Has every store to a mapped range fail from now on. Addresses and lengths as for [`System`].
@@ -423,7 +432,9 @@ impl System for Linux {
     unsafe fn unguard(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: the caller owns the range.
-        outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) })
+        let opened = outcome(unsafe { functions::madvise(pointer(addr), len, GUARD_REMOVE) });
+        // The kernel without guards answers that it does not know them; a filter that came after them, which stand, anything else.
+        if opened.is_ok() || Errno::last() == Errno(libc::EINVAL) { opened } else { map_anew(addr, len) }
     }
 
     fn ask_for_huge_pages(&self, addr: usize, len: usize, wanted: bool) {
