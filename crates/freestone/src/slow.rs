@@ -37,7 +37,7 @@ use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
-use crate::pageheap::{KEPT, KEPT_TO_HALF, NEVER, PageHeap, Span, SpanRef, SpanState};
+use crate::pageheap::{KEPT_TO_HALF, NEVER, PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{
@@ -651,9 +651,8 @@ pub(crate) fn stays_large(addr: usize, new_size: usize, used: usize) -> bool {
     }
     let Some(span) = LEVELS.pages.page_map().span_of(addr) else { return false };
     let usable = span.usable_bytes();
-    let part = if usable <= KEPT_TO_HALF && used == 0 { 2 } else { KEPT };
-    // Under a limit every page counts.
-    let kept = if LEVELS.pages.watch().limit() == usize::MAX { usable / part } else { 0 };
+    let kept = LEVELS.pages.kept(usable);
+    let kept = if usable <= KEPT_TO_HALF && used == 0 && kept > 0 { usable / 2 } else { kept };
     let stays = span.state() == SpanState::Large
         && span.first_block() == addr
         && new_size <= usable

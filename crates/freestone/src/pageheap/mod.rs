@@ -60,8 +60,9 @@ use watch::Watch;
 
 /// No span has this many pages or more: 16 TiB.
 const SPAN_PAGES_END: usize = 1 << 31;
-/// A large block that shrinks by no more than this part keeps its pages.
-pub(crate) const KEPT: usize = 4;
+/// A large block that shrinks by no more than this part, and no more than [`KEPT_MOST`] bytes, keeps its pages.
+const KEPT: usize = 4;
+const KEPT_MOST: usize = 1 << 20;
 /// One that holds no more bytes keeps them down to half, if that is all that is known: see [`stays_large`](crate::slow::stays_large).
 pub(crate) const KEPT_TO_HALF: usize = 256 << 10;
 /// One that grows by no more than this part, and has to move, gets as much again for the next steps.
@@ -441,6 +442,13 @@ impl<S: System> PageHeap<S> {
         }
     }
 
+    /// How many of its bytes a large block of so many gives up without giving any back, since who takes them off may put them on again. Under a
+    /// limit every page counts.
+    #[inline]
+    pub(crate) fn kept(&self, bytes: usize) -> usize {
+        if self.watch.limit() == usize::MAX { (bytes / KEPT).min(KEPT_MOST) } else { 0 }
+    }
+
     /// Makes a large block hold `bytes` without copying: in place, or, with `may_move`, by moving its pages.
     /// Returns its span then. `None`, with nothing changed, where copying is the only way.
     pub(crate) fn resize(&self, span: SpanRef, bytes: usize, may_move: bool) -> Option<SpanRef> {
@@ -471,9 +479,9 @@ impl<S: System> PageHeap<S> {
             span.set_requested(bytes);
             return Some(span);
         }
-        // Under a limit every page counts.
-        let kept = if self.watch.limit() == usize::MAX { had / KEPT } else { 0 };
-        if had - wanted > kept && self.habits.length_if_sparse(wanted) != Some(had) {
+        if (had - wanted) * PAGE_SIZE > self.kept(had * PAGE_SIZE)
+            && self.habits.length_if_sparse(wanted) != Some(had)
+        {
             // Without a record for the rest, the block just stays longer than it must.
             self.shrink(span, PageCount(wanted));
         }

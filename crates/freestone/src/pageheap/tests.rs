@@ -535,9 +535,11 @@ fn what_a_long_block_grows_by_asks_for_huge_pages_if_the_rest_was_touched() {
         // SAFETY: the block's own page.
         assert_eq!(unsafe { at.read() }, 5_998usize as u8);
         // A little less changes nothing, much less does.
-        let kept = heap.resize(grown, 5_000 * PAGE_SIZE, true).unwrap();
-        assert_eq!((kept.pages().0, kept.requested()), (6_000, 5_000 * PAGE_SIZE));
-        let cut = heap.resize(kept, 4_000 * PAGE_SIZE, true).unwrap();
+        let kept = heap.resize(grown, 5_900 * PAGE_SIZE, true).unwrap();
+        assert_eq!((kept.pages().0, kept.requested()), (6_000, 5_900 * PAGE_SIZE));
+        let cut = heap.resize(kept, 5_800 * PAGE_SIZE, true).unwrap();
+        assert_eq!((cut.pages().0, cut.is_asking()), (5_800, false));
+        let cut = heap.resize(cut, 4_000 * PAGE_SIZE, true).unwrap();
         assert_eq!((cut.pages().0, cut.is_asking()), (4_000, false));
         checked(&heap);
     }
