@@ -63,8 +63,8 @@ impl Haul {
     /// One that has room for so many words.
     #[cfg(test)]
     pub(crate) fn with_room(words: usize) -> Haul {
-        // Runs of no blocks.
-        Haul { len: HAUL - words, words: [0; HAUL] }
+        // Runs of no blocks, of a cache that there is not.
+        Haul { len: HAUL - words, words: [(u32::MAX as usize) << 32; HAUL] }
     }
 
     /// Takes what one region holds; false where there was no room for all of it. The caller has the region to itself.
