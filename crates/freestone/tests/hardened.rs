@@ -39,6 +39,7 @@ fn commit() {
             // SAFETY: a live block.
             free(unsafe { raw::realloc(black_box(raw::aligned(0, 1 << 20)), 10) });
         }),
+        "order" => falls_in_no_order(),
         "double free" => {
             free(block);
             free(block);
@@ -155,6 +156,28 @@ fn commit() {
     }
     // Neither destructors nor the test harness shall meet what was broken.
     std::process::exit(0);
+}
+
+/// Blocks that are freed in no order come back in none.
+fn falls_in_no_order() {
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let mut blocks: Vec<*mut u8> = (0..8_000).map(|_| raw::malloc(200)).collect();
+    for _ in 0..20 {
+        for end in (1..blocks.len()).rev() {
+            blocks.swap(end, random(end + 1));
+        }
+        let freed = blocks.split_off(4_000);
+        // SAFETY: live, and each once.
+        freed.iter().for_each(|&block| unsafe { raw::free(block) });
+        let came: Vec<*mut u8> = freed.iter().map(|_| raw::malloc(200)).collect();
+        let rising = came.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!(rising < came.len() * 3 / 4, "{rising} of {} lie above the one before", came.len());
+        blocks.extend(came);
+    }
 }
 
 /// Blocks of each size, long ones too, are freed: some of each are kept from being handed out again for a while.
@@ -309,6 +332,12 @@ fn the_ledger_does_not_take_for_live_what_waits() {
     ["harden:1", "harden:1,cache:thread", "harden:1,cache:none"]
         .iter()
         .for_each(|conf| passes(conf, "waiting"));
+}
+
+#[test]
+fn what_is_put_in_order_otherwise_stays_as_it_falls() {
+    passes("harden_shuffle:1", "order");
+    passes("harden:1", "order");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use freestone_base::{ClassId, ClassInfo, class_info};
 use super::Access;
 use super::region::Region;
 use crate::central::rooms::SORTING_SLOTS;
-use crate::central::{Central, SlabSource};
+use crate::central::{self, Central, SlabSource};
 use crate::sync::Lock;
 use crate::sync::atomic::Ordering;
 
@@ -103,7 +103,8 @@ pub(super) fn flush(
 ) -> bool {
     let (region, info) = (access.region(), class_info(class));
     let len = region.header(class).len(class);
-    if len < LEAST || info.size as usize > LARGEST || access.is_foreign(class) {
+    // In hardened mode the order is random on purpose.
+    if len < LEAST || info.size as usize > LARGEST || access.is_foreign(class) || central::shuffles() {
         return false;
     }
     let (turns, due) = Turns::of(region, class).flushed();

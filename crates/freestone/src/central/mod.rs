@@ -103,6 +103,12 @@ pub(crate) fn shuffle() {
     SHUFFLES.store(true, Ordering::Relaxed);
 }
 
+/// Whether blocks are handed out in random order.
+#[inline]
+pub(crate) fn shuffles() -> bool {
+    SHUFFLES.load(Ordering::Relaxed)
+}
+
 /// Blocks of up to so many bytes come from slabs of their cache's own in any case: many neighbours share a cache line.
 const MOST_APART: usize = 128;
 
@@ -304,7 +310,7 @@ impl Central {
                     span
                 }
             };
-            let taken = if SHUFFLES.load(Ordering::Relaxed) {
+            let taken = if shuffles() {
                 slab::take_random(span, info, &mut out[got..], random::next)
             } else {
                 slab::take(span, info, &mut out[got..])
