@@ -264,14 +264,12 @@ fn consider() {
     let lived_ns = now.saturating_sub(first);
     // Whoever holds a lock is inside, or fork would not wait for him.
     let Some(inside) = gate::enter() else { return };
-    let waits = LEVELS.pages.waits_for_looks();
     let dirty = LEVELS.pages.demand_now().dirty + (harden::held() >> PAGE_SHIFT);
     let scattered = if dirty < AT_ONCE { scavenge::to_sweep() >> PAGE_SHIFT } else { 0 };
     drop(inside);
     let most = dirty.max(scattered);
     let worth = most >= AT_ONCE || (most > FIRST_LOOK && lived_ns >= GRACE_NS);
     let unseen = PREPARED.load(Ordering::Relaxed) && one_thread();
-    let worth = worth || waits && !unseen;
     if !worth && (unseen || !is_wanted()) {
         return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
     }
@@ -400,7 +398,6 @@ extern "C" fn body() {
             let emptied = calls && scavenge::empty_idle_threads();
             quiet = if scavenge::tick() || emptied { 0 } else { quiet + 1 };
         }
-        let soon = if calls { scavenge::look_at_long() } else { None };
         // The history reads files, whose numbers must not be the program's.
         if calls && start::reporting() && linux::socket::own_descriptors() {
             history::tick(now_ns);
@@ -417,9 +414,8 @@ extern "C" fn body() {
             control::hand_over();
             return end(FIRST_CALLS);
         }
-        if (quiet < QUIET_LOOKS || wanted || soon.is_some()) && allowed() {
+        if (quiet < QUIET_LOOKS || wanted) && allowed() {
             let time_ns = if quiet < QUIET_LOOKS { scavenge::tick_ns() } else { control::TICK_NS };
-            let time_ns = soon.map_or(time_ns, |soon| soon.min(time_ns));
             if !calls || !control::wait(time_ns) {
                 rest_from_calls();
                 futex_wait(&WORD, seen, Some(time_ns));

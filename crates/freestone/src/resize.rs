@@ -103,9 +103,10 @@ fn is_step(new_size: usize, usable: usize) -> bool {
 
 /// The new place of a block of `usable` bytes that becomes one of `new_size`. When it grows by less than a sixteenth, it gets a quarter
 /// more than it held, because who grows in small steps goes on, and each step would copy all before long. A large one gets an eighth more,
-/// where it grows by no more than that.
+/// where it grows by no more than that and there is no limit.
 fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
-    let is_large_step = usable > MAX_SMALL && new_size > usable && new_size - usable <= usable / ROOM;
+    let is_large_step =
+        usable > MAX_SMALL && new_size > usable && new_size - usable <= usable / ROOM && !slow::is_limited();
     if !is_large_step && !is_step(new_size, usable) {
         return take(new_size, usable, new_size > MAX_SMALL);
     }

@@ -167,16 +167,6 @@ pub(crate) fn tick_of_caller() {
     }
 }
 
-/// Looks whether long blocks are being filled. When to do so again, in nanoseconds, if at all. Outside the gate.
-#[cold]
-#[inline(never)]
-pub(crate) fn look_at_long() -> Option<u64> {
-    let inside = gate::enter()?;
-    let next = LEVELS.pages.look_at_long();
-    drop(inside);
-    next
-}
-
 /// What a look found.
 struct Look {
     /// Idle caches held something.
@@ -384,6 +374,8 @@ fn empty_idle_caches(short: bool) -> bool {
             if is_emptied(region) || cpu::has_too_much(region) {
                 if haul.take_region(region) {
                     cpu::retire(region, LEVELS.pages.system());
+                } else {
+                    emptied = true;
                 }
             } else if is_idle(region) {
                 // What finds no room is as idle at the next look.

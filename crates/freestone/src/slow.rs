@@ -637,6 +637,11 @@ fn usable_of_large(span: SpanRef) -> usize {
     }
 }
 
+/// Whether what is in use or waits for reuse is limited.
+pub(crate) fn is_limited() -> bool {
+    LEVELS.pages.watch().limit() != usize::MAX
+}
+
 /// Whether the block at `addr` is a guarded one, which shall not stay when it is resized.
 pub(crate) fn is_guarded(addr: usize) -> bool {
     LEVELS.pages.page_map().span_of(addr).is_some_and(|span| span.guarded().is_some())

@@ -289,15 +289,19 @@ impl CpuAccess {
                 return None;
             }
             USED.fetch_max(number as usize + 1, Ordering::Relaxed);
+            // Counted first: it may be given up again at once.
+            IN_USE.fetch_add(1, Ordering::Relaxed);
             life = match state.active.compare_exchange(life, ACTIVE, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
-                    IN_USE.fetch_add(1, Ordering::Relaxed);
                     region.write_classes(variant_number(number as usize));
                     grant(region, BUDGET.load(Ordering::Relaxed));
                     ACTIVE
                 }
                 // Another thread made it active, and it may have been given up since.
-                Err(now) => now,
+                Err(now) => {
+                    IN_USE.fetch_sub(1, Ordering::Relaxed);
+                    now
+                }
             };
         }
         Some(CpuAccess { region, variant: variant_number(number as usize) })
@@ -470,7 +474,7 @@ pub(crate) fn part_classes(groups: u32) {
 pub(crate) fn crowd(footprint: usize) -> Option<usize> {
     const EACH: usize = 8 << 20;
     let caches = IN_USE.load(Ordering::Relaxed);
-    (caches > 1 && footprint < caches * EACH).then_some(caches)
+    (caches > 1 && footprint < caches.saturating_mul(EACH)).then_some(caches)
 }
 
 /// How many caches there can be.
@@ -491,8 +495,10 @@ pub(crate) fn memory() -> (usize, usize) {
 /// The kernel knows that caches of this process are stopped.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// For how many times as long as they were stopped caches are left alone.
+/// For how many times as long as they were stopped caches are left alone, and for how many nanoseconds at most: a process may itself be stopped
+/// meanwhile, for hours.
 const LEFT_ALONE: u64 = 99;
+const LEFT_ALONE_MOST_NS: u64 = 2_000_000_000;
 
 /// When caches were stopped for so long that they are left alone for now, in nanoseconds: until then.
 static LEFT_ALONE_NS: AtomicU64 = AtomicU64::new(0);
@@ -532,7 +538,7 @@ pub(crate) fn with_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
     yard::open();
     HOT.regions.store(real, Ordering::Release);
     let now = linux::monotonic_ns();
-    let alone_ns = now.saturating_sub(stopped_ns).saturating_mul(LEFT_ALONE);
+    let alone_ns = now.saturating_sub(stopped_ns).saturating_mul(LEFT_ALONE).min(LEFT_ALONE_MOST_NS);
     LEFT_ALONE_NS.fetch_max(now.saturating_add(alone_ns), Ordering::Relaxed);
     result
 }

@@ -13,11 +13,6 @@
 //! what they ask for, others ask for more than they use. So that is found out ([`Probe`]): now and then one such block is left as it is,
 //! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
 //!
-//! Of longer blocks nothing but one piece is touched: their clean pieces ask for huge pages as long as the block lives, so that only what the
-//! program uses becomes resident ([`LongProbe`]). So does what a block gets when it grows, if what it had was touched all over. And where
-//! nothing is known yet, the allocator's own thread looks at a long block, after a millisecond and again, ever more rarely: if its beginning was
-//! touched all over by then, somebody fills it, and it asks for the rest.
-//!
 //! In hardened mode no slab consists of huge pages, for its guard page breaks them. Long blocks do, by the same probe, where they cover
 //! whole pieces; so that they cover more, they begin with one.
 //!
@@ -57,18 +52,7 @@ const MOST_LEFT_OUT: u32 = 256;
 const WORTH: u64 = 16;
 
 /// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
-pub(super) const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
-/// Longer ones ask for them, if blocks of half the length were touched all over.
-const LONGER: usize = 2;
-/// Long blocks from one of which a piece is left as it is to the next. After as many again the first is forgotten.
-const LONG_TURNS: u32 = 8;
-/// So many pieces at a long block's beginning that are touched all over tell that it is being filled.
-const BEGUN: usize = 2;
-/// How often it is looked at: after a millisecond, then after twice as long each time.
-const LOOKS: u32 = 8;
-const FIRST_LOOK_NS: u64 = 1_000_000;
-/// Long blocks that are looked at in this way at once, those handed out last.
-const LOOKED_AT: usize = 4;
+const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
 /// Long blocks from one that is left as it is to the next, while they are touched all over.
 const TOUCHED_TURNS: u32 = 8;
 /// The same while they are not, when looking costs more than it brings.
@@ -93,7 +77,6 @@ pub(super) struct Huge {
     /// When the last slow touch has paid: a time of the thread's own clock.
     paid: AtomicU64,
     probe: Probe,
-    long: LongProbe,
     /// The huge pages that were made and not broken since: each one's first page, as a multiple of [`PIECE`].
     made: [AtomicU32; REMEMBERED],
 }
@@ -130,129 +113,6 @@ impl Probe {
     }
 }
 
-/// The same for blocks longer than [`LONGEST`]: one of them at a time has a piece that is left as it is. Whether it was touched all over
-/// tells of blocks up to [`LONGER`] times as long.
-struct LongProbe {
-    /// That piece; 0 for none.
-    piece: AtomicUsize,
-    /// The pages of the block.
-    pages: AtomicUsize,
-    /// Long blocks that came since.
-    since: AtomicU32,
-    /// The pages of the longest block that was touched all over.
-    touched: AtomicUsize,
-    /// Whether anything is known yet. Until then shorter blocks tell.
-    is_known: AtomicBool,
-}
-
-impl LongProbe {
-    const fn new() -> LongProbe {
-        LongProbe {
-            piece: AtomicUsize::new(0),
-            pages: AtomicUsize::new(0),
-            since: AtomicU32::new(0),
-            touched: AtomicUsize::new(0),
-            is_known: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether a block of `pages` pages is to ask for huge pages, and whether its piece at `piece` is left as it is.
-    fn ask(
-        &self,
-        system: &impl System,
-        pages: usize,
-        piece: usize,
-        shorter_are_touched: bool,
-    ) -> (bool, bool) {
-        let pending = self.piece.load(Relaxed);
-        if pending != 0 && system.seems_touched(pending, PIECE * PAGE_SIZE) {
-            self.learn(true);
-        }
-        let since = self.since.load(Relaxed) + 1;
-        self.since.store(since, Relaxed);
-        let is_new = !self.is_known.load(Relaxed) || pages > self.touched.load(Relaxed);
-        let is_due = is_new || since >= LONG_TURNS;
-        let is_probe = is_due && (self.piece.load(Relaxed) == 0 || since >= 2 * LONG_TURNS);
-        if is_probe {
-            self.piece.store(piece, Relaxed);
-            self.pages.store(pages, Relaxed);
-            self.since.store(0, Relaxed);
-        }
-        let touched = match self.is_known.load(Relaxed) {
-            true => self.touched.load(Relaxed),
-            false => {
-                if shorter_are_touched {
-                    LONGEST
-                } else {
-                    0
-                }
-            }
-        };
-        (pages <= LONGER * touched, is_probe)
-    }
-
-    /// The block with the piece was touched all over, or was not.
-    fn learn(&self, is_touched: bool) {
-        let (pages, known) = (self.pages.load(Relaxed), self.touched.load(Relaxed));
-        let touched = if is_touched { known.max(pages) } else { known.min(pages / LONGER / 2) };
-        self.touched.store(touched, Relaxed);
-        self.is_known.store(true, Relaxed);
-        self.piece.store(0, Relaxed);
-    }
-
-    /// A block on these pages, of the address space, is no more, or not what it was.
-    fn end(&self, system: &impl System, pages: Range<usize>) {
-        let piece = self.piece.load(Relaxed);
-        if pages.contains(&(piece / PAGE_SIZE)) {
-            self.learn(system.seems_touched(piece, PIECE * PAGE_SIZE));
-        }
-    }
-}
-
-/// A long block of which nobody knows how it will be used.
-#[derive(Clone, Copy)]
-pub(super) struct Filling {
-    span: SpanRef,
-    pages: usize,
-    /// How often it was looked at.
-    looks: u32,
-    /// A piece that is to be left as it is.
-    but: Option<usize>,
-}
-
-/// Those handed out last. Guarded by the page heap's lock.
-pub(super) struct Fillings([Option<Filling>; LOOKED_AT]);
-
-impl Fillings {
-    pub(super) const fn new() -> Fillings {
-        Fillings([None; LOOKED_AT])
-    }
-
-    /// Enters one, in the place of the one that was looked at most often where there is no other.
-    fn enter(&mut self, filling: Filling) {
-        let looks = |place: &Option<Filling>| place.map_or(u32::MAX, |known| known.looks);
-        let place = self.0.iter_mut().max_by_key(|place| looks(place));
-        place.into_iter().for_each(|place| *place = Some(filling));
-    }
-
-    fn any(&self) -> bool {
-        self.0.iter().any(Option::is_some)
-    }
-
-    /// From one look to the next, `None` if there is nothing to look at.
-    fn next(&self) -> Option<u64> {
-        self.0.iter().flatten().map(|filling| FIRST_LOOK_NS << filling.looks).min()
-    }
-
-    fn forget(&mut self, span: SpanRef) {
-        for place in &mut self.0 {
-            if place.is_some_and(|filling| filling.span == span) {
-                *place = None;
-            }
-        }
-    }
-}
-
 impl Huge {
     pub(super) const fn new() -> Huge {
         Huge {
@@ -261,7 +121,6 @@ impl Huge {
             lately: AtomicU32::new(0),
             paid: AtomicU64::new(0),
             probe: Probe::new(),
-            long: LongProbe::new(),
             made: [const { AtomicU32::new(0) }; REMEMBERED],
         }
     }
@@ -271,12 +130,6 @@ impl Huge {
     pub(super) fn has(&self, page: usize) -> bool {
         let piece = page / PIECE;
         self.made[piece % REMEMBERED].load(Relaxed) as usize == piece
-    }
-
-    /// The piece at this page, of the address space, is a huge page.
-    fn note_made(&self, page: usize) {
-        let piece = page / PIECE;
-        self.made[piece % REMEMBERED].store(piece as u32, Relaxed);
     }
 
     /// These pages, of the address space, at least one, go back: what they lie in is no huge page any more.
@@ -328,10 +181,10 @@ impl Huge {
     }
 }
 
-/// Whether the first page of a piece lies in a span.
+/// Whether the first page of a piece lies in a span that is not too long to be made of huge pages at once.
 #[inline]
 pub(super) fn begins_piece(span: SpanRef) -> bool {
-    last_piece(span) >= span.first_page()
+    span.pages().0 <= LONGEST && last_piece(span) >= span.first_page()
 }
 
 /// The first page of the piece in which the span ends.
@@ -355,9 +208,6 @@ impl<S: System> PageHeap<S> {
         if !auto || self.watch.limit() != usize::MAX {
             return;
         }
-        if span.pages().0 > LONGEST {
-            return self.ask_long(span);
-        }
         let (base, end) = (self.map.base(), end_of(span));
         // The bits of a span in use stay what they were when it was handed out.
         let is_clean =
@@ -374,7 +224,7 @@ impl<S: System> PageHeap<S> {
             let probe = &self.huge.probe;
             let is_wanted = match clean.clone().find(|piece| piece + PIECE <= end) {
                 Some(whole) => probe.ask(&self.system, whole * PAGE_SIZE),
-                None => probe.touched.load(Relaxed) || self.is_dense_below(first),
+                None => probe.touched.load(Relaxed),
             };
             if !is_wanted {
                 return;
@@ -390,152 +240,6 @@ impl<S: System> PageHeap<S> {
                 span.begin_look(false);
             }
         }
-    }
-
-    /// Has the clean pieces of a long span just handed out ask for huge pages, if such blocks were touched all over.
-    #[cold]
-    #[inline(never)]
-    fn ask_long(&self, span: SpanRef) {
-        let (first, behind) = self.pieces_of(span, span.bytes());
-        let clean = || (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece));
-        let Some(middle) = clean().nth(clean().count() / 2) else { return };
-        if !self.huge.is_offered(&self.system) || !self.locked(|op| op.state.counts.used() >= LEAST) {
-            return;
-        }
-        self.note_long_blocks();
-        let (shorter, pages) = (self.huge.probe.touched.load(Relaxed), span.pages().0);
-        let (wanted, is_probe) = self.huge.long.ask(&self.system, pages, middle * PAGE_SIZE, shorter);
-        let but = is_probe.then_some(middle);
-        if wanted {
-            // What is free of the piece in which it ends becomes resident with it, if it is touched.
-            let (last, end) = (last_piece(span), end_of(span));
-            let takes_last = last == behind && end > last && self.is_clean_until(last, end);
-            let takes_last = takes_last && self.locked(|op| op.take_piece(span));
-            let behind = if takes_last { behind + PIECE } else { behind };
-            self.ask_for_pieces(span, first..behind, but, true);
-        } else {
-            self.locked(|op| op.state.filling.enter(Filling { span, pages, looks: 0, but }));
-            self.watch.ring();
-        }
-    }
-
-    /// Whether long blocks are waiting to be [looked at](PageHeap::look_at_long).
-    pub(crate) fn waits_for_looks(&self) -> bool {
-        self.locked(|op| op.state.filling.any())
-    }
-
-    /// Looks whether those who were handed long blocks lately fill them from the beginning on; such a block asks for huge pages from then on.
-    /// When to look again, in nanoseconds from now.
-    pub(crate) fn look_at_long(&self) -> Option<u64> {
-        let next = self.locked(|op| op.state.filling.next())?;
-        for (place, filling) in self.locked(|op| op.state.filling.0).into_iter().enumerate() {
-            let Some(filling) = filling else { continue };
-            // It may be freed at any time: what is seen then is of no use, and found out below.
-            let (first, behind) = self.pieces_of(filling.span, filling.pages * PAGE_SIZE);
-            let mut begun = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece)).take(BEGUN);
-            let is_filled = first + BEGUN * PIECE <= behind
-                && begun.all(|piece| self.system.seems_touched(piece * PAGE_SIZE, PIECE * PAGE_SIZE));
-            self.locked(|op| {
-                let Some(known) = &mut op.state.filling.0[place] else { return };
-                // Another block may have got the record.
-                let pieces = self.pieces_of(known.span, known.pages * PAGE_SIZE);
-                if known.span != filling.span || pieces != (first, behind) {
-                    return;
-                }
-                known.looks += 1;
-                if is_filled || known.looks == LOOKS {
-                    op.state.filling.0[place] = None;
-                }
-                // Nobody frees it before the lock is left. Where huge pages are slow, none.
-                if is_filled && self.huge.left_out.load(Relaxed) == 0 {
-                    self.ask_for_pieces(filling.span, first..behind, filling.but, false);
-                }
-            });
-        }
-        Some(next)
-    }
-
-    /// A long block has grown by all that is behind its first `had` pages: has that ask for huge pages, if what it had was touched all
-    /// over. The other pieces ask for none.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn ask_grown(&self, span: SpanRef, had: usize) {
-        let auto = self.policy.huge_pages() == HugePages::Auto && self.watch.limit() == usize::MAX;
-        let (_, behind) = self.pieces_of(span, span.bytes());
-        let first = (span.first_page() + had).next_multiple_of(PIECE);
-        if auto
-            && span.pages().0 > LONGEST
-            && first < behind
-            && self.huge.is_offered(&self.system)
-            && self.system.seems_touched(span.start(), had * PAGE_SIZE)
-        {
-            self.note_long_blocks();
-            self.ask_for_pieces(span, first..behind, None, true);
-        }
-    }
-
-    /// Has the clean pieces of these pages of a long span ask for huge pages, but for one. With `touch`, the first is touched, to see what it
-    /// takes, and nobody has touched any.
-    fn ask_for_pieces(&self, span: SpanRef, pages: Range<usize>, but: Option<usize>, touch: bool) {
-        let end = end_of(span);
-        let is_clean = |piece: usize| self.is_clean_until(piece, end.min(piece + PIECE));
-        let pieces = pages.step_by(PIECE).filter(|&piece| Some(piece) != but && is_clean(piece));
-        let mut asking: Option<Range<usize>> = None;
-        for piece in pieces {
-            if touch && !self.huge.is_due(self.system.thread_ns()) {
-                continue;
-            }
-            match &mut asking {
-                None if touch => {
-                    if self.make_huge(piece * PAGE_SIZE) {
-                        asking = Some(piece + PIECE..piece + PIECE);
-                    }
-                }
-                None => asking = Some(piece..piece + PIECE),
-                Some(range) if range.end == piece => range.end += PIECE,
-                Some(range) => {
-                    self.ask(range);
-                    *range = piece..piece + PIECE;
-                }
-            }
-        }
-        if let Some(range) = asking {
-            span.note_asking();
-            self.ask(&range);
-        }
-    }
-
-    /// Has these pages, of the address space, ask for huge pages.
-    fn ask(&self, pages: &Range<usize>) {
-        if !pages.is_empty() {
-            self.system.ask_for_huge_pages(pages.start * PAGE_SIZE, pages.len() * PAGE_SIZE, true);
-        }
-    }
-
-    /// A long block is freed, or changes its size: from now on its pages ask for nothing. What they are made of stays as it is.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn end_long(&self, span: SpanRef) {
-        self.huge.long.end(&self.system, span.page_range());
-        self.locked(|op| op.state.filling.forget(span));
-        if span.is_asking() {
-            span.begin_look(false);
-            let (first, behind) = self.pieces_of(span, span.bytes());
-            // Where it asked for all of the piece in which it ends, the rest of that does so still; but a huge page takes a whole one.
-            self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
-            (first..behind).step_by(PIECE).for_each(|piece| self.huge.note_made(piece));
-        }
-    }
-
-    /// Whether the piece at this page, of the address space, in a span that is in use, was clean when that was handed out.
-    fn is_clean(&self, piece: usize) -> bool {
-        self.is_clean_until(piece, piece + PIECE)
-    }
-
-    /// The same of its pages before `end`.
-    fn is_clean_until(&self, piece: usize, end: usize) -> bool {
-        let base = self.map.base();
-        dirty::count(&self.map, piece - base..end - base) == 0
     }
 
     /// Whether the heap is used all over just below a piece: of the last piece but one, whose blocks have been in use for a while, half
@@ -587,8 +291,8 @@ impl<S: System> PageHeap<S> {
         (span.first_page().next_multiple_of(PIECE), end / PIECE * PIECE)
     }
 
-    /// Makes the clean piece at `start`, whose first page is the caller's, a huge page; whether it came quickly.
-    fn make_huge(&self, start: usize) -> bool {
+    /// Makes the clean piece at `start`, whose first page is the caller's, a huge page.
+    fn make_huge(&self, start: usize) {
         let began = self.system.thread_ns();
         self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, true);
         let page: *const AtomicUsize = with_exposed_provenance_mut(start);
@@ -597,10 +301,10 @@ impl<S: System> PageHeap<S> {
         self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, false);
         let ended = self.system.thread_ns();
         if self.system.seems_touched(start, PIECE * PAGE_SIZE) {
-            self.huge.note_made(start >> PAGE_SHIFT);
+            let piece = (start >> PAGE_SHIFT) / PIECE;
+            self.huge.made[piece % REMEMBERED].store(piece as u32, Relaxed);
         }
         self.huge.learn(ended.saturating_sub(began), ended);
-        ended.saturating_sub(began) < SLOW_NS
     }
 }
 

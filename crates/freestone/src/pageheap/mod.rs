@@ -460,26 +460,21 @@ impl<S: System> PageHeap<S> {
         if wanted > had && self.watch.limit() != usize::MAX {
             self.make_room(wanted - had);
         }
-        if had > huge::LONGEST && wanted != had {
-            self.end_long(span);
-        }
-        if wanted > had {
-            let span = if self.grow_in_place(span, PageCount(wanted)) {
-                span
-            } else if may_move {
-                // Who grows in small steps goes on, and pages that nobody touches cost nothing.
-                let is_step = wanted - had <= had / ROOM && self.watch.limit() == usize::MAX;
-                self.move_grow(span, bytes, if is_step { wanted / ROOM } else { 0 })?
-            } else {
+        if wanted > had && !self.grow_in_place(span, PageCount(wanted)) {
+            if !may_move {
                 return None;
-            };
-            if wanted - had >= huge::PIECE {
-                self.ask_grown(span, had);
             }
+            // Who grows in small steps goes on, and pages that nobody touches cost nothing where neither they nor addresses are limited.
+            let is_step = wanted - had <= had / ROOM
+                && self.watch.limit() == usize::MAX
+                && self.system.address_space_limit().is_none();
+            let roomy = if is_step { self.move_grow(span, bytes, wanted / ROOM) } else { None };
+            let span = roomy.or_else(|| self.move_grow(span, bytes, 0))?;
             span.set_requested(bytes);
             return Some(span);
         }
-        if (had - wanted) * PAGE_SIZE > self.kept(had * PAGE_SIZE)
+        if wanted < had
+            && (had - wanted) * PAGE_SIZE > self.kept(had * PAGE_SIZE)
             && self.habits.length_if_sparse(wanted) != Some(had)
         {
             // Without a record for the rest, the block just stays longer than it must.

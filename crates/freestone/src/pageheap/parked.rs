@@ -23,12 +23,12 @@ use super::huge::LEAST;
 use super::index::{BINS, bin_of};
 use super::span::{SpanRef, SpanState};
 use super::state::Op;
-use super::{PageHeap, dirty, huge};
+use super::{PageHeap, dirty};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 /// Pages of the shortest large block, and of the longest that is parked (8 MiB).
 const SHORTEST: usize = 33;
-const LONGEST: usize = huge::LONGEST;
+const LONGEST: usize = 1024;
 const DOUBLINGS: usize = 5;
 
 /// A block is sparse if no more than this part of it is resident.
@@ -57,17 +57,12 @@ const LEFT_OUT: u8 = 15;
 /// A bit of what is known.
 const SPARSE: u8 = 0x80;
 
-/// The system may be asked how much of blocks is touched.
-const ALLOWED: u8 = 1;
-/// Some block longer than any that is parked may ask for huge pages: see `huge.rs`.
-const ASKED: u8 = 2;
-
 /// What is known about blocks, for each doubling of lengths: whether they were found [`SPARSE`], and how many frees are left out until
 /// one is looked at. Threads may disturb each other here: a guess is wrong for a few blocks then.
 pub(super) struct Habits {
     doublings: [AtomicU8; DOUBLINGS],
-    /// [`ALLOWED`] and [`ASKED`], if so.
-    looks: AtomicU8,
+    /// Whether the system may be asked at all.
+    allowed: AtomicBool,
     /// Whether any were ever found sparse.
     any: AtomicBool,
     /// Whether the system may be asked before large blocks are cleared.
@@ -78,11 +73,12 @@ pub(super) struct Habits {
 
 impl Habits {
     pub(super) const fn new() -> Habits {
+        let [allowed, any] = [const { AtomicBool::new(false) }; 2];
         let doublings = [const { AtomicU8::new(0) }; DOUBLINGS];
         Habits {
             doublings,
-            looks: AtomicU8::new(0),
-            any: AtomicBool::new(false),
+            allowed,
+            any,
             clearing_asks: AtomicBool::new(true),
             dense_clearings: AtomicU8::new(0),
         }
@@ -153,15 +149,7 @@ impl Parking {
 impl<S: System> PageHeap<S> {
     /// From now on looks how much of large blocks is touched; not where addresses are scarce, since parking takes some.
     pub(crate) fn look_at_blocks(&self) {
-        match self.system.address_space_limit() {
-            None => self.habits.looks.fetch_or(ALLOWED, Relaxed),
-            Some(_) => self.habits.looks.fetch_and(!ALLOWED, Relaxed),
-        };
-    }
-
-    /// From now on blocks too long to be parked are noticed when they are freed.
-    pub(super) fn note_long_blocks(&self) {
-        self.habits.looks.fetch_or(ASKED, Relaxed);
+        self.habits.allowed.store(self.system.address_space_limit().is_none(), Relaxed);
     }
 
     /// Whether the system may be asked what is resident of a large block that has to be cleared. It may at first.
@@ -179,17 +167,10 @@ impl<S: System> PageHeap<S> {
     #[inline]
     pub(super) fn parks(&self, span: SpanRef) -> Option<usize> {
         // In a small heap it is not worth asking the system.
-        let looks = self.habits.looks.load(Relaxed);
-        if looks == 0 {
+        if !self.habits.allowed.load(Relaxed) || self.watch.growth_mark() < LEAST {
             return None;
         }
         let pages = span.pages().0;
-        if looks & ASKED != 0 && pages > LONGEST {
-            self.end_long(span);
-        }
-        if looks & ALLOWED == 0 || self.watch.growth_mark() < LEAST {
-            return None;
-        }
         let habit = self.habits.of(pages)?;
         if !span.is(SpanState::Large) || !span.is_telling() || !self.may_park() {
             return None;

@@ -364,16 +364,6 @@ impl Span {
         self.ripe.load(Relaxed).checked_sub(2).map(usize::from)
     }
 
-    /// Notes that pages of a block too long to be looked at (`parked.rs`) ask for huge pages.
-    pub(super) fn note_asking(&self) {
-        self.ripe.store(u16::MAX, Relaxed);
-    }
-
-    /// Whether that was noted.
-    pub(super) fn is_asking(&self) -> bool {
-        self.ripe.load(Relaxed) == u16::MAX
-    }
-
     /// Whether the span read as zeros when it was handed out.
     pub(crate) fn is_zeroed(&self) -> bool {
         self.zeroed.load(Relaxed) != 0

@@ -3,7 +3,6 @@
 use freestone_base::PAGE_SIZE;
 use freestone_sys::System;
 
-use super::huge::Fillings;
 use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
@@ -43,8 +42,6 @@ pub(super) struct State {
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
     pub(super) released: SpanList,
-    /// Long blocks that are looked at by and by.
-    pub(super) filling: Fillings,
     pub(super) counts: Counts,
 }
 
@@ -135,7 +132,6 @@ impl State {
             reserved: 0,
             tight: false,
             released: SpanList::new(),
-            filling: Fillings::new(),
             counts: Counts {
                 slabs: 0,
                 large: 0,

@@ -49,10 +49,6 @@ fn large<S: System>(heap: &PageHeap<S>, pages: usize) -> SpanRef {
     heap.alloc_large(pages * PAGE_SIZE, 1, false).unwrap()
 }
 
-fn resident(span: SpanRef) -> usize {
-    Linux::new().resident_bytes(span.start(), span.bytes())
-}
-
 fn checked<S: System>(heap: &PageHeap<S>) -> PageHeapStats {
     assert_eq!(heap.verify(), Ok(()));
     heap.stats()
@@ -311,6 +307,32 @@ fn a_block_is_not_moved_onto_memory_that_is_resident_already() {
 }
 
 #[test]
+fn a_block_that_shrinks_a_little_keeps_its_pages_and_one_that_grows_a_little_gets_room() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let span = large(&heap, 1_000);
+    write(span, 5);
+    let _next = large(&heap, 1);
+    let resize = |span, pages: usize| heap.resize(span, pages * PAGE_SIZE, true).unwrap();
+    // A MiB at most.
+    let kept = resize(span, 900);
+    assert_eq!((kept.pages().0, kept.requested()), (1_000, 900 * PAGE_SIZE));
+    let cut = resize(kept, 800);
+    assert_eq!((cut.pages().0, cut.requested()), (800, 800 * PAGE_SIZE));
+    // A quarter at most.
+    let small = large(&heap, 100);
+    assert_eq!(resize(small, 75).pages().0, 100);
+    assert_eq!(resize(small, 74).pages().0, 74);
+    let moved = resize(cut, 1_050);
+    assert_eq!((moved.pages().0, moved.requested()), (1_050, 1_050 * PAGE_SIZE));
+    let _next = large(&heap, 1_200);
+    let moved = resize(moved, 1_100);
+    assert_eq!((moved.pages().0, moved.requested()), (1_100 + 1_100 / ROOM, 1_100 * PAGE_SIZE));
+    assert!(holds(moved, 800, 5));
+    checked(&heap);
+}
+
+#[test]
 fn a_move_that_loses_addresses_leaves_a_hole() {
     for mode in [MoveMode::SourceGone, MoveMode::TargetGone] {
         let system = Simulated::new();
@@ -443,105 +465,6 @@ fn long_blocks_get_huge_pages_where_such_blocks_were_touched_all_over() {
         if guarded && touched {
             assert!(long(&heap).first_page().is_multiple_of(256));
         }
-    }
-}
-
-#[test]
-fn longer_blocks_ask_for_huge_pages_where_such_blocks_were_touched_all_over() {
-    const PAGES: usize = 4_000;
-    for touched in [true, false] {
-        let system = Simulated::new();
-        system.offer_huge_pages(1_000);
-        let heap = Heap::new(&system);
-        let mut spans = Vec::new();
-        for _ in 0..10 {
-            let span = large(&heap, PAGES);
-            let step = if touched { 1 } else { PAGES - 1 };
-            for page in (0..PAGES).step_by(step) {
-                let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE);
-                // SAFETY: the block's own pages.
-                unsafe { at.write(1) };
-            }
-            spans.push(span);
-        }
-        let asking = spans.iter().filter(|span| span.is_asking()).count();
-        assert_eq!(asking, if touched { 9 } else { 0 });
-        assert_eq!(system.huge_pages_asked() > 0, touched);
-        // What is not touched is not resident: but for the piece by which the first of each is timed.
-        if touched {
-            let span = large(&heap, PAGES);
-            assert!(span.is_asking() && resident(span) <= 3 << 20);
-            // Longer than anything known.
-            assert!(!large(&heap, 3 * PAGES).is_asking());
-            heap.free(span);
-        }
-        spans.drain(..).for_each(|span| heap.free(span));
-        checked(&heap);
-        heap.purge_all();
-        assert!(reads_as_zeros(large(&heap, PAGES)));
-    }
-}
-
-#[test]
-fn a_long_block_that_is_being_filled_asks_for_the_rest() {
-    const PAGES: usize = 4_000;
-    let system = Simulated::new();
-    system.offer_huge_pages(1_000);
-    let heap = Heap::new(&system);
-    assert_eq!(heap.look_at_long(), None);
-    for filled in [0, 100, 1_000] {
-        let span = large(&heap, PAGES);
-        assert!(heap.waits_for_looks() && heap.watch.has_rung());
-        for page in (0..filled).chain([PAGES / 2, PAGES - 1]) {
-            let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE);
-            // SAFETY: the block's own pages.
-            unsafe { at.write(1) };
-        }
-        let (asked, before) = (system.huge_pages_asked(), resident(span));
-        let mut looks = 0;
-        while heap.look_at_long().is_some() {
-            looks += 1;
-        }
-        let is_filled = filled == 1_000;
-        assert_eq!((span.is_asking(), looks), (is_filled, if is_filled { 1 } else { 8 }));
-        assert_eq!(system.huge_pages_asked() > asked, is_filled);
-        // The program's own pages are left alone.
-        assert_eq!(resident(span), before);
-        heap.free(span);
-        heap.purge_all();
-        checked(&heap);
-    }
-    // One that is freed is not looked at any more.
-    let span = large(&heap, PAGES);
-    heap.free(span);
-    assert!(!heap.waits_for_looks());
-}
-
-#[test]
-fn what_a_long_block_grows_by_asks_for_huge_pages_if_the_rest_was_touched() {
-    for touched in [true, false] {
-        let system = Simulated::new();
-        system.offer_huge_pages(1_000);
-        let heap = Heap::new(&system);
-        let span = large(&heap, 3_000);
-        for page in (0..6_000).step_by(if touched { 1 } else { 5_998 }) {
-            let at = core::ptr::with_exposed_provenance_mut::<u8>(span.start() + page * PAGE_SIZE / 2);
-            // SAFETY: the block's own pages.
-            unsafe { at.write(page as u8) };
-        }
-        let grown = heap.resize(span, 6_000 * PAGE_SIZE, true).unwrap();
-        assert_eq!((grown.is_asking(), grown.pages().0), (touched, 6_000));
-        let at = core::ptr::with_exposed_provenance::<u8>(grown.start() + 2_999 * PAGE_SIZE);
-        // SAFETY: the block's own page.
-        assert_eq!(unsafe { at.read() }, 5_998usize as u8);
-        // A little less changes nothing, much less does.
-        let kept = heap.resize(grown, 5_900 * PAGE_SIZE, true).unwrap();
-        assert_eq!((kept.pages().0, kept.requested()), (6_000, 5_900 * PAGE_SIZE));
-        let cut = heap.resize(kept, 5_800 * PAGE_SIZE, true).unwrap();
-        assert_eq!((cut.pages().0, cut.is_asking()), (5_800, false));
-        let cut = heap.resize(cut, 4_000 * PAGE_SIZE, true).unwrap();
-        assert_eq!((cut.pages().0, cut.is_asking()), (4_000, false));
-        checked(&heap);
     }
 }
 
