@@ -369,21 +369,14 @@ fn empty_idle_caches(short: bool) -> bool {
     let mut emptied = false;
     cpu::with_stopped(|| {
         for region in cpu::active_regions() {
-            let state = region.state();
-            // Since it was emptied, blocks that were freed may have come.
-            if is_emptied(region) || cpu::has_too_much(region) {
-                if haul.take_region(region) {
-                    cpu::retire(region, LEVELS.pages.system());
-                } else {
-                    emptied = true;
-                }
-            } else if is_idle(region) {
+            let gives_up = gives_up(region);
+            if gives_up || is_idle(region) {
                 // What finds no room is as idle at the next look.
-                if haul.take_region(region) {
-                    region.forget_capacities();
-                    state.emptied.store(misses(region), Ordering::Relaxed);
+                let all = haul.take_region(region);
+                if all {
+                    leave_empty(region, gives_up);
                 }
-                emptied = true;
+                emptied |= !gives_up || !all;
             } else if scattered {
                 for class in served_classes().filter(|&class| region.is_at_rest(class)) {
                     if haul.take(region, class) {
@@ -399,18 +392,28 @@ fn empty_idle_caches(short: bool) -> bool {
     emptied
 }
 
-/// Empties a cache while all are stopped, and gives it up if it was empty already or took more than its own; else it did hold something.
+/// Empties a cache while all are stopped; whether it is not given up.
 fn empty_at_once(region: Region) -> bool {
-    let gives_up = is_emptied(region) || cpu::has_too_much(region);
+    let gives_up = gives_up(region);
     slow::empty_region(region);
-    if gives_up {
-        cpu::retire(region, LEVELS.pages.system());
-    } else {
-        region.forget_capacities();
-        region.state().emptied.store(misses(region), Ordering::Relaxed);
-    }
+    leave_empty(region, gives_up);
     see(region);
     !gives_up
+}
+
+/// Whether a cache is to be given up once it is empty: it was already, though blocks that were freed may have come since, or took more than
+/// its own.
+fn gives_up(region: Region) -> bool {
+    is_emptied(region) || cpu::has_too_much(region)
+}
+
+/// Gives up a cache that holds nothing, or has it begin anew. While all are stopped.
+fn leave_empty(region: Region, gives_up: bool) {
+    if gives_up {
+        return cpu::retire(region, LEVELS.pages.system());
+    }
+    region.forget_capacities();
+    region.state().emptied.store(misses(region), Ordering::Relaxed);
 }
 
 /// Empties idle caches of threads. Whether any held something. By the allocator's own thread: a caller would have to wait for the

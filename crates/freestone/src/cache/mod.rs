@@ -182,7 +182,8 @@ fn grow(access: impl Access, centrals: &[Central], source: &impl SlabSource, cla
         return;
     }
     let spare = &region.state().spare;
-    let (footprint, crowd) = (source.footprint(), cpu::crowd(source.footprint()));
+    let footprint = source.footprint();
+    let crowd = cpu::crowd(footprint);
     let room = || spare.load(Ordering::Relaxed).min(room_in_crowd(region, crowd, footprint));
     let mut left = room();
     if left < wanted as isize * size && left == spare.load(Ordering::Relaxed) {

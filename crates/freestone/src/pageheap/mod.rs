@@ -65,7 +65,7 @@ const KEPT: usize = 4;
 const KEPT_MOST: usize = 1 << 20;
 /// One that holds no more bytes keeps them down to half, if that is all that is known: see [`stays_large`](crate::slow::stays_large).
 pub(crate) const KEPT_TO_HALF: usize = 256 << 10;
-/// One that grows by no more than this part, and has to move, gets as much again for the next steps.
+/// One that grows by no more than this part, and has to move, gets such a part more for the next steps.
 pub(crate) const ROOM: usize = 8;
 /// Requests of so many bytes are never served.
 pub(crate) const NEVER: usize = SPAN_PAGES_END * PAGE_SIZE;
