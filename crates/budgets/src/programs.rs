@@ -1,8 +1,10 @@
 //! The programs that are counted in: release builds, made when they are first asked for.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::subject;
 use crate::table::Subject;
 
 /// The subjects and the library.
@@ -54,6 +56,26 @@ impl Programs {
             command.env("LD_PRELOAD", &self.library);
         }
         command
+    }
+
+    /// How many KiB of the library's code are resident in a small program that did a bit of everything; or why that cannot be told. The library is
+    /// copied page by page: the pages of files that were written at a stretch the kernel may map many at a time.
+    pub fn resident_code(&self) -> Result<Result<usize, String>, String> {
+        let copy = self.folder.join("copy-of-libfreestone_malloc.so");
+        let failed = |error: std::io::Error| format!("{}: {error}", copy.display());
+        let mut file = std::fs::File::create(&copy).map_err(failed)?;
+        let library = std::fs::read(&self.library).map_err(failed)?;
+        library.chunks(4096).try_for_each(|page| file.write_all(page)).map_err(failed)?;
+        drop(file);
+        let mut command = self.command(Subject::C);
+        let output = command.env("LD_PRELOAD", &copy).env_remove("FREESTONE_CONF").arg("--code").output();
+        let output = output.map_err(|error| format!("{command:?}: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.code() == Some(subject::CANNOT.into()) {
+            return Ok(Err(said));
+        }
+        let kib = String::from_utf8_lossy(&output.stdout).trim().parse();
+        kib.map(Ok).map_err(|_| format!("{command:?} told no figure: {said}"))
     }
 
     /// The names of a subject's cases.

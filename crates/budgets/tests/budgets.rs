@@ -41,6 +41,10 @@ mod x86_64 {
             .collect();
         let of_check = Arc::clone(&once);
         trials.push(Trial::ignorable_test("count::is_exact", move || is_exact(programs(&of_check)?)));
+        let of_code = Arc::clone(&once);
+        trials.push(Trial::ignorable_test("code::lies_in_two_windows", move || {
+            two_windows(programs(&of_code)?)
+        }));
         trials.push(Trial::test("table::every_case_has_a_budget", move || every_case(programs(&once)?)));
         trials
     }
@@ -75,6 +79,21 @@ mod x86_64 {
                 Err(format!("{} instructions are counted in {}", counted.steps.len(), SELF_CHECK.what).into())
             }
             Err(reason) => Ok(Completion::ignored_with(reason)),
+        }
+    }
+
+    /// What programs usually run of the library lies in two windows of 64 KiB, of which the kernel maps all at the first fault, and on some
+    /// pages at the end of the code. A window more would be 64 KiB more.
+    fn two_windows(programs: &Programs) -> Result<Completion, Failed> {
+        const MOST_KIB: usize = 160;
+        match programs.resident_code()? {
+            Err(reason) => Ok(Completion::ignored_with(reason)),
+            Ok(kib) if kib > MOST_KIB => Err(format!(
+                "{kib} KiB of the library's code are resident in a small program, {MOST_KIB} may be: \
+                 something that it runs lies outside of the windows of crates/malloc/layout.ld (`perf trace -F all` names it)"
+            )
+            .into()),
+            Ok(_) => Ok(Completion::Completed),
         }
     }
 

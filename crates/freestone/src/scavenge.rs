@@ -391,6 +391,8 @@ fn empty_idle_caches(short: bool) -> bool {
 }
 
 /// Empties all caches while they are stopped; whether one of them is not given up.
+#[cold]
+#[inline(never)]
 fn empty_all_at_once() -> bool {
     let emptied = cpu::with_stopped(|| cpu::active_regions().filter(|&region| empty_at_once(region)).count());
     emptied.is_some_and(|caches| caches > 0)

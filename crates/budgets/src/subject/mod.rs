@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 pub mod c;
+pub mod code;
 pub mod rust;
 
 use std::process::ExitCode;

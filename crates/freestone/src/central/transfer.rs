@@ -8,7 +8,7 @@
 
 use freestone_base::ClassInfo;
 
-/// Slots in a usual room, the most blocks that a class keeps in transfer: four batches of the smallest classes.
+/// The most blocks that a class usually keeps in transfer: four batches of the smallest classes.
 pub(crate) const SLOTS: usize = 1024;
 /// Slots in the room of a class of which programs hold many.
 pub(crate) const MANY_SLOTS: usize = 1 << 14;
@@ -43,8 +43,17 @@ pub(crate) fn lie_together(blocks: &[usize]) -> bool {
 /// The most blocks of a class that are kept; `many`: that come in a long run. Of a long room a batch's worth stays free, so that the next
 /// one can be looked at there.
 fn limit(info: &ClassInfo, many: bool) -> usize {
-    let size = info.size as usize;
-    if many { (MOST_BYTES / size).min(MANY_SLOTS - info.batch as usize) } else { SLOTS.min(BYTES / size) }
+    if many {
+        (MOST_BYTES / info.size as usize).min(MANY_SLOTS - info.batch as usize)
+    } else {
+        usual_limit(info)
+    }
+}
+
+/// The same where no long run comes.
+pub(crate) const fn usual_limit(info: &ClassInfo) -> usize {
+    let blocks = BYTES / info.size as usize;
+    if blocks < SLOTS { blocks } else { SLOTS }
 }
 
 /// A stack of block addresses.

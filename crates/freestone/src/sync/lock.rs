@@ -50,7 +50,7 @@ impl<T> Lock<T> {
             debug_assert_eq!(self.state.load(Ordering::Relaxed), FREE);
             self.state.store(HELD, Ordering::Relaxed);
         } else if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.lock_slow();
+            lock_slow(&self.state);
         }
         Guard { lock: self }
     }
@@ -65,20 +65,22 @@ impl<T> Lock<T> {
         }
         Some(Guard { lock: self })
     }
+}
 
-    #[cold]
-    fn lock_slow(&self) {
-        for _ in 0..SPINS {
-            if self.state.load(Ordering::Relaxed) == FREE
-                && self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return;
-            }
-            core::hint::spin_loop();
+/// Waits until a lock is free and takes it. One function for locks around whatever.
+#[cold]
+#[inline(never)]
+fn lock_slow(state: &AtomicU32) {
+    for _ in 0..SPINS {
+        if state.load(Ordering::Relaxed) == FREE
+            && state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        {
+            return;
         }
-        while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
-            futex_wait(&self.state, CONTENDED, None);
-        }
+        core::hint::spin_loop();
+    }
+    while state.swap(CONTENDED, Ordering::Acquire) != FREE {
+        futex_wait(state, CONTENDED, None);
     }
 }
 
