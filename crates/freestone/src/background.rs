@@ -61,6 +61,8 @@ static PREPARED: AtomicBool = AtomicBool::new(false);
 static STATE: AtomicU8 = AtomicU8::new(ABSENT);
 /// The thread's number, 0 when it has left its memory.
 static ALIVE: AtomicU32 = AtomicU32::new(0);
+/// The number of the thread that was the last, 0 when it is known that the kernel counts it no more. `ALIVE` is 0 a little before that.
+static LATEST: AtomicU32 = AtomicU32::new(0);
 /// Changes when the thread is to look at once.
 static WORD: AtomicU32 = AtomicU32::new(0);
 /// 1 while the thread may make calls that a filter of system calls might kill for.
@@ -161,6 +163,7 @@ pub(crate) fn hurry() {
 /// In a child of fork: the thread is the parent's.
 pub(crate) fn forked_child() {
     ALIVE.store(0, Ordering::Relaxed);
+    LATEST.store(0, Ordering::Relaxed);
     FIRST_NS.store(0, Ordering::Relaxed);
     linux::socket::forget_own_descriptors();
     // What the parent has heard of, or will.
@@ -213,7 +216,10 @@ pub(crate) fn retire() -> bool {
     /// The thread may be serving somebody.
     const PATIENCE_NS: u64 = 1_000_000_000;
     static NEVER: AtomicU32 = AtomicU32::new(0);
-    let number = ALIVE.load(Ordering::Acquire);
+    let number = match ALIVE.load(Ordering::Acquire) {
+        0 => LATEST.load(Ordering::Relaxed),
+        number => number,
+    };
     // Under a filter its end might be forbidden.
     if number == 0 || !one_thread() || system::filter_was_asked_for() || start::is_borrowed() {
         return false;
@@ -233,6 +239,10 @@ pub(crate) fn retire() -> bool {
         }
     }
     RETIRING.store(false, Ordering::SeqCst);
+    if gone {
+        // Relaxed: no thread starts while this one, which is the only one, is here.
+        LATEST.store(0, Ordering::Relaxed);
+    }
     gone
 }
 
@@ -360,6 +370,8 @@ fn is_wanted() -> bool {
 
 /// What the thread does.
 extern "C" fn body() {
+    // Relaxed: ordered by the end of the thread, after which it is read.
+    LATEST.store(ALIVE.load(Ordering::Relaxed), Ordering::Relaxed);
     // Not registered with the kernel, it has no cache; zeros in libc's area would say that it has the first.
     cpu::forget_number();
     linux::socket::forget_own_descriptors();

@@ -358,14 +358,12 @@ fn empty_idle_caches(short: bool) -> bool {
         return false;
     }
     if short {
-        let emptied =
-            cpu::with_stopped(|| cpu::active_regions().filter(|&region| empty_at_once(region)).count());
-        return emptied.is_some_and(|caches| caches > 0);
+        return empty_all_at_once();
     }
     if !cpu::may_stop() {
         return true;
     }
-    let mut haul = slow::HAULED.lock();
+    let Some(mut haul) = slow::haul() else { return empty_all_at_once() };
     let mut emptied = false;
     cpu::with_stopped(|| {
         for region in cpu::active_regions() {
@@ -390,6 +388,14 @@ fn empty_idle_caches(short: bool) -> bool {
     });
     haul.give_back();
     emptied
+}
+
+/// Empties all caches while they are stopped; whether one of them is not given up.
+#[cold]
+#[inline(never)]
+fn empty_all_at_once() -> bool {
+    let emptied = cpu::with_stopped(|| cpu::active_regions().filter(|&region| empty_at_once(region)).count());
+    emptied.is_some_and(|caches| caches > 0)
 }
 
 /// Empties a cache while all are stopped; whether it is not given up.
@@ -484,7 +490,7 @@ fn empty_given_up() {
         return;
     }
     let picked = || served_classes().filter(|class| picked[class.index()]);
-    let mut haul = slow::HAULED.lock();
+    let Some(mut haul) = slow::haul() else { return };
     cpu::with_stopped(|| {
         for class in picked() {
             for region in cpu::active_regions() {

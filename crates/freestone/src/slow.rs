@@ -26,10 +26,11 @@ use freestone_sys::{Linux, linux};
 
 #[cfg(test)]
 pub(crate) use self::emptying::Haul;
-pub(crate) use self::emptying::{HAULED, empty_caches, empty_region, reclaim, sweep_kept_slabs};
+pub(crate) use self::emptying::{empty_caches, empty_region, haul, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::{self, Access, thread};
-use crate::central::{SlabSource, rooms};
+use crate::central::SlabSource;
+use crate::central::rooms::{self, Room};
 use crate::counters::{self, Call};
 use crate::debug::{self, Told};
 use crate::deferred::Deferred;
@@ -83,8 +84,8 @@ impl SlabSource for PageHeap<Linux> {
         self.page_map().span_of(addr)
     }
 
-    fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]> {
-        rooms::take(self.system(), class)
+    fn room(&self, room: Room) -> Option<&'static mut [usize]> {
+        rooms::take(self.system(), room)
     }
 
     fn footprint(&self) -> usize {

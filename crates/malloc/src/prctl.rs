@@ -16,8 +16,9 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_long, c_ulong};
+use core::sync::atomic::AtomicU32;
 
-use freestone_sys::linux::Errno;
+use freestone_sys::linux::{Errno, futex_wait};
 
 /// What a program may put itself under.
 #[derive(Clone, Copy)]
@@ -51,11 +52,25 @@ const PR_TSC_ENABLE: c_ulong = 1;
 /// From now on calls end in a signal that come from elsewhere than some range of addresses, which may be libc's code.
 const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;
 
-/// Makes a call that the kernel may refuse because of a second thread; once more, if that was the allocator's own.
+/// Makes a call that the kernel may refuse because of a second thread; again, if that was the allocator's own.
 fn alone(call: impl Fn() -> c_long) -> c_long {
-    let result = call();
-    let refused = result == -1 && matches!(Errno::last(), Errno(libc::EINVAL | libc::EUSERS));
-    if refused && freestone::raw::retire_thread() { call() } else { result }
+    /// The kernel forgets a thread's number a moment before it counts one less.
+    const AGAIN: usize = 8;
+    const PAUSE_NS: u64 = 200_000;
+    static NEVER: AtomicU32 = AtomicU32::new(0);
+    let is_refused = |result| result == -1 && matches!(Errno::last(), Errno(libc::EINVAL | libc::EUSERS));
+    let mut result = call();
+    if is_refused(result) && freestone::raw::retire_thread() {
+        result = call();
+        for _ in 1..AGAIN {
+            if !is_refused(result) {
+                break;
+            }
+            futex_wait(&NEVER, 0, Some(PAUSE_NS));
+            result = call();
+        }
+    }
+    result
 }
 
 /// `unshare`, as for a process of one thread if the allocator's own is the only other one.

@@ -13,7 +13,7 @@ use freestone_sys::linux;
 
 use super::Access;
 use super::region::Region;
-use crate::central::rooms::SORTING_SLOTS;
+use crate::central::rooms::{Room, SORTING_SLOTS};
 use crate::central::{self, Central, SlabSource};
 use crate::sync::Lock;
 use crate::sync::atomic::Ordering;
@@ -139,7 +139,7 @@ fn flush_sorted(
     let Some(mut room) = ROOM.try_lock() else { return false };
     // In the kernel's strict mode the call would end the program.
     if room.is_none() && !linux::control::is_strict() {
-        *room = source.transfer_room(ClassId::NONE);
+        *room = source.room(Room::Sorting);
     }
     let Some((blocks, copy)) = room.as_deref_mut().and_then(|room| room.split_at_mut_checked(MOST + 1))
     else {

@@ -23,6 +23,7 @@ use core::ptr::null_mut;
 
 use freestone_base::{ClassId, ClassInfo, MAX_SHARING, class_info};
 
+use self::rooms::Room;
 pub(crate) use self::sweep::Effort;
 use self::transfer::{Stock, Transfer};
 use self::whole::Whole;
@@ -50,8 +51,8 @@ pub(crate) trait SlabSource {
     fn os_page_size(&self) -> usize;
     /// The span that contains `addr`.
     fn span_of(&self, addr: usize) -> Option<SpanRef>;
-    /// The room for a class's blocks on their way between caches, as of [`rooms::take`]; once.
-    fn transfer_room(&self, class: ClassId) -> Option<&'static mut [usize]>;
+    /// The slots of a room, as of [`rooms::take`]; once.
+    fn room(&self, room: Room) -> Option<&'static mut [usize]>;
     /// About how many bytes are in use, or free and resident.
     fn footprint(&self) -> usize;
     /// Whether caches draw from the same slabs, rather than from one each.
@@ -410,7 +411,7 @@ impl Central {
         blocks: &[usize],
         own: bool,
     ) {
-        let room = || source.transfer_room(class);
+        let room = || source.room(Room::Transfer(class));
         let passes = self.passes(state, class, source, blocks, own);
         match passes.and_then(|many| state.transfer.put(class_info(class), blocks, many, room)) {
             Some(stock) => note(source, stock),

@@ -40,7 +40,7 @@ impl SlabSource for Heap<'_> {
         self.page_map().span_of(addr)
     }
 
-    fn transfer_room(&self, _: ClassId) -> Option<&'static mut [usize]> {
+    fn room(&self, _: Room) -> Option<&'static mut [usize]> {
         Some(vec![0; transfer::MANY_SLOTS].leak())
     }
 

@@ -3,13 +3,15 @@
 use core::sync::atomic::Ordering;
 
 use freestone_base::ClassId;
+use freestone_sys::linux;
 
 use super::{CENTRALS, LEVELS, Levels};
 use crate::cache::region::Region;
 use crate::cache::{Access, SHORT_BATCH, cpu, thread};
 use crate::central::Effort;
+use crate::central::rooms::{self, Room};
 use crate::start::{self, Mode};
-use crate::sync::Lock;
+use crate::sync::{Guard, Lock};
 use crate::{harden, scavenge};
 
 /// Memory was refused: returns every cached block to its slab, so that whole spans can serve.
@@ -44,27 +46,32 @@ pub(crate) fn empty_class(region: Region, class: ClassId) {
     }
 }
 
-/// Words of a [`Haul`].
-const HAUL: usize = 8 << 10;
-
 /// Blocks that were taken out of caches while these were stopped, to be given back when they are at work again: to copy an address takes
 /// a nanosecond, to give a block back ten and more, and a wait wherever the program's threads, which have no caches, hold the lock.
 ///
 /// Each run of blocks begins with a word that says whose they are: the number of the cache, how many, and the class.
 pub(crate) struct Haul {
     len: usize,
-    words: [usize; HAUL],
+    words: &'static mut [usize],
 }
 
-/// The haul of who empties caches in the midst of the program's work. Locked inside the gate.
-pub(crate) static HAULED: Lock<Haul> = Lock::new(Haul { len: 0, words: [0; HAUL] });
+static HAUL: Lock<Haul> = Lock::new(Haul { len: 0, words: &mut [] });
+
+/// The haul of who empties caches in the midst of the program's work, locked inside the gate; none where memory for it is refused.
+pub(crate) fn haul() -> Option<Guard<'static, Haul>> {
+    let mut haul = HAUL.lock();
+    // In the kernel's strict mode the call would end the program.
+    if haul.words.is_empty() && !linux::control::is_strict() {
+        haul.words = rooms::take(LEVELS.pages.system(), Room::Hauling).unwrap_or_default();
+    }
+    (!haul.words.is_empty()).then_some(haul)
+}
 
 impl Haul {
     /// One that has room for so many words.
     #[cfg(test)]
     pub(crate) fn with_room(words: usize) -> Haul {
-        // Runs of no blocks, of a cache that there is not.
-        Haul { len: HAUL - words, words: [(u32::MAX as usize) << 32; HAUL] }
+        Haul { len: 0, words: vec![0; words].leak() }
     }
 
     /// Takes what one region holds; false where there was no room for all of it. The caller has the region to itself.

@@ -46,7 +46,7 @@ fn what_a_haul_has_no_room_for_stays_in_its_cache() {
     let blocks: Vec<_> = (0..200).map(|_| crate::front::malloc(200)).collect();
     // SAFETY: blocks of ours.
     blocks.into_iter().for_each(|block| unsafe { crate::front::free(block) });
-    let mut haul = Box::new(Haul::with_room(4));
+    let mut haul = Haul::with_room(4);
     let checked = with_stopped(|| {
         let held = |region: Region| region.header(class).len(class);
         let Some(region) = active_regions().find(|&region| held(region) > 7) else { return false };
@@ -54,6 +54,7 @@ fn what_a_haul_has_no_room_for_stays_in_its_cache() {
         assert!(!haul.take(region, class) && held(region) == before - 3);
         assert!(!haul.take(region, class) && held(region) == before - 3);
         haul.give_back();
+        haul = Haul::with_room(1 << 13);
         let all = haul.take(region, class);
         assert_eq!((all, held(region)), (true, 0));
         true

@@ -15,6 +15,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::RandomScheduler;
 use shuttle::thread;
 
+use crate::central::rooms::Room;
 use crate::central::transfer::SLOTS;
 use crate::central::{Central, Effort, SlabSource};
 use crate::pageheap::{PageHeap, Span, SpanRef};
@@ -42,7 +43,7 @@ impl SlabSource for PageHeap<&'static Linux> {
         self.page_map().span_of(addr)
     }
 
-    fn transfer_room(&self, _: ClassId) -> Option<&'static mut [usize]> {
+    fn room(&self, _: Room) -> Option<&'static mut [usize]> {
         Some(vec![0; SLOTS].leak())
     }
 
