@@ -490,17 +490,26 @@ fn empty_given_up() {
         return;
     }
     let picked = || served_classes().filter(|class| picked[class.index()]);
-    let Some(mut haul) = slow::haul() else { return };
+    let mut haul = slow::haul();
     cpu::with_stopped(|| {
         for class in picked() {
             for region in cpu::active_regions() {
-                if haul.take(region, class) {
+                let emptied = match &mut haul {
+                    Some(haul) => haul.take(region, class),
+                    None => {
+                        slow::empty_class(region, class);
+                        true
+                    }
+                };
+                if emptied {
                     region.forget_capacity(class);
                 }
             }
         }
     });
-    haul.give_back();
+    if let Some(mut haul) = haul {
+        haul.give_back();
+    }
     picked().for_each(|class| CENTRALS[class.index()].drain(class, &LEVELS.pages));
 }
 

@@ -26,7 +26,7 @@ use freestone_sys::{Linux, linux};
 
 #[cfg(test)]
 pub(crate) use self::emptying::Haul;
-pub(crate) use self::emptying::{empty_caches, empty_region, haul, reclaim, sweep_kept_slabs};
+pub(crate) use self::emptying::{empty_caches, empty_class, empty_region, haul, reclaim, sweep_kept_slabs};
 use crate::cache::cpu::CpuAccess;
 use crate::cache::{self, Access, thread};
 use crate::central::SlabSource;
