@@ -170,13 +170,15 @@ FAULT(technique_large_bin, "the links of a large free block are made to lead els
 }
 
 FAULT(technique_predictable_neighbour, "two blocks in a row lie side by side") {
-    /* What an attacker arranges before an overflow: out of 200 tries, how often is the next block the neighbour? */
+    /* What an attacker arranges before an overflow: out of many tries, how often is the next block the neighbour? Of 200 it is 80 where
+       chance decides among a few, give or take 9; so few would mislead one time in a hundred. */
+    enum { TRIES = 2000 };
     int side_by_side = 0;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < TRIES; i++) {
         unsigned char *a = take(96, 0x11), *b = take(96, 0x11);
         if (b == a + 96 || b == a - 96 || b == a + 112) side_by_side++;
     }
-    if (side_by_side > 100) missed("usually");
+    if (side_by_side > TRIES / 2) missed("usually");
     harmless("seldom");
 }
 
