@@ -167,6 +167,19 @@ pub(crate) fn tick_of_caller() {
     }
 }
 
+/// Looks whether long blocks are being filled. When to do so again, in nanoseconds, if at all. By the allocator's own thread, outside the gate.
+#[cold]
+#[inline(never)]
+pub(crate) fn look_at_long() -> Option<u64> {
+    if !LEVELS.pages.waits_for_looks() {
+        return None;
+    }
+    let inside = gate::enter()?;
+    let next = LEVELS.pages.look_at_long();
+    drop(inside);
+    next
+}
+
 /// What a look found.
 struct Look {
     /// Idle caches held something.

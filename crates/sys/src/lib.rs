@@ -159,9 +159,20 @@ pub trait System: Sync {
         len
     }
 
+    /// Makes a mapped range resident, and changes nothing in it; false where the system does not do that.
+    fn populate(&self, addr: usize, len: usize) -> bool {
+        let _ = (addr, len);
+        false
+    }
+
     /// Nanoseconds for which the calling thread has run.
     fn thread_ns(&self) -> u64 {
         0
+    }
+
+    /// Nanoseconds for which all threads of the process have run.
+    fn process_ns(&self) -> u64 {
+        self.thread_ns()
     }
 
     /// Bytes in an OS page, a power of two.
@@ -239,8 +250,16 @@ impl<S: System> System for &S {
         unsafe { (**self).clear(addr, len) }
     }
 
+    fn populate(&self, addr: usize, len: usize) -> bool {
+        (**self).populate(addr, len)
+    }
+
     fn thread_ns(&self) -> u64 {
         (**self).thread_ns()
+    }
+
+    fn process_ns(&self) -> u64 {
+        (**self).process_ns()
     }
 
     fn os_page_size(&self) -> usize {

@@ -378,6 +378,13 @@ impl System for Simulated {
         unsafe { self.linux.clear(addr, len) }
     }
 
+    fn populate(&self, addr: usize, len: usize) -> bool {
+        self.check_shape(addr, len);
+        let mapped = self.hold().covered(addr, addr + len, Some(Kind::Mapped));
+        assert!(mapped, "populating what is not mapped: {addr:#x} + {len:#x}");
+        self.linux.populate(addr, len)
+    }
+
     fn thread_ns(&self) -> u64 {
         self.huge.clock_ns.fetch_add(self.huge.step_ns.load(Acquire), Release)
     }

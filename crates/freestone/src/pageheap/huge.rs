@@ -13,6 +13,11 @@
 //! what they ask for, others ask for more than they use. So that is found out ([`Probe`]): now and then one such block is left as it is,
 //! and if its memory was soon touched all over, those that come next are made of huge pages, too, up to [`LONGEST`] bytes.
 //!
+//! Longer blocks are not touched for their user: so that what he does not use does not become resident, their pages only ask for huge pages, as
+//! long as the block lives, and its faults make them. They ask where blocks of at least half the length were touched all over ([`LongProbe`]);
+//! where a block grows that was touched all over; and where somebody is seen filling a block: the allocator's own thread looks at those of which nothing is
+//! known ([`Filling`]), and makes one piece ahead of who fills it resident, to see what that takes.
+//!
 //! In hardened mode no slab consists of huge pages, for its guard page breaks them. Long blocks do, by the same probe, where they cover
 //! whole pieces; so that they cover more, they begin with one.
 //!
@@ -36,7 +41,10 @@ use super::policy::HugePages;
 use super::span::SpanRef;
 use super::state::Op;
 use super::{PageHeap, dirty};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Pages of a huge page.
 pub(super) const PIECE: usize = (2 << 20) >> PAGE_SHIFT;
@@ -53,6 +61,23 @@ const WORTH: u64 = 16;
 
 /// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
 const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
+/// Longer ones ask for them, up to so many times the length of one that was touched all over.
+const LONGER: usize = 2;
+/// So many of them at most ask after one that tells how they are used, until it has told. After as many again it is forgotten.
+const MOST_TRUST: u32 = 8;
+/// So many clean pieces at a long block's beginning that are touched all over tell that it is being filled,
+const BEGUN: usize = 2;
+/// and so many more make it worth looking.
+const AHEAD: usize = 2;
+/// How often one is looked at: at once, after a millisecond, then after twice as long each time.
+const LOOKS: u32 = 9;
+const FIRST_LOOK_NS: u64 = 1_000_000;
+/// Most looks that are left out, the first ones: then the next is 16 ms later.
+const MOST_VAIN: u32 = 5;
+/// Long blocks that are looked at in this way at once, those handed out last.
+const LOOKED_AT: usize = 4;
+/// For how long a thread must have run since it rang for such a look to ring again.
+const RUNG_NS: u64 = 10_000_000;
 /// Long blocks from one that is left as it is to the next, while they are touched all over.
 const TOUCHED_TURNS: u32 = 8;
 /// The same while they are not, when looking costs more than it brings.
@@ -77,6 +102,7 @@ pub(super) struct Huge {
     /// When the last slow touch has paid: a time of the thread's own clock.
     paid: AtomicU64,
     probe: Probe,
+    long: LongProbe,
     /// The huge pages that were made and not broken since: each one's first page, as a multiple of [`PIECE`].
     made: [AtomicU32; REMEMBERED],
 }
@@ -113,6 +139,167 @@ impl Probe {
     }
 }
 
+/// What becomes of blocks longer than [`LONGEST`]. Threads may disturb each other here as well.
+struct LongProbe {
+    /// Whether there was one that may ask. Until then nobody has to look for those that do.
+    any: AtomicBool,
+    /// A clean piece of a block that asks for no huge page: it tells whether the block was touched all over. 0 for none.
+    piece: AtomicUsize,
+    /// The pages of that block.
+    pages: AtomicUsize,
+    /// Long blocks that came since.
+    since: AtomicU32,
+    /// How many of them may ask: none at first, and ever more each time that one was touched all over.
+    trust: AtomicU32,
+    /// The pages of the longest block that was touched all over; `usize::MAX` if nothing is known yet.
+    touched: AtomicUsize,
+    /// Whether there are entries of blocks to look at. Written under the lock: whoever owns such a block and reads that there are none knows that nobody has it ask any more.
+    entries: AtomicBool,
+    /// Whether they are those of the process that forked.
+    are_strange: AtomicBool,
+    /// Whether the allocator's thread was told to look, and has not found that there is nothing to look at.
+    looking: AtomicBool,
+    /// When it was told last: a time of the clock of whoever told it.
+    rung: AtomicU64,
+}
+
+impl LongProbe {
+    const fn new() -> LongProbe {
+        LongProbe {
+            any: AtomicBool::new(false),
+            piece: AtomicUsize::new(0),
+            pages: AtomicUsize::new(0),
+            since: AtomicU32::new(0),
+            trust: AtomicU32::new(0),
+            touched: AtomicUsize::new(usize::MAX),
+            entries: AtomicBool::new(false),
+            are_strange: AtomicBool::new(false),
+            looking: AtomicBool::new(false),
+            rung: AtomicU64::new(u64::MAX / 2),
+        }
+    }
+
+    /// Of a block of `pages` pages: whether it is to ask for huge pages, and whether its piece at `piece` is to tell how it is used.
+    /// Until anything is known shorter blocks tell.
+    fn ask(&self, pages: usize, piece: usize, shorter_are_touched: bool) -> (bool, bool) {
+        let touched = match self.touched.load(Relaxed) {
+            usize::MAX if shorter_are_touched => LONGEST,
+            usize::MAX => 0,
+            touched => touched,
+        };
+        let (trust, since) = (self.trust.load(Relaxed), self.since.load(Relaxed).saturating_add(1));
+        let is_like = pages <= LONGER * touched;
+        let tells = match self.piece.load(Relaxed) {
+            0 => since > trust || !is_like || pages > touched,
+            _ => since > 2 * MOST_TRUST,
+        };
+        self.since.store(if tells { 0 } else { since }, Relaxed);
+        if tells {
+            self.piece.store(piece, Relaxed);
+            self.pages.store(pages, Relaxed);
+        }
+        // Where all are trusted, one that tells begins as if nothing were known, so that the time it takes is seen again.
+        let is_timed = tells && trust == MOST_TRUST && pages <= touched;
+        (is_like && !is_timed && (tells || since <= trust), tells)
+    }
+
+    /// The block whose piece tells was touched all over, or was not.
+    fn learn(&self, is_touched: bool) {
+        let (pages, trust) = (self.pages.load(Relaxed), self.trust.load(Relaxed));
+        let (touched, trust) = match (self.touched.load(Relaxed), is_touched) {
+            (usize::MAX, true) => (pages, 0),
+            (usize::MAX, false) => (0, 0),
+            (known, true) => (known.max(pages), (2 * trust).clamp(1, MOST_TRUST)),
+            (known, false) => (known.min(pages / LONGER / 4), 0),
+        };
+        self.touched.store(touched, Relaxed);
+        self.trust.store(trust, Relaxed);
+        self.piece.store(0, Relaxed);
+    }
+}
+
+/// A long block of which nobody knows how it will be used. Nothing here refers to the span's record, which may serve another block by the time
+/// the entry is looked at.
+#[derive(Clone, Copy)]
+struct Filling {
+    /// Tells the entry from all others.
+    serial: u64,
+    /// The block's pages, of the address space.
+    first: usize,
+    pages: usize,
+    /// How often it was looked at.
+    looks: u32,
+    /// The piece that is to ask for nothing; 0 for none.
+    but: usize,
+    /// The block asks, as others did that were touched all over, and is looked at once, late, whether it was right to.
+    asks: bool,
+}
+
+impl Filling {
+    /// The first page of the first piece that lies in the block as a whole, and the page behind the last.
+    fn pieces(&self) -> (usize, usize) {
+        (self.first.next_multiple_of(PIECE), (self.first + self.pages) / PIECE * PIECE)
+    }
+}
+
+/// Those handed out last. Guarded by the page heap's lock: an entry goes before its block does.
+pub(super) struct Fillings {
+    places: [Option<Filling>; LOOKED_AT],
+    entered: u64,
+    /// Blocks in a row that nobody was seen filling, as far as that counts: looks that the next one is spared.
+    vain: u32,
+}
+
+impl Fillings {
+    pub(super) const fn new() -> Fillings {
+        Fillings { places: [None; LOOKED_AT], entered: 0, vain: 0 }
+    }
+
+    /// Enters one, in the place of the one that was looked at most often where there is no other.
+    fn enter(&mut self, filling: Filling) {
+        self.entered += 1;
+        let looks = filling.looks.max(self.vain);
+        let entry = Filling { serial: self.entered, looks, ..filling };
+        let place = self.places.iter_mut().max_by_key(|place| place.map_or(u32::MAX, |known| known.looks));
+        place.into_iter().for_each(|place| *place = Some(entry));
+    }
+
+    /// The place of an entry, if it is still there.
+    fn find(&mut self, serial: u64) -> Option<&mut Option<Filling>> {
+        self.places.iter_mut().find(|place| place.is_some_and(|known| known.serial == serial))
+    }
+
+    /// An entry's block was looked at. If it is being filled, so may the others be soon.
+    fn note_look(&mut self, serial: u64, is_filled: bool) {
+        let Some(Some(known)) = self.find(serial) else { return };
+        known.looks += 1;
+        let (first, is_last) = (known.first, known.looks == LOOKS);
+        if is_filled || is_last {
+            self.forget(first);
+        }
+        if is_filled {
+            self.vain = 0;
+            let others = self.places.iter_mut().flatten().filter(|known| !known.asks);
+            others.for_each(|known| known.looks = 1);
+        }
+    }
+
+    /// Nobody looks any more at the block that begins at this page.
+    fn forget(&mut self, first: usize) {
+        for place in &mut self.places {
+            if let Some(known) = place.filter(|known| known.first == first) {
+                self.vain = (self.vain + u32::from(!known.asks)).min(MOST_VAIN);
+                *place = None;
+            }
+        }
+    }
+
+    /// From one look to the next, `None` if there is nothing to look at.
+    fn next_ns(&self) -> Option<u64> {
+        self.places.iter().flatten().map(|known| FIRST_LOOK_NS << known.looks.saturating_sub(1)).min()
+    }
+}
+
 impl Huge {
     pub(super) const fn new() -> Huge {
         Huge {
@@ -121,6 +308,7 @@ impl Huge {
             lately: AtomicU32::new(0),
             paid: AtomicU64::new(0),
             probe: Probe::new(),
+            long: LongProbe::new(),
             made: [const { AtomicU32::new(0) }; REMEMBERED],
         }
     }
@@ -130,6 +318,12 @@ impl Huge {
     pub(super) fn has(&self, page: usize) -> bool {
         let piece = page / PIECE;
         self.made[piece % REMEMBERED].load(Relaxed) as usize == piece
+    }
+
+    /// The piece at this page, of the address space, is a huge page.
+    fn note_made(&self, page: usize) {
+        let piece = page / PIECE;
+        self.made[piece % REMEMBERED].store(piece as u32, Relaxed);
     }
 
     /// These pages, of the address space, at least one, go back: what they lie in is no huge page any more.
@@ -181,10 +375,22 @@ impl Huge {
     }
 }
 
-/// Whether the first page of a piece lies in a span that is not too long to be made of huge pages at once.
+/// Whether a block of so many pages is too long to be made of huge pages at once.
+#[inline]
+pub(super) fn is_long(pages: usize) -> bool {
+    pages > LONGEST
+}
+
+/// Whether such a block is to ask for huge pages if so many of its pages are clean.
+#[inline]
+pub(super) fn is_worth_asking(clean: usize) -> bool {
+    clean >= (BEGUN + AHEAD) * PIECE
+}
+
+/// Whether the first page of a piece lies in a span.
 #[inline]
 pub(super) fn begins_piece(span: SpanRef) -> bool {
-    span.pages().0 <= LONGEST && last_piece(span) >= span.first_page()
+    last_piece(span) >= span.first_page()
 }
 
 /// The first page of the piece in which the span ends.
@@ -208,10 +414,13 @@ impl<S: System> PageHeap<S> {
         if !auto || self.watch.limit() != usize::MAX {
             return;
         }
-        let (base, end) = (self.map.base(), end_of(span));
-        // The bits of a span in use stay what they were when it was handed out.
-        let is_clean =
-            |piece: usize| dirty::count(&self.map, piece - base..(piece + PIECE).min(end) - base) == 0;
+        if is_long(span.pages().0) {
+            return if span.may_ask() {
+                self.ask_long(span)
+            };
+        }
+        let end = end_of(span);
+        let is_clean = |piece: usize| self.is_clean(piece..(piece + PIECE).min(end));
         let first = span.first_page().next_multiple_of(PIECE);
         let clean = (first..=last_piece(span)).step_by(PIECE).filter(|&piece| is_clean(piece));
         if clean.clone().next().is_none()
@@ -240,6 +449,263 @@ impl<S: System> PageHeap<S> {
                 span.begin_look(false);
             }
         }
+    }
+
+    /// Has the pieces of a long span just handed out ask for huge pages, if such blocks were touched all over. Else the allocator's thread is told to
+    /// look whether it is being filled.
+    #[cold]
+    #[inline(never)]
+    fn ask_long(&self, span: SpanRef) {
+        let (first, behind) = self.pieces_of(span, span.bytes());
+        let clean = || (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+        let count = clean().count();
+        if !is_worth_asking(count * PIECE) {
+            return;
+        }
+        let Some(middle) = clean().nth(count / 2) else { return };
+        if !self.huge.is_offered(&self.system)
+            || !self.system.tells_what_is_resident()
+            || !self.locked(|op| op.state.counts.used() >= LEAST)
+        {
+            return;
+        }
+        let long = &self.huge.long;
+        long.any.store(true, Relaxed);
+        let pending = long.piece.load(Relaxed);
+        if pending != 0 && self.is_touched(pending) {
+            long.learn(true);
+        }
+        let pages = span.pages().0;
+        let (wanted, tells) = long.ask(pages, middle, self.huge.probe.touched.load(Relaxed));
+        let but = if tells { middle } else { 0 };
+        let thread_ns = self.system.thread_ns();
+        if wanted && !self.huge.is_due(thread_ns) {
+            return;
+        }
+        if wanted {
+            self.ask_but(span, first..behind, but);
+        }
+        let looks = if wanted { LOOKS - 2 } else { 0 };
+        let filling = Filling { serial: 0, first: span.first_page(), pages, looks, but, asks: wanted };
+        self.with_fillings(|fillings| fillings.enter(filling));
+        if !long.looking.load(Relaxed) && thread_ns.abs_diff(long.rung.load(Relaxed)) >= RUNG_NS {
+            long.rung.store(thread_ns, Relaxed);
+            long.looking.store(true, Relaxed);
+            self.watch.ring();
+        }
+    }
+
+    /// Runs `act` with the blocks that are looked at, under the lock.
+    fn with_fillings<R>(&self, act: impl FnOnce(&mut Fillings) -> R) -> R {
+        self.locked(|op| {
+            let fillings = &mut op.state.fillings;
+            if self.huge.long.are_strange.swap(false, Relaxed) {
+                fillings.places = [None; LOOKED_AT];
+            }
+            let outcome = act(fillings);
+            self.huge.long.entries.store(fillings.places.iter().any(Option::is_some), Release);
+            outcome
+        })
+    }
+
+    /// Has these pages, of the address space, of a long span ask for huge pages, but for the piece at page `but`.
+    fn ask_but(&self, span: SpanRef, pages: Range<usize>, but: usize) {
+        let parts =
+            if pages.contains(&but) { [pages.start..but, but + PIECE..pages.end] } else { [pages, 0..0] };
+        // Noted first: whoever frees the block withdraws what was noted.
+        span.set_asking(true);
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            self.system.ask_for_huge_pages(part.start * PAGE_SIZE, part.len() * PAGE_SIZE, true);
+        }
+    }
+
+    /// Whether the allocator's thread was told to [look](PageHeap::look_at_long).
+    pub(crate) fn waits_for_looks(&self) -> bool {
+        self.huge.long.looking.load(Relaxed)
+    }
+
+    /// Looks whether those who were handed long blocks lately fill them from the beginning on; such a block asks for huge pages from then on.
+    /// By the allocator's thread. When to look again, in nanoseconds from now.
+    pub(crate) fn look_at_long(&self) -> Option<u64> {
+        if !self.waits_for_looks() {
+            return None;
+        }
+        for filling in self.with_fillings(|fillings| fillings.places).into_iter().flatten() {
+            // The block may be freed at any time, and its addresses serve another: what is seen then is of no use, and found out later.
+            if filling.asks {
+                self.look_at_asking(filling);
+                continue;
+            }
+            let (first, behind) = filling.pieces();
+            let clean = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+            let is_filled =
+                clean.clone().take(BEGUN).all(|piece| self.is_touched(piece)) && self.may_ask_for_long();
+            if is_filled {
+                // Whoever fills it is in the first that is left: that one stays as it is.
+                let mut left = clean.filter(|&piece| piece != filling.but && !self.is_touched(piece));
+                let ahead = left.nth(1).unwrap_or(behind)..behind;
+                self.ask_ahead(filling, ahead);
+            }
+            self.with_fillings(|fillings| fillings.note_look(filling.serial, is_filled));
+        }
+        let next_ns = self.with_fillings(|fillings| fillings.next_ns());
+        if next_ns.is_none() {
+            self.huge.long.looking.store(false, Relaxed);
+        }
+        next_ns
+    }
+
+    /// Has these pages, of the address space, of a block that is being filled ask for huge pages, unless they are slow to come.
+    fn ask_ahead(&self, filling: Filling, pages: Range<usize>) {
+        if pages.len() < AHEAD * PIECE || !self.huge.is_due(self.system.process_ns()) {
+            return;
+        }
+        // Nothing is moved, given up or given back meanwhile: should the block be freed, its pages are still there, and are not clean.
+        let _sender = self.sender.lock();
+        let is_asking = self.locked(|op| {
+            let span = op.looked_at(&filling)?;
+            self.ask_but(span, pages.clone(), filling.but);
+            Some(())
+        });
+        if is_asking.is_none() {
+            return;
+        }
+        let (start, len) = (pages.start * PAGE_SIZE, PIECE * PAGE_SIZE);
+        let began = self.system.thread_ns();
+        let populated = self.system.populate(start, len);
+        let took_ns = self.system.thread_ns().saturating_sub(began);
+        self.huge.learn(took_ns, self.system.process_ns());
+        // Where nobody can tell what it takes, it is as if it took long.
+        if !populated || took_ns >= SLOW_NS {
+            self.withdraw(filling);
+        }
+    }
+
+    /// A block that asks as others did: asks no more if it was touched here and there, when there was time to fill it.
+    fn look_at_asking(&self, filling: Filling) {
+        let (first, behind) = filling.pieces();
+        let clean = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+        let mut touched = clean.filter(|&piece| piece != filling.but).map(|piece| self.is_touched(piece));
+        let is_last = filling.looks + 1 == LOOKS;
+        // Touched, and further behind where it was not. Who fills it slowly is to go on.
+        if is_last && touched.by_ref().any(|touched| !touched) && touched.any(|touched| touched) {
+            self.withdraw(filling);
+        }
+        self.with_fillings(|fillings| fillings.note_look(filling.serial, false));
+    }
+
+    /// Has a block that is looked at ask for nothing, if it is still there.
+    fn withdraw(&self, filling: Filling) {
+        self.locked(|op| {
+            let Some(span) = op.looked_at(&filling) else { return };
+            self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
+            span.set_asking(false);
+        });
+    }
+
+    /// Whether long blocks may ask for huge pages now.
+    fn may_ask_for_long(&self) -> bool {
+        self.policy.huge_pages() == HugePages::Auto
+            && !self.policy.guards()
+            && self.watch.limit() == usize::MAX
+            && self.system.tells_what_is_resident()
+    }
+
+    /// A long block that had `had` pages, `held` bytes of them its user's, has grown: has what is new ask for huge pages, if what it held was touched
+    /// all over.
+    #[inline]
+    pub(super) fn ask_grown(&self, span: SpanRef, held: usize, had: usize) {
+        if is_long(span.pages().0) && span.pages().0 - had >= PIECE {
+            self.ask_for_growth(span, held, had);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ask_for_growth(&self, span: SpanRef, held: usize, had: usize) {
+        let (_, behind) = self.pieces_of(span, span.bytes());
+        let first = (span.first_page() + had).next_multiple_of(PIECE);
+        let (start, held) = (span.start(), held / PAGE_SIZE * PAGE_SIZE);
+        if first < behind
+            && held >= PIECE * PAGE_SIZE
+            && self.may_ask_for_long()
+            && self.huge.is_offered(&self.system)
+            && self.system.seems_touched(start, held)
+            && self.is_touched_from(start + held - PIECE * PAGE_SIZE)
+            && self.locked(|op| op.state.counts.used() >= LEAST)
+            && self.huge.is_due(self.system.thread_ns())
+        {
+            self.huge.long.any.store(true, Relaxed);
+            // It is its owner's to ask, from now on.
+            self.with_fillings(|fillings| fillings.forget(span.first_page()));
+            self.ask_but(span, first..behind, 0);
+        }
+    }
+
+    /// A block is freed, or changes its length: if it is a long one its pages ask for nothing from now on. What they are made of stays as it is.
+    /// Before anything in it is dropped, and before anybody else can have its pages.
+    #[inline]
+    pub(super) fn end_long(&self, span: SpanRef) {
+        if is_long(span.pages().0) && self.huge.long.any.load(Relaxed) {
+            self.end_asking(span);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_asking(&self, span: SpanRef) {
+        let piece = self.huge.long.piece.load(Relaxed);
+        if piece != 0 && span.page_range().contains(&piece) {
+            self.huge.long.learn(self.is_touched(piece));
+        }
+        // Afterwards nobody else has it ask.
+        if self.huge.long.entries.load(Acquire) {
+            self.with_fillings(|fillings| fillings.forget(span.first_page()));
+        }
+        if !span.is_asking() {
+            return;
+        }
+        span.set_asking(false);
+        // A filter that came later might kill for it.
+        if !self.system.tells_what_is_resident() {
+            return;
+        }
+        self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
+        let (first, behind) = self.pieces_of(span, span.bytes());
+        let made = (first..behind)
+            .step_by(PIECE)
+            .filter(|&piece| self.is_clean(piece..piece + PIECE) && self.is_touched(piece));
+        made.for_each(|piece| self.huge.note_made(piece));
+    }
+
+    /// The next look is due, whatever the clock says.
+    #[cfg(test)]
+    pub(super) fn huge_looks_at_once(&self) {
+        self.huge.long.looking.store(true, Relaxed);
+    }
+
+    /// In a child of fork: nobody looks at the parent's blocks, which are the child's as well.
+    pub(crate) fn forget_fillings(&self) {
+        // The thread that forked may have been interrupted while it held the lock.
+        self.huge.long.are_strange.store(true, Relaxed);
+        self.huge.long.looking.store(false, Relaxed);
+    }
+
+    /// Whether these pages, of the address space, in a span that is in use, were clean when that was handed out: its bits stay what they were.
+    fn is_clean(&self, pages: Range<usize>) -> bool {
+        let base = self.map.base();
+        dirty::count(&self.map, pages.start - base..pages.end - base) == 0
+    }
+
+    /// Whether the piece at this page, of the address space, was touched all over.
+    fn is_touched(&self, piece: usize) -> bool {
+        self.is_touched_from(piece * PAGE_SIZE)
+    }
+
+    /// The same of as many bytes from `start` on.
+    fn is_touched_from(&self, start: usize) -> bool {
+        let len = PIECE * PAGE_SIZE;
+        self.system.seems_touched(start, len) && self.system.resident_bytes(start, len) >= len / 8 * 7
     }
 
     /// Whether the heap is used all over just below a piece: of the last piece but one, whose blocks have been in use for a while, half
@@ -301,14 +767,19 @@ impl<S: System> PageHeap<S> {
         self.system.ask_for_huge_pages(start, PIECE * PAGE_SIZE, false);
         let ended = self.system.thread_ns();
         if self.system.seems_touched(start, PIECE * PAGE_SIZE) {
-            let piece = (start >> PAGE_SHIFT) / PIECE;
-            self.huge.made[piece % REMEMBERED].store(piece as u32, Relaxed);
+            self.huge.note_made(start >> PAGE_SHIFT);
         }
         self.huge.learn(ended.saturating_sub(began), ended);
     }
 }
 
 impl<S: System> Op<'_, S> {
+    /// The span of a block that is looked at. While its entry is there, the block is: whoever frees it takes that out first, under the lock.
+    fn looked_at(&mut self, filling: &Filling) -> Option<SpanRef> {
+        self.state.fillings.find(filling.serial)?;
+        self.map.span_at(filling.first - self.map.base()).filter(|span| span.state().is_large())
+    }
+
     /// Whether the rest of the piece that begins in `span` is free and clean; marks it dirty then.
     fn take_piece(&mut self, span: SpanRef) -> bool {
         let end = self.map.index(span) + span.pages().0;

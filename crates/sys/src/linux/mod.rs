@@ -495,8 +495,18 @@ impl System for Linux {
         resident
     }
 
+    fn populate(&self, addr: usize, len: usize) -> bool {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: what is in the pages stays.
+        unsafe { functions::madvise(pointer(addr), len, libc::MADV_POPULATE_WRITE) == 0 }
+    }
+
     fn thread_ns(&self) -> u64 {
         thread_ns()
+    }
+
+    fn process_ns(&self) -> u64 {
+        process::process_ns()
     }
 
     fn os_page_size(&self) -> usize {
