@@ -16,13 +16,15 @@
 //! Longer blocks are not touched for their user: so that what he does not use does not become resident, their pages only ask for huge pages, as
 //! long as the block lives, and its faults make them. They ask where blocks of at least half the length were touched all over ([`LongProbe`]);
 //! where a block grows that was touched all over; and where somebody is seen filling a block: the allocator's own thread looks at those of which nothing is
-//! known ([`Filling`]), and makes one piece ahead of who fills it resident, to see what that takes.
+//! known ([`Filling`]). Such a block asks for twice as much ahead as was touched already. One piece amid that asks for nothing: once it was touched
+//! all over, too, the next part asks.
+//! Where nobody knows how long huge pages take now, one piece ahead of who fills the block is made resident, to see that.
 //!
 //! In hardened mode no slab consists of huge pages, for its guard page breaks them. Long blocks do, by the same probe, where they cover
 //! whole pieces; so that they cover more, they begin with one.
 //!
 //! A system whose memory is in small pieces has to collect a huge page first, which takes longer than it saves. So each touch is
-//! timed, and slow ones are followed by ever more pieces without, until the thread has worked for long: what is touched again and again is
+//! timed, and slow ones are followed by ever more pieces without, until the process has worked for long: what is touched again and again is
 //! found sooner in huge pages, so they pay in the end. (mimalloc 2.3 and later ask for huge pages for all of
 //! their memory; TCMalloc's huge-page-aware page heap packs them: Hunter et al., OSDI 2021.)
 //!
@@ -35,7 +37,7 @@ use core::ops::Range;
 use core::ptr::with_exposed_provenance_mut;
 
 use freestone_base::{PAGE_SHIFT, PAGE_SIZE};
-use freestone_sys::System;
+use freestone_sys::{Refused, System};
 
 use super::policy::HugePages;
 use super::span::SpanRef;
@@ -56,7 +58,7 @@ pub(super) const LEAST: usize = (12 << 20) >> PAGE_SHIFT;
 const SLOW_NS: u64 = 700_000;
 /// Most pieces that are left out after a slow touch.
 const MOST_LEFT_OUT: u32 = 256;
-/// But none any more once the thread has worked so many times as long as the touch took.
+/// But none any more once the process has worked so many times as long as the touch took.
 const WORTH: u64 = 16;
 
 /// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
@@ -69,15 +71,25 @@ const MOST_TRUST: u32 = 8;
 const BEGUN: usize = 2;
 /// and so many more make it worth looking.
 const AHEAD: usize = 2;
+/// At least so many are asked for ahead of who fills a block, where it has more; else twice as many as were touched.
+const LEAST_AHEAD: usize = 4;
+/// Most pieces of a block that are looked at at once.
+const PIECES_LOOKED_AT: usize = 64;
+/// So many times huge pages are asked for after one that came fast, until it is seen again how long they take.
+const FAST: u32 = 16;
+/// Blocks that ask at once. Each may be six mappings more, and a process has 65,530 (`vm.max_map_count`).
+pub(super) const MOST_ASKING: usize = 4_000;
 /// How often one is looked at: at once, after a millisecond, then after twice as long each time.
 const LOOKS: u32 = 9;
-const FIRST_LOOK_NS: u64 = 1_000_000;
+pub(crate) const FIRST_LOOK_NS: u64 = 1_000_000;
 /// Most looks that are left out, the first ones: then the next is 16 ms later.
 const MOST_VAIN: u32 = 5;
 /// Long blocks that are looked at in this way at once, those handed out last.
 const LOOKED_AT: usize = 4;
-/// For how long a thread must have run since it rang for such a look to ring again.
+/// From one ring for such a look to the next.
 const RUNG_NS: u64 = 10_000_000;
+/// When nobody looks.
+const NEVER: u64 = u64::MAX;
 /// Long blocks from one that is left as it is to the next, while they are touched all over.
 const TOUCHED_TURNS: u32 = 8;
 /// The same while they are not, when looking costs more than it brings.
@@ -99,8 +111,10 @@ pub(super) struct Huge {
     left_out: AtomicU32,
     /// How many were left out the last time.
     lately: AtomicU32,
-    /// When the last slow touch has paid: a time of the thread's own clock.
+    /// When the last slow touch has paid: by the process's time.
     paid: AtomicU64,
+    /// For so many requests more they are known to come fast.
+    known_fast: AtomicU32,
     probe: Probe,
     long: LongProbe,
     /// The huge pages that were made and not broken since: each one's first page, as a multiple of [`PIECE`].
@@ -141,8 +155,6 @@ impl Probe {
 
 /// What becomes of blocks longer than [`LONGEST`]. Threads may disturb each other here as well.
 struct LongProbe {
-    /// Whether there was one that may ask. Until then nobody has to look for those that do.
-    any: AtomicBool,
     /// A clean piece of a block that asks for no huge page: it tells whether the block was touched all over. 0 for none.
     piece: AtomicUsize,
     /// The pages of that block.
@@ -157,16 +169,19 @@ struct LongProbe {
     entries: AtomicBool,
     /// Whether they are those of the process that forked.
     are_strange: AtomicBool,
-    /// Whether the allocator's thread was told to look, and has not found that there is nothing to look at.
-    looking: AtomicBool,
-    /// When it was told last: a time of the clock of whoever told it.
-    rung: AtomicU64,
+    /// When the allocator's thread is to look next, [`NEVER`] if there is nothing to look at. Written under the lock.
+    next_ns: AtomicU64,
+    /// When it was told last; at first long ago.
+    rung_ns: AtomicU64,
+    /// Blocks that ask.
+    asking: AtomicUsize,
+    /// Whether the system was found not to make pages resident ahead (before Linux 5.14).
+    is_blind: AtomicBool,
 }
 
 impl LongProbe {
     const fn new() -> LongProbe {
         LongProbe {
-            any: AtomicBool::new(false),
             piece: AtomicUsize::new(0),
             pages: AtomicUsize::new(0),
             since: AtomicU32::new(0),
@@ -174,8 +189,10 @@ impl LongProbe {
             touched: AtomicUsize::new(usize::MAX),
             entries: AtomicBool::new(false),
             are_strange: AtomicBool::new(false),
-            looking: AtomicBool::new(false),
-            rung: AtomicU64::new(u64::MAX / 2),
+            next_ns: AtomicU64::new(NEVER),
+            rung_ns: AtomicU64::new(0),
+            asking: AtomicUsize::new(0),
+            is_blind: AtomicBool::new(false),
         }
     }
 
@@ -229,8 +246,14 @@ struct Filling {
     pages: usize,
     /// How often it was looked at.
     looks: u32,
+    /// When to look at it again.
+    due_ns: u64,
     /// The piece that is to ask for nothing; 0 for none.
     but: usize,
+    /// The page up to which it asks since it is being filled; 0 if nothing does.
+    reach: usize,
+    /// The piece before that which asks for nothing until it was touched all over.
+    probe: usize,
     /// The block asks, as others did that were touched all over, and is looked at once, late, whether it was right to.
     asks: bool,
 }
@@ -240,6 +263,22 @@ impl Filling {
     fn pieces(&self) -> (usize, usize) {
         (self.first.next_multiple_of(PIECE), (self.first + self.pages) / PIECE * PIECE)
     }
+
+    /// How long after a look the next is due.
+    fn delay_ns(&self) -> u64 {
+        if self.looks == 0 { 0 } else { FIRST_LOOK_NS << (self.looks - 1) }
+    }
+}
+
+/// What a look at such a block has found.
+#[derive(Clone, Copy)]
+enum Found {
+    /// Nobody fills it, as far as one sees.
+    Nothing,
+    /// It is being filled, and asks up to the page `reach`, but for the piece at `probe`.
+    Asks { reach: usize, probe: usize },
+    /// It is being filled, and all of it asks that can, or nothing is to.
+    Done,
 }
 
 /// Those handed out last. Guarded by the page heap's lock: an entry goes before its block does.
@@ -255,13 +294,15 @@ impl Fillings {
         Fillings { places: [None; LOOKED_AT], entered: 0, vain: 0 }
     }
 
-    /// Enters one, in the place of the one that was looked at most often where there is no other.
-    fn enter(&mut self, filling: Filling) {
+    /// Enters one, in the place of the one that was looked at most often where there is no other. When it is to be looked at.
+    fn enter(&mut self, filling: Filling, now_ns: u64) -> u64 {
         self.entered += 1;
         let looks = filling.looks.max(self.vain);
         let entry = Filling { serial: self.entered, looks, ..filling };
+        let entry = Filling { due_ns: now_ns.saturating_add(entry.delay_ns()), ..entry };
         let place = self.places.iter_mut().max_by_key(|place| place.map_or(u32::MAX, |known| known.looks));
         place.into_iter().for_each(|place| *place = Some(entry));
+        entry.due_ns
     }
 
     /// The place of an entry, if it is still there.
@@ -270,17 +311,22 @@ impl Fillings {
     }
 
     /// An entry's block was looked at. If it is being filled, so may the others be soon.
-    fn note_look(&mut self, serial: u64, is_filled: bool) {
+    fn note_look(&mut self, serial: u64, found: Found, now_ns: u64) {
         let Some(Some(known)) = self.find(serial) else { return };
         known.looks += 1;
-        let (first, is_last) = (known.first, known.looks == LOOKS);
-        if is_filled || is_last {
+        if let Found::Asks { reach, probe } = found {
+            (known.reach, known.probe, known.looks) = (reach, probe, 1);
+        }
+        known.due_ns = now_ns.saturating_add(known.delay_ns());
+        let (first, is_last) = (known.first, known.looks >= LOOKS);
+        if is_last || matches!(found, Found::Done) {
             self.forget(first);
         }
-        if is_filled {
+        if !matches!(found, Found::Nothing) {
             self.vain = 0;
-            let others = self.places.iter_mut().flatten().filter(|known| !known.asks);
-            others.for_each(|known| known.looks = 1);
+            let due_ns = now_ns.saturating_add(FIRST_LOOK_NS);
+            let others = self.places.iter_mut().flatten().filter(|known| !known.asks && known.reach == 0);
+            others.for_each(|known| (known.looks, known.due_ns) = (1, known.due_ns.min(due_ns)));
         }
     }
 
@@ -288,15 +334,15 @@ impl Fillings {
     fn forget(&mut self, first: usize) {
         for place in &mut self.places {
             if let Some(known) = place.filter(|known| known.first == first) {
-                self.vain = (self.vain + u32::from(!known.asks)).min(MOST_VAIN);
+                self.vain = (self.vain + u32::from(!known.asks && known.reach == 0)).min(MOST_VAIN);
                 *place = None;
             }
         }
     }
 
-    /// From one look to the next, `None` if there is nothing to look at.
-    fn next_ns(&self) -> Option<u64> {
-        self.places.iter().flatten().map(|known| FIRST_LOOK_NS << known.looks.saturating_sub(1)).min()
+    /// When the next look is due, [`NEVER`] if there is nothing to look at.
+    fn next_ns(&self) -> u64 {
+        self.places.iter().flatten().map(|known| known.due_ns).min().unwrap_or(NEVER)
     }
 }
 
@@ -307,6 +353,7 @@ impl Huge {
             left_out: AtomicU32::new(0),
             lately: AtomicU32::new(0),
             paid: AtomicU64::new(0),
+            known_fast: AtomicU32::new(0),
             probe: Probe::new(),
             long: LongProbe::new(),
             made: [const { AtomicU32::new(0) }; REMEMBERED],
@@ -358,20 +405,33 @@ impl Huge {
     }
 
     /// Whether the next piece is to be one: not soon after slow touches.
-    fn is_due(&self, thread_ns: u64) -> bool {
+    fn is_due(&self, process_ns: impl FnOnce() -> u64) -> bool {
         let left_out = self.left_out.load(Relaxed);
-        // Two threads may count one piece, and each has a clock of its own: a guess is wrong for a few pieces then.
-        self.left_out.store(left_out.saturating_sub(1), Relaxed);
-        left_out == 0 || thread_ns >= self.paid.load(Relaxed)
+        if left_out == 0 {
+            return true;
+        }
+        // Two threads may count one piece: a guess is wrong for a few pieces then.
+        self.left_out.store(left_out - 1, Relaxed);
+        process_ns() >= self.paid.load(Relaxed)
     }
 
-    /// A touch took `took_ns`, until `thread_ns`.
-    fn learn(&self, took_ns: u64, thread_ns: u64) {
-        let lately =
-            if took_ns < SLOW_NS { 0 } else { (self.lately.load(Relaxed) * 4).clamp(4, MOST_LEFT_OUT) };
+    /// A touch took `took_ns`, until now.
+    fn learn(&self, took_ns: u64, process_ns: impl FnOnce() -> u64) {
+        let is_slow = took_ns >= SLOW_NS;
+        let lately = if is_slow { (self.lately.load(Relaxed) * 4).clamp(4, MOST_LEFT_OUT) } else { 0 };
         self.lately.store(lately, Relaxed);
         self.left_out.store(lately, Relaxed);
-        self.paid.store(thread_ns.saturating_add(took_ns.saturating_mul(WORTH)), Relaxed);
+        self.known_fast.store(if is_slow { 0 } else { FAST }, Relaxed);
+        if is_slow {
+            self.paid.store(process_ns().saturating_add(took_ns.saturating_mul(WORTH)), Relaxed);
+        }
+    }
+
+    /// Whether huge pages are known to come fast, and one request less will be.
+    fn are_fast(&self) -> bool {
+        let known = self.known_fast.load(Relaxed);
+        self.known_fast.store(known.saturating_sub(1), Relaxed);
+        known > 0
     }
 }
 
@@ -423,10 +483,7 @@ impl<S: System> PageHeap<S> {
         let is_clean = |piece: usize| self.is_clean(piece..(piece + PIECE).min(end));
         let first = span.first_page().next_multiple_of(PIECE);
         let clean = (first..=last_piece(span)).step_by(PIECE).filter(|&piece| is_clean(piece));
-        if clean.clone().next().is_none()
-            || !self.locked(|op| op.state.counts.used() >= LEAST)
-            || !self.huge.is_offered(&self.system)
-        {
+        if clean.clone().next().is_none() || !self.is_used_enough() || !self.huge.is_offered(&self.system) {
             return;
         }
         if span.pages().0 > PIECE / 2 {
@@ -442,7 +499,7 @@ impl<S: System> PageHeap<S> {
             return;
         }
         for piece in clean {
-            if self.huge.is_due(self.system.thread_ns())
+            if self.huge.is_due(|| self.system.process_ns())
                 && (piece + PIECE <= end || self.locked(|op| op.take_piece(span)))
             {
                 self.make_huge(piece * PAGE_SIZE);
@@ -465,12 +522,12 @@ impl<S: System> PageHeap<S> {
         let Some(middle) = clean().nth(count / 2) else { return };
         if !self.huge.is_offered(&self.system)
             || !self.system.tells_what_is_resident()
-            || !self.locked(|op| op.state.counts.used() >= LEAST)
+            || !self.is_used_enough()
         {
             return;
         }
         let long = &self.huge.long;
-        long.any.store(true, Relaxed);
+        self.note_asked();
         let pending = long.piece.load(Relaxed);
         if pending != 0 && self.is_touched(pending) {
             long.learn(true);
@@ -478,21 +535,29 @@ impl<S: System> PageHeap<S> {
         let pages = span.pages().0;
         let (wanted, tells) = long.ask(pages, middle, self.huge.probe.touched.load(Relaxed));
         let but = if tells { middle } else { 0 };
-        let thread_ns = self.system.thread_ns();
-        if wanted && !self.huge.is_due(thread_ns) {
+        if wanted && !self.huge.is_due(|| self.system.process_ns()) {
             return;
         }
-        if wanted {
-            self.ask_but(span, first..behind, but);
+        let asks = wanted && self.ask_but(span, first..behind, [but, 0]);
+        if asks {
+            self.huge.are_fast();
         }
-        let looks = if wanted { LOOKS - 2 } else { 0 };
-        let filling = Filling { serial: 0, first: span.first_page(), pages, looks, but, asks: wanted };
-        self.with_fillings(|fillings| fillings.enter(filling));
-        if !long.looking.load(Relaxed) && thread_ns.abs_diff(long.rung.load(Relaxed)) >= RUNG_NS {
-            long.rung.store(thread_ns, Relaxed);
-            long.looking.store(true, Relaxed);
+        let (looks, first) = (if asks { LOOKS - 1 } else { 0 }, span.first_page());
+        let filling = Filling { serial: 0, first, pages, looks, due_ns: 0, but, reach: 0, probe: 0, asks };
+        let now_ns = self.system.monotonic_ns();
+        self.with_fillings(|fillings| {
+            let due_ns = fillings.enter(filling, now_ns);
+            let is_soon = now_ns.saturating_sub(long.rung_ns.load(Relaxed)) < RUNG_NS;
+            // The thread wakes earlier, or is not to be woken again. One that asks is late, and so rings seldom enough.
+            if due_ns >= long.next_ns.load(Relaxed) || (is_soon && !asks) {
+                return;
+            }
+            if !asks {
+                long.rung_ns.store(now_ns, Relaxed);
+            }
+            long.next_ns.store(due_ns, Relaxed);
             self.watch.ring();
-        }
+        });
     }
 
     /// Runs `act` with the blocks that are looked at, under the lock.
@@ -508,98 +573,182 @@ impl<S: System> PageHeap<S> {
         })
     }
 
-    /// Has these pages, of the address space, of a long span ask for huge pages, but for the piece at page `but`.
-    fn ask_but(&self, span: SpanRef, pages: Range<usize>, but: usize) {
-        let parts =
-            if pages.contains(&but) { [pages.start..but, but + PIECE..pages.end] } else { [pages, 0..0] };
-        // Noted first: whoever frees the block withdraws what was noted.
-        span.set_asking(true);
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            self.system.ask_for_huge_pages(part.start * PAGE_SIZE, part.len() * PAGE_SIZE, true);
+    /// Has these pages, of the address space, of a long span ask for huge pages, but for the pieces at pages `but`; false, with nothing changed, where
+    /// enough blocks ask.
+    fn ask_but(&self, span: SpanRef, pages: Range<usize>, but: [usize; 2]) -> bool {
+        let asking = &self.huge.long.asking;
+        if !span.is_asking() {
+            if asking.fetch_add(1, Relaxed) >= MOST_ASKING {
+                asking.fetch_sub(1, Relaxed);
+                return false;
+            }
+            // Noted first: whoever frees the block withdraws what was noted.
+            span.begin_request();
         }
+        let [one, other] = but;
+        let mut from = pages.start;
+        for piece in [one.min(other), one.max(other), pages.end] {
+            if (from..=pages.end).contains(&piece) {
+                if from < piece {
+                    let (start, len) = (from * PAGE_SIZE, (piece - from) * PAGE_SIZE);
+                    self.system.ask_for_huge_pages(start, len, true);
+                }
+                from = piece + PIECE;
+            }
+        }
+        true
+    }
+
+    /// Notes that a span asks for nothing any more; whether it did. Of two who do so at once one is told.
+    fn note_request_ended(&self, span: SpanRef) -> bool {
+        let ended = span.end_request();
+        if ended {
+            self.huge.long.asking.fetch_sub(1, Relaxed);
+        }
+        ended
     }
 
     /// Whether the allocator's thread was told to [look](PageHeap::look_at_long).
     pub(crate) fn waits_for_looks(&self) -> bool {
-        self.huge.long.looking.load(Relaxed)
+        self.huge.long.next_ns.load(Relaxed) != NEVER
     }
 
-    /// Looks whether those who were handed long blocks lately fill them from the beginning on; such a block asks for huge pages from then on.
-    /// By the allocator's thread. When to look again, in nanoseconds from now.
+    /// Looks, where that is due, whether those who were handed long blocks lately fill them from the beginning on; such a block asks for huge pages ahead
+    /// of them. By the allocator's thread. When to look again, in nanoseconds from now.
     pub(crate) fn look_at_long(&self) -> Option<u64> {
         if !self.waits_for_looks() {
             return None;
         }
-        for filling in self.with_fillings(|fillings| fillings.places).into_iter().flatten() {
+        let now_ns = self.system.monotonic_ns();
+        let places = self.with_fillings(|fillings| fillings.places);
+        for filling in places.into_iter().flatten().filter(|filling| filling.due_ns <= now_ns) {
             // The block may be freed at any time, and its addresses serve another: what is seen then is of no use, and found out later.
-            if filling.asks {
+            let found = if filling.asks {
                 self.look_at_asking(filling);
-                continue;
-            }
-            let (first, behind) = filling.pieces();
-            let clean = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
-            let is_filled =
-                clean.clone().take(BEGUN).all(|piece| self.is_touched(piece)) && self.may_ask_for_long();
-            if is_filled {
-                // Whoever fills it is in the first that is left: that one stays as it is.
-                let mut left = clean.filter(|&piece| piece != filling.but && !self.is_touched(piece));
-                let ahead = left.nth(1).unwrap_or(behind)..behind;
-                self.ask_ahead(filling, ahead);
-            }
-            self.with_fillings(|fillings| fillings.note_look(filling.serial, is_filled));
+                Found::Done
+            } else {
+                self.look_at_filling(filling)
+            };
+            self.with_fillings(|fillings| match found {
+                // It tells nothing of the others.
+                Found::Done if filling.asks => {
+                    if fillings.find(filling.serial).is_some() {
+                        fillings.forget(filling.first);
+                    }
+                }
+                found => fillings.note_look(filling.serial, found, now_ns),
+            });
         }
-        let next_ns = self.with_fillings(|fillings| fillings.next_ns());
-        if next_ns.is_none() {
-            self.huge.long.looking.store(false, Relaxed);
-        }
-        next_ns
+        let next_ns = self.with_fillings(|fillings| {
+            let next_ns = fillings.next_ns();
+            // Under the lock: whoever enters one later finds this.
+            self.huge.long.next_ns.store(next_ns, Relaxed);
+            next_ns
+        });
+        (next_ns != NEVER).then(|| next_ns.saturating_sub(now_ns).max(FIRST_LOOK_NS / 2))
     }
 
-    /// Has these pages, of the address space, of a block that is being filled ask for huge pages, unless they are slow to come.
-    fn ask_ahead(&self, filling: Filling, pages: Range<usize>) {
-        if pages.len() < AHEAD * PIECE || !self.huge.is_due(self.system.process_ns()) {
-            return;
+    /// A block of which nothing is known, or which asks ahead of who fills it: has the next part ask if it is being filled.
+    fn look_at_filling(&self, filling: Filling) -> Found {
+        let (first, behind) = filling.pieces();
+        let is_candidate = |&piece: &usize| piece != filling.but && self.is_clean(piece..piece + PIECE);
+        // The page behind what is known to be touched.
+        let (known, from) = if filling.reach > 0 {
+            if !self.is_touched(filling.probe) {
+                return Found::Nothing;
+            }
+            (filling.probe + PIECE, filling.reach)
+        } else {
+            let mut begun =
+                (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+            if begun.by_ref().take(BEGUN).filter(|&piece| self.is_touched(piece)).count() < BEGUN {
+                return Found::Nothing;
+            }
+            let next = begun.next().unwrap_or(behind);
+            (next, next)
+        };
+        if !self.may_ask_for_long() {
+            return Found::Nothing;
+        }
+        // Whoever fills it may be further than what asks.
+        let untouched = |piece: &usize| is_candidate(piece) && !self.is_touched(*piece);
+        let seen = behind.min(from + PIECES_LOOKED_AT * PIECE);
+        let front = (from..seen).step_by(PIECE).find(untouched).unwrap_or(seen);
+        let known = if front > from { front } else { known };
+        let reach = behind.min(known + (2 * (known - first)).max(LEAST_AHEAD * PIECE));
+        if reach < front + AHEAD * PIECE {
+            return Found::Done;
+        }
+        let half = front + (reach - front) / PIECE / 2 * PIECE;
+        let probe = match (half..reach).step_by(PIECE).find(is_candidate) {
+            _ if reach == behind => 0,
+            Some(probe) => probe,
+            None => return Found::Done,
+        };
+        // What told before may ask now, so that what asks is one mapping.
+        let start = if filling.reach > 0 { filling.probe } else { front };
+        let mut ahead = (front + PIECE..reach).step_by(PIECE).filter(is_candidate);
+        let Some(ahead) = ahead.find(|&piece| piece != probe) else { return Found::Done };
+        let asks = self.ask_ahead(filling, start..reach, ahead, probe);
+        if asks && probe != 0 { Found::Asks { reach, probe } } else { Found::Done }
+    }
+
+    /// Has these pages, of the address space, of a block that is being filled ask for huge pages, but for the piece at `probe`, unless they are slow to
+    /// come. The piece at `ahead` tells that, where it is not known.
+    fn ask_ahead(&self, filling: Filling, pages: Range<usize>, ahead: usize, probe: usize) -> bool {
+        if !self.huge.is_due(|| self.system.process_ns()) {
+            return false;
+        }
+        let is_timed = !self.huge.are_fast();
+        let long = &self.huge.long;
+        if is_timed && long.is_blind.load(Relaxed) {
+            return false;
         }
         // Nothing is moved, given up or given back meanwhile: should the block be freed, its pages are still there, and are not clean.
-        let _sender = self.sender.lock();
+        let _sender = is_timed.then(|| self.sender.lock());
         let is_asking = self.locked(|op| {
             let span = op.looked_at(&filling)?;
-            self.ask_but(span, pages.clone(), filling.but);
-            Some(())
+            Some(self.ask_but(span, pages, [filling.but, probe]))
         });
-        if is_asking.is_none() {
-            return;
+        if !is_timed || is_asking != Some(true) {
+            return is_asking == Some(true);
         }
-        let (start, len) = (pages.start * PAGE_SIZE, PIECE * PAGE_SIZE);
         let began = self.system.thread_ns();
-        let populated = self.system.populate(start, len);
+        let populated = self.system.populate(ahead * PAGE_SIZE, PIECE * PAGE_SIZE);
         let took_ns = self.system.thread_ns().saturating_sub(began);
-        self.huge.learn(took_ns, self.system.process_ns());
+        if populated == Err(Refused::Unsupported) {
+            long.is_blind.store(true, Relaxed);
+        }
         // Where nobody can tell what it takes, it is as if it took long.
-        if !populated || took_ns >= SLOW_NS {
+        let is_fast = populated.is_ok() && took_ns < SLOW_NS;
+        if populated.is_ok() {
+            self.huge.learn(took_ns, || self.system.process_ns());
+        }
+        if !is_fast {
             self.withdraw(filling);
         }
+        is_fast
     }
 
     /// A block that asks as others did: asks no more if it was touched here and there, when there was time to fill it.
     fn look_at_asking(&self, filling: Filling) {
         let (first, behind) = filling.pieces();
-        let clean = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+        let step = ((behind - first) / PIECE).div_ceil(PIECES_LOOKED_AT).max(1) * PIECE;
+        let clean = (first..behind).step_by(step).filter(|&piece| self.is_clean(piece..piece + PIECE));
         let mut touched = clean.filter(|&piece| piece != filling.but).map(|piece| self.is_touched(piece));
-        let is_last = filling.looks + 1 == LOOKS;
         // Touched, and further behind where it was not. Who fills it slowly is to go on.
-        if is_last && touched.by_ref().any(|touched| !touched) && touched.any(|touched| touched) {
+        if touched.by_ref().any(|touched| !touched) && touched.any(|touched| touched) {
             self.withdraw(filling);
         }
-        self.with_fillings(|fillings| fillings.note_look(filling.serial, false));
     }
 
     /// Has a block that is looked at ask for nothing, if it is still there.
     fn withdraw(&self, filling: Filling) {
         self.locked(|op| {
             let Some(span) = op.looked_at(&filling) else { return };
-            self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
-            span.set_asking(false);
+            if self.note_request_ended(span) {
+                self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
+            }
         });
     }
 
@@ -623,8 +772,10 @@ impl<S: System> PageHeap<S> {
     #[cold]
     #[inline(never)]
     fn ask_for_growth(&self, span: SpanRef, held: usize, had: usize) {
-        let (_, behind) = self.pieces_of(span, span.bytes());
-        let first = (span.first_page() + had).next_multiple_of(PIECE);
+        let (whole, behind) = self.pieces_of(span, span.bytes());
+        // The piece in which it ended asks as well: else each step left one that does not.
+        let first = ((span.first_page() + had) / PIECE * PIECE).max(whole);
+        let behind = behind.min(first + (LONGER * (held >> PAGE_SHIFT)).next_multiple_of(PIECE));
         let (start, held) = (span.start(), held / PAGE_SIZE * PAGE_SIZE);
         if first < behind
             && held >= PIECE * PAGE_SIZE
@@ -632,28 +783,28 @@ impl<S: System> PageHeap<S> {
             && self.huge.is_offered(&self.system)
             && self.system.seems_touched(start, held)
             && self.is_touched_from(start + held - PIECE * PAGE_SIZE)
-            && self.locked(|op| op.state.counts.used() >= LEAST)
-            && self.huge.is_due(self.system.thread_ns())
+            && self.is_used_enough()
+            && self.huge.is_due(|| self.system.process_ns())
         {
-            self.huge.long.any.store(true, Relaxed);
+            self.note_asked();
             // It is its owner's to ask, from now on.
             self.with_fillings(|fillings| fillings.forget(span.first_page()));
-            self.ask_but(span, first..behind, 0);
+            self.ask_but(span, first..behind, [0, 0]);
         }
     }
 
-    /// A block is freed, or changes its length: if it is a long one its pages ask for nothing from now on. What they are made of stays as it is.
-    /// Before anything in it is dropped, and before anybody else can have its pages.
+    /// A block is freed, moved or cut: if it is a long one its pages ask for nothing from now on. What they are made of stays as it is, and is
+    /// noted if it is `freed`. Before anything in it is dropped, and before anybody else can have its pages.
     #[inline]
-    pub(super) fn end_long(&self, span: SpanRef) {
-        if is_long(span.pages().0) && self.huge.long.any.load(Relaxed) {
-            self.end_asking(span);
+    pub(super) fn end_long(&self, span: SpanRef, freed: bool) {
+        if is_long(span.pages().0) && self.any_asked() {
+            self.end_asking(span, freed);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn end_asking(&self, span: SpanRef) {
+    fn end_asking(&self, span: SpanRef, freed: bool) {
         let piece = self.huge.long.piece.load(Relaxed);
         if piece != 0 && span.page_range().contains(&piece) {
             self.huge.long.learn(self.is_touched(piece));
@@ -662,33 +813,37 @@ impl<S: System> PageHeap<S> {
         if self.huge.long.entries.load(Acquire) {
             self.with_fillings(|fillings| fillings.forget(span.first_page()));
         }
-        if !span.is_asking() {
-            return;
-        }
-        span.set_asking(false);
         // A filter that came later might kill for it.
-        if !self.system.tells_what_is_resident() {
+        if !self.note_request_ended(span) || !self.system.may_be_asked() {
             return;
         }
         self.system.ask_for_huge_pages(span.start(), span.bytes(), false);
+        if !freed {
+            return;
+        }
         let (first, behind) = self.pieces_of(span, span.bytes());
-        let made = (first..behind)
-            .step_by(PIECE)
-            .filter(|&piece| self.is_clean(piece..piece + PIECE) && self.is_touched(piece));
+        let clean = (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
+        let made = clean.take(PIECES_LOOKED_AT).filter(|&piece| self.is_touched(piece));
         made.for_each(|piece| self.huge.note_made(piece));
     }
 
     /// The next look is due, whatever the clock says.
     #[cfg(test)]
     pub(super) fn huge_looks_at_once(&self) {
-        self.huge.long.looking.store(true, Relaxed);
+        self.huge.long.next_ns.store(0, Relaxed);
+    }
+
+    /// How many blocks ask, and as if so many more did.
+    #[cfg(test)]
+    pub(super) fn add_asking(&self, more: usize) -> usize {
+        self.huge.long.asking.fetch_add(more, Relaxed)
     }
 
     /// In a child of fork: nobody looks at the parent's blocks, which are the child's as well.
     pub(crate) fn forget_fillings(&self) {
         // The thread that forked may have been interrupted while it held the lock.
         self.huge.long.are_strange.store(true, Relaxed);
-        self.huge.long.looking.store(false, Relaxed);
+        self.huge.long.next_ns.store(NEVER, Relaxed);
     }
 
     /// Whether these pages, of the address space, in a span that is in use, were clean when that was handed out: its bits stay what they were.
@@ -726,14 +881,14 @@ impl<S: System> PageHeap<S> {
             || self.policy.huge_pages() != HugePages::Auto
             || self.watch.limit() != usize::MAX
             || span.pages().0 > LONGEST
-            || !self.locked(|op| op.state.counts.used() >= LEAST)
+            || !self.is_used_enough()
             || !self.huge.is_offered(&self.system)
             || !self.huge.probe.ask(&self.system, first * PAGE_SIZE)
         {
             return;
         }
         for start in (first..behind).step_by(PIECE).map(|piece| piece * PAGE_SIZE) {
-            let due = self.huge.is_due(self.system.thread_ns());
+            let due = self.huge.is_due(|| self.system.process_ns());
             // SAFETY: clean pages of a span that was just handed out.
             if due && unsafe { self.system.purge(start, PIECE * PAGE_SIZE) }.is_ok() {
                 self.make_huge(start);
@@ -749,6 +904,13 @@ impl<S: System> PageHeap<S> {
             && self.watch.limit() == usize::MAX
             && self.huge.probe.touched.load(Relaxed);
         if wanted { PIECE * PAGE_SIZE } else { 1 }
+    }
+
+    /// Whether so much is in use that huge pages are worth it.
+    #[cold]
+    #[inline(never)]
+    fn is_used_enough(&self) -> bool {
+        self.locked(|op| op.state.counts.used() >= LEAST)
     }
 
     /// The first page of the first piece in the first `bytes` bytes of a span, and the page behind the last.
@@ -769,7 +931,7 @@ impl<S: System> PageHeap<S> {
         if self.system.seems_touched(start, PIECE * PAGE_SIZE) {
             self.huge.note_made(start >> PAGE_SHIFT);
         }
-        self.huge.learn(ended.saturating_sub(began), ended);
+        self.huge.learn(ended.saturating_sub(began), || self.system.process_ns());
     }
 }
 
@@ -866,11 +1028,12 @@ mod tests {
     #[test]
     fn a_slow_touch_is_made_up_for_by_work() {
         let huge = Huge::new();
-        assert!(huge.is_due(0));
-        huge.learn(SLOW_NS, 1_000_000);
+        assert!(huge.is_due(|| 0));
+        huge.learn(SLOW_NS, || 1_000_000);
         let paid = 1_000_000 + SLOW_NS * WORTH;
-        assert!(!huge.is_due(paid - 1) && huge.is_due(paid));
-        huge.learn(SLOW_NS / 2, paid);
-        assert!(huge.is_due(paid));
+        assert!(!huge.is_due(|| paid - 1) && huge.is_due(|| paid) && !huge.are_fast());
+        huge.learn(SLOW_NS / 2, || paid);
+        assert!(huge.is_due(|| 0));
+        assert_eq!((0..2 * FAST).filter(|_| huge.are_fast()).count(), FAST as usize);
     }
 }

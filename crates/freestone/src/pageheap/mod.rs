@@ -45,6 +45,7 @@ use freestone_base::{Bytes, ClassId, PAGE_SIZE, PageCount, class_info};
 use freestone_sys::System;
 
 pub(crate) use census::Seen;
+pub(crate) use huge::FIRST_LOOK_NS;
 pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use policy::{HugePages, Policy};
@@ -425,7 +426,6 @@ impl<S: System> PageHeap<S> {
 
     /// Takes a span back that is in use by nobody. What it held is lost.
     pub(crate) fn free(&self, span: SpanRef) {
-        self.end_long(span);
         // Two threads that free one block at once both come to the look under the lock.
         let dropped = span.is_closed() || self.policy.guards() && self.close(span);
         let parks = if dropped { None } else { self.parks(span) };
@@ -505,7 +505,7 @@ impl<S: System> PageHeap<S> {
         if pages >= span.pages() {
             return pages == span.pages();
         }
-        self.end_long(span);
+        self.end_long(span, false);
         let shrunk = self.settled(|op| op.shrink(span, pages.0).map(|freed| op.untidy(freed)));
         if let Some(Some(page)) = shrunk {
             self.tidy(page);

@@ -26,7 +26,7 @@ impl<S: System> PageHeap<S> {
     pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize, room: usize) -> Option<SpanRef> {
         let pages = pages_for(bytes.checked_add(span.colour())?)?.checked_add(room)?;
         // What asks for nothing else is one mapping.
-        self.end_long(span);
+        self.end_long(span, false);
         let sender = self.sender.lock();
         let (target, spare) = self.settled(|op| op.begin_move(span, pages))?;
         // SAFETY: the owner of the block asks for it, the target was sent away for it.

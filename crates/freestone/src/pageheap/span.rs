@@ -369,9 +369,14 @@ impl Span {
         self.ripe.load(Relaxed).checked_sub(2).map(usize::from)
     }
 
-    /// Notes whether pages of a large block [ask](super::huge) for huge pages. Of so long a block nothing else is noted here.
-    pub(super) fn set_asking(&self, asking: bool) {
-        self.ripe.store(if asking { ASKING } else { 0 }, Relaxed);
+    /// Notes that pages of a large block [ask](super::huge) for huge pages. Of so long a block nothing else is noted here.
+    pub(super) fn begin_request(&self) {
+        self.ripe.store(ASKING, Relaxed);
+    }
+
+    /// Notes that none do; whether some did. Of two who note it at once one is told.
+    pub(super) fn end_request(&self) -> bool {
+        self.ripe.compare_exchange(ASKING, 0, Relaxed, Relaxed).is_ok()
     }
 
     /// Notes whether so much of so long a block was clean when it was handed out that it might.
