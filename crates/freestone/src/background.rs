@@ -278,8 +278,10 @@ fn consider() {
     let scattered = if dirty < AT_ONCE { scavenge::to_sweep() >> PAGE_SHIFT } else { 0 };
     drop(inside);
     let most = dirty.max(scattered);
-    let worth = most >= AT_ONCE || (most > FIRST_LOOK && lived_ns >= GRACE_NS);
     let unseen = PREPARED.load(Ordering::Relaxed) && one_thread();
+    let worth = most >= AT_ONCE
+        || (most > FIRST_LOOK && lived_ns >= GRACE_NS)
+        || (LEVELS.pages.waits_for_looks() && !unseen);
     if !worth && (unseen || !is_wanted()) {
         return LEVELS.pages.watch().arm(FIRST_CALLS, AT_ONCE);
     }
@@ -410,6 +412,7 @@ extern "C" fn body() {
             let emptied = calls && scavenge::empty_idle_threads();
             quiet = if scavenge::tick() || emptied { 0 } else { quiet + 1 };
         }
+        let soon_ns = if calls { scavenge::look_at_long() } else { None };
         // The history reads files, whose numbers must not be the program's.
         if calls && start::reporting() && linux::socket::own_descriptors() {
             history::tick(now_ns);
@@ -426,8 +429,9 @@ extern "C" fn body() {
             control::hand_over();
             return end(FIRST_CALLS);
         }
-        if (quiet < QUIET_LOOKS || wanted) && allowed() {
+        if (quiet < QUIET_LOOKS || wanted || soon_ns.is_some()) && allowed() {
             let time_ns = if quiet < QUIET_LOOKS { scavenge::tick_ns() } else { control::TICK_NS };
+            let time_ns = soon_ns.map_or(time_ns, |soon_ns| soon_ns.min(time_ns));
             if !calls || !control::wait(time_ns) {
                 rest_from_calls();
                 futex_wait(&WORD, seen, Some(time_ns));

@@ -32,7 +32,7 @@ use freestone_sys::linux;
 use crate::cache::region::Region;
 use crate::cache::{cpu, thread};
 use crate::central::Effort;
-use crate::pageheap::{Breaking, FIRST_LOOK, HugePages};
+use crate::pageheap::{Breaking, FIRST_LOOK, FIRST_LOOK_NS, HugePages};
 use crate::slow::{self, CENTRALS, LEVELS};
 use crate::start::{self, Mode};
 use crate::sync::Lock;
@@ -165,6 +165,22 @@ pub(crate) fn tick_of_caller() {
     {
         slice(look.excess, look.breaking);
     }
+}
+
+/// Looks whether long blocks are being filled. When to do so again, in nanoseconds, if at all. By the allocator's own thread, outside the gate.
+#[inline]
+pub(crate) fn look_at_long() -> Option<u64> {
+    if LEVELS.pages.waits_for_looks() { look_at_waiting() } else { None }
+}
+
+#[cold]
+#[inline(never)]
+fn look_at_waiting() -> Option<u64> {
+    // Refused for a moment: there is something to look at all the same.
+    let Some(inside) = gate::enter() else { return Some(FIRST_LOOK_NS) };
+    let next = LEVELS.pages.look_at_long();
+    drop(inside);
+    next
 }
 
 /// What a look found.

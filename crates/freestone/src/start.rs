@@ -401,6 +401,7 @@ pub(crate) fn forked_child() {
     // A child of `vfork` of long ago may have had the same number.
     LENT_TO.store(0, Ordering::Relaxed);
     LEVELS.pages.forget_readers();
+    LEVELS.pages.forget_fillings();
     if mode() == Mode::Thread {
         thread::forked_child();
     }

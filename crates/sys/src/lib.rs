@@ -159,9 +159,30 @@ pub trait System: Sync {
         len
     }
 
+    /// Makes a mapped range resident, and changes nothing in it.
+    fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _ = (addr, len);
+        Err(Refused::Unsupported)
+    }
+
+    /// Whether calls may be made that can be left out: a filter that came later might kill for them.
+    fn may_be_asked(&self) -> bool {
+        true
+    }
+
+    /// Nanoseconds on a clock that never goes back.
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+
     /// Nanoseconds for which the calling thread has run.
     fn thread_ns(&self) -> u64 {
         0
+    }
+
+    /// Nanoseconds for which all threads of the process have run.
+    fn process_ns(&self) -> u64 {
+        self.thread_ns()
     }
 
     /// Bytes in an OS page, a power of two.
@@ -239,8 +260,24 @@ impl<S: System> System for &S {
         unsafe { (**self).clear(addr, len) }
     }
 
+    fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        (**self).populate(addr, len)
+    }
+
+    fn may_be_asked(&self) -> bool {
+        (**self).may_be_asked()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        (**self).monotonic_ns()
+    }
+
     fn thread_ns(&self) -> u64 {
         (**self).thread_ns()
+    }
+
+    fn process_ns(&self) -> u64 {
+        (**self).process_ns()
     }
 
     fn os_page_size(&self) -> usize {

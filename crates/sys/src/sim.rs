@@ -75,6 +75,9 @@ struct Huge {
     asked: AtomicU64,
     clock_ns: AtomicU64,
     step_ns: AtomicU64,
+    /// How much was asked for.
+    bytes: AtomicU64,
+    passed_ns: AtomicU64,
 }
 
 // SAFETY: M1.
@@ -117,13 +120,15 @@ impl Simulated {
             refuse_all: false,
             move_mode: MoveMode::Clean,
         };
-        let [asked, clock_ns, step_ns] = [const { AtomicU64::new(0) }; 3];
+        let [asked, clock_ns, step_ns, bytes] = [const { AtomicU64::new(0) }; 4];
+        // It has run for a while.
+        let passed_ns = AtomicU64::new(1 << 40);
         Simulated {
             linux: Linux::new(),
             os_page: 0,
             busy: AtomicBool::new(false),
             model: UnsafeCell::new(model),
-            huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns },
+            huge: Huge { offered: AtomicBool::new(false), asked, clock_ns, step_ns, bytes, passed_ns },
             untouched: AtomicBool::new(false),
         }
     }
@@ -167,6 +172,16 @@ impl Simulated {
     /// How often huge pages were asked for.
     pub fn huge_pages_asked(&self) -> u64 {
         self.huge.asked.load(Acquire)
+    }
+
+    /// Of how many bytes in all.
+    pub fn huge_bytes_asked(&self) -> u64 {
+        self.huge.bytes.load(Acquire)
+    }
+
+    /// So many nanoseconds pass on the clock that never goes back, which stands still otherwise.
+    pub fn pass(&self, ns: u64) {
+        self.huge.passed_ns.fetch_add(ns, Release);
     }
 
     fn hold(&self) -> Held<'_> {
@@ -350,6 +365,7 @@ impl System for Simulated {
             "huge pages of nothing: {addr:#x}"
         );
         self.huge.asked.fetch_add(u64::from(wanted), Release);
+        self.huge.bytes.fetch_add(if wanted { len as u64 } else { 0 }, Release);
     }
 
     fn offers_huge_pages(&self) -> bool {
@@ -376,6 +392,17 @@ impl System for Simulated {
         }
         // SAFETY: as above.
         unsafe { self.linux.clear(addr, len) }
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.huge.passed_ns.load(Acquire)
+    }
+
+    fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        self.check_shape(addr, len);
+        let mapped = self.hold().covered(addr, addr + len, Some(Kind::Mapped));
+        assert!(mapped, "populating what is not mapped: {addr:#x} + {len:#x}");
+        self.linux.populate(addr, len)
     }
 
     fn thread_ns(&self) -> u64 {

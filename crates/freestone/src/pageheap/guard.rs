@@ -41,6 +41,7 @@ impl<S: System> PageHeap<S> {
     /// Drops what a span in use held, and guards it whole where there are guards; whether it reads as zeros when it is opened
     /// again. Its owner gives it up.
     pub(crate) fn close(&self, span: SpanRef) -> bool {
+        self.end_long(span, false);
         self.huge.note_broken(span.page_range());
         // SAFETY: pages of a span in use, given up by its owner (H1).
         let guarded =

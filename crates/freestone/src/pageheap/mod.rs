@@ -45,6 +45,7 @@ use freestone_base::{Bytes, ClassId, PAGE_SIZE, PageCount, class_info};
 use freestone_sys::System;
 
 pub(crate) use census::Seen;
+pub(crate) use huge::FIRST_LOOK_NS;
 pub(crate) use list::SpanList;
 pub(crate) use pagemap::PageMap;
 pub(crate) use policy::{HugePages, Policy};
@@ -371,7 +372,11 @@ impl<S: System> PageHeap<S> {
         }
         let span = self.take(pages, |op| {
             let span = op.take(pages, align.div_ceil(PAGE_SIZE), 0)?;
-            span.begin_look(span.dirty_pages() == 0 && !zeroed && align <= PAGE_SIZE);
+            if huge::is_long(pages) {
+                span.begin_asking(huge::is_worth_asking(pages - span.dirty_pages()));
+            } else {
+                span.begin_look(span.dirty_pages() == 0 && !zeroed && align <= PAGE_SIZE);
+            }
             put_to_use(op, span)
         })?;
         if self.policy.guards() {
@@ -453,7 +458,7 @@ impl<S: System> PageHeap<S> {
     /// Returns its span then. `None`, with nothing changed, where copying is the only way.
     pub(crate) fn resize(&self, span: SpanRef, bytes: usize, may_move: bool) -> Option<SpanRef> {
         let wanted = pages_for(bytes.checked_add(span.colour())?)?;
-        let had = span.pages().0;
+        let (had, held) = (span.pages().0, span.requested());
         if self.policy.guards() {
             return self.resize_guarded(span, bytes);
         }
@@ -470,8 +475,12 @@ impl<S: System> PageHeap<S> {
                 && self.system.address_space_limit().is_none();
             let roomy = if is_step { self.move_grow(span, bytes, wanted / ROOM) } else { None };
             let span = roomy.or_else(|| self.move_grow(span, bytes, 0))?;
+            self.ask_grown(span, held, had);
             span.set_requested(bytes);
             return Some(span);
+        }
+        if wanted > had {
+            self.ask_grown(span, held, had);
         }
         if wanted < had
             && (had - wanted) * PAGE_SIZE > self.kept(had * PAGE_SIZE)
@@ -496,6 +505,7 @@ impl<S: System> PageHeap<S> {
         if pages >= span.pages() {
             return pages == span.pages();
         }
+        self.end_long(span, false);
         let shrunk = self.settled(|op| op.shrink(span, pages.0).map(|freed| op.untidy(freed)));
         if let Some(Some(page)) = shrunk {
             self.tidy(page);

@@ -54,6 +54,11 @@ const DENSE: u8 = 8;
 /// So many are cleared then without a look.
 const LEFT_OUT: u8 = 15;
 
+/// The system may be asked how much of a block was touched.
+const ALLOWED: u8 = 1;
+/// Some long block may ask for huge pages (`huge.rs`).
+const ASKED: u8 = 2;
+
 /// A bit of what is known.
 const SPARSE: u8 = 0x80;
 
@@ -61,8 +66,8 @@ const SPARSE: u8 = 0x80;
 /// one is looked at. Threads may disturb each other here: a guess is wrong for a few blocks then.
 pub(super) struct Habits {
     doublings: [AtomicU8; DOUBLINGS],
-    /// Whether the system may be asked at all.
-    allowed: AtomicBool,
+    /// What to do when a block is freed: [`ALLOWED`], [`ASKED`].
+    looks: AtomicU8,
     /// Whether any were ever found sparse.
     any: AtomicBool,
     /// Whether the system may be asked before large blocks are cleared.
@@ -73,12 +78,11 @@ pub(super) struct Habits {
 
 impl Habits {
     pub(super) const fn new() -> Habits {
-        let [allowed, any] = [const { AtomicBool::new(false) }; 2];
         let doublings = [const { AtomicU8::new(0) }; DOUBLINGS];
         Habits {
             doublings,
-            allowed,
-            any,
+            looks: AtomicU8::new(0),
+            any: AtomicBool::new(false),
             clearing_asks: AtomicBool::new(true),
             dense_clearings: AtomicU8::new(0),
         }
@@ -149,7 +153,21 @@ impl Parking {
 impl<S: System> PageHeap<S> {
     /// From now on looks how much of large blocks is touched; not where addresses are scarce, since parking takes some.
     pub(crate) fn look_at_blocks(&self) {
-        self.habits.allowed.store(self.system.address_space_limit().is_none(), Relaxed);
+        match self.system.address_space_limit() {
+            None => self.habits.looks.fetch_or(ALLOWED, Relaxed),
+            Some(_) => self.habits.looks.fetch_and(!ALLOWED, Relaxed),
+        };
+    }
+
+    /// From now on long blocks are noticed when they are freed.
+    pub(super) fn note_asked(&self) {
+        self.habits.looks.fetch_or(ASKED, Relaxed);
+    }
+
+    /// Whether any may ask for huge pages.
+    #[inline]
+    pub(super) fn any_asked(&self) -> bool {
+        self.habits.looks.load(Relaxed) & ASKED != 0
     }
 
     /// Whether the system may be asked what is resident of a large block that has to be cleared. It may at first.
@@ -163,11 +181,16 @@ impl<S: System> PageHeap<S> {
         !self.policy.guards() && !self.policy.marks() && self.watch.limit() == usize::MAX
     }
 
-    /// Whether a span that is being freed is to be parked: its resident pages then.
+    /// Whether a span that is being freed, which asks for no huge pages from now on, is to be parked: its resident pages then.
     #[inline]
     pub(super) fn parks(&self, span: SpanRef) -> Option<usize> {
+        let looks = self.habits.looks.load(Relaxed);
+        if looks == 0 {
+            return None;
+        }
+        self.end_long(span, true);
         // In a small heap it is not worth asking the system.
-        if !self.habits.allowed.load(Relaxed) || self.watch.growth_mark() < LEAST {
+        if looks & ALLOWED == 0 || self.watch.growth_mark() < LEAST {
             return None;
         }
         let pages = span.pages().0;

@@ -3,7 +3,7 @@
 //! When: the scavenger (`scavenge.rs`) decides by time and demand. Besides, whoever takes clean pages while many are dirty
 //! returns as many or more, so that what is resident does not outgrow a limit in less time than the scavenger takes.
 //!
-//! The kernel may take milliseconds, so it is asked without the page heap's lock. Spans are sent *away* for that:
+//! The kernel may take milliseconds, so it is asked without the page heap's lock, but for advice that touches no page (`huge.rs`). Spans are sent *away* for that:
 //! taken out of their index and marked, so that nobody cuts or merges them, and filed again afterwards. One thread
 //! at a time has spans away, to purge them, to give up their addresses, or to move pages there (`resize.rs`); it
 //! holds the sender's lock, which is taken before the page heap's. So whoever finds no memory while spans are

@@ -25,6 +25,8 @@ impl<S: System> PageHeap<S> {
     /// cannot be done; copying may still be possible.
     pub(crate) fn move_grow(&self, span: SpanRef, bytes: usize, room: usize) -> Option<SpanRef> {
         let pages = pages_for(bytes.checked_add(span.colour())?)?.checked_add(room)?;
+        // What asks for nothing else is one mapping.
+        self.end_long(span, false);
         let sender = self.sender.lock();
         let (target, spare) = self.settled(|op| op.begin_move(span, pages))?;
         // SAFETY: the owner of the block asks for it, the target was sent away for it.
@@ -91,7 +93,9 @@ impl<S: System> Op<'_, S> {
             dirty
         };
         span.set_zeroed(span.is_zeroed() && dirty == 0);
-        span.begin_look(span.is_telling() && dirty == 0);
+        if !span.is_asking() {
+            span.begin_look(span.is_telling() && dirty == 0);
+        }
         self.map.clear_ends(end - 1, end);
         span.set_range(span.first_page(), pages);
         self.map.enter(span);

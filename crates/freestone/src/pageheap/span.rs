@@ -30,6 +30,11 @@ pub(crate) const LINE_WORDS: usize = LINE / 8;
 /// Most bitmap words of a record: 4096 blocks.
 pub(crate) const MAX_WORDS: usize = 64;
 
+/// In the place of what else is noted of a large block: its pages ask for huge pages;
+const ASKING: u16 = u16::MAX;
+/// they might.
+const MAY_ASK: u16 = u16::MAX - 1;
+
 /// What a span is at present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -350,7 +355,7 @@ impl Span {
     /// Whether that was noted.
     #[inline]
     pub(super) fn is_telling(&self) -> bool {
-        self.ripe.load(Relaxed) != 0
+        !matches!(self.ripe.load(Relaxed), 0 | MAY_ASK | ASKING)
     }
 
     /// Notes that so many pages of a large block were resident.
@@ -362,6 +367,34 @@ impl Span {
     #[inline]
     pub(super) fn noted_look(&self) -> Option<usize> {
         self.ripe.load(Relaxed).checked_sub(2).map(usize::from)
+    }
+
+    /// Notes that pages of a large block [ask](super::huge) for huge pages. Of so long a block nothing else is noted here.
+    pub(super) fn begin_request(&self) {
+        self.ripe.store(ASKING, Relaxed);
+    }
+
+    /// Notes that none do; whether some did. Of two who note it at once one is told.
+    pub(super) fn end_request(&self) -> bool {
+        self.ripe.compare_exchange(ASKING, 0, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Notes whether so much of so long a block was clean when it was handed out that it might.
+    #[inline]
+    pub(super) fn begin_asking(&self, may: bool) {
+        self.ripe.store(if may { MAY_ASK } else { 0 }, Relaxed);
+    }
+
+    /// Whether that was noted.
+    #[inline]
+    pub(super) fn may_ask(&self) -> bool {
+        self.ripe.load(Relaxed) == MAY_ASK
+    }
+
+    /// Whether its pages were noted to ask.
+    #[inline]
+    pub(super) fn is_asking(&self) -> bool {
+        self.ripe.load(Relaxed) == ASKING
     }
 
     /// Whether the span read as zeros when it was handed out.

@@ -3,6 +3,7 @@
 use freestone_base::PAGE_SIZE;
 use freestone_sys::System;
 
+use super::huge::Fillings;
 use super::index::{Index, bin_of};
 use super::meta::MetaPool;
 use super::pagemap::PageMap;
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) tight: bool,
     /// Holes that were ours and may be mapped again.
     pub(super) released: SpanList,
+    /// Long blocks that are looked at by and by.
+    pub(super) fillings: Fillings,
     pub(super) counts: Counts,
 }
 
@@ -132,6 +135,7 @@ impl State {
             reserved: 0,
             tight: false,
             released: SpanList::new(),
+            fillings: Fillings::new(),
             counts: Counts {
                 slabs: 0,
                 large: 0,

@@ -108,6 +108,11 @@ impl Watch {
         self.rung.store(true, Relaxed);
     }
 
+    /// Rings at once.
+    pub(super) fn ring(&self) {
+        self.rung.store(true, Relaxed);
+    }
+
     /// From now on rings after `calls` spans and batches (0: any number), or beyond `dirty` pages.
     pub(crate) fn arm(&self, calls: u32, dirty: usize) {
         self.calls.store(calls, Relaxed);

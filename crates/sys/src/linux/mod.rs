@@ -495,8 +495,26 @@ impl System for Linux {
         resident
     }
 
+    fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        let _preserved = PreservedErrno::new();
+        // SAFETY: what is in the pages stays.
+        outcome(unsafe { functions::madvise(pointer(addr), len, libc::MADV_POPULATE_WRITE) })
+    }
+
+    fn may_be_asked(&self) -> bool {
+        !control::is_newly_filtered() && !control::may_kill_a_service()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        process::monotonic_ns()
+    }
+
     fn thread_ns(&self) -> u64 {
         thread_ns()
+    }
+
+    fn process_ns(&self) -> u64 {
+        process::process_ns()
     }
 
     fn os_page_size(&self) -> usize {
