@@ -206,7 +206,8 @@ impl LongProbe {
         };
         let (trust, since) = (self.trust.load(Relaxed), self.since.load(Relaxed).saturating_add(1));
         let is_like = pages <= LONGER * touched;
-        let tells = match self.piece.load(Relaxed) {
+        let pending = self.piece.load(Relaxed);
+        let tells = match pending {
             0 => since > trust || !is_like || pages > touched,
             _ => since > 2 * MOST_TRUST,
         };
@@ -215,9 +216,14 @@ impl LongProbe {
             self.piece.store(piece, Relaxed);
             self.pages.store(pages, Relaxed);
         }
+        // The one that was to tell still lives, and is not touched all over.
+        let is_unknown = tells && pending != 0;
+        if is_unknown {
+            self.trust.store(0, Relaxed);
+        }
         // Where all are trusted, one that tells begins as if nothing were known, so that the time it takes is seen again.
         let is_timed = tells && trust == MOST_TRUST && pages <= touched;
-        (is_like && !is_timed && (tells || since <= trust), tells)
+        (is_like && !is_timed && !is_unknown && (tells || since <= trust), tells)
     }
 
     /// The block whose piece tells was touched all over, or was not.
@@ -513,6 +519,13 @@ impl<S: System> PageHeap<S> {
     #[cold]
     #[inline(never)]
     fn ask_long(&self, span: SpanRef) {
+        if self.huge.offer.load(Relaxed) == NOT_OFFERED
+            || !self.is_used_enough()
+            || !self.system.tells_what_is_resident()
+            || !self.huge.is_offered(&self.system)
+        {
+            return;
+        }
         let (first, behind) = self.pieces_of(span, span.bytes());
         let clean = || (first..behind).step_by(PIECE).filter(|&piece| self.is_clean(piece..piece + PIECE));
         let count = clean().count();
@@ -520,12 +533,6 @@ impl<S: System> PageHeap<S> {
             return;
         }
         let Some(middle) = clean().nth(count / 2) else { return };
-        if !self.huge.is_offered(&self.system)
-            || !self.system.tells_what_is_resident()
-            || !self.is_used_enough()
-        {
-            return;
-        }
         let long = &self.huge.long;
         self.note_asked();
         let pending = long.piece.load(Relaxed);
@@ -675,7 +682,12 @@ impl<S: System> PageHeap<S> {
         let seen = behind.min(from + PIECES_LOOKED_AT * PIECE);
         let front = (from..seen).step_by(PIECE).find(untouched).unwrap_or(seen);
         let known = if front > from { front } else { known };
-        let reach = behind.min(known + (2 * (known - first)).max(LEAST_AHEAD * PIECE));
+        // What was dirty tells nothing.
+        let mut begin = first;
+        while begin < known && !is_candidate(&begin) {
+            begin += PIECE;
+        }
+        let reach = behind.min(known + (2 * (known - begin)).max(LEAST_AHEAD * PIECE));
         if reach < front + AHEAD * PIECE {
             return Found::Done;
         }
@@ -688,7 +700,9 @@ impl<S: System> PageHeap<S> {
         // What told before may ask now, so that what asks is one mapping.
         let start = if filling.reach > 0 { filling.probe } else { front };
         let mut ahead = (front + PIECE..reach).step_by(PIECE).filter(is_candidate);
-        let Some(ahead) = ahead.find(|&piece| piece != probe) else { return Found::Done };
+        let Some(ahead) = ahead.find(|&piece| piece != probe && !self.is_touched(piece)) else {
+            return Found::Done;
+        };
         let asks = self.ask_ahead(filling, start..reach, ahead, probe);
         if asks && probe != 0 { Found::Asks { reach, probe } } else { Found::Done }
     }

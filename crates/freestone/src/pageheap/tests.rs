@@ -541,6 +541,26 @@ fn a_few_sparse_blocks_end_the_requests_of_longer_ones() {
 }
 
 #[test]
+fn sparse_blocks_that_are_never_freed_end_the_requests_of_longer_ones() {
+    const PAGES: usize = 4_000;
+    let system = Simulated::new();
+    system.offer_huge_pages(1_000);
+    let heap = Heap::new(&system);
+    for _ in 0..12 {
+        let full = large(&heap, PAGES);
+        touch(full, 0..PAGES);
+        heap.free(full);
+        heap.purge_all();
+    }
+    let sparse: Vec<_> = (0..60).map(|_| large(&heap, PAGES)).collect();
+    let asking = sparse.iter().filter(|span| span.is_asking()).count();
+    assert!((1..=17).contains(&asking), "{asking}");
+    assert!(!sparse[20..].iter().any(|span| span.is_asking()));
+    sparse.into_iter().for_each(|span| heap.free(span));
+    checked(&heap);
+}
+
+#[test]
 fn a_long_block_that_asks_as_others_did_and_is_touched_here_and_there_asks_no_more() {
     const PAGES: usize = 4_000;
     // One piece in the middle, all from the beginning, and the beginning.
