@@ -153,7 +153,14 @@ pub(crate) fn enter() -> Option<Inside> {
 
 /// Enters, waiting a moment for a fork of another thread to be done, or returns `None`. Forks seldom take
 /// longer; the wait is bounded because the forking thread may be waiting for a lock of libc that the caller holds.
+#[inline]
 pub(crate) fn enter_patiently() -> Option<Inside> {
+    enter().or_else(wait_to_enter)
+}
+
+#[cold]
+#[inline(never)]
+fn wait_to_enter() -> Option<Inside> {
     let thread = tls::current();
     let mut patience = None;
     loop {

@@ -18,6 +18,7 @@
 
 mod emptying;
 pub(crate) mod instrumented;
+mod large;
 
 use core::ptr::null_mut;
 
@@ -38,7 +39,7 @@ use crate::gate::{self, Inside};
 pub(crate) use crate::instances::{CENTRALS, LEVELS};
 use crate::message::{self, Fault};
 use crate::observe::Request;
-use crate::pageheap::{KEPT_TO_HALF, NEVER, PageHeap, Span, SpanRef, SpanState};
+use crate::pageheap::{KEPT_TO_HALF, PageHeap, Span, SpanRef, SpanState};
 use crate::start::{self, Mode};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::{
@@ -141,14 +142,13 @@ pub(crate) fn allocate(
 /// The same for a request that nobody wants to know of, where the allocator has started.
 #[inline(always)]
 pub(crate) fn serve(class: Option<ClassId>, size: usize, align: usize, zeroed: bool) -> *mut u8 {
-    let class = class.map(|class| merged::serving_at(class, align));
-    if let Some(class) = class {
-        let block = thread::take(class);
-        if block != 0 {
-            return finish(block, size, zeroed);
-        }
+    let Some(class) = class else { return large::serve(size, align, zeroed) };
+    let class = merged::serving_at(class, align);
+    let block = thread::take(class);
+    if block != 0 {
+        return finish(block, size, zeroed);
     }
-    serve_missed(class, size, align, zeroed)
+    serve_missed(Some(class), size, align, zeroed)
 }
 
 /// What no cache could serve. A function of its own, so that whom a thread's cache serves saves no registers for it.
@@ -178,7 +178,7 @@ fn serve_inside(
             counters::on_miss(class, size);
             small_or_reclaim(class)
         }
-        None => timed(|| large_or_reclaim(size, align, zeroed)),
+        None => timed(|| large::or_reclaim(size, align, zeroed)),
     };
     if let Some(call) = counted
         && block != 0
@@ -340,54 +340,6 @@ fn put_small_of_thread(addr: usize, class: ClassId) -> bool {
     true
 }
 
-/// Large blocks from this size on get room for their colour; smaller ones only what their last page leaves.
-const COLOURED: usize = 256 << 10;
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// How far from its page a large block starts at most, so that the first lines of many of them do not all fall into one set of
-/// a cache.
-fn most_colour(size: usize, align: usize) -> usize {
-    const SPAN: usize = 4096;
-    let slack = size.wrapping_neg() % PAGE_SIZE;
-    let room = if size >= COLOURED { SPAN - LINE } else { slack.min(SPAN - LINE) };
-    if align > LINE || room < LINE || !LEVELS.pages.policy().colours() {
-        return 0;
-    }
-    room
-}
-
-/// How far a large block starts from the beginning of its span, `most` at most: each a cache line further than the one before. So whoever
-/// frees a block twice rarely frees the one that got its place meanwhile.
-fn next_colour(most: usize) -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // Two threads may get the same one; a locked instruction would cost more than that.
-    let next = NEXT.load(Ordering::Relaxed);
-    NEXT.store(next.wrapping_add(1), Ordering::Relaxed);
-    next % (most / LINE + 1) * LINE
-}
-
-fn large_or_reclaim(size: usize, align: usize, zeroed: bool) -> usize {
-    let most = most_colour(size, align);
-    let Some(room) = size.checked_add(most) else { return 0 };
-    let attempt = || {
-        let span = LEVELS.pages.alloc_large(room, align, zeroed)?;
-        span.set_colour(next_colour(most));
-        span.set_requested(size);
-        Some(span.first_block())
-    };
-    attempt()
-        .or_else(|| {
-            // What no span can be is not there after any effort either.
-            if room >= NEVER {
-                return None;
-            }
-            reclaim();
-            attempt()
-        })
-        .unwrap_or(0)
-}
-
 /// Gives a block back. `class` is what the caller's size says, `None` when it has to be looked up, as always where the
 /// class has variants.
 ///
@@ -433,16 +385,14 @@ pub(crate) fn release_plainly(block: *mut u8, class: Option<ClassId>) {
     let class = class.unwrap_or_else(|| class_at(addr));
     // A cache has no room for blocks of no class.
     if !thread::give(class, addr) {
-        release_missed(addr, class);
+        if class == ClassId::NONE { large::release(addr) } else { release_missed(addr, class) }
     }
 }
 
 /// What no cache could take. A function of its own, as [`serve_missed`].
 #[inline(never)]
 fn release_missed(addr: usize, class: ClassId) {
-    if addr != 0 {
-        release_below(addr, class, Call::Inner);
-    }
+    release_below(addr, class, Call::Inner);
 }
 
 /// Gives a block back without a look into the caches.

@@ -28,7 +28,10 @@ fn words(pages: Range<usize>, mut visit: impl FnMut(usize, u64)) {
 pub(super) fn set(map: &PageMap, pages: Range<usize>) {
     words(pages, |word, mask| {
         let bits = map.dirty_word(word);
-        bits.store(bits.load(Relaxed) | mask, Relaxed);
+        let old = bits.load(Relaxed);
+        if old & mask != mask {
+            bits.store(old | mask, Relaxed);
+        }
     });
 }
 

@@ -44,9 +44,13 @@ impl Index {
     #[inline]
     pub(crate) fn insert(&mut self, bin: usize, span: SpanRef) {
         debug_assert!(bin == bin_of(span.pages().0));
-        self.bins[bin].push(span);
-        self.bits[bin / 64] |= 1 << (bin % 64);
-        self.summary |= 1 << (bin / 64);
+        let list = &mut self.bins[bin];
+        let is_first = list.is_empty();
+        list.push(span);
+        if is_first {
+            self.bits[bin / 64] |= 1 << (bin % 64);
+            self.summary |= 1 << (bin / 64);
+        }
     }
 
     /// Takes a span out of its bin.

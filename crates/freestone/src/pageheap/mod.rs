@@ -29,6 +29,7 @@ mod pagemap;
 mod parked;
 mod policy;
 mod purge;
+mod ready;
 mod resize;
 pub(crate) mod shadow;
 mod span;

@@ -6,7 +6,7 @@
 //! and nothing is cut or merged.
 //!
 //! How much of a block was touched, the system tells. It is asked when a span is freed the first time, which nobody had touched before;
-//! then at one free in 32 of a doubling of lengths, where blocks are sparse, or one in 64 where they are not, and only in a heap of 12 MiB
+//! then at one free in 32, later in 96, of a doubling of lengths, where blocks are sparse, or one in 64 where they are not, and only in a heap of 12 MiB
 //! or more, and once the allocator has a thread of its own: it is what gives back what is parked, and where it may not be, the
 //! system may not be asked either. Requests of lengths that were not found sparse go the usual way, and blocks that are touched all over are not parked.
 //!
@@ -21,20 +21,22 @@ use freestone_sys::System;
 
 use super::huge::LEAST;
 use super::index::{BINS, bin_of};
+use super::pagemap::PageMap;
 use super::span::{SpanRef, SpanState};
-use super::state::Op;
+use super::state::{Op, State};
 use super::{PageHeap, dirty};
 use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 /// Pages of the shortest large block, and of the longest that is parked (8 MiB).
 const SHORTEST: usize = 33;
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 const DOUBLINGS: usize = 5;
 
 /// A block is sparse if no more than this part of it is resident.
 const SPARSE_PART: usize = 8;
-/// Frees from one look to the next, of blocks that were sparse, and of others.
+/// Frees from one look to the next, of blocks that were sparse, of those that were so again, and of others.
 const SPARSE_TURNS: u8 = 32;
+const SPARSE_AGAIN: u8 = 96;
 const DENSE_TURNS: u8 = 64;
 /// OS pages looked at in the middle of a block that was sparse before.
 const LOOKED_AT: usize = 32;
@@ -61,6 +63,34 @@ const ASKED: u8 = 2;
 
 /// A bit of what is known.
 const SPARSE: u8 = 0x80;
+
+/// Whether a span has one of the lengths that are parked.
+#[inline]
+fn has_length(span: SpanRef) -> bool {
+    let pages = span.pages().0;
+    length_for(pages) == pages
+}
+
+/// What is known of a span that is being freed, without a look.
+pub(super) struct Known<'a> {
+    /// It is to be parked, so many of its pages being resident.
+    pub(super) resident: Option<usize>,
+    habit: Option<&'a AtomicU8>,
+}
+
+impl Known<'_> {
+    /// Notes that one more was freed without a look.
+    #[inline]
+    pub(super) fn count_down(&self) {
+        // As it is now: who waited for a lock may have learned long ago what he knows.
+        if let Some(habit) = self.habit
+            && let known = habit.load(Relaxed)
+            && known & !SPARSE > 0
+        {
+            habit.store(known - 1, Relaxed);
+        }
+    }
+}
 
 /// What is known about blocks, for each doubling of lengths: whether they were found [`SPARSE`], and how many frees are left out until
 /// one is looked at. Threads may disturb each other here: a guess is wrong for a few blocks then.
@@ -189,28 +219,34 @@ impl<S: System> PageHeap<S> {
             return None;
         }
         self.end_long(span, true);
+        let known = match self.known_of(span) {
+            Ok(known) => known,
+            Err((habit, known)) => return self.look(span, habit, known).filter(|_| has_length(span)),
+        };
+        known.count_down();
+        known.resident
+    }
+
+    /// What is known of a span that is being freed; else what has to be told by a [look](PageHeap::look).
+    #[inline(always)]
+    pub(super) fn known_of(&self, span: SpanRef) -> Result<Known<'_>, (&AtomicU8, u8)> {
+        let nothing = Known { resident: None, habit: None };
         // In a small heap it is not worth asking the system.
-        if looks & ALLOWED == 0 || self.watch.growth_mark() < LEAST {
-            return None;
+        if self.habits.looks.load(Relaxed) & ALLOWED == 0 || self.watch.growth_mark() < LEAST {
+            return Ok(nothing);
         }
-        let pages = span.pages().0;
-        let habit = self.habits.of(pages)?;
+        let Some(habit) = self.habits.of(span.pages().0) else { return Ok(nothing) };
         if !span.is(SpanState::Large) || !span.is_telling() || !self.may_park() {
-            return None;
+            return Ok(nothing);
         }
         let known = habit.load(Relaxed);
         let is_left_out = known & !SPARSE > 0;
-        if is_left_out {
-            habit.store(known - 1, Relaxed);
-            if known & SPARSE == 0 {
-                return None;
-            }
-        }
         let resident = match span.noted_look() {
-            Some(resident) if is_left_out => resident,
-            _ => self.look(span, habit, known)?,
+            _ if known & SPARSE == 0 && is_left_out => None,
+            Some(resident) if is_left_out => has_length(span).then_some(resident),
+            _ => return Err((habit, known)),
         };
-        (length_for(pages) == pages).then_some(resident)
+        Ok(Known { resident, habit: Some(habit) })
     }
 
     /// Looks how much of a block is resident that is being freed: how many pages, if it is sparse.
@@ -223,7 +259,7 @@ impl<S: System> PageHeap<S> {
             && self.system.resident_bytes((start + len / 2) / os_page * os_page, looked_at)
                 <= looked_at / SPARSE_PART
         {
-            habit.store(SPARSE | SPARSE_TURNS, Relaxed);
+            habit.store(SPARSE | SPARSE_AGAIN, Relaxed);
             return Some(resident);
         }
         let (from, end) = (start.next_multiple_of(os_page), (start + len) / os_page * os_page);
@@ -245,26 +281,48 @@ impl<S: System> PageHeap<S> {
     }
 }
 
+impl State {
+    /// Whether so many pages more may be parked.
+    #[inline(always)]
+    pub(super) fn has_room_for(&self, pages: usize) -> bool {
+        self.parking.pages + pages <= MOST * self.counts.used()
+    }
+
+    /// Parks a span of a known length that is in use no more.
+    #[inline(always)]
+    pub(super) fn park(&mut self, map: &PageMap, span: SpanRef, resident: usize) {
+        let pages = span.pages().0;
+        let first = map.index(span);
+        dirty::set(map, first..first + pages);
+        span.set_dirty_pages(resident);
+        span.set_state(SpanState::Parked);
+        self.counts.more_free(pages, resident);
+        self.parked.insert(bin_of(pages), span);
+        self.parking.pages += pages;
+        self.parking.dirty += resident;
+    }
+
+    /// Takes a span out of the parked ones; how many of its pages were thought to be resident. It counts no more.
+    #[inline(always)]
+    pub(super) fn unpark(&mut self, span: SpanRef) -> usize {
+        let (pages, resident) = (span.pages().0, span.dirty_pages());
+        self.parked.remove(bin_of(pages), span);
+        self.parking.pages -= pages;
+        self.parking.dirty -= resident;
+        self.counts.fewer_free(pages, resident);
+        resident
+    }
+}
+
 impl<S: System> Op<'_, S> {
     /// Parks a large block's span that is being freed; false, with nothing changed, if it shall be merged instead.
     pub(super) fn park(&mut self, span: SpanRef, resident: usize) -> bool {
-        let pages = span.pages().0;
-        if self.state.tight || !span.is(SpanState::Large) {
-            return false;
-        }
-        if self.state.parking.pages + pages > MOST * self.state.counts.used() {
+        if self.state.tight || !span.is(SpanState::Large) || !self.state.has_room_for(span.pages().0) {
             return false;
         }
         self.state.counts.leave(span);
         span.forget_use();
-        let first = self.map.index(span);
-        dirty::set(self.map, first..first + pages);
-        span.set_dirty_pages(resident);
-        span.set_state(SpanState::Parked);
-        self.state.counts.more_free(pages, resident);
-        self.state.parked.insert(bin_of(pages), span);
-        self.state.parking.pages += pages;
-        self.state.parking.dirty += resident;
+        self.state.park(self.map, span, resident);
         self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
         true
     }
@@ -300,12 +358,8 @@ impl<S: System> Op<'_, S> {
 
     /// Takes a span out of the parked ones. It counts no more, and is dirty all over for all that is known.
     pub(super) fn unpark(&mut self, span: SpanRef) {
-        let pages = span.pages().0;
-        self.state.parked.remove(bin_of(pages), span);
-        self.state.parking.pages -= pages;
-        self.state.parking.dirty -= span.dirty_pages();
-        self.state.counts.fewer_free(pages, span.dirty_pages());
-        span.set_dirty_pages(pages);
+        self.state.unpark(span);
+        span.set_dirty_pages(span.pages().0);
     }
 
     /// The longest parked span, the one freed last among those.

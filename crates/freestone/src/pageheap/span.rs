@@ -220,6 +220,22 @@ impl Span {
         self.filling.store(0, Relaxed);
     }
 
+    /// Makes the record, which was a large block's before, one's that begins `colour` bytes into its span and is not known to read as zeros.
+    #[inline]
+    pub(super) fn set_large_again(&self, requested: usize, colour: usize) {
+        debug_assert!(self.heap() == 0 && self.blocks() == 0);
+        self.set_requested(requested);
+        self.set_colour(colour);
+        // Mostly so already, and a store costs more than a look.
+        if self.zeroed.load(Relaxed) != 0 {
+            self.set_zeroed(false);
+        }
+        if self.filling.load(Relaxed) != 0 {
+            self.filling.store(0, Relaxed);
+        }
+        self.kind.store(kind(SpanState::Large, ClassId::NONE), Relaxed);
+    }
+
     /// Blocks of a slab whose free bits are set.
     pub(crate) fn free_blocks(&self) -> usize {
         self.free_blocks.load(Relaxed) as usize

@@ -88,8 +88,11 @@ impl Counts {
     /// Adds pages to a use, and keeps the peak.
     pub(super) fn add(&mut self, state: SpanState, pages: usize) {
         *self.of(state) += pages;
-        self.peak_lately = self.peak_lately.max(self.used());
-        self.peak_used = self.peak_used.max(self.peak_lately);
+        let used = self.used();
+        if used > self.peak_lately {
+            self.peak_lately = used;
+            self.peak_used = self.peak_used.max(used);
+        }
     }
 
     /// Counts a span that comes into use.
@@ -108,6 +111,13 @@ impl Counts {
     pub(super) fn fewer_free(&mut self, pages: usize, dirty: usize) {
         self.free_dirty -= dirty;
         self.free_clean -= pages - dirty;
+    }
+
+    /// Counts one large block less.
+    #[inline]
+    pub(super) fn leave_large(&mut self, pages: usize) {
+        self.large -= pages;
+        self.large_blocks -= 1;
     }
 
     /// Counts a span that leaves its use, in which it still is.
@@ -202,6 +212,7 @@ impl<S: System> Op<'_, S> {
         span.set_state(SpanState::Recent);
         self.state.counts.more_free(pages, dirty);
         self.state.recent = Some(span);
+        self.watch.set_recent(pages);
         self.watch.on_call(self.state.counts.used(), self.state.counts.free_dirty);
         span
     }
@@ -218,6 +229,7 @@ impl<S: System> Op<'_, S> {
     #[inline]
     pub(super) fn take_recent(&mut self) -> Option<SpanRef> {
         let span = self.state.recent.take()?;
+        self.watch.set_recent(0);
         self.state.counts.fewer_free(span.pages().0, span.dirty_pages());
         Some(span)
     }

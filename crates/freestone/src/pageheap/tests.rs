@@ -1,10 +1,12 @@
 //! The page heap as a whole, on the simulated system: by example, and with every call refused; at random in
-//! `random`, while spans are away in `away`, and with blocks that are hardly touched in `parked`.
+//! `random`, while spans are away in `away`, and with blocks that are hardly touched in `parked`;
+//! what lies ready in `ready`.
 
 mod away;
 mod long;
 mod parked;
 mod random;
+mod ready;
 
 use std::ptr::with_exposed_provenance_mut;
 

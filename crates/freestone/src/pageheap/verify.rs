@@ -67,6 +67,9 @@ impl<S: System> Op<'_, S> {
         if (away, recent) != (self.state.away, self.state.recent) {
             return Err("the spans that are away, or the one freed last, are not those that are noted");
         }
+        if self.watch.recent() != recent.map_or(0, |span: SpanRef| span.pages().0) {
+            return Err("the length of the span freed last is not what is noted");
+        }
         let noted = (self.state.parking.pages, self.state.parking.dirty);
         if parked != noted || verify_parked(&self.state.parked)? != parked.0 {
             return Err("the spans that are parked are not those that are noted");

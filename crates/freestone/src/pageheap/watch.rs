@@ -1,4 +1,4 @@
-//! What the page heap watches for, so that the scavenger need not look.
+//! What the page heap watches for, so that the scavenger need not look; and what can be known without its lock.
 //!
 //! Written under the page heap's lock, but for what is armed or set, and read at any time: a bell that rings late or once too
 //! often costs a look.
@@ -19,6 +19,8 @@ pub(crate) struct Watch {
     growth: AtomicUsize,
     /// The most pages that may be in use or dirty.
     limit: AtomicUsize,
+    /// Pages of the span freed last, while it is left as it is; else 0.
+    recent: AtomicUsize,
     rung: AtomicBool,
     /// It rang for growth, and nobody has heard of that yet.
     grown: AtomicBool,
@@ -34,13 +36,14 @@ impl Watch {
             low: AtomicUsize::new(0),
             growth: AtomicUsize::new(FIRST_LOOK),
             limit: AtomicUsize::new(usize::MAX),
+            recent: AtomicUsize::new(0),
             rung: AtomicBool::new(false),
             grown: AtomicBool::new(false),
         }
     }
 
     /// A span was taken or freed: so many pages are in use now, so many are dirty.
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_call(&self, used: usize, dirty: usize) {
         let calls = self.calls.load(Relaxed);
         self.calls.store(calls.saturating_sub(1), Relaxed);
@@ -54,6 +57,18 @@ impl Watch {
         if calls == 1 || dirty > self.dirty.load(Relaxed) || unusual {
             self.rung.store(true, Relaxed);
         }
+    }
+
+    /// Pages of the span freed last that waits for a request of its length, 0 if none does: for whoever would not lock in vain.
+    #[inline]
+    pub(super) fn recent(&self) -> usize {
+        self.recent.load(Relaxed)
+    }
+
+    /// Notes that.
+    #[inline]
+    pub(super) fn set_recent(&self, pages: usize) {
+        self.recent.store(pages, Relaxed);
     }
 
     /// From now on rings beyond so many pages in use or dirty, `usize::MAX` for never.

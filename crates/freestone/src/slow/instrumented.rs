@@ -9,8 +9,8 @@
 use freestone_base::ClassId;
 
 use super::{
-    LEVELS, allocate_elsewhere, class_at, class_max, defer, finish, free_deferred, large_or_reclaim,
-    look_after, release_below, serve, serve_inside, timed, usable_of_large,
+    LEVELS, allocate_elsewhere, class_at, class_max, defer, finish, free_deferred, large, look_after,
+    release_below, serve, serve_inside, timed, usable_of_large,
 };
 use crate::cache::cpu::{self, CpuAccess};
 use crate::cache::thread;
@@ -103,7 +103,7 @@ pub(crate) fn allocate_watched(request: &Request, drawn: Drawn) -> Option<*mut u
     let addr = match (guarded, class) {
         (Some(addr), _) => addr,
         (None, Some(class)) => watched::take(class)?,
-        (None, None) => timed(|| large_or_reclaim(size, align, zeroed)),
+        (None, None) => timed(|| large::or_reclaim(size, align, zeroed)),
     };
     if addr == 0 {
         return None;

@@ -9,10 +9,10 @@ use super::away::Meanwhile;
 use super::{checked, large};
 
 /// A length that blocks are given where they are sparse.
-const PAGES: usize = 304;
+pub(super) const PAGES: usize = 304;
 
 /// A large heap whose blocks seem to be hardly touched, which is known; and a parked span between two others.
-fn sparse_heap() -> (Arc<PageHeap<Meanwhile>>, SpanRef) {
+pub(super) fn sparse_heap() -> (Arc<PageHeap<Meanwhile>>, SpanRef) {
     let heap = Arc::new(PageHeap::new(Meanwhile::new(Simulated::new())));
     heap.look_at_blocks();
     heap.system().simulated.seem_untouched(true);

@@ -114,7 +114,9 @@ impl World {
         let one = self.pick(which, None)?;
         assert!(holds(one.span, one.marked, one.tag));
         let pages = one.span.pages().0;
-        self.heap.free(one.span);
+        if which.is_multiple_of(2) || !self.heap.lay_ready(one.span.first_block()) {
+            self.heap.free(one.span);
+        }
         Some(pages)
     }
 
@@ -122,7 +124,9 @@ impl World {
         match step {
             Step::Slab(class) => self.hold(self.heap.alloc_slab(ClassId(class))),
             Step::Large { pages, align, zeroed } => {
-                let span = self.heap.alloc_large(pages * PAGE_SIZE - 3, 1 << align, zeroed);
+                let bytes = pages * PAGE_SIZE - 3;
+                let ready = if zeroed || align > 6 { None } else { self.heap.take_ready(bytes, 0, || 0) };
+                let span = ready.or_else(|| self.heap.alloc_large(bytes, 1 << align, zeroed));
                 // Where blocks are hardly touched, some get more.
                 let long_enough = |span: SpanRef| (pages..=2 * pages).contains(&span.pages().0);
                 let fits = |span: SpanRef| span.start().is_multiple_of(1 << align) && long_enough(span);
@@ -133,7 +137,9 @@ impl World {
             Step::Free(which) => drop(self.free(which)),
             Step::Again(which, zeroed) => {
                 if let Some(pages) = self.free(which) {
-                    self.hold(self.heap.alloc_large(pages * PAGE_SIZE, 1, zeroed));
+                    let bytes = pages * PAGE_SIZE;
+                    let ready = if zeroed { None } else { self.heap.take_ready(bytes, 0, || 0) };
+                    self.hold(ready.or_else(|| self.heap.alloc_large(bytes, 1, zeroed)));
                 }
             }
             Step::Grow(which, more) => {
