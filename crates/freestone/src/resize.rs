@@ -68,10 +68,21 @@ fn stays(new_size: usize, usable: usize, used: usize) -> bool {
 #[cold]
 #[inline(never)]
 unsafe fn realloc_slow(block: *mut u8, new_size: usize, usable: usize, used: usize) -> *mut u8 {
-    if usable == 0 {
+    if usable != 0 {
         // SAFETY: the caller's promise.
-        return unsafe { realloc_unclassed(block, new_size, used) };
+        return unsafe { realloc_classed(block, new_size, usable, used) };
     }
+    // Who appends to a long buffer comes here with each step, and saves no registers for what it does not need.
+    if slow::stays_large(block.expose_provenance(), new_size, used) {
+        return block;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { realloc_unclassed(block, new_size, used) }
+}
+
+/// The same for a block of a class.
+#[inline(never)]
+unsafe fn realloc_classed(block: *mut u8, new_size: usize, usable: usize, used: usize) -> *mut u8 {
     if new_size > MAX_SMALL || is_step(new_size, usable) || start::sees_every_call() {
         // SAFETY: the caller's promise.
         return unsafe { realloc_grown(block, new_size, usable, used) };
@@ -125,11 +136,9 @@ fn take_grown(new_size: usize, usable: usize) -> *mut u8 {
 }
 
 /// realloc of a block that is in no slab of the global allocator: large, of a first-class heap, or not ours.
+#[inline(never)]
 unsafe fn realloc_unclassed(block: *mut u8, new_size: usize, used: usize) -> *mut u8 {
     let addr = block.expose_provenance();
-    if slow::stays_large(addr, new_size, used) {
-        return block;
-    }
     if debug::owns(addr) {
         return debug::resize(addr, new_size, MALLOC_ALIGN);
     }

@@ -607,16 +607,19 @@ pub(crate) fn stays_large(addr: usize, new_size: usize, used: usize) -> bool {
     }
     let Some(span) = LEVELS.pages.page_map().span_of(addr) else { return false };
     let usable = span.usable_bytes();
-    let kept = LEVELS.pages.kept(usable);
-    let kept = if usable <= KEPT_TO_HALF && used == 0 && kept > 0 { usable / 2 } else { kept };
-    let stays = span.state() == SpanState::Large
-        && span.first_block() == addr
-        && new_size <= usable
-        && usable - new_size < kept.max(PAGE_SIZE);
-    if stays {
-        span.set_requested(new_size);
+    if !span.is(SpanState::Large) || span.first_block() != addr || new_size > usable {
+        return false;
     }
-    stays
+    // Who fills a block asks for no less.
+    if usable - new_size >= PAGE_SIZE {
+        let kept = LEVELS.pages.kept(usable);
+        let kept = if usable <= KEPT_TO_HALF && used == 0 && kept > 0 { usable / 2 } else { kept };
+        if usable - new_size >= kept {
+            return false;
+        }
+    }
+    span.set_requested(new_size);
+    true
 }
 
 /// Resizes a live large block without copying, if that can be: in place, or by moving its pages.
