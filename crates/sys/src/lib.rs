@@ -159,7 +159,7 @@ pub trait System: Sync {
         len
     }
 
-    /// Makes a mapped range resident, and changes nothing in it.
+    /// Makes a mapped range resident, and changes nothing in it. [`Refused::Unsupported`] only where no range can be made so.
     fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _ = (addr, len);
         Err(Refused::Unsupported)

@@ -498,7 +498,13 @@ impl System for Linux {
     fn populate(&self, addr: usize, len: usize) -> Result<(), Refused> {
         let _preserved = PreservedErrno::new();
         // SAFETY: what is in the pages stays.
-        outcome(unsafe { functions::madvise(pointer(addr), len, libc::MADV_POPULATE_WRITE) })
+        let populate =
+            |len| outcome(unsafe { functions::madvise(pointer(addr), len, libc::MADV_POPULATE_WRITE) });
+        match populate(len) {
+            // The same error where the program forbade writing to a part: no bytes can be made resident wherever the call is known.
+            Err(Refused::Unsupported) if populate(0).is_ok() => Err(Refused::Occupied),
+            outcome => outcome,
+        }
     }
 
     fn may_be_asked(&self) -> bool {

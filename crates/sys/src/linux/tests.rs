@@ -50,6 +50,21 @@ fn purged_pages_read_as_zeros() {
 }
 
 #[test]
+fn a_range_is_populated_but_where_writing_is_forbidden_which_says_nothing_of_others() {
+    let system = Linux::new();
+    let addr = system.map(LEN).unwrap();
+    if system.populate(addr, LEN) == Err(Refused::Unsupported) {
+        return release(&system, addr, LEN);
+    }
+    assert_eq!(system.resident_bytes(addr, LEN), LEN);
+    // SAFETY: a part of our own mapping, to which nobody writes from here on.
+    let forbidden = unsafe { libc::mprotect(pointer(addr + LEN / 2), LEN / 2, libc::PROT_READ) };
+    assert_eq!((forbidden, system.populate(addr, LEN)), (0, Err(Refused::Occupied)));
+    assert_eq!(system.populate(addr, LEN / 2), Ok(()));
+    release(&system, addr, LEN);
+}
+
+#[test]
 fn a_reservation_can_be_committed_in_parts() {
     let system = Linux::new();
     let addr = system.reserve(1 << 30).unwrap();
