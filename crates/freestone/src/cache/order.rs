@@ -27,6 +27,8 @@ const LARGEST: usize = 1024;
 
 /// A page of most systems: blocks that are farther apart share none.
 const FAR: usize = 4096;
+/// What the second-level cache holds need not be in order: blocks that all lie within so many bytes stay as they are.
+const WITHIN: usize = 512 << 10;
 /// Pairs of neighbours in a sample.
 const SAMPLES: usize = 32;
 /// So many of them that lie far apart make a cache scattered.
@@ -118,12 +120,18 @@ pub(super) fn flush(
     sorts && flush_sorted(access, central, source, (class, info), block)
 }
 
-/// How many pairs of neighbours lie far apart, of [`SAMPLES`] among `len` blocks. Another thread may use the cache meanwhile, and what is read be
-/// of the past.
+/// How many pairs of neighbours lie far apart, of [`SAMPLES`] among `len` blocks; none where all of the sample lies within a little. Another
+/// thread may use the cache meanwhile, and what is read be of the past.
 fn far_apart(region: Region, class: ClassId, len: usize) -> usize {
     let step = len / SAMPLES;
     let block = |at| region.peek(class, at);
-    (0..SAMPLES).filter(|pair| block(pair * step).abs_diff(block(pair * step + 1)) > FAR).count()
+    let (mut far, mut lowest, mut highest) = (0, usize::MAX, 0);
+    for pair in 0..SAMPLES {
+        let (one, next) = (block(pair * step), block(pair * step + 1));
+        far += usize::from(one.abs_diff(next) > FAR);
+        (lowest, highest) = (lowest.min(one), highest.max(one));
+    }
+    if highest.saturating_sub(lowest) < WITHIN { 0 } else { far }
 }
 
 #[cold]

@@ -11,6 +11,7 @@
 //!
 //! Lock order: the lock of a class, then the page heap's. Never two classes at once.
 
+mod gather;
 pub(crate) mod rooms;
 pub(crate) mod slab;
 mod sweep;
@@ -374,10 +375,11 @@ impl Central {
         let Some(room) = state.transfer.lend(most) else {
             return self.flush_through::<N>(state, class, source, (block, most), own, pop);
         };
+        // The block goes behind those that were freed before it: so a batch freed in a row lies in a row.
         let spare = &mut room[state.transfer.len()..];
-        spare[0] = block;
-        let count = 1 + pop(&mut spare[1..most]);
-        let blocks = &spare[..count];
+        let popped = pop(&mut spare[..most - 1]);
+        spare[popped] = block;
+        let (blocks, count) = (&spare[..=popped], popped + 1);
         let passes = self.passes(&state, class, source, blocks, own);
         match passes.and_then(|many| state.transfer.admit(class_info(class), count, many)) {
             Some(stock) => note(source, stock),
@@ -398,9 +400,9 @@ impl Central {
         pop: impl FnOnce(&mut [usize]) -> usize,
     ) {
         let mut blocks = [0; N];
-        blocks[0] = block;
-        let taken = pop(&mut blocks[1..most]);
-        self.give_back_locked(&mut state, class, source, &blocks[..1 + taken], own);
+        let popped = pop(&mut blocks[..most - 1]);
+        blocks[popped] = block;
+        self.give_back_locked(&mut state, class, source, &blocks[..=popped], own);
     }
 
     fn give_back_locked(

@@ -5,6 +5,7 @@
 use freestone_base::ClassInfo;
 use freestone_base::size_class::MAX_BLOCKS;
 
+use super::gather::gather;
 use crate::pageheap::SpanRef;
 use crate::sync::atomic::Ordering;
 
@@ -27,17 +28,27 @@ pub(crate) fn take(span: SpanRef, info: &ClassInfo, out: &mut [usize]) -> usize 
     let mut index = span.hint();
     while left > 0 && index < bitmap.len() {
         let mut word = bitmap[index].load(Ordering::Relaxed);
-        while word != 0 && left > 0 {
+        let first_block = base + index * 64 * size;
+        let first = word.trailing_zeros() % 64;
+        let behind = word >> first;
+        let run = behind.trailing_ones().min(left as u32);
+        if run as usize == left || behind & behind.wrapping_add(1) == 0 {
             // Blocks that lie side by side are taken together.
-            let first = word.trailing_zeros();
-            let run = (word >> first).trailing_ones().min(left as u32);
-            let mut block = base + (index * 64 + first as usize) * size;
+            let mut block = first_block + first as usize * size;
             for place in out[left - run as usize..left].iter_mut().rev() {
                 *place = block;
                 block += size;
             }
             left -= run as usize;
-            word &= !((u64::MAX >> (64 - run)) << first);
+            word &= !(u64::MAX.checked_shr(64 - run).unwrap_or(0) << first);
+        } else {
+            // No branch depends on where they lie.
+            let count = (word.count_ones() as usize).min(left);
+            for place in out[left - count..left].iter_mut().rev() {
+                *place = first_block + word.trailing_zeros() as usize * size;
+                word &= word - 1;
+            }
+            left -= count;
         }
         bitmap[index].store(word, Ordering::Relaxed);
         if left > 0 {
@@ -105,19 +116,25 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
 /// its address, after which the slab must not be used any more. O(blocks).
 #[inline(always)]
 pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
-    let Some(&addr) = addrs.first() else { return Ok(0) };
-    let inside =
-        |at: usize| addrs.get(at).is_some_and(|&other| other.wrapping_sub(span.start()) < span.bytes());
-    if inside(1) && inside(MANY - 1) {
-        let (fourth, size) = (addrs[3].wrapping_sub(addr), info.size as usize);
-        return match fourth {
-            _ if fourth == 3 * size => put_row(span, info, addrs, size),
-            _ if fourth == (3 * size).wrapping_neg() => put_row(span, info, addrs, size.wrapping_neg()),
-            _ => put_many(span, info, addrs),
-        };
+    let Some((&addr, rest)) = addrs.split_first() else { return Ok(0) };
+    // The first comparison is for those that come in no order: whatever it says, only the ones behind it count.
+    if rest.first().is_some_and(|&next| (next ^ addr) < NEAR) && lie_inside(span, rest) {
+        // Of a tree that is given up, the fourth block often lies where it would in a row, and the second does not.
+        let (second, last) = (rest[0].wrapping_sub(addr), rest[MANY - 2].wrapping_sub(addr));
+        let size = info.size as usize;
+        let in_a_row =
+            last == second.wrapping_mul(MANY - 1) && (second == size || second == size.wrapping_neg());
+        return if in_a_row { put_row(span, info, addrs, second) } else { put_many(span, info, addrs) };
     }
     let block = number(span, info, addr).ok_or((Misuse::NotABlock, addr))?;
-    set_free(span, info, block / 64, 1 << (block % 64))?;
+    let (index, bit) = (block / 64, block % 64);
+    let word = &span.bitmap()[index];
+    let bits = word.load(Ordering::Relaxed);
+    if bits >> bit & 1 != 0 {
+        return Err((Misuse::AlreadyFree, addr));
+    }
+    word.store(bits | 1 << bit, Ordering::Relaxed);
+    span.lower_hint(index);
     span.set_free_blocks(span.free_blocks() + 1);
     Ok(1)
 }
@@ -125,6 +142,15 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
 /// Of so many blocks, the first, the second and the last lie in one slab where it is taken to be worth while to put all that do back
 /// together.
 const MANY: usize = 8;
+/// Most of the blocks of a slab lie in one window of so many bytes with their neighbours.
+const NEAR: usize = 32 << 10;
+
+/// Whether that holds of the second and the last, which `rest` begins with.
+#[inline(always)]
+fn lie_inside(span: SpanRef, rest: &[usize]) -> bool {
+    let inside = |addr: usize| addr.wrapping_sub(span.start()) < span.bytes();
+    rest.len() >= MANY - 1 && inside(rest[0]) && inside(rest[MANY - 2])
+}
 
 /// As [`put_run`]: those that follow the first at distances of `step`, a block's size upwards or downwards.
 #[inline(never)]
@@ -133,8 +159,7 @@ fn put_row(span: SpanRef, info: &ClassInfo, addrs: &[usize], step: usize) -> Res
     let block = number(span, info, addr).ok_or((Misuse::NotABlock, addr))?;
     let upwards = step == info.size as usize;
     let most = if upwards { span.blocks() - block } else { block + 1 };
-    let pairs = addrs.windows(2).take(most - 1);
-    let put = 1 + pairs.take_while(|pair| pair[1].wrapping_sub(pair[0]) == step).count();
+    let put = row_length(&addrs[..most.min(addrs.len())], step);
     let (mut from, end) = if upwards { (block, block + put) } else { (block + 1 - put, block + 1) };
     while from < end {
         let (bit, count) = (from % 64, (end - from).min(64 - from % 64));
@@ -145,49 +170,88 @@ fn put_row(span: SpanRef, info: &ClassInfo, addrs: &[usize], step: usize) -> Res
     Ok(put)
 }
 
+/// How many of `addrs`, from the first on, lie at distances of `step`. O(blocks).
+fn row_length(addrs: &[usize], step: usize) -> usize {
+    const TOGETHER: usize = 8;
+    let Some(&first) = addrs.first() else { return 0 };
+    let mut next = first;
+    let mut length = 0;
+    // Eight at a time, without a branch for each.
+    for addrs in addrs.as_chunks::<TOGETHER>().0 {
+        let far = (0..TOGETHER).fold(0, |far, at| far | addrs[at] ^ next.wrapping_add(at.wrapping_mul(step)));
+        if far != 0 {
+            break;
+        }
+        next = next.wrapping_add(step.wrapping_mul(TOGETHER));
+        length += TOGETHER;
+    }
+    let rest = addrs[length..].iter();
+    length
+        + rest.enumerate().take_while(|&(at, &addr)| addr == next.wrapping_add(at.wrapping_mul(step))).count()
+}
+
 /// As [`put_run`]: all that lie in the slab.
 ///
 /// Each is marked in a byte of its own, and the marks become bits a word at a time. So nothing waits for what was stored a moment ago,
 /// and no branch depends on where in the slab the next block lies, which no processor foresees.
-#[inline(never)]
 fn put_many(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
-    let mut marks = [0; MAX_BLOCKS];
-    let mut touched = 0_u64;
-    let (first_block, blocks) = (span.first_block(), span.blocks().min(MAX_BLOCKS));
+    // Most batches that come in pieces are of slabs with few blocks: clearing marks for more costs as much as the rest.
+    if span.blocks() <= FEW_BLOCKS {
+        put_marked::<FEW_BLOCKS>(span, info, addrs)
+    } else {
+        put_marked::<MAX_BLOCKS>(span, info, addrs)
+    }
+}
+
+/// Slabs of blocks of 32 bytes and more have no more.
+const FEW_BLOCKS: usize = 512;
+
+#[inline(never)]
+fn put_marked<const N: usize>(
+    span: SpanRef,
+    info: &ClassInfo,
+    addrs: &[usize],
+) -> Result<usize, (Misuse, usize)> {
+    let mut marks = Marks([0; N]);
+    let (first_block, blocks) = (span.first_block(), span.blocks().min(N));
     let mut put = 0;
-    while let Some(&addr) = addrs.get(put) {
+    for &addr in addrs {
         let (block, begins) = info.block_around(addr.wrapping_sub(first_block));
-        if block >= blocks {
+        // Who comes next says what is wrong with it.
+        if block >= blocks || !begins {
             break;
         }
-        if !begins {
-            return Err((Misuse::NotABlock, addr));
-        }
-        if marks[block] != 0 {
-            return Err((Misuse::AlreadyFree, addr));
-        }
-        marks[block] = 1;
-        touched |= 1 << (block / 64);
+        marks.0[block] = u8::MAX;
         put += 1;
     }
     if put == 0 {
         return addrs.first().map_or(Ok(0), |&addr| Err((Misuse::NotABlock, addr)));
     }
-    while touched != 0 {
-        let index = touched.trailing_zeros() as usize;
-        touched &= touched - 1;
-        let marks = marks[index * 64..][..64].as_chunks::<8>().0;
-        let bits = (0..8).fold(0, |bits, at| bits | gather(u64::from_le_bytes(marks[at])) << (8 * at));
-        set_free(span, info, index, bits)?;
+    let mut marked = 0;
+    for (index, marks) in marks.0.as_chunks::<64>().0.iter().enumerate().take(blocks.div_ceil(64)) {
+        let bits = gather(marks);
+        if bits != 0 {
+            marked += bits.count_ones() as usize;
+            set_free(span, info, index, bits)?;
+        }
+    }
+    if marked != put {
+        return Err((Misuse::AlreadyFree, twice(&addrs[..put])));
     }
     span.set_free_blocks(span.free_blocks() + put);
     Ok(put)
 }
 
-/// The lowest bits of eight bytes of which all other bits are clear, side by side.
-fn gather(bytes: u64) -> u64 {
-    // Of the product, bit `56 + n` is that of byte `n`, moved by `56 - 7 * n`. No two bits of the sum meet, so nothing is carried.
-    bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56
+/// A byte for each block of a slab.
+#[repr(align(64))]
+struct Marks<const N: usize>([u8; N]);
+
+/// An address that is among `addrs` twice. O(addresses²).
+#[cold]
+#[inline(never)]
+fn twice(addrs: &[usize]) -> usize {
+    let again = |&(at, addr): &(usize, &usize)| addrs[..at].contains(addr);
+    addrs.iter().enumerate().find(again).map_or(0, |(_, &addr)| addr)
 }
 
 /// Marks blocks free whose bits in a word of the bitmap are set in `mask`. The count of free blocks stays.
@@ -200,9 +264,7 @@ fn set_free(span: SpanRef, info: &ClassInfo, index: usize, mask: u64) -> Result<
         return Err((Misuse::AlreadyFree, span.first_block() + again * info.size as usize));
     }
     word.store(bits | mask, Ordering::Relaxed);
-    if index < span.hint() {
-        span.set_hint(index);
-    }
+    span.lower_hint(index);
     Ok(())
 }
 

@@ -409,12 +409,13 @@ fn what_is_no_live_block_is_not_put_back() {
     let block = |number: usize| first + number * size;
     assert_eq!(slab::put(span, info, first + 1), Err(slab::Misuse::NotABlock));
     assert_eq!(slab::put(span, info, block(16)), Err(slab::Misuse::AlreadyFree));
-    // In some order: the one that comes twice is named, and the one that is none.
+    // In some order: what is no block ends the run, and is named when it comes first.
     let mixed: Vec<usize> = [3, 1, 0, 2, 7, 6, 5, 4].into_iter().map(block).collect();
     let with = |last: usize| [&mixed[..], &[last]].concat();
-    assert_eq!(slab::put_run(span, info, &with(block(3))), Err((slab::Misuse::AlreadyFree, block(3))));
     let inside = block(3) + 8;
-    assert_eq!(slab::put_run(span, info, &with(inside)), Err((slab::Misuse::NotABlock, inside)));
+    assert_eq!(slab::put_run(span, info, &with(inside)), Ok(8));
+    assert_eq!(slab::put_run(span, info, &[inside]), Err((slab::Misuse::NotABlock, inside)));
+    assert_eq!(slab::take(span, info, &mut some[..8]), 8);
     // No further than the slab.
     let outside = with(first.wrapping_sub(size));
     assert_eq!(slab::put_run(span, info, &outside), Ok(8));
@@ -430,4 +431,52 @@ fn what_is_no_live_block_is_not_put_back() {
     // Few, one at a time.
     assert_eq!(slab::put_run(span, info, &[]), Ok(0));
     assert_eq!(slab::put_run(span, info, &downwards[13..]), Ok(1));
+    assert_eq!(slab::take(span, info, &mut some[..1]), 1);
+    // The one that comes twice is named, and of those that are free already the lowest.
+    assert_eq!(slab::put_run(span, info, &with(block(3))), Err((slab::Misuse::AlreadyFree, block(3))));
+    assert_eq!(slab::put_run(span, info, &with(block(16))), Err((slab::Misuse::AlreadyFree, block(0))));
+}
+
+#[test]
+fn blocks_are_taken_lowest_first_and_put_back_in_any_order() {
+    let system = Simulated::new();
+    let heap = Heap::new(&system);
+    let mut next = 1_u64;
+    let mut random = |below: usize| {
+        next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (next >> 33) as usize % below
+    };
+    // Slabs of many blocks and of few.
+    for class in [8, 40, 200].map(|size| class_of(size).unwrap()) {
+        let span = heap.alloc_slab(class).expect("memory");
+        let (info, size) = (class_info(class), class_info(class).size as usize);
+        let mut free: BTreeSet<usize> =
+            (0..span.blocks()).map(|number| span.first_block() + number * size).collect();
+        let mut held: Vec<usize> = Vec::new();
+        for _ in 0..100 {
+            let mut some = vec![0; 1 + random(span.blocks())];
+            let taken = slab::take(span, info, &mut some);
+            let lowest: Vec<usize> = free.iter().copied().take(taken).collect();
+            assert!(taken == some.len().min(free.len()) && some[..taken].iter().rev().eq(&lowest));
+            if let Some(&last) = lowest.last() {
+                free = free.split_off(&(last + 1));
+            }
+            held.extend(lowest);
+            // In a row, with gaps, or anyhow.
+            match random(4) {
+                0 => held.sort(),
+                1 => held.sort_by_key(|&block| core::cmp::Reverse(block)),
+                2 => held.sort_by_key(|&block| (block / size / 3, core::cmp::Reverse(block))),
+                _ => held.sort_by_cached_key(|_| random(1 << 20)),
+            }
+            let back = held.split_off(random(held.len() + 1));
+            let mut left = &back[..];
+            while !left.is_empty() {
+                left = &left[slab::put_run(span, info, left).expect("blocks that are out")..];
+            }
+            free.extend(back);
+            slab::verify(span).expect("counts and hint agree with the bits");
+            assert_eq!(span.free_blocks(), free.len());
+        }
+    }
 }

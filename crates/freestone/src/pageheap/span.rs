@@ -256,6 +256,15 @@ impl Span {
         self.hint.store(word as u16, Relaxed);
     }
 
+    /// A free bit was set in this word.
+    #[inline]
+    pub(crate) fn lower_hint(&self, word: usize) {
+        // Compared as they are stored.
+        if (word as u16) < self.hint.load(Relaxed) {
+            self.set_hint(word);
+        }
+    }
+
     /// Whether a cache is being filled from the slab.
     pub(crate) fn is_filling(&self) -> bool {
         self.filling.load(Relaxed) != 0
