@@ -60,6 +60,10 @@ const WORTH: u64 = 16;
 
 /// The longest blocks that are made of huge pages at once: 8 MiB, which takes half a millisecond.
 const LONGEST: usize = (8 << 20) >> PAGE_SHIFT;
+/// Where a heap takes longer to grow by a piece, in nanoseconds, the page faults that a huge page saves are less than a fiftieth of the time.
+const FILLED_NS: u64 = 20_000_000;
+/// That decides while a piece is more than one part in so many of what is in use: below 32 MiB.
+const LITTLE_PART: usize = 16;
 /// So many times huge pages are asked for after one that came fast, until it is seen again how long they take.
 const FAST: u32 = 16;
 /// Long blocks from one that is left as it is to the next, while they are touched all over.
@@ -87,6 +91,8 @@ pub(super) struct Huge {
     paid: AtomicU64,
     /// For so many requests more they are known to come fast.
     known_fast: AtomicU32,
+    /// When the heap grew by a piece last: by the process's time.
+    grown: AtomicU64,
     probe: Probe,
     long: LongProbe,
     /// The huge pages that were made and not broken since: each one's first page, as a multiple of [`PIECE`].
@@ -133,6 +139,7 @@ impl Huge {
             lately: AtomicU32::new(0),
             paid: AtomicU64::new(0),
             known_fast: AtomicU32::new(0),
+            grown: AtomicU64::new(0),
             probe: Probe::new(),
             long: LongProbe::new(),
             made: [const { AtomicU32::new(0) }; REMEMBERED],
@@ -194,6 +201,12 @@ impl Huge {
         process_ns() >= self.paid.load(Relaxed)
     }
 
+    /// Whether the heap, which grows by so many pieces, does so fast enough that page faults are a matter to the program.
+    fn grows_fast(&self, pieces: usize, now: u64) -> bool {
+        let last = self.grown.swap(now, Relaxed);
+        now.saturating_sub(last) < FILLED_NS * pieces as u64
+    }
+
     /// A touch took `took_ns`, until now.
     fn learn(&self, took_ns: u64, process_ns: impl FnOnce() -> u64) {
         let is_slow = took_ns >= SLOW_NS;
@@ -251,6 +264,9 @@ impl<S: System> PageHeap<S> {
         let first = span.first_page().next_multiple_of(PIECE);
         let clean = (first..=last_piece(span)).step_by(PIECE).filter(|&piece| is_clean(piece));
         if clean.clone().next().is_none() || !self.is_used_enough() || !self.huge.is_offered(&self.system) {
+            return;
+        }
+        if !self.is_worth(clean.clone().count()) {
             return;
         }
         if span.pages().0 > PIECE / 2 {
@@ -333,6 +349,15 @@ impl<S: System> PageHeap<S> {
             && self.watch.limit() == usize::MAX
             && self.huge.probe.touched.load(Relaxed);
         if wanted { PIECE * PAGE_SIZE } else { 1 }
+    }
+
+    /// Whether the heap may grow by so many huge pages: it is large beside what may stay unused of the last, or grows fast.
+    fn is_worth(&self, pieces: usize) -> bool {
+        if !self.system.tells_what_is_resident() {
+            return true;
+        }
+        let fast = self.huge.grows_fast(pieces, self.system.process_ns());
+        fast || self.locked(|op| op.state.counts.used()) >= LITTLE_PART * PIECE
     }
 
     /// Whether so much is in use that huge pages are worth it.

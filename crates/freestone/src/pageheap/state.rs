@@ -10,6 +10,7 @@ use super::pagemap::PageMap;
 use super::parked::Parking;
 use super::policy::Policy;
 use super::span::{SpanRef, SpanState};
+use super::thrift::Thrift;
 use super::watch::Watch;
 use super::{PageHeapStats, SpanList, dirty};
 
@@ -46,6 +47,7 @@ pub(super) struct State {
     /// Long blocks that are looked at by and by.
     pub(super) fillings: Fillings,
     pub(super) counts: Counts,
+    pub(super) thrift: Thrift,
 }
 
 /// Pages by what they are. `slabs + large + free_dirty + free_clean = mapped`, `mapped + holes = top - bottom`.
@@ -146,6 +148,7 @@ impl State {
             tight: false,
             released: SpanList::new(),
             fillings: Fillings::new(),
+            thrift: Thrift::new(),
             counts: Counts {
                 slabs: 0,
                 large: 0,
