@@ -353,11 +353,10 @@ impl<S: System> PageHeap<S> {
 
     /// Whether the heap may grow by so many huge pages: it is large beside what may stay unused of the last, or grows fast.
     fn is_worth(&self, pieces: usize) -> bool {
-        if !self.system.tells_what_is_resident() {
-            return true;
-        }
-        let fast = self.huge.grows_fast(pieces, self.system.process_ns());
-        fast || self.locked(|op| op.state.counts.used()) >= LITTLE_PART * PIECE
+        // The process's clock takes its time where there are many threads, and is not read where nobody may ask.
+        self.locked(|op| op.state.counts.used()) >= LITTLE_PART * PIECE
+            || !self.system.tells_what_is_resident()
+            || self.huge.grows_fast(pieces, self.system.process_ns())
     }
 
     /// Whether so much is in use that huge pages are worth it.

@@ -34,7 +34,6 @@ mod resize;
 pub(crate) mod shadow;
 mod span;
 mod state;
-mod thrift;
 mod verify;
 mod watch;
 
@@ -197,7 +196,7 @@ impl<S: System> PageHeap<S> {
                 let taken = take(op);
                 let excess = match taken {
                     Some(span) if span.is_zeroed() => op.excess(span.pages().0),
-                    _ => (0, Breaking::Any),
+                    _ => 0,
                 };
                 Some((taken, op.state.away, excess))
             });
@@ -207,8 +206,8 @@ impl<S: System> PageHeap<S> {
                 None => return None,
             }
         };
-        if let (1.., breaking) = excess {
-            self.purge_breaking(PageCount(excess.0), breaking);
+        if excess > 0 {
+            self.purge(PageCount(excess));
         }
         if taken.is_some() || away == 0 { taken } else { self.take_at_last(take) }
     }

@@ -28,9 +28,6 @@ impl HugePages {
     }
 }
 
-/// Dirty pages that may wait by default: 64 MiB.
-const DIRTY_LIMIT: usize = (64 << 20) >> PAGE_SHIFT;
-
 /// The choices.
 pub(crate) struct Policy {
     huge_pages: AtomicU8,
@@ -46,7 +43,7 @@ impl Policy {
         Policy {
             huge_pages: AtomicU8::new(HugePages::Auto as u8),
             colours: AtomicBool::new(true),
-            dirty_limit: AtomicUsize::new(DIRTY_LIMIT),
+            dirty_limit: AtomicUsize::new((64 << 20) >> PAGE_SHIFT),
             marks: AtomicBool::new(false),
             guards: AtomicBool::new(false),
         }
@@ -105,11 +102,6 @@ impl Policy {
 
     pub(crate) fn set_dirty_limit(&self, bytes: usize) {
         self.dirty_limit.store(bytes >> PAGE_SHIFT, Relaxed);
-    }
-
-    /// Whether no more dirty pages are allowed for than by default: else nothing is given back below that.
-    pub(super) fn is_thrifty(&self) -> bool {
-        self.dirty_limit.load(Relaxed) <= DIRTY_LIMIT
     }
 
     /// How many dirty pages may wait while `used` pages are in use and clean ones are taken.

@@ -1,8 +1,7 @@
 //! Returning dirty pages and addresses to the system.
 //!
 //! When: the scavenger (`scavenge.rs`) decides by time and demand. Besides, whoever takes clean pages while many are dirty
-//! returns as many or more, so that what is resident does not outgrow a limit in less time than the scavenger takes; and whoever does so at a new peak
-//! returns some where time was earned for that (`thrift.rs`).
+//! returns as many or more, so that what is resident does not outgrow a limit in less time than the scavenger takes.
 //!
 //! The kernel may take milliseconds, so it is asked without the page heap's lock, but for advice that touches no page (`huge.rs`). Spans are sent *away* for that:
 //! taken out of their index and marked, so that nobody cuts or merges them, and filed again afterwards. One thread
@@ -24,11 +23,10 @@ use super::huge::PIECE;
 use super::index::BINS;
 use super::span::{SpanRef, SpanState, is_whole_os_pages};
 use super::state::Op;
-use super::thrift::Excess;
 use super::{PageHeap, SpanList, dirty};
 
 /// At most so many (16 MiB) are purged by a caller at a time, or twice as many as it takes.
-pub(super) const SLICE: usize = (16 << 20) >> PAGE_SHIFT;
+const SLICE: usize = (16 << 20) >> PAGE_SHIFT;
 
 /// Once memory was refused, the addresses of free spans of at least so many pages (4 MiB) go back.
 const RELEASED: usize = (4 << 20) >> PAGE_SHIFT;
@@ -186,33 +184,15 @@ impl<S: System> Op<'_, S> {
     }
 
     /// How many dirty pages are to go because `taken` clean ones were taken. While nobody takes clean pages, what is resident does
-    /// not grow, and dirty pages wait for the scavenger. Beyond the limit they go back down to three quarters of it, so that
-    /// not every call that follows asks the system; below, for a low peak, as far as that is worth its time
-    /// ([`Thrift`](super::thrift::Thrift)). While somebody purges, nobody else begins to.
-    pub(super) fn excess(&mut self, taken: usize) -> Excess {
-        let (used, dirty) = (self.state.counts.used(), self.state.counts.free_dirty);
-        let limit = self.policy.dirty_limit(used);
-        if self.state.away > 0 {
-            (0, Breaking::Any)
-        } else if dirty > limit {
-            ((dirty - limit / 4 * 3).min(SLICE.max(2 * taken)), Breaking::Any)
-        } else if self.state.thrift.is_new(used + dirty) {
-            (self.thrifty_excess(), Breaking::Worthy)
-        } else {
-            (0, Breaking::Any)
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn thrifty_excess(&mut self) -> usize {
-        // Where blocks are sparse, clean pages are taken on purpose, and little of what counts as used is resident.
-        if self.state.parking.pages > 0 || !self.policy.is_thrifty() {
+    /// not grow, and dirty pages wait for the scavenger; else they go back down to three quarters of the limit, so that
+    /// not every call that follows asks the system. While somebody purges, nobody else begins to.
+    pub(super) fn excess(&self, taken: usize) -> usize {
+        let counts = &self.state.counts;
+        let limit = self.policy.dirty_limit(counts.used());
+        if counts.free_dirty <= limit || self.state.away > 0 {
             return 0;
         }
-        let (used, dirty) = (self.state.counts.used(), self.state.counts.free_dirty);
-        let system = self.system;
-        self.state.thrift.excess(used, dirty, || system.tells_what_is_resident().then(|| system.process_ns()))
+        (counts.free_dirty - limit / 4 * 3).min(SLICE.max(2 * taken))
     }
 
     /// Sends away the spans of the last bin before `end` that has any with dirty pages; no more than are needed for

@@ -10,7 +10,6 @@ use super::pagemap::PageMap;
 use super::parked::Parking;
 use super::policy::Policy;
 use super::span::{SpanRef, SpanState};
-use super::thrift::Thrift;
 use super::watch::Watch;
 use super::{PageHeapStats, SpanList, dirty};
 
@@ -47,7 +46,6 @@ pub(super) struct State {
     /// Long blocks that are looked at by and by.
     pub(super) fillings: Fillings,
     pub(super) counts: Counts,
-    pub(super) thrift: Thrift,
 }
 
 /// Pages by what they are. `slabs + large + free_dirty + free_clean = mapped`, `mapped + holes = top - bottom`.
@@ -148,7 +146,6 @@ impl State {
             tight: false,
             released: SpanList::new(),
             fillings: Fillings::new(),
-            thrift: Thrift::new(),
             counts: Counts {
                 slabs: 0,
                 large: 0,
