@@ -27,8 +27,8 @@ const LARGEST: usize = 1024;
 
 /// A page of most systems: blocks that are farther apart share none.
 const FAR: usize = 4096;
-/// What the second-level cache holds need not be in order: blocks that all lie within so many bytes stay as they are.
-const WITHIN: usize = 512 << 10;
+/// What the second-level cache of any processor holds need hardly be in order: blocks that all lie within so many bytes stay as they are.
+const WITHIN: usize = 256 << 10;
 /// Pairs of neighbours in a sample.
 const SAMPLES: usize = 32;
 /// So many of them that lie far apart make a cache scattered.

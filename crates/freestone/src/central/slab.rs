@@ -117,8 +117,10 @@ pub(crate) fn put(span: SpanRef, info: &ClassInfo, addr: usize) -> Result<(), Mi
 #[inline(always)]
 pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Result<usize, (Misuse, usize)> {
     let Some((&addr, rest)) = addrs.split_first() else { return Ok(0) };
-    // The first comparison is for those that come in no order: whatever it says, only the ones behind it count.
-    if rest.first().is_some_and(|&next| (next ^ addr) < NEAR) && lie_inside(span, rest) {
+    // The first comparison is for those that come in no order: whatever it says, only the ones behind it count. Slabs of longer blocks are
+    // longer than the window, and begin anywhere in one.
+    let may_be_near = |next: usize| info.size > NEAR_SIZE || (next ^ addr) < NEAR;
+    if rest.first().is_some_and(|&next| may_be_near(next)) && lie_inside(span, rest) {
         // Of a tree that is given up, the fourth block often lies where it would in a row, and the second does not.
         let (second, last) = (rest[0].wrapping_sub(addr), rest[MANY - 2].wrapping_sub(addr));
         let size = info.size as usize;
@@ -144,6 +146,8 @@ pub(crate) fn put_run(span: SpanRef, info: &ClassInfo, addrs: &[usize]) -> Resul
 const MANY: usize = 8;
 /// Most of the blocks of a slab lie in one window of so many bytes with their neighbours.
 const NEAR: usize = 32 << 10;
+/// Of blocks up to this size.
+const NEAR_SIZE: u32 = 2048;
 
 /// Whether that holds of the second and the last, which `rest` begins with.
 #[inline(always)]
@@ -215,6 +219,7 @@ fn put_marked<const N: usize>(
     let mut marks = Marks([0; N]);
     let (first_block, blocks) = (span.first_block(), span.blocks().min(N));
     let mut put = 0;
+    let mut touched = 0_u64;
     for &addr in addrs {
         let (block, begins) = info.block_around(addr.wrapping_sub(first_block));
         // Who comes next says what is wrong with it.
@@ -222,18 +227,19 @@ fn put_marked<const N: usize>(
             break;
         }
         marks.0[block] = u8::MAX;
+        touched |= 1 << (block / 64);
         put += 1;
     }
     if put == 0 {
         return addrs.first().map_or(Ok(0), |&addr| Err((Misuse::NotABlock, addr)));
     }
     let mut marked = 0;
-    for (index, marks) in marks.0.as_chunks::<64>().0.iter().enumerate().take(blocks.div_ceil(64)) {
-        let bits = gather(marks);
-        if bits != 0 {
-            marked += bits.count_ones() as usize;
-            set_free(span, info, index, bits)?;
-        }
+    while touched != 0 {
+        let index = touched.trailing_zeros() as usize;
+        touched &= touched - 1;
+        let bits = gather(&marks.0.as_chunks::<64>().0[index]);
+        marked += bits.count_ones() as usize;
+        set_free(span, info, index, bits)?;
     }
     if marked != put {
         return Err((Misuse::AlreadyFree, twice(&addrs[..put])));

@@ -483,4 +483,14 @@ mod tests {
         assert!(huge.is_due(|| 0));
         assert_eq!((0..2 * FAST).filter(|_| huge.are_fast()).count(), FAST as usize);
     }
+
+    #[test]
+    fn a_heap_grows_fast_where_it_takes_little_of_the_time_to_fill_a_piece() {
+        let huge = Huge::new();
+        assert!(huge.grows_fast(1, FILLED_NS - 1));
+        assert!(!huge.grows_fast(1, 2 * FILLED_NS));
+        assert!(!huge.grows_fast(2, 4 * FILLED_NS) && huge.grows_fast(2, 6 * FILLED_NS - 1));
+        // In a child of fork, whose clock begins anew.
+        assert!(huge.grows_fast(1, 5));
+    }
 }
