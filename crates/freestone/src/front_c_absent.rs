@@ -7,7 +7,7 @@
 #[macro_export]
 #[doc(hidden)]
 macro_rules! define_malloc {
-    ($(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path) => {
+    ($(@fetching)? $(#[$attribute:meta])* $name:ident, $symbol:literal, $slow:path) => {
         $(#[$attribute])*
         #[unsafe(export_name = $symbol)]
         pub extern "C-unwind" fn $name(size: usize) -> *mut u8 {

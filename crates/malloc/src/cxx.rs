@@ -278,6 +278,7 @@ macro_rules! operators {
 }
 
 freestone::define_malloc! {
+    @fetching
     /// `operator new(size_t)`.
     operator_new, "_Znwm", new_first
 }

@@ -76,9 +76,10 @@ macro_rules! rseq_descriptor {
 }
 
 /// Wraps the body of a sequence: descriptor, abort handler, announcement. The labels: 33 restart, 44 start,
-/// 45 the number is read, 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region.
+/// 45 the number is read, 55 end (just behind the committing store). `{t}` is a scratch register and then holds the region. What stands behind
+/// `then` is done once that is committed, outside of the sequence; who commits nothing jumps past it, to 56.
 macro_rules! sequence {
-    ($index:expr; $($body:literal),* ; $($operands:tt)*) => {
+    ($index:expr; $($body:literal),*; then $($after:literal),*; $($operands:tt)*) => {
         asm!(
             $crate::rseq_descriptor!("{t}"),
             "33:",
@@ -91,6 +92,8 @@ macro_rules! sequence {
             "add {t}, qword ptr [rip + {hot} + {regions}]",
             $($body,)*
             "55:",
+            $($after,)*
+            "56:",
             t = out(reg) _,
             cs = in(reg) HOT.rseq_cs.load(Ordering::Relaxed),
             shift = const REGION_SHIFT,
@@ -100,6 +103,9 @@ macro_rules! sequence {
             headers = const HEADERS_OFFSET,
             $($operands)*
         )
+    };
+    ($index:expr; $($body:literal),*; $($operands:tt)*) => {
+        sequence!($index; $($body),*; then; $($operands)*)
     };
 }
 
@@ -156,6 +162,7 @@ pub(crate) unsafe fn pop(index: usize, class: usize) -> *mut u8 {
 }
 
 /// Takes the topmost block of the class that stands `at` bytes behind `WORDS_OFFSET` in the cache's region; null when there is none. O(1).
+/// Has the processor fetch the block that the next call but one gets, as `fetch_ahead` of `front_c.rs` says.
 ///
 /// # Safety
 /// As [`pop`]; `at` lies in one of the region's tables of classes.
@@ -169,8 +176,10 @@ pub(crate) unsafe fn pop_at(index: usize, at: usize) -> *mut u8 {
             "mov {current:e}, dword ptr [{t} + {class}*8 + {headers}]",
             "mov {block}, qword ptr [{t} + {current}*8]",
             "test {block}, {block}",
-            "jz 55f",
+            "jz 56f",
             "dec dword ptr [{t} + {class}*8 + {headers}]";
+            then "mov {current}, qword ptr [{t} + {current}*8 - 16]",
+            "prefetcht0 byte ptr [{current}]";
             at = in(reg) at,
             words = const region::WORDS_OFFSET,
             class = out(reg) _,

@@ -118,9 +118,11 @@ impl Watch {
         }
     }
 
-    /// A class keeps much in transfer.
+    /// A class keeps much in transfer: rings, unless any number of dirty pages is no matter, which is so where somebody looks in a moment anyway.
     pub(crate) fn on_stock(&self) {
-        self.rung.store(true, Relaxed);
+        if self.dirty.load(Relaxed) != usize::MAX {
+            self.rung.store(true, Relaxed);
+        }
     }
 
     /// Rings at once.
