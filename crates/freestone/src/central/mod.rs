@@ -469,7 +469,8 @@ impl Central {
         }
     }
 
-    /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any.
+    /// Moves the blocks in transfer that nobody has asked for since this was called last to their slabs; whether there were any, or there are
+    /// more than usual.
     /// Notes whether the class is sparse, and which whole slabs may be swept: all where memory is `short`.
     pub(crate) fn trim(&self, class: ClassId, source: &impl SlabSource, short: bool) -> bool {
         let mut state = self.state.lock();
@@ -485,7 +486,8 @@ impl Central {
         state.stays_sparse = state.is_sparse(class_info(class));
         state.flow.run = 0;
         self.scattered.store(state.stays_sparse, Ordering::Relaxed);
-        unused > 0
+        // What grew beyond the usual since the last look rang no bell, and is found unused by the next.
+        unused > 0 || state.transfer.len() > transfer::usual_limit(class_info(class))
     }
 
     /// Ends the filling of a cache from its present slab, which others may then use, or which goes back.

@@ -118,7 +118,7 @@ impl Watch {
         }
     }
 
-    /// A class keeps much in transfer: rings, unless any number of dirty pages is no matter, which is so where somebody looks in a moment anyway.
+    /// A class keeps much in transfer: rings, unless any number of dirty pages is no matter, as while the allocator's thread looks by itself now and then.
     pub(crate) fn on_stock(&self) {
         if self.dirty.load(Relaxed) != usize::MAX {
             self.rung.store(true, Relaxed);
